@@ -1,0 +1,38 @@
+"""Early-exit speech recognition that runs anywhere.
+
+A NumPy reference and C kernels for early-exit Conformer-CTC models (arXiv:2309.09546):
+
+    import ee_ref
+    print(ee_ref.load().transcribe("speech.wav").text)
+
+Submodules are loaded when first used, so that `import ee_ref` costs little more than NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from .errors import EeError
+
+if TYPE_CHECKING:
+    from . import audio, decode, encoder, exits, features, native, ops, pipeline, tokens
+    from .pipeline import Model, load
+
+__version__ = "0.1.0"
+__all__ = ["EeError", "Model", "load", "audio", "decode", "encoder", "exits", "features", "native",
+           "ops", "pipeline", "tokens"]
+
+_FROM_PIPELINE = ("Model", "load")
+
+
+def __getattr__(name: str):
+    if name in _FROM_PIPELINE:
+        return getattr(importlib.import_module(".pipeline", __name__), name)
+    if name in __all__:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,49 @@
+"""The errors of ee_ref.
+
+Every error derives from `EeError` and from the builtin a caller would expect to catch, and its
+message names what was wrong, what was expected and what was found.
+"""
+
+
+class EeError(Exception):
+    """Base of every error raised on purpose by ee_ref and weights_io."""
+
+
+class ArgumentError(EeError, ValueError):
+    """An argument or setting out of its range: exit, beam, threshold, backend, EE_REF_ISA."""
+
+
+class ShapeError(EeError, ValueError):
+    """An array of the wrong shape, dtype or layout for an op."""
+
+
+class AudioError(EeError, ValueError):
+    """Audio that cannot be used: not audio at all, NaN samples, an impossible rate."""
+
+
+class TooLongError(AudioError):
+    """Audio with more encoder frames than the model has positions for."""
+
+
+class ModelFileError(EeError, ValueError):
+    """A model file that breaks the profile of weights_io/FORMAT.md."""
+
+
+class CheckpointError(EeError, ValueError):
+    """A checkpoint that cannot be converted: unreadable, hostile, or of another architecture."""
+
+
+class FileError(EeError, OSError):
+    """A file that cannot be opened, or an output that exists or cannot be written."""
+
+
+class AudioFileError(FileError):
+    """An audio file that is missing or cannot be opened."""
+
+
+class ArenaError(EeError, MemoryError):
+    """A memory arena smaller than its plan."""
+
+
+class NativeUnavailable(EeError, ImportError):
+    """The C library was not built or cannot be loaded; the NumPy backend still works."""
