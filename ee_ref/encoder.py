@@ -1,0 +1,146 @@
+"""The encoder: features in, the log-probabilities of one exit after another out.
+
+    stem_conv -> stem_conv -> + positions -> [conformer layers -> exit head]*
+
+`ReferenceEncoder` runs the NumPy ops, `NativeEncoder` the C runtime; both follow `Encoder`. `exits`
+returns a generator: it stands still after each exit, and whoever stops asking has stopped the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from weights_io.layout import layer_prefix, layer_shapes, tensor_specs
+
+from . import ops
+from .config import Config
+from .errors import ArgumentError, ShapeError, TooLongError
+
+
+class ExitOutput(NamedTuple):
+    """What one exit says.
+
+    exit: its number, from 1. log_probs: (encoder frames, vocab) float32, natural logarithm.
+    """
+
+    exit: int
+    log_probs: np.ndarray
+
+
+class Encoder(Protocol):
+    """An early-exit encoder over one set of weights."""
+
+    config: Config
+
+    def __init__(self, config: Config, tensors: Mapping[str, np.ndarray]): ...
+
+    def exits(self, features: np.ndarray) -> Iterator[ExitOutput]:
+        """Yield the output of exit 1, 2, ...; the layers after an exit run when the next is asked.
+
+        features: (T, mels) float32, already normalised where the model wants it. With too few
+        frames for the stem the outputs have no rows. Raises, before the first exit, ShapeError for
+        other shapes or dtypes, ArgumentError for NaN or infinity, TooLongError for more encoder
+        frames than positions.
+        """
+        ...
+
+
+class ReferenceEncoder:
+    """The model as its formula, in NumPy (arXiv:2309.09546, figure 1; layers of torchaudio).
+
+    tensors: float32 arrays by the names and shapes of `weights_io.layout.tensor_specs(config)`.
+    Raises ArgumentError for a missing tensor, ShapeError for one of another shape or dtype.
+    """
+
+    def __init__(self, config: Config, tensors: Mapping[str, np.ndarray]):
+        self.config = config
+        self.tensors = tensors
+        _check_tensors(config, tensors)
+
+    def exits(self, features: np.ndarray) -> Iterator[ExitOutput]:
+        """See `Encoder.exits`."""
+        frames = _check_features(self.config, features)
+        return self._exits(features) if frames else _empty_exits(self.config)
+
+    def _exits(self, features: np.ndarray) -> Iterator[ExitOutput]:
+        config, tensors = self.config, self.tensors
+        x = self._stem(features)
+        for exit_, layers in enumerate(config.layers_per_exit, start=1):
+            for layer in range(1, layers + 1):
+                weights = self._layer_weights(exit_, layer)
+                x = ops.conformer_layer(x, weights, config.heads, config.norm_eps)
+            log_probs = ops.exit_head(
+                x, tensors[f"head.{exit_}.weight"], tensors[f"head.{exit_}.bias"]
+            )
+            yield ExitOutput(exit_, log_probs)
+
+    def _stem(self, features: np.ndarray) -> np.ndarray:
+        """(T, mels) -> (T', dim): two convolutions, nothing between them, then the positions."""
+        x = features
+        for conv in ("stem.conv1", "stem.conv2"):
+            weight, bias = self.tensors[f"{conv}.weight"], self.tensors[f"{conv}.bias"]
+            x = ops.stem_conv(x, weight, bias, self.config.stem_stride)
+        return x + self.tensors["stem.positions"][: len(x)]
+
+    def _layer_weights(self, exit_: int, layer: int) -> dict[str, np.ndarray]:
+        prefix = layer_prefix(exit_, layer)
+        return {suffix: self.tensors[prefix + suffix] for suffix in layer_shapes(self.config)}
+
+
+class NativeEncoder:
+    """The same model on the C runtime: one session, in one arena, for each call of `exits`.
+
+    tensors: as for `ReferenceEncoder`, used in place where they are laid out as in a model file.
+    Raises the same errors, and NativeUnavailable when the C library was not built.
+    """
+
+    def __init__(self, config: Config, tensors: Mapping[str, np.ndarray]):
+        from .native._session import NativeModel
+
+        self.config = config
+        self._model = NativeModel(config, tensors)
+
+    def exits(self, features: np.ndarray) -> Iterator[ExitOutput]:
+        """See `Encoder.exits`."""
+        frames = _check_features(self.config, features)
+        if frames == 0:
+            return _empty_exits(self.config)
+        return map(ExitOutput._make, self._model.exits(np.ascontiguousarray(features)))
+
+
+def _check_tensors(config: Config, tensors: Mapping[str, np.ndarray]) -> None:
+    for name, shape, _ in tensor_specs(config):
+        if name not in tensors:
+            raise ArgumentError(f"tensor {name}: expected {shape}, found none of that name")
+        found = tensors[name]
+        if found.shape != shape or found.dtype != np.float32:
+            raise ShapeError(
+                f"tensor {name}: expected float32 {shape}, found {found.dtype} {found.shape}"
+            )
+
+
+def _check_features(config: Config, features: np.ndarray) -> int:
+    """Number of encoder frames that features will give; raises as `Encoder.exits` says."""
+    shape, dtype = np.shape(features), getattr(features, "dtype", type(features).__name__)
+    if len(shape) != 2 or shape[1] != config.mels or dtype != np.float32:
+        raise ShapeError(
+            f"features: expected float32 (frames, {config.mels}), found {dtype} {shape}"
+        )
+    frames = config.encoder_frames(shape[0])
+    if frames > config.max_frames:
+        raise TooLongError(
+            f"audio too long: expected at most {config.max_frames} encoder frames "
+            f"({config.max_seconds:.1f} s), found {frames} "
+            f"({frames * config.frame_seconds:.1f} s)"
+        )
+    if not np.isfinite(features).all():
+        raise ArgumentError("features: expected finite numbers, found NaN or infinity")
+    return frames
+
+
+def _empty_exits(config: Config) -> Iterator[ExitOutput]:
+    for exit_ in range(1, config.exits + 1):
+        yield ExitOutput(exit_, np.zeros((0, config.vocab), np.float32))

@@ -1,0 +1,24 @@
+"""The specification of every op, in NumPy: one file an op, as short as the formula.
+
+Arrays are float32, time-major and of one utterance: x is (T, D), T frames of D values. The C
+kernels behind `ee_ref.native` have the same names and signatures and are judged against these
+functions (docs/numerics.md). Ops trust their arguments; the adapters of `ee_ref.native` check
+theirs.
+
+Every module of this folder that does not start with an underscore is an op of the same name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+__all__ = sorted(
+    module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
+)
+
+# After every import, so that no import puts a module where its function belongs.
+_functions = {
+    name: getattr(importlib.import_module(f"{__name__}.{name}"), name) for name in __all__
+}
+globals().update(_functions)

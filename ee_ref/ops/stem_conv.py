@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import numpy as np
+
+from .linear import linear
+
+
+def stem_conv(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 2
+) -> np.ndarray:
+    """y[t] = weight @ x[stride t : stride t + kernel].ravel() + bias, without padding.
+
+    torch.nn.Conv1d(C, out, kernel, stride); weight rows are tap-major: taps outer, channels inner.
+    x (T, C), weight (out, kernel C), bias (out,) -> (T', out), T' = (T - kernel) // stride + 1,
+    or no frames when T < kernel
+    """
+    kernel = weight.shape[1] // x.shape[1]
+    starts = stride * np.arange((len(x) - kernel) // stride + 1)
+    windows = x[starts[:, None] + np.arange(kernel)]
+    return linear(windows.reshape(-1, weight.shape[1]), weight, bias)

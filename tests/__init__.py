@@ -1,0 +1,1 @@
+"""Tests of ee_ref: `pytest` from the root of the repository; no PyTorch needed."""

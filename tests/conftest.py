@@ -1,0 +1,118 @@
+"""Fixtures shared by all tests.
+
+An installed ee_ref is tested in preference to the source tree, which has a C library only after
+`python setup.py build_ext --inplace` or an editable install; the report's header says which one it
+is. Without a C library the tests of the kernels are skipped, with the reason; with
+EE_REF_REQUIRE_NATIVE=1 in the environment, as in CI, they fail instead.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+# Before NumPy is imported: with several threads on a busy machine BLAS waits more than it works.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Before ee_ref is imported: pytest put the source tree first.
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:] = [*(entry for entry in sys.path if Path(entry).resolve() != ROOT), str(ROOT)]
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+import ee_ref
+from ee_ref import native, ops
+from ee_ref.errors import NativeUnavailable
+from tests.support import (
+    FULL, FULL_SEED, GOLDEN, PROMISES, TOY, TOY_TOKENS, random_state_dict,
+)
+from weights_io import model_file
+from weights_io.from_torch import convert_state_dict
+
+settings.register_profile("ee_ref", deadline=None, max_examples=40)
+settings.register_profile("ci", settings.get_profile("ee_ref"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "ee_ref")
+
+try:
+    from ee_ref.native import _lib
+except NativeUnavailable as _error:
+    ISAS, UNAVAILABLE = ("c",), str(_error)
+else:
+    ISAS, UNAVAILABLE = _lib.available_isas(), ""
+
+
+def pytest_report_header() -> str:
+    kernels = UNAVAILABLE or f"C kernels: {', '.join(ISAS)}"
+    return f"ee_ref: {Path(ee_ref.__file__).parent}; {kernels}"
+
+
+def require_native() -> None:
+    """Skip the test when the C library is missing; fail it with EE_REF_REQUIRE_NATIVE=1."""
+    if UNAVAILABLE and os.environ.get("EE_REF_REQUIRE_NATIVE") == "1":
+        pytest.fail(f"EE_REF_REQUIRE_NATIVE=1, and {UNAVAILABLE}", pytrace=False)
+    if UNAVAILABLE:
+        pytest.skip(UNAVAILABLE)
+
+
+@pytest.fixture
+def native_library() -> None:
+    """For tests that need the C library, whatever its instruction set."""
+    require_native()
+
+
+@pytest.fixture(params=ISAS)
+def isa(request, monkeypatch) -> str:
+    """Each instruction set of this CPU in turn, made the one that `ee_ref.native` uses."""
+    require_native()
+    monkeypatch.setenv("EE_REF_ISA", request.param)
+    return request.param
+
+
+@pytest.fixture(params=("numpy", *ISAS))
+def backend(request, monkeypatch) -> str:
+    """The NumPy backend, "numpy", then each instruction set as `isa` does."""
+    if request.param != "numpy":
+        require_native()
+        monkeypatch.setenv("EE_REF_ISA", request.param)
+    return request.param
+
+
+@pytest.fixture
+def op_set(backend):
+    """The module whose functions are the ops: `ee_ref.ops`, then `ee_ref.native` with each ISA."""
+    return ops if backend == "numpy" else native
+
+
+@pytest.fixture(scope="session")
+def ops_golden():
+    """`op/case` -> PyTorch's value."""
+    with np.load(GOLDEN / "ops.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def model_golden():
+    """See tests/golden/gen_model.py."""
+    with np.load(GOLDEN / "model.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session", params=PROMISES, ids="qk_gain_{}".format)
+def full_model(request):
+    """qk_gain and the tensors of the 31.5 M parameter model, for each gain."""
+    config, tensors = convert_state_dict(random_state_dict(FULL, FULL_SEED, request.param))
+    assert config == FULL
+    return request.param, tensors
+
+
+@pytest.fixture(scope="session")
+def model_path(tmp_path_factory) -> Path:
+    """A model file of `TOY` with random weights: 3 exits, log-mel features, pieces of words."""
+    config, tensors = convert_state_dict(random_state_dict(TOY, 1), heads=TOY.heads)
+    assert config == TOY
+    path = tmp_path_factory.mktemp("model") / "toy.gguf"
+    model_file.write(path, config, TOY_TOKENS, {1, 2}, tensors, name="toy")
+    return path

@@ -1,0 +1,1 @@
+"""Golden values, computed by PyTorch and frozen: see make.py."""

@@ -1,0 +1,183 @@
+"""Golden values of every op: PyTorch's and torchaudio's own modules on the cases of tests/cases.
+
+They run in double precision and are rounded to float32 once. So the goldens are the same from any
+CPU, and a tolerance measures the error of ee_ref alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torchaudio.models.conformer import ConformerLayer, _ConvolutionModule, _FeedForwardModule
+
+from tests.cases import cases_of, op_names
+
+
+def generate() -> dict[str, np.ndarray]:
+    """`op/case` -> the value of the op."""
+    goldens = {}
+    with torch.no_grad():
+        for op in op_names():
+            for case in cases_of(op):
+                arguments = {name: _double(value) for name, value in case.arguments().items()}
+                goldens[f"{op}/{case.name}"] = ORACLES[op](**arguments).float().numpy()
+    return goldens
+
+
+def _double(value):
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value).double()
+    if isinstance(value, dict):
+        return {name: _double(item) for name, item in value.items()}
+    return value
+
+
+def _fill(module: nn.Module, tensors: dict[str, torch.Tensor]) -> nn.Module:
+    """`module` in double precision and evaluation mode with these tensors, all of them."""
+    module = module.double().eval()
+    module.load_state_dict(tensors, strict=True)
+    return module
+
+
+def linear(x, weight, bias):
+    outs, ins = weight.shape
+    tensors = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+    return _fill(nn.Linear(ins, outs, bias=bias is not None), tensors)(x)
+
+
+def layer_norm(x, weight, bias, eps):
+    return _fill(nn.LayerNorm(x.shape[-1], eps), {"weight": weight, "bias": bias})(x)
+
+
+def depthwise_conv(x, weight, bias):
+    kernel, dim = weight.shape
+    conv = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim)
+    return _fill(conv, {"weight": weight.T[:, None, :], "bias": bias})(x.T[None])[0].T
+
+
+def stem_conv(x, weight, bias, stride):
+    outs, channels = len(weight), x.shape[1]
+    kernel = weight.shape[1] // channels
+    if len(x) < kernel:
+        return torch.zeros(0, outs)
+    channels_first = weight.reshape(outs, kernel, channels).transpose(1, 2)
+    conv = nn.Conv1d(channels, outs, kernel, stride)
+    return _fill(conv, {"weight": channels_first, "bias": bias})(x.T[None])[0].T
+
+
+def multi_head_attention(x, in_weight, in_bias, out_weight, out_bias, heads):
+    attention = _fill(nn.MultiheadAttention(x.shape[1], heads), {
+        "in_proj_weight": in_weight, "in_proj_bias": in_bias,
+        "out_proj.weight": out_weight, "out_proj.bias": out_bias,
+    })
+    x = x[:, None]
+    return attention(x, x, x, need_weights=False)[0][:, 0]
+
+
+def feed_forward(
+    x, norm_weight, norm_bias, up_weight, up_bias, down_weight, down_bias, eps
+):
+    module = _fill(_FeedForwardModule(x.shape[1], len(up_weight)), {
+        "sequential.0.weight": norm_weight, "sequential.0.bias": norm_bias,
+        "sequential.1.weight": up_weight, "sequential.1.bias": up_bias,
+        "sequential.4.weight": down_weight, "sequential.4.bias": down_bias,
+    })
+    _set_layer_norm_eps(module, eps)
+    return module(x)
+
+
+def conv_module(
+    x, norm_weight, norm_bias, in_weight, in_bias, depthwise_weight, depthwise_bias, out_weight,
+    out_bias, eps,
+):
+    kernel, dim = depthwise_weight.shape
+    module = _fill(_ConvolutionModule(dim, dim, kernel, bias=True), {
+        "layer_norm.weight": norm_weight, "layer_norm.bias": norm_bias,
+        "sequential.0.weight": in_weight[:, :, None], "sequential.0.bias": in_bias,
+        "sequential.2.weight": depthwise_weight.T[:, None], "sequential.2.bias": depthwise_bias,
+        **{f"sequential.3.{name}": value for name, value in _identity_batch_norm(dim).items()},
+        "sequential.5.weight": out_weight[:, :, None], "sequential.5.bias": out_bias,
+    })
+    _set_layer_norm_eps(module, eps)
+    return module(x[None])[0]
+
+
+def conformer_layer(x, weights, heads, eps):
+    kernel, dim = weights["conv.depthwise.weight"].shape
+    tensors = {theirs: weights[ours] for ours, theirs in _CONFORMER_LAYER.items()}
+    for index in (0, 5):
+        name = f"conv_module.sequential.{index}.weight"
+        tensors[name] = tensors[name][:, :, None]
+    tensors["conv_module.sequential.2.weight"] = weights["conv.depthwise.weight"].T[:, None]
+    for name, value in _identity_batch_norm(dim).items():
+        tensors[f"conv_module.sequential.3.{name}"] = value
+    module = _fill(ConformerLayer(dim, len(weights["ff1.up.weight"]), heads, kernel), tensors)
+    _set_layer_norm_eps(module, eps)
+    return module(x[:, None], None)[:, 0]
+
+
+_CONFORMER_LAYER = {
+    "attn.in.weight": "self_attn.in_proj_weight",
+    "attn.in.bias": "self_attn.in_proj_bias",
+    **{
+        f"{ours}.{kind}": f"{theirs}.{kind}"
+        for ours, theirs in {
+            "ff1.norm": "ffn1.sequential.0",
+            "ff1.up": "ffn1.sequential.1",
+            "ff1.down": "ffn1.sequential.4",
+            "attn.norm": "self_attn_layer_norm",
+            "attn.out": "self_attn.out_proj",
+            "conv.norm": "conv_module.layer_norm",
+            "conv.in": "conv_module.sequential.0",
+            "conv.depthwise": "conv_module.sequential.2",
+            "conv.out": "conv_module.sequential.5",
+            "ff2.norm": "ffn2.sequential.0",
+            "ff2.up": "ffn2.sequential.1",
+            "ff2.down": "ffn2.sequential.4",
+            "norm": "final_layer_norm",
+        }.items()
+        for kind in ("weight", "bias")
+    },
+}
+
+
+def exit_head(x, weight, bias):
+    return F.log_softmax(linear(x, weight, bias), dim=-1)
+
+
+def _identity_batch_norm(dim: int) -> dict[str, torch.Tensor]:
+    """Tensors with which BatchNorm1d changes nothing: here it is folded into the convolution."""
+    return {
+        "weight": torch.full((dim,), math.sqrt(1 + nn.BatchNorm1d(1).eps), dtype=torch.double),
+        "bias": torch.zeros(dim),
+        "running_mean": torch.zeros(dim),
+        "running_var": torch.ones(dim),
+        "num_batches_tracked": torch.tensor(1),
+    }
+
+
+def _set_layer_norm_eps(module: nn.Module, eps: float) -> None:
+    for part in module.modules():
+        if isinstance(part, nn.LayerNorm):
+            part.eps = eps
+
+
+ORACLES = {
+    "conformer_layer": conformer_layer,
+    "conv_module": conv_module,
+    "depthwise_conv": depthwise_conv,
+    "exit_head": exit_head,
+    "feed_forward": feed_forward,
+    "glu": lambda x: nn.GLU(dim=-1)(x),
+    "layer_norm": layer_norm,
+    "linear": linear,
+    "log_softmax": lambda x: nn.LogSoftmax(dim=-1)(x),
+    "multi_head_attention": multi_head_attention,
+    "silu": lambda x: nn.SiLU()(x),
+    "softmax": lambda x: nn.Softmax(dim=-1)(x),
+    "stem_conv": stem_conv,
+}

@@ -1,0 +1,213 @@
+"""The rules of the house: one stem names everything about an op, and stages keep apart.
+
+Adding an op `glu` means ee_ref/ops/glu.py, kernels/src/ops/glu/ee_glu_f32_c.c, its prototype in
+ee_kernels.h, ee_ref/native/glu.py and tests/cases/glu.py. A missing one fails here by name.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from ee_ref import ops
+from tests.cases import cases_of, op_names
+from tests.support import GOLDEN
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("ee_ref", "weights_io")
+KERNELS = ROOT / "kernels" / "src" / "ops"
+HEADER = (ROOT / "kernels" / "include" / "ee_kernels.h").read_text()
+
+ISAS = ("c", "avx2", "avx512", "vnni", "neon", "dot", "dsp", "mve", "rvv")
+DTYPES = ("f32", "qs8")
+KERNEL = re.compile(rf"ee_(?P<op>\w+)_(?P<dtype>{'|'.join(DTYPES)})_(?P<isa>{'|'.join(ISAS)})")
+LOOSEST = 1e-5
+
+
+def modules(package: str) -> set[str]:
+    """Names of the public modules of a folder."""
+    return {path.stem for path in (ROOT / package).glob("*.py") if path.stem[0] != "_"}
+
+
+def prototypes() -> set[str]:
+    """Names of the kernels that ee_kernels.h declares, without its comments."""
+    code = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.DOTALL)
+    return {match[1] for match in re.finditer(rf"\bvoid\s+({KERNEL.pattern})\s*\(", code)}
+
+
+def kernel_files() -> dict[str, Path]:
+    """Kernel -> the file of its name."""
+    return {path.stem: path for path in KERNELS.glob("*/*.c")}
+
+
+# ---- One stem, one op ----
+
+
+@pytest.mark.parametrize("place, found", [
+    ("a module in ee_ref/native", modules("ee_ref/native")),
+    ("a case table in tests/cases", set(op_names())),
+    ("a prototype ee_OP_f32_c in kernels/include/ee_kernels.h",
+     {match["op"] for name in prototypes() if (match := KERNEL.fullmatch(name))["isa"] == "c"}),
+    ("a folder in kernels/src/ops", {path.name for path in KERNELS.iterdir() if path.is_dir()}),
+    ("a portable kernel kernels/src/ops/OP/ee_OP_f32_c.c",
+     {path.parent.name for name, path in kernel_files().items()
+      if name == f"ee_{path.parent.name}_f32_c"}),
+], ids=["adapters", "cases", "prototypes", "folders", "kernels"])
+def test_every_op_is_everywhere(place, found):
+    expected = modules("ee_ref/ops")
+    assert not expected - found, f"ops without {place}: {sorted(expected - found)}"
+    assert not found - expected, f"not in ee_ref/ops, but with {place}: {sorted(found - expected)}"
+
+
+def test_every_op_is_a_function_of_its_module():
+    assert set(ops.__all__) == modules("ee_ref/ops")
+    for op in ops.__all__:
+        module = importlib.import_module(f"ee_ref.ops.{op}")
+        assert getattr(ops, op) is getattr(module, op)
+        assert inspect.isfunction(getattr(ops, op)) and getattr(ops, op).__doc__, op
+
+
+def test_every_kernel_is_a_file_and_a_prototype():
+    files, declared = kernel_files(), prototypes()
+    assert not declared - set(files), f"prototypes without a file: {sorted(declared - set(files))}"
+    assert not set(files) - declared, f"files without a prototype: {sorted(set(files) - declared)}"
+    for name, path in files.items():
+        match = KERNEL.fullmatch(name)
+        assert match, f"{path}: expected ee_OP_DTYPE_ISA.c, of {DTYPES} and {ISAS}"
+        assert match["op"] == path.parent.name, f"{path}: in the folder of another op"
+        assert re.search(rf"\b{name}\s*\(", path.read_text()), f"{path}: does not define {name}"
+
+
+@pytest.mark.parametrize("op", sorted(modules("ee_ref/ops")))
+def test_adapters_have_the_signature_of_their_op(op, native_library):
+    adapter = getattr(importlib.import_module("ee_ref.native"), op)
+    assert inspect.signature(adapter) == inspect.signature(getattr(ops, op)), op
+
+
+@pytest.mark.parametrize("op", sorted(modules("ee_ref/ops")))
+def test_native_library_has_every_portable_kernel(op, native_library):
+    library = importlib.import_module("ee_ref.native._lib").lib
+    assert hasattr(library, f"ee_{op}_f32_c"), f"the C library has no ee_{op}_f32_c"
+
+
+# ---- Cases and goldens ----
+
+
+@pytest.mark.parametrize("op", op_names())
+def test_cases_have_names_tolerances_and_reasons(op):
+    cases = cases_of(op)
+    names = [case.name for case in cases]
+    assert len(set(names)) == len(names), f"{op}: two cases of one name"
+    for case in cases:
+        assert 0 <= case.tolerance <= LOOSEST, f"{op}/{case.name}: looser than {LOOSEST}"
+        assert case.reason, f"{op}/{case.name}: a tolerance without its reason"
+        parameters = inspect.signature(getattr(ops, op)).parameters
+        assert not set(case.arguments()) - set(parameters), f"{op}/{case.name}: other parameters"
+
+
+def test_every_case_has_a_golden_and_every_golden_a_case(ops_golden):
+    cases = {f"{op}/{case.name}" for op in op_names() for case in cases_of(op)}
+    again = "run python -m tests.golden.make"
+    assert not cases - set(ops_golden), f"no golden for {sorted(cases - set(ops_golden))}; {again}"
+    assert not set(ops_golden) - cases, f"no case for {sorted(set(ops_golden) - cases)}; {again}"
+
+
+def test_goldens_stay_small():
+    assert sum(path.stat().st_size for path in GOLDEN.glob("*.npz")) < 5_000_000
+
+
+# ---- Who imports whom ----
+
+STAGES = ("audio", "features", "encoder", "exits", "decode", "tokens")
+"""The stages an utterance goes through; pipeline.py joins them."""
+
+ALLOWED_BETWEEN_STAGES = {("exits", "decode")}  # one exit score is defined on hypotheses
+
+HEAVY = {"torch", "torchaudio", "tensorflow", "jax", "onnx", "onnxruntime", "transformers",
+         "librosa", "pytest", "hypothesis", "matplotlib"}
+"""What the installed packages never import."""
+
+LAZY = {"scipy", "soundfile", "gguf", "safetensors", "sentencepiece"}
+"""What they import only inside the function that needs it."""
+
+
+def sources() -> list[Path]:
+    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def dotted(path: Path) -> str:
+    """Name of the module in a file, `ee_ref.ops.glu`; of a package, its `__init__` included."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def imports(path: Path, whole: bool = True) -> set[str]:
+    """Absolute names of what a module imports: anywhere, or only when it is itself imported."""
+    tree = ast.parse(path.read_text())
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not whole:
+            return
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = dotted(path).split(".")[: -node.level] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found.update({module, *(f"{module}.{alias.name}" for alias in node.names)})
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(tree)
+    return found
+
+
+def imports_module(imported: set[str], module: str) -> bool:
+    """Whether one of these names is `module` or inside it."""
+    return any(name == module or name.startswith(f"{module}.") for name in imported)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stages_do_not_import_each_other(stage):
+    files = [path for path in sources() if imports_module({dotted(path)}, f"ee_ref.{stage}")]
+    assert files, f"no stage ee_ref/{stage}.py or ee_ref/{stage}/"
+    for path in files:
+        imported = imports(path)
+        for other in (*STAGES, "pipeline"):
+            if other == stage or (stage, other) in ALLOWED_BETWEEN_STAGES:
+                continue
+            assert not imports_module(imported, f"ee_ref.{other}"), (
+                f"{path.relative_to(ROOT)} imports ee_ref.{other}; pipeline.py joins the stages"
+            )
+
+
+def test_only_lib_imports_the_cffi_module():
+    users = [dotted(path) for path in sources()
+             if imports_module(imports(path), "ee_ref.native._kernels")]
+    assert users == ["ee_ref.native._lib"]
+
+
+def test_ops_import_numpy_and_each_other_only():
+    for path in (ROOT / "ee_ref" / "ops").glob("*.py"):
+        for name in imports(path):
+            assert name.partition(".")[0] in sys.stdlib_module_names | {"numpy"} or (
+                name.startswith("ee_ref.ops")
+            ), f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", sources(), ids=dotted)
+def test_installed_modules_import_little(path):
+    everywhere = {name.partition(".")[0] for name in imports(path)}
+    assert not everywhere & HEAVY, f"{dotted(path)} imports {sorted(everywhere & HEAVY)}"
+    at_once = {name.partition(".")[0] for name in imports(path, whole=False)}
+    assert not at_once & LAZY, f"{dotted(path)} imports {sorted(at_once & LAZY)} when imported"
+    known = sys.stdlib_module_names | {"numpy", *PACKAGES} | LAZY
+    foreign = everywhere - known
+    assert not foreign, f"{dotted(path)} imports {sorted(foreign)}: a new dependency?"
