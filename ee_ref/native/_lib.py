@@ -1,0 +1,69 @@
+"""The C library: the only importer of the cffi module, and the choice of an instruction set.
+
+`EE_REF_ISA` (c, avx2) caps the instruction set; what the CPU lacks is never used.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import ArenaError, ArgumentError, NativeUnavailable, ShapeError, TooLongError
+
+try:
+    from ._kernels import ffi, lib
+except ImportError as error:
+    raise NativeUnavailable(
+        f"the C library of ee_ref is not available ({error}); build it with a C compiler "
+        "(pip install . or python setup.py build_ext --inplace) or use backend='numpy'"
+    ) from error
+
+ABI_VERSION = 1
+"""Of the declarations that this package was written for."""
+
+if lib.ee_abi_version() != ABI_VERSION:
+    raise NativeUnavailable(
+        f"the C library of ee_ref has ABI version {lib.ee_abi_version()}, expected {ABI_VERSION}; "
+        "build it again"
+    )
+
+_ISAS = {"c": lib.EE_ISA_C, "avx2": lib.EE_ISA_AVX2}
+
+_ERRORS = {
+    lib.EE_ERR_ARENA_TOO_SMALL: ArenaError,
+    lib.EE_ERR_MODEL_TOO_SMALL: ArenaError,
+    lib.EE_ERR_TOO_LARGE: ArenaError,
+    lib.EE_ERR_TENSOR_COUNT: ShapeError,
+    lib.EE_ERR_TENSOR_SIZE: ShapeError,
+    lib.EE_ERR_TOO_MANY_FRAMES: TooLongError,
+}
+
+
+def available_isas() -> tuple[str, ...]:
+    """The instruction sets that this CPU and this build have, least first."""
+    return tuple(name for name, number in _ISAS.items() if number <= lib.ee_isa_best())
+
+
+def isa() -> str:
+    """The instruction set in use: the best one available, capped by `EE_REF_ISA`.
+
+    Raises ArgumentError when `EE_REF_ISA` names none.
+    """
+    names = list(_ISAS)
+    cap = os.environ.get("EE_REF_ISA") or names[-1]
+    if cap not in names:
+        raise ArgumentError(f"EE_REF_ISA: expected one of {', '.join(names)}, found {cap!r}")
+    return min(cap, available_isas()[-1], key=names.index)
+
+
+def ops():
+    """The primitives of the instruction set in use, a `const ee_ops_f32 *`."""
+    return lib.ee_ops_f32_for(_ISAS[isa()])
+
+
+def ensure(status: int) -> int:
+    """Return a status that is no error; raise the fitting EeError otherwise."""
+    if status < 0:
+        name = ffi.string(lib.ee_status_name(status)).decode()
+        reason = ffi.string(lib.ee_strerror(status)).decode()
+        raise _ERRORS.get(status, ArgumentError)(f"{reason} ({name})")
+    return status

@@ -1,0 +1,137 @@
+"""The C runtime: a model over tensors in place, and one session for each utterance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from weights_io.layout import padded_shape, tensor_specs
+
+from ..config import Config
+from ..errors import ArgumentError, ShapeError, TooLongError
+from ._arrays import aligned, check, pointer
+from ._lib import ensure, ffi, lib, ops
+
+
+class NativeModel:
+    """A model ready to run: C keeps pointers into the tensors, and this object keeps them alive.
+
+    config: the model's. tensors: float32 arrays by the names and shapes of
+    `weights_io.layout.tensor_specs(config)`; those of the front end are not used here. Arrays laid
+    out as in a model file (rows padded to 16 bytes, 64-byte aligned) are used in place, others are
+    copied once. Any number of sessions may run at once.
+    Raises ArgumentError for a missing tensor or an unknown EE_REF_ISA, ShapeError for a tensor of
+    another shape or dtype.
+    """
+
+    def __init__(self, config: Config, tensors: Mapping[str, np.ndarray]):
+        self.config = config
+        specs = [s for s in tensor_specs(config) if not s.name.startswith("frontend.")]
+        self._tensors = [_in_layout(s.name, tensors.get(s.name), s.shape) for s in specs]
+        self._config = _c_config(config)
+        self._memory = aligned(_size(lib.ee_model_size, self._config), lib.EE_MEMORY_ALIGNMENT)
+
+        table = ffi.new("ee_tensor[]", len(specs))
+        for entry, spec, array in zip(table, specs, self._tensors):
+            entry.data = ffi.cast("void *", array.ctypes.data)
+            entry.bytes = 4 * int(np.prod(padded_shape(spec.shape)))
+        result = ffi.new("ee_model **")
+        ensure(lib.ee_model_open(ffi.from_buffer(self._memory), len(self._memory), self._config,
+                                 table, len(specs), ops(), result))
+        self.handle = result[0]
+
+    def arena_size(self, frames: int) -> int:
+        """Bytes of memory that a session over `frames` mel frames uses. Raises TooLongError."""
+        return _size(lib.ee_arena_size, self._config, frames)
+
+    def exits(self, features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (exit, log_probs) from exit 1 on; the work for an exit is done when asked for.
+
+        features: see `Session`, whose errors are raised here. log_probs: (encoder frames, vocab)
+        float32, the caller's own.
+        """
+        return self._steps(Session(self, features))
+
+    def _steps(self, session: Session) -> Iterator[tuple[int, np.ndarray]]:
+        while session.step():
+            yield session.exit, session.log_probs.copy()
+
+
+class Session:
+    """One utterance on its way through a model, in an arena of its own. For one thread at a time.
+
+    features: (frames, mels) float32, finite, C-contiguous; not to be changed before the first step.
+    Raises ShapeError, ArgumentError for NaN or infinity, TooLongError for more encoder frames than
+    positions.
+    """
+
+    def __init__(self, model: NativeModel, features: np.ndarray):
+        config = model.config
+        frames, _ = check("features", features, None, config.mels)
+        rows = config.encoder_frames(frames)
+        if rows > config.max_frames:
+            raise TooLongError(
+                f"audio too long: expected at most {config.max_frames} encoder frames "
+                f"({config.max_seconds:.1f} s), found {rows}"
+            )
+        self._model = model
+        self._features = features
+        self._arena = aligned(model.arena_size(frames), lib.EE_MEMORY_ALIGNMENT)
+        result = ffi.new("ee_session **")
+        ensure(lib.ee_session_open(result, model.handle, ffi.from_buffer(self._arena),
+                                   len(self._arena), pointer(features), frames))
+        self._handle = result[0]
+
+    def step(self) -> bool:
+        """Compute up to the next exit; False when the last one was already reached."""
+        return ensure(lib.ee_session_step(self._handle)) == lib.EE_OK
+
+    @property
+    def exit(self) -> int:
+        """The exit reached, from 1; 0 before the first step."""
+        return lib.ee_session_exit(self._handle)
+
+    @property
+    def log_probs(self) -> np.ndarray:
+        """(encoder frames, vocab) of the exit reached: a view, overwritten by the next step."""
+        rows = ffi.new("size_t *")
+        data = lib.ee_session_log_probs(self._handle, rows)
+        if not data:
+            raise ArgumentError("log_probs: expected a step before, found none")
+        start = int(ffi.cast("uintptr_t", data)) - self._arena.ctypes.data
+        shape = (rows[0], self._model.config.vocab)
+        return np.ndarray(shape, np.float32, self._arena, start)
+
+
+def _in_layout(name: str, array: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    """The tensor itself if its memory is as in a model file (rows, alignment), else a copy."""
+    if array is None:
+        raise ArgumentError(f"tensor {name}: expected {shape}, found none of that name")
+    if array.dtype != np.float32 or array.shape != shape:
+        raise ShapeError(
+            f"tensor {name}: expected float32 {shape}, found {array.dtype} {array.shape}"
+        )
+    stored = padded_shape(shape)
+    strides = tuple(4 * int(np.prod(stored[axis + 1 :])) for axis in range(len(stored)))
+    if array.strides == strides and array.ctypes.data % lib.EE_MEMORY_ALIGNMENT == 0:
+        return array
+    count = int(np.prod(stored))
+    copy = aligned(4 * count, lib.EE_MEMORY_ALIGNMENT).view(np.float32).reshape(stored)
+    copy[...] = 0
+    copy[..., : shape[-1]] = array
+    return copy
+
+
+def _c_config(config: Config):
+    """`config` as an `ee_config *`, of which C checks the ranges."""
+    names = ("exits", "dim", "heads", "ff", "kernel", "vocab", "mels", "stem_kernel",
+             "stem_stride", "max_frames", "norm_eps", "layers_per_exit")
+    return ffi.new("ee_config *", {name: getattr(config, name) for name in names})
+
+
+def _size(plan, *arguments) -> int:
+    """The result of a C function that gives a size through its last argument."""
+    result = ffi.new("size_t *")
+    ensure(plan(*arguments, result))
+    return result[0]

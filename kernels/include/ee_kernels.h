@@ -1,0 +1,210 @@
+/* ee_kernels.h: the float32 ops of early-exit Conformer-CTC models (arXiv:2309.09546).
+ *
+ * Conventions
+ *   Arrays are row-major, time first: x (rows, dim) is `rows` frames of `dim` floats, x[t*dim + d].
+ *   A stride is the distance between two rows, in floats. Where no stride is passed, activations
+ *   are contiguous, and weight matrices have rows of ee_row_stride(n) floats: n rounded up to a
+ *   multiple of 4 (16 bytes), as in the model file. What the padding holds does not matter.
+ *   Floats need the alignment of float, nothing more. Every `dim`, `in`, `outs`, `kernel`, `heads`
+ *   is at least 1; `rows` may be 0. Arrays do not overlap unless a comment says so.
+ *   Kernels check nothing, allocate nothing and keep no state: any number of threads may call them.
+ *   Results of the ISA variants differ in rounding only (docs/numerics.md, f32 mode).
+ *   NaN and infinity go through as the formulas say, unless a comment says otherwise.
+ *
+ * Primitives have one variant per instruction set, ee_<op>_f32_<isa>, with one prototype.
+ * Composites are written once over a table of primitives, `ops`, and take scratch memory from the
+ * caller: ee_<op>_f32_scratch() says how many floats, or SIZE_MAX when that does not fit size_t.
+ */
+#ifndef EE_KERNELS_H
+#define EE_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* cdef:begin */
+enum {
+    /* Composites work through the frames in blocks of this many, so that the widest intermediate
+     * values need scratch for one block and not for the whole utterance. */
+    EE_BLOCK_FRAMES = 48
+};
+
+/* Instruction sets, each containing those before it on the same architecture. */
+typedef enum {
+    EE_ISA_C = 0,   /* portable C */
+    EE_ISA_AVX2 = 1 /* x86-64 with AVX2 and FMA */
+} ee_isa;
+
+/* ---- Primitives ----------------------------------------------------------------------------- */
+
+/* out[t, o] = sum_i x[t, i] * weight[o, i] + bias[o]
+ * x (rows, in), weight (outs, in), bias (outs) or NULL for none, out (rows, outs), each matrix with
+ * its own stride. Rows of x may overlap each other (x_stride < in): so a convolution is done. */
+void ee_linear_f32_c(float *out, const float *x, const float *weight, const float *bias,
+                     size_t rows, size_t in, size_t outs,
+                     size_t out_stride, size_t x_stride, size_t weight_stride);
+
+/* out[t, d] = (x[t, d] - mean_t) / sqrt(var_t + eps) * weight[d] + bias[d]
+ * mean and biased variance over the row. x, out (rows, dim); weight, bias (dim). out may be x. */
+void ee_layer_norm_f32_c(float *out, const float *x, const float *weight, const float *bias,
+                         size_t rows, size_t dim, float eps);
+
+/* out[i] = x[i] / (1 + exp(-x[i])), `count` values. out may be x. */
+void ee_silu_f32_c(float *out, const float *x, size_t count);
+
+/* out[t, d] = x[t, d] / (1 + exp(-x[t, dim + d]))
+ * x (rows, 2*dim): values, then gates; out (rows, dim). */
+void ee_glu_f32_c(float *out, const float *x, size_t rows, size_t dim);
+
+/* out[t, d] = exp(x[t, d] - max_t) / sum_j exp(x[t, j] - max_t)
+ * x, out (rows, dim). Entries of -inf give 0; a row needs one finite entry. out may be x. */
+void ee_softmax_f32_c(float *out, const float *x, size_t rows, size_t dim);
+
+/* out[t, d] = x[t, d] - max_t - log(sum_j exp(x[t, j] - max_t))
+ * x, out (rows, dim). Entries of -inf stay -inf; a row needs one finite entry. out may be x. */
+void ee_log_softmax_f32_c(float *out, const float *x, size_t rows, size_t dim);
+
+/* out[t, d] = bias[d] + sum_j weight[j, d] * x[t + j - kernel/2, d], frames outside x being 0
+ * x, out (rows, dim); weight (kernel, dim) with its stride; bias (dim); kernel odd. */
+void ee_depthwise_conv_f32_c(float *out, const float *x, const float *weight, const float *bias,
+                             size_t rows, size_t dim, size_t kernel, size_t weight_stride);
+
+/* The primitives of one instruction set. Where it has no variant of its own of an op, the entry is
+ * the best one of the sets before it. */
+typedef struct {
+    void (*linear)(float *out, const float *x, const float *weight, const float *bias,
+                   size_t rows, size_t in, size_t outs,
+                   size_t out_stride, size_t x_stride, size_t weight_stride);
+    void (*layer_norm)(float *out, const float *x, const float *weight, const float *bias,
+                       size_t rows, size_t dim, float eps);
+    void (*silu)(float *out, const float *x, size_t count);
+    void (*glu)(float *out, const float *x, size_t rows, size_t dim);
+    void (*softmax)(float *out, const float *x, size_t rows, size_t dim);
+    void (*log_softmax)(float *out, const float *x, size_t rows, size_t dim);
+    void (*depthwise_conv)(float *out, const float *x, const float *weight, const float *bias,
+                           size_t rows, size_t dim, size_t kernel, size_t weight_stride);
+} ee_ops_f32;
+
+/* The best instruction set that this CPU has and this library was built with. */
+ee_isa ee_isa_best(void);
+
+/* The primitives of an instruction set, or NULL when the library was built without it. Calling
+ * them on a CPU that lacks the set is an illegal instruction: see ee_isa_best. */
+const ee_ops_f32 *ee_ops_f32_for(ee_isa isa);
+
+/* "c", "avx2", ... or NULL for a number that names no instruction set. */
+const char *ee_isa_name(ee_isa isa);
+
+/* ---- Composites ------------------------------------------------------------------------------
+ * Weight matrices have rows of ee_row_stride(n) floats. */
+
+/* out[t] = weight @ (x[stride*t], ..., x[stride*t + kernel-1]) + bias, no padding
+ * x (frames, channels); weight (outs, kernel*channels), taps outer, channels inner; bias (outs);
+ * out (ee_stem_conv_f32_frames(frames, kernel, stride), outs). */
+void ee_stem_conv_f32_c(float *out, const float *x, const float *weight, const float *bias,
+                        size_t frames, size_t channels, size_t outs, size_t kernel, size_t stride,
+                        const ee_ops_f32 *ops);
+/* (frames - kernel) / stride + 1, or 0 when frames < kernel. */
+size_t ee_stem_conv_f32_frames(size_t frames, size_t kernel, size_t stride);
+
+/* For each head h of width e = dim/heads, with (q, k, v) = in_weight @ x + in_bias:
+ *   context_h = softmax(q_h k_h^T / sqrt(e)) v_h;  out = out_weight @ context + out_bias
+ * x, out (rows, dim); in_weight (3*dim, dim), in_bias (3*dim): queries, keys, values, and the heads
+ * in order within each; out_weight (dim, dim), out_bias (dim). dim is a multiple of heads. out may be x. */
+void ee_multi_head_attention_f32_c(float *out, const float *x,
+                                   const float *in_weight, const float *in_bias,
+                                   const float *out_weight, const float *out_bias,
+                                   size_t rows, size_t dim, size_t heads,
+                                   float *scratch, const ee_ops_f32 *ops);
+size_t ee_multi_head_attention_f32_scratch(size_t rows, size_t dim, size_t heads);
+
+/* out = down_weight @ silu(up_weight @ layer_norm(x) + up_bias) + down_bias
+ * x, out (rows, dim); norm_weight, norm_bias, down_bias (dim); up_weight (ff, dim), up_bias (ff);
+ * down_weight (dim, ff). No residual. out may be x. */
+void ee_feed_forward_f32_c(float *out, const float *x,
+                           const float *norm_weight, const float *norm_bias,
+                           const float *up_weight, const float *up_bias,
+                           const float *down_weight, const float *down_bias,
+                           size_t rows, size_t dim, size_t ff, float eps,
+                           float *scratch, const ee_ops_f32 *ops);
+size_t ee_feed_forward_f32_scratch(size_t rows, size_t dim, size_t ff);
+
+/* out = out_weight @ silu(depthwise_conv(glu(in_weight @ layer_norm(x) + in_bias))) + out_bias
+ * x, out (rows, dim); in_weight (2*dim, dim), in_bias (2*dim); depthwise_weight (kernel, dim),
+ * depthwise_bias (dim), batch norm folded in; out_weight (dim, dim), out_bias (dim); kernel odd.
+ * No residual. out may be x. */
+void ee_conv_module_f32_c(float *out, const float *x,
+                          const float *norm_weight, const float *norm_bias,
+                          const float *in_weight, const float *in_bias,
+                          const float *depthwise_weight, const float *depthwise_bias,
+                          const float *out_weight, const float *out_bias,
+                          size_t rows, size_t dim, size_t kernel, float eps,
+                          float *scratch, const ee_ops_f32 *ops);
+size_t ee_conv_module_f32_scratch(size_t rows, size_t dim, size_t kernel);
+
+/* The tensors of one Conformer layer, in the order of the model file. Names are those of the file
+ * with "." written "_"; shapes are those of the ops above. */
+typedef struct {
+    const float *ff1_norm_weight, *ff1_norm_bias;
+    const float *ff1_up_weight, *ff1_up_bias;
+    const float *ff1_down_weight, *ff1_down_bias;
+    const float *attn_norm_weight, *attn_norm_bias;
+    const float *attn_in_weight, *attn_in_bias;
+    const float *attn_out_weight, *attn_out_bias;
+    const float *conv_norm_weight, *conv_norm_bias;
+    const float *conv_in_weight, *conv_in_bias;
+    const float *conv_depthwise_weight, *conv_depthwise_bias;
+    const float *conv_out_weight, *conv_out_bias;
+    const float *ff2_norm_weight, *ff2_norm_bias;
+    const float *ff2_up_weight, *ff2_up_bias;
+    const float *ff2_down_weight, *ff2_down_bias;
+    const float *norm_weight, *norm_bias;
+} ee_conformer_weights_f32;
+
+/* x = x + feed_forward_1(x)/2;  x = x + attention(layer_norm(x));  x = x + conv_module(x);
+ * x = x + feed_forward_2(x)/2;  out = layer_norm(x)
+ * x, out (rows, dim). out may be x. */
+void ee_conformer_layer_f32_c(float *out, const float *x, const ee_conformer_weights_f32 *weights,
+                              size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel,
+                              float eps, float *scratch, const ee_ops_f32 *ops);
+size_t ee_conformer_layer_f32_scratch(size_t rows, size_t dim, size_t heads, size_t ff,
+                                      size_t kernel);
+
+/* out = log_softmax(weight @ x + bias)
+ * x (rows, dim); weight (vocab, dim), bias (vocab); out (rows, vocab). */
+void ee_exit_head_f32_c(float *out, const float *x, const float *weight, const float *bias,
+                        size_t rows, size_t dim, size_t vocab, const ee_ops_f32 *ops);
+
+/* Floats from one row to the next of a weight matrix whose rows hold n: n rounded up to 4. */
+size_t ee_row_stride(size_t n);
+/* cdef:end */
+
+/* ---- Variants of the primitives: same contracts ----------------------------------------------
+ * Compiled on x86-64 by GCC and Clang; elsewhere their files are empty. */
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define EE_HAVE_AVX2 1
+#endif
+
+#ifdef EE_HAVE_AVX2
+void ee_linear_f32_avx2(float *out, const float *x, const float *weight, const float *bias,
+                        size_t rows, size_t in, size_t outs,
+                        size_t out_stride, size_t x_stride, size_t weight_stride);
+void ee_layer_norm_f32_avx2(float *out, const float *x, const float *weight, const float *bias,
+                            size_t rows, size_t dim, float eps);
+void ee_silu_f32_avx2(float *out, const float *x, size_t count);
+void ee_glu_f32_avx2(float *out, const float *x, size_t rows, size_t dim);
+void ee_softmax_f32_avx2(float *out, const float *x, size_t rows, size_t dim);
+void ee_log_softmax_f32_avx2(float *out, const float *x, size_t rows, size_t dim);
+void ee_depthwise_conv_f32_avx2(float *out, const float *x, const float *weight, const float *bias,
+                                size_t rows, size_t dim, size_t kernel, size_t weight_stride);
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,26 @@
+#include <math.h>
+
+#include "ee_kernels.h"
+
+/* The maximum is subtracted so that no exponential overflows and the sum is at least 1. */
+void ee_softmax_f32_c(float *out, const float *x, size_t rows, size_t dim)
+{
+    for (size_t t = 0; t < rows; t++) {
+        const float *row = x + t * dim;
+        float *result = out + t * dim;
+
+        float max = row[0];
+        for (size_t d = 1; d < dim; d++) {
+            max = row[d] > max ? row[d] : max;
+        }
+        float sum = 0.0f;
+        for (size_t d = 0; d < dim; d++) {
+            result[d] = expf(row[d] - max);
+            sum += result[d];
+        }
+        const float scale = 1.0f / sum;
+        for (size_t d = 0; d < dim; d++) {
+            result[d] *= scale;
+        }
+    }
+}

@@ -1,0 +1,323 @@
+#include "ee_image.h"
+
+#include "../ee_size.h"
+#include "ee_crc32.h"
+#include "ee_model.h"
+
+enum {
+    MAGIC = 0x4D494545, /* the bytes "EEIM" */
+    DTYPE_F32 = 0
+};
+
+/* Where a table lies: bytes from the start of the image. */
+typedef struct {
+    uint32_t offset, bytes;
+} span;
+
+/* The first EE_IMAGE_HEADER_BYTES of an image, little-endian, zeros after the last field. */
+typedef struct {
+    uint32_t magic, abi, header_crc32, header_bytes, model_crc32;
+    uint32_t dtype, exits, dim, heads, ff, kernel, vocab, mels, stem_kernel, stem_stride;
+    uint32_t max_frames, blank, sample_rate, n_fft, win_length, hop_length, pad;
+    float log_floor, norm_eps;
+    span tensors, window, sines, mel_first, mel_count, mel_weights, mean, scale;
+    span label_ends, label_text;
+    uint32_t base_bytes, base_crc32; /* everything before exit 1 */
+    uint32_t layers_per_exit[EE_MAX_EXITS];
+    uint32_t exit_bytes[EE_MAX_EXITS]; /* of the image up to the end of each exit */
+    uint32_t exit_crc32[EE_MAX_EXITS]; /* of what each exit adds */
+} image_header;
+
+typedef char header_fits[sizeof(image_header) <= EE_IMAGE_HEADER_BYTES ? 1 : -1];
+typedef char header_is_packed[sizeof(image_header) == 4 * (24 + 20 + 2 + 3 * EE_MAX_EXITS) ? 1 : -1];
+
+/* The checksum of the header, its own four bytes taken as zero. */
+static uint32_t header_crc(const image_header *header)
+{
+    const unsigned char *const bytes = (const unsigned char *)header;
+    const unsigned char zeros[sizeof(uint32_t)] = {0};
+    const size_t own = offsetof(image_header, header_crc32);
+    uint32_t crc = ee_crc32_update_c(~(uint32_t)0, bytes, own);
+
+    crc = ee_crc32_update_c(crc, zeros, sizeof(zeros));
+    crc = ee_crc32_update_c(crc, bytes + own + sizeof(zeros),
+                            EE_IMAGE_HEADER_BYTES - own - sizeof(zeros));
+    return ~crc;
+}
+
+/* Header and sizes; *exits becomes the number to open. */
+static ee_status check_header(const image_header *header, size_t bytes, uint32_t *exits)
+{
+    if (header == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    if (!ee_is_aligned(header, EE_IMAGE_ALIGNMENT)) {
+        return EE_ERR_ALIGNMENT;
+    }
+    if (bytes < EE_IMAGE_HEADER_BYTES) {
+        return EE_ERR_IMAGE_TRUNCATED;
+    }
+    if (header->magic != MAGIC) {
+        return EE_ERR_IMAGE_MAGIC;
+    }
+    if (header->abi != EE_IMAGE_ABI) {
+        return EE_ERR_IMAGE_ABI;
+    }
+    if (header_crc(header) != header->header_crc32) {
+        return EE_ERR_IMAGE_CHECKSUM;
+    }
+    if (header->dtype != DTYPE_F32) {
+        return EE_ERR_CONFIG;
+    }
+    if (header->header_bytes != EE_IMAGE_HEADER_BYTES
+        || header->exits < 1 || header->exits > EE_MAX_EXITS) {
+        return EE_ERR_IMAGE_LAYOUT;
+    }
+    uint32_t end = EE_IMAGE_HEADER_BYTES;
+    uint32_t held = 0;
+    int exact = 0;
+    for (uint32_t e = 0; e <= header->exits; e++) {
+        const uint32_t next = e == 0 ? header->base_bytes : header->exit_bytes[e - 1];
+        if (next <= end || next % EE_IMAGE_ALIGNMENT != 0) {
+            return EE_ERR_IMAGE_LAYOUT;
+        }
+        end = next;
+        if (end <= bytes) {
+            held = e;
+            exact = end == bytes;
+        }
+    }
+    if (held < 1 || (*exits == 0 && !exact)) {
+        return EE_ERR_IMAGE_TRUNCATED;
+    }
+    if (*exits > held) {
+        return exact || *exits > header->exits ? EE_ERR_IMAGE_EXITS : EE_ERR_IMAGE_TRUNCATED;
+    }
+    *exits = *exits == 0 ? held : *exits;
+    return EE_OK;
+}
+
+/* The parts of the image that hold the exits opened: before exit 1, exit 1, exit 2, ... */
+static ee_status check_parts(const image_header *header, uint32_t exits)
+{
+    const unsigned char *const image = (const unsigned char *)header;
+    uint32_t start = EE_IMAGE_HEADER_BYTES;
+
+    for (uint32_t e = 0; e <= exits; e++) {
+        const uint32_t end = e == 0 ? header->base_bytes : header->exit_bytes[e - 1];
+        const uint32_t crc = e == 0 ? header->base_crc32 : header->exit_crc32[e - 1];
+        if (ee_crc32(image + start, end - start) != crc) {
+            return EE_ERR_IMAGE_CHECKSUM;
+        }
+        start = end;
+    }
+    return EE_OK;
+}
+
+static ee_config config_of(const image_header *header, uint32_t exits)
+{
+    ee_config config = {
+        .exits = exits, .dim = header->dim, .heads = header->heads, .ff = header->ff,
+        .kernel = header->kernel, .vocab = header->vocab, .mels = header->mels,
+        .stem_kernel = header->stem_kernel, .stem_stride = header->stem_stride,
+        .max_frames = header->max_frames, .norm_eps = header->norm_eps,
+    };
+
+    for (uint32_t e = 0; e < exits; e++) {
+        config.layers_per_exit[e] = header->layers_per_exit[e];
+    }
+    return config;
+}
+
+/* The table in a span, or NULL unless it has this size and lies aligned before exit 1. */
+static const void *table(const image_header *header, span where, size_t bytes)
+{
+    if (where.bytes != bytes || where.offset % EE_IMAGE_ALIGNMENT != 0
+        || where.offset < EE_IMAGE_HEADER_BYTES || where.offset > header->base_bytes
+        || where.bytes > header->base_bytes - where.offset) {
+        return NULL;
+    }
+    return (const unsigned char *)header + where.offset;
+}
+
+/* How many tensors the exits opened have; EE_ERR_IMAGE_LAYOUT unless they lie one after another,
+ * aligned, within those exits. */
+static ee_status count_tensors(const image_header *header, uint32_t exits, size_t *count)
+{
+    const span *const tensors = table(header, header->tensors, header->tensors.bytes);
+    const uint32_t last = header->exit_bytes[exits - 1];
+    uint32_t end = header->tensors.offset;
+
+    *count = 0;
+    if (tensors == NULL || header->tensors.bytes % sizeof(span) != 0) {
+        return EE_ERR_IMAGE_LAYOUT;
+    }
+    for (size_t i = 0; i < header->tensors.bytes / sizeof(span) && tensors[i].offset < last; i++) {
+        if (tensors[i].offset % EE_IMAGE_ALIGNMENT != 0 || tensors[i].offset < end
+            || tensors[i].bytes > last - tensors[i].offset) {
+            return EE_ERR_IMAGE_LAYOUT;
+        }
+        end = tensors[i].offset + tensors[i].bytes;
+        *count = i + 1;
+    }
+    return EE_OK;
+}
+
+static ee_status open_frontend(ee_frontend *frontend, const image_header *header)
+{
+    const size_t mels = header->mels;
+    size_t weights = 0;
+
+    frontend->mels = header->mels;
+    frontend->n_fft = header->n_fft;
+    frontend->win_length = header->win_length;
+    frontend->hop_length = header->hop_length;
+    frontend->pad = header->pad;
+    frontend->log_floor = header->log_floor;
+    frontend->window = table(header, header->window, ee_size_mul(header->win_length, sizeof(float)));
+    frontend->sines = table(header, header->sines,
+                            ((size_t)header->n_fft / 4 + 1) * sizeof(float));
+    frontend->mel_first = table(header, header->mel_first, mels * sizeof(uint16_t));
+    frontend->mel_count = table(header, header->mel_count, mels * sizeof(uint16_t));
+    frontend->mel_weights = table(header, header->mel_weights, header->mel_weights.bytes);
+    frontend->mean = NULL;
+    frontend->scale = NULL;
+
+    const ee_status status = ee_frontend_check(frontend);
+    if (status != EE_OK) {
+        return status == EE_ERR_ARGUMENT ? EE_ERR_IMAGE_LAYOUT : status;
+    }
+    for (size_t m = 0; m < mels; m++) {
+        weights += frontend->mel_count[m];
+    }
+    if (header->mel_weights.bytes != ee_size_mul(weights, sizeof(float))) {
+        return EE_ERR_IMAGE_LAYOUT;
+    }
+    if (header->log_floor > 0.0f) {
+        frontend->mean = table(header, header->mean, mels * sizeof(float));
+        frontend->scale = table(header, header->scale, mels * sizeof(float));
+        if (frontend->mean == NULL || frontend->scale == NULL) {
+            return EE_ERR_IMAGE_LAYOUT;
+        }
+    }
+    return EE_OK;
+}
+
+static ee_status open_labels(ee_labels *labels, const image_header *header)
+{
+    uint32_t end = 0;
+
+    labels->vocab = header->vocab;
+    labels->ends = table(header, header->label_ends, header->vocab * sizeof(uint32_t));
+    labels->text = table(header, header->label_text, header->label_text.bytes);
+    if (labels->ends == NULL || labels->text == NULL || header->blank >= header->vocab) {
+        return EE_ERR_IMAGE_LAYOUT;
+    }
+    for (uint32_t v = 0; v < labels->vocab; v++) {
+        if (labels->ends[v] < end) {
+            return EE_ERR_IMAGE_LAYOUT;
+        }
+        end = labels->ends[v];
+    }
+    return end == header->label_text.bytes ? EE_OK : EE_ERR_IMAGE_LAYOUT;
+}
+
+/* The memory of an open image: the model, then the table that ee_model_open reads. */
+static size_t model_bytes(size_t model)
+{
+    return (model + EE_MEMORY_ALIGNMENT - 1) / EE_MEMORY_ALIGNMENT * EE_MEMORY_ALIGNMENT;
+}
+
+ee_status ee_image_memory(const void *image, size_t bytes, uint32_t exits, size_t *size)
+{
+    const image_header *const header = image;
+    size_t count, model;
+
+    if (size == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    ee_status status = check_header(header, bytes, &exits);
+    if (status != EE_OK) {
+        return status;
+    }
+    const ee_config config = config_of(header, exits);
+    status = ee_model_size(&config, &model);
+    if (status != EE_OK) {
+        return status;
+    }
+    status = count_tensors(header, exits, &count);
+    if (status != EE_OK) {
+        return status;
+    }
+    *size = model_bytes(model) + count * sizeof(ee_tensor);
+    return EE_OK;
+}
+
+static ee_status open_model(ee_model **model, const ee_config *config, const image_header *header,
+                            void *memory, const ee_ops_f32 *ops)
+{
+    const span *const spans = table(header, header->tensors, header->tensors.bytes);
+    size_t size, count;
+
+    ee_model_size(config, &size);
+    count_tensors(header, config->exits, &count);
+    ee_tensor *const tensors = (ee_tensor *)(void *)((unsigned char *)memory + model_bytes(size));
+    for (size_t i = 0; i < count; i++) {
+        tensors[i].data = (const unsigned char *)header + spans[i].offset;
+        tensors[i].bytes = spans[i].bytes;
+    }
+    return ee_model_open(memory, size, config, tensors, count, ops, model);
+}
+
+ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint32_t exits,
+                        void *memory, size_t size, const ee_ops_f32 *ops)
+{
+    const image_header *const header = image;
+    ee_image result;
+    size_t needed;
+
+    if (opened == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    opened->model = NULL;
+    if (memory == NULL || ops == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    if (!ee_is_aligned(memory, EE_MEMORY_ALIGNMENT)) {
+        return EE_ERR_ALIGNMENT;
+    }
+    ee_status status = check_header(header, bytes, &exits);
+    if (status != EE_OK) {
+        return status;
+    }
+    status = check_parts(header, exits);
+    if (status != EE_OK) {
+        return status;
+    }
+    status = ee_image_memory(image, bytes, exits, &needed);
+    if (status != EE_OK) {
+        return status;
+    }
+    if (size < needed) {
+        return EE_ERR_MODEL_TOO_SMALL;
+    }
+    status = open_frontend(&result.frontend, header);
+    if (status != EE_OK) {
+        return status;
+    }
+    status = open_labels(&result.labels, header);
+    if (status != EE_OK) {
+        return status;
+    }
+    result.config = config_of(header, exits);
+    status = open_model(&result.model, &result.config, header, memory, ops);
+    if (status != EE_OK) {
+        return status;
+    }
+    result.sample_rate = header->sample_rate;
+    result.blank = header->blank;
+    result.model_checksum = header->model_crc32;
+    result.bytes = header->exit_bytes[exits - 1];
+    *opened = result;
+    return EE_OK;
+}

@@ -1,0 +1,362 @@
+/* The runtime: what it refuses, and that its memory plan is exact. */
+#include "check.h"
+#include "ee.h"
+
+enum { FRAMES = 50, MELS = 6, MAX_TENSORS = 200 };
+
+static ee_config config;
+static ee_tensor tensors[MAX_TENSORS];
+static size_t tensor_count;
+static const ee_ops_f32 *ops;
+
+static void *aligned_memory(size_t bytes)
+{
+    void *memory = NULL;
+
+    if (posix_memalign(&memory, EE_MEMORY_ALIGNMENT, bytes + 1) != 0) {
+        exit(2);
+    }
+    return memory;
+}
+
+static void add(size_t rows, size_t columns, float low)
+{
+    const size_t count = rows * ee_row_stride(columns);
+    float *const data = aligned_memory(count * sizeof(float));
+
+    for (size_t i = 0; i < count; i++) {
+        data[i] = low + random_float() * 0.3f;
+    }
+    tensors[tensor_count].data = data;
+    tensors[tensor_count++].bytes = count * sizeof(float);
+}
+
+static void add_affine(size_t outs, size_t in)
+{
+    add(outs, in, 0.0f);
+    add(1, outs, 0.0f);
+}
+
+static void add_norm(size_t dim)
+{
+    add(1, dim, 1.0f);
+    add(1, dim, 0.0f);
+}
+
+/* A small model with 2 exits, of 1 and 2 layers, whose widths are no multiples of 4. */
+static void make_model(void)
+{
+    const size_t dim = 10, ff = 22, kernel = 5, vocab = 7;
+    const ee_config made = {
+        .exits = 2, .layers_per_exit = {1, 2}, .dim = 10, .heads = 2, .ff = 22, .kernel = 5,
+        .vocab = 7, .mels = MELS, .stem_kernel = 3, .stem_stride = 2, .max_frames = 60,
+        .norm_eps = 1e-5f,
+    };
+
+    config = made;
+    add(60, dim, 0.0f);
+    add_affine(dim, 3 * MELS);
+    add_affine(dim, 3 * dim);
+    for (uint32_t e = 0; e < config.exits; e++) {
+        for (uint32_t l = 0; l < config.layers_per_exit[e]; l++) {
+            add_norm(dim);
+            add_affine(ff, dim);
+            add_affine(dim, ff);
+            add_norm(dim);
+            add_affine(3 * dim, dim);
+            add_affine(dim, dim);
+            add_norm(dim);
+            add_affine(2 * dim, dim);
+            add(kernel, dim, 0.0f);
+            add(1, dim, 0.0f);
+            add_affine(dim, dim);
+            add_norm(dim);
+            add_affine(ff, dim);
+            add_affine(dim, ff);
+            add_norm(dim);
+        }
+        add_affine(vocab, dim);
+    }
+}
+
+static ee_model *open_model(void)
+{
+    size_t bytes = 0;
+    ee_model *model = NULL;
+
+    CHECK(ee_model_size(&config, &bytes) == EE_OK, "size of a model");
+    CHECK(ee_model_open(aligned_memory(bytes), bytes, &config, tensors, tensor_count, ops, &model)
+          == EE_OK, "opening a model");
+    if (model == NULL) {
+        exit(check_result("check_runtime"));
+    }
+    return model;
+}
+
+static void expect_config(const char *field, uint32_t *value, uint32_t wrong)
+{
+    const uint32_t right = *value;
+    size_t bytes;
+
+    *value = wrong;
+    CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "%s = %u", field, (unsigned)wrong);
+    CHECK(ee_arena_size(&config, FRAMES, &bytes) == EE_ERR_CONFIG, "%s = %u", field,
+          (unsigned)wrong);
+    *value = right;
+}
+
+static void check_config(void)
+{
+    size_t bytes;
+
+    expect_config("exits", &config.exits, 0);
+    expect_config("exits", &config.exits, EE_MAX_EXITS + 1);
+    expect_config("layers", &config.layers_per_exit[1], 0);
+    expect_config("layers", &config.layers_per_exit[1], EE_MAX_LAYERS_PER_EXIT + 1);
+    expect_config("dim", &config.dim, 0);
+    expect_config("dim", &config.dim, EE_MAX_SIZE + 1);
+    expect_config("heads", &config.heads, 3);
+    expect_config("heads", &config.heads, 0);
+    expect_config("ff", &config.ff, UINT32_MAX);
+    expect_config("kernel", &config.kernel, 4);
+    expect_config("vocab", &config.vocab, 0);
+    expect_config("mels", &config.mels, 0);
+    expect_config("stem_kernel", &config.stem_kernel, 0);
+    expect_config("stem_stride", &config.stem_stride, 4);
+    expect_config("max_frames", &config.max_frames, 0);
+
+    config.norm_eps = NAN;
+    CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "norm_eps NaN");
+    config.norm_eps = 0.0f;
+    CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "norm_eps 0");
+    config.norm_eps = 1e-5f;
+    CHECK(ee_model_size(NULL, &bytes) == EE_ERR_ARGUMENT, "no config");
+    CHECK(ee_model_size(&config, NULL) == EE_ERR_ARGUMENT, "no result");
+    CHECK(ee_arena_size(&config, FRAMES, NULL) == EE_ERR_ARGUMENT, "no result");
+}
+
+static void check_model_open(void)
+{
+    size_t bytes = 0;
+    ee_model *model = NULL;
+
+    ee_model_size(&config, &bytes);
+    char *const memory = aligned_memory(bytes);
+
+    CHECK(ee_model_open(NULL, bytes, &config, tensors, tensor_count, ops, &model)
+          == EE_ERR_ARGUMENT, "no memory");
+    CHECK(ee_model_open(memory, bytes, NULL, tensors, tensor_count, ops, &model)
+          == EE_ERR_ARGUMENT, "no config");
+    CHECK(ee_model_open(memory, bytes, &config, NULL, tensor_count, ops, &model)
+          == EE_ERR_ARGUMENT, "no tensors");
+    CHECK(ee_model_open(memory, bytes, &config, tensors, tensor_count, NULL, &model)
+          == EE_ERR_ARGUMENT, "no ops");
+    CHECK(ee_model_open(memory, bytes, &config, tensors, tensor_count, ops, NULL)
+          == EE_ERR_ARGUMENT, "no result");
+    CHECK(ee_model_open(memory, bytes - 1, &config, tensors, tensor_count, ops, &model)
+          == EE_ERR_MODEL_TOO_SMALL, "one byte too small");
+    CHECK(ee_model_open(memory + 16, bytes, &config, tensors, tensor_count, ops, &model)
+          == EE_ERR_ALIGNMENT, "misaligned memory");
+    CHECK(ee_model_open(memory, bytes, &config, tensors, tensor_count - 1, ops, &model)
+          == EE_ERR_TENSOR_COUNT, "a tensor missing");
+    CHECK(ee_model_open(memory, bytes, &config, tensors, tensor_count + 1, ops, &model)
+          == EE_ERR_TENSOR_COUNT, "a tensor too many");
+
+    for (size_t i = 0; i < tensor_count; i++) {
+        const ee_tensor right = tensors[i];
+
+        tensors[i].bytes = right.bytes - 16;
+        CHECK(ee_model_open(memory, bytes, &config, tensors, tensor_count, ops, &model)
+              == EE_ERR_TENSOR_SIZE, "tensor %zu too small", i);
+        tensors[i].bytes = right.bytes + 16;
+        CHECK(ee_model_open(memory, bytes, &config, tensors, tensor_count, ops, &model)
+              == EE_ERR_TENSOR_SIZE, "tensor %zu too large", i);
+        tensors[i].bytes = right.bytes;
+        tensors[i].data = NULL;
+        CHECK(ee_model_open(memory, bytes, &config, tensors, tensor_count, ops, &model)
+              == EE_ERR_TENSOR_SIZE, "tensor %zu without data", i);
+        tensors[i].data = (const char *)right.data + 4;
+        CHECK(ee_model_open(memory, bytes, &config, tensors, tensor_count, ops, &model)
+              == EE_ERR_ALIGNMENT, "tensor %zu misaligned", i);
+        CHECK(model == NULL, "no model after an error");
+        tensors[i] = right;
+    }
+    free(memory);
+}
+
+static void check_session_open(const ee_model *model, float *features)
+{
+    size_t bytes = 0;
+    ee_session *session = NULL;
+
+    CHECK(ee_arena_size(&config, FRAMES, &bytes) == EE_OK, "arena");
+    unsigned char *const arena = aligned_memory(bytes);
+    memset(arena, 0xA5, bytes);
+
+    CHECK(ee_session_open(NULL, model, arena, bytes, features, FRAMES)
+          == EE_ERR_ARGUMENT, "no result");
+    CHECK(ee_session_open(&session, NULL, arena, bytes, features, FRAMES)
+          == EE_ERR_ARGUMENT, "no model");
+    CHECK(ee_session_open(&session, model, NULL, bytes, features, FRAMES)
+          == EE_ERR_ARGUMENT, "no arena");
+    CHECK(ee_session_open(&session, model, arena, bytes, NULL, FRAMES)
+          == EE_ERR_ARGUMENT, "no features");
+    CHECK(ee_session_open(&session, model, arena + 32, bytes, features, FRAMES)
+          == EE_ERR_ALIGNMENT, "misaligned arena");
+    CHECK(ee_session_open(&session, model, arena, bytes,
+                          (const float *)(const void *)((const char *)features + 1), FRAMES - 1)
+          == EE_ERR_ALIGNMENT, "misaligned features");
+    CHECK(ee_session_open(&session, model, arena, bytes - 1, features, FRAMES)
+          == EE_ERR_ARENA_TOO_SMALL, "one byte too small");
+    CHECK(ee_session_open(&session, model, arena, 0, features, FRAMES)
+          == EE_ERR_ARENA_TOO_SMALL, "nothing");
+
+    /* 60 positions: 243 mel frames give 60 encoder frames, 247 give 61. */
+    CHECK(ee_encoder_frames(&config, 246) == 60 && ee_encoder_frames(&config, 247) == 61, "limit");
+    CHECK(ee_session_open(&session, model, arena, bytes, features, 247)
+          == EE_ERR_TOO_MANY_FRAMES, "too many frames");
+    CHECK(ee_session_open(&session, model, arena, bytes, features, SIZE_MAX)
+          == EE_ERR_TOO_MANY_FRAMES, "absurdly many frames");
+
+    const float wrong[] = {NAN, INFINITY, -INFINITY};
+    for (size_t i = 0; i < 3; i++) {
+        const float right = features[FRAMES * MELS - 1];
+        features[FRAMES * MELS - 1] = wrong[i];
+        CHECK(ee_session_open(&session, model, arena, bytes, features, FRAMES)
+              == EE_ERR_NOT_FINITE, "%g among the features", (double)wrong[i]);
+        features[FRAMES * MELS - 1] = right;
+    }
+    CHECK(session == NULL, "no session after an error");
+    for (size_t i = 0; i < bytes; i++) {
+        if (arena[i] != 0xA5) {
+            CHECK(0, "an error wrote byte %zu of the arena", i);
+            break;
+        }
+    }
+    CHECK(ee_session_step(NULL) == EE_ERR_ARGUMENT, "no session");
+    CHECK(ee_session_log_probs(NULL, NULL) == NULL && ee_session_exit(NULL) == 0, "no session");
+    free(arena);
+}
+
+/* The last byte that a run writes is the last byte of the plan. */
+static void check_plan(const ee_model *model, const float *features, size_t frames)
+{
+    size_t bytes = 0, rows = 0, touched = 0;
+    ee_session *session = NULL;
+    const unsigned char patterns[2] = {0xA5, 0x5A};
+
+    CHECK(ee_arena_size(&config, frames, &bytes) == EE_OK, "%zu frames", frames);
+    unsigned char *const arena = aligned_memory(bytes + 4096);
+
+    /* Two patterns: a byte written may happen to equal one of them. */
+    for (int p = 0; p < 2; p++) {
+        memset(arena, patterns[p], bytes + 4096);
+        CHECK(ee_session_open(&session, model, arena, bytes, features, frames) == EE_OK,
+              "%zu frames", frames);
+        CHECK(ee_session_exit(session) == 0, "before the first step");
+        CHECK(ee_session_log_probs(session, &rows) == NULL && rows == 0, "before the first step");
+        for (uint32_t e = 1; e <= config.exits; e++) {
+            CHECK(ee_session_step(session) == EE_OK, "exit %u", (unsigned)e);
+            CHECK(ee_session_exit(session) == e, "exit %u", (unsigned)e);
+            const float *const log_probs = ee_session_log_probs(session, &rows);
+            CHECK(rows == ee_encoder_frames(&config, frames), "%zu rows", rows);
+            for (size_t t = 0; t < rows; t++) {
+                double sum = 0.0;
+                for (size_t v = 0; v < config.vocab; v++) {
+                    sum += exp((double)log_probs[t * config.vocab + v]);
+                }
+                CHECK(fabs(sum - 1.0) < 1e-5, "exit %u, frame %zu: sum %g", (unsigned)e, t, sum);
+            }
+        }
+        CHECK(ee_session_step(session) == EE_DONE, "after the last exit");
+        CHECK(ee_session_exit(session) == config.exits, "after the last exit");
+        for (size_t i = 0; i < bytes + 4096; i++) {
+            if (arena[i] != patterns[p] && i + 1 > touched) {
+                touched = i + 1;
+            }
+        }
+    }
+    if (ee_encoder_frames(&config, frames) > 0) {
+        CHECK(touched == bytes, "%zu frames: planned %zu bytes, used %zu", frames, bytes, touched);
+    } else {
+        CHECK(touched <= bytes, "%zu frames: planned %zu bytes, used %zu", frames, bytes, touched);
+    }
+    free(arena);
+}
+
+/* Two sessions of one model, step by step in turn, give what each gives alone. */
+static void check_two_sessions(const ee_model *model, const float *features)
+{
+    size_t bytes = 0, rows = 0;
+    ee_session *sessions[3];
+
+    ee_arena_size(&config, FRAMES, &bytes);
+    for (int i = 0; i < 3; i++) {
+        CHECK(ee_session_open(&sessions[i], model, aligned_memory(bytes), bytes,
+                              i == 1 ? features + MELS : features, FRAMES - (i == 1)) == EE_OK,
+              "session %d", i);
+    }
+    while (ee_session_step(sessions[0]) == EE_OK) {
+        CHECK(ee_session_step(sessions[1]) == EE_OK, "other session");
+    }
+    while (ee_session_step(sessions[2]) == EE_OK) {
+    }
+    const float *const first = ee_session_log_probs(sessions[0], &rows);
+    CHECK(memcmp(first, ee_session_log_probs(sessions[2], NULL),
+                 rows * config.vocab * sizeof(float)) == 0, "sessions disturb each other");
+    for (int i = 0; i < 3; i++) {
+        free(sessions[i]);
+    }
+}
+
+static void check_names(void)
+{
+    const ee_status statuses[] = {
+        EE_OK, EE_DONE, EE_ERR_ARGUMENT, EE_ERR_CONFIG, EE_ERR_TENSOR_COUNT, EE_ERR_TENSOR_SIZE,
+        EE_ERR_ALIGNMENT, EE_ERR_MODEL_TOO_SMALL, EE_ERR_ARENA_TOO_SMALL, EE_ERR_TOO_MANY_FRAMES,
+        EE_ERR_TOO_LARGE, EE_ERR_NOT_FINITE,
+    };
+    const size_t count = sizeof(statuses) / sizeof(statuses[0]);
+
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            CHECK(strcmp(ee_status_name(statuses[i]), ee_status_name(statuses[j])) != 0, "%zu", i);
+            CHECK(strcmp(ee_strerror(statuses[i]), ee_strerror(statuses[j])) != 0, "%zu", i);
+        }
+        CHECK(strcmp(ee_status_name(statuses[i]), "EE_ERR_UNKNOWN") != 0, "%zu", i);
+    }
+    CHECK(strcmp(ee_status_name(EE_ERR_CONFIG), "EE_ERR_CONFIG") == 0, "name");
+    CHECK(strcmp(ee_status_name((ee_status)-99), "EE_ERR_UNKNOWN") == 0, "no such status");
+    CHECK(ee_strerror((ee_status)-99) != NULL, "no such status");
+    CHECK(ee_abi_version() == EE_ABI_VERSION, "library and header");
+}
+
+int main(void)
+{
+    const size_t all_frames[] = {0, 1, 6, 7, 10, 11, FRAMES, 192, 195, 199, 243};
+    float *const features = aligned_memory(243 * MELS * sizeof(float));
+
+    for (size_t i = 0; i < 243 * MELS; i++) {
+        features[i] = random_float();
+    }
+    check_names();
+    ops = ee_ops_f32_for(EE_ISA_C);
+    make_model();
+    check_config();
+    check_model_open();
+    for (int i = EE_ISA_C; i <= (int)ee_isa_best(); i++) {
+        ops = ee_ops_f32_for((ee_isa)i);
+        ee_model *const model = open_model();
+        check_session_open(model, features);
+        for (size_t f = 0; f < sizeof(all_frames) / sizeof(all_frames[0]); f++) {
+            check_plan(model, features, all_frames[f]);
+        }
+        check_two_sessions(model, features);
+        free(model);
+    }
+    for (size_t i = 0; i < tensor_count; i++) {
+        free((void *)(uintptr_t)tensors[i].data);
+    }
+    free(features);
+    return check_result("check_runtime");
+}

@@ -1,0 +1,407 @@
+"""The adapters of ee_ref.native: what they refuse, EE_REF_ISA, sessions, memory plan, CRC-32."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ee_ref.errors import ArenaError, ArgumentError, NativeUnavailable, ShapeError, TooLongError
+from tests.cases import cases_of
+from tests.support import SMALL, Stream, assert_close, random_features
+from weights_io.layout import padded_shape, tensor_specs
+
+ROOT = Path(__file__).parent.parent
+
+native = pytest.importorskip("ee_ref.native")
+try:
+    from ee_ref.native import _lib
+    from ee_ref.native._crc32 import crc32
+    from ee_ref.native._session import NativeModel, Session
+except NativeUnavailable as error:
+    pytest.skip(str(error), allow_module_level=True)
+
+ARRAYS = [
+    (op, name)
+    for op in native.__all__
+    for name, value in cases_of(op)[0].arguments().items()
+    if isinstance(value, np.ndarray)
+]
+
+
+def random_tensors(config, seed=7):
+    draw = Stream(seed)
+    return {
+        spec.name: draw.weight(*spec.shape) if len(spec.shape) == 2
+        else draw(*spec.shape, low=0.5, high=1.0)
+        for spec in tensor_specs(config)
+    }
+
+
+@pytest.fixture(scope="module")
+def model():
+    return NativeModel(SMALL, random_tensors(SMALL))
+
+
+@pytest.fixture(scope="module")
+def features():
+    return random_features(70, 1, SMALL.mels)
+
+
+# Ops
+
+
+def usable_arguments(op):
+    """Those of a case with several rows and columns, so that layouts can be got wrong."""
+    cases = [case.arguments() for case in cases_of(op)]
+    return next(
+        arguments for arguments in cases
+        if min(arguments["x"].shape) > 3
+        and all(min(value.shape) > 1 for value in arguments.values()
+                if isinstance(value, np.ndarray))
+    )
+
+
+@pytest.mark.parametrize("op, name", ARRAYS)
+def test_wrong_arrays_are_refused(op, name):
+    arguments = usable_arguments(op)
+    right = arguments[name]
+    wrong = {
+        "float64": right.astype(np.float64),
+        "int32": right.astype(np.int32),
+        "big-endian": right.astype(">f4"),
+        "another axis": right[None],
+        "no columns": right[..., :0],
+        "a list": right.tolist(),
+        "not contiguous": np.repeat(right, 2, axis=-1)[..., ::2],
+    }
+    if name != "x":
+        wrong["a column too many"] = np.concatenate([right, right[..., :1]], axis=-1)
+    for what, array in wrong.items():
+        with pytest.raises(ShapeError, match=f"^{name}: expected .*found "):
+            getattr(native, op)(**{**arguments, name: array})
+            pytest.fail(f"{op} took {what} as {name}")
+
+
+@pytest.mark.parametrize("op", native.__all__)
+def test_no_rows_give_no_rows(op):
+    arguments = usable_arguments(op)
+    result = getattr(native, op)(**arguments)
+    empty = getattr(native, op)(**{**arguments, "x": arguments["x"][:0]})
+    assert empty.shape == (0, *result.shape[1:]) and empty.dtype == np.float32
+
+
+@pytest.mark.parametrize("op", native.__all__)
+def test_arguments_are_not_changed(op):
+    arguments = usable_arguments(op)
+    getattr(native, op)(**arguments)
+    fresh = usable_arguments(op)
+    np.testing.assert_array_equal(arguments["x"], fresh["x"])
+
+
+@pytest.mark.parametrize("op", native.__all__)
+def test_read_only_arrays_will_do(op):
+    arguments = usable_arguments(op)
+    for value in arguments.values():
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+    getattr(native, op)(**arguments)
+
+
+def test_heads_must_divide_the_width():
+    for op in ("multi_head_attention", "conformer_layer"):
+        for heads in (0, -1, 5):
+            with pytest.raises(ArgumentError, match="heads: expected a divisor"):
+                getattr(native, op)(**{**usable_arguments(op), "heads": heads})
+
+
+def test_kernels_of_convolutions_are_odd():
+    x = np.ones((6, 4), np.float32)
+    with pytest.raises(ShapeError, match="odd number of taps, found 2"):
+        native.depthwise_conv(x, np.ones((2, 4), np.float32), np.ones(4, np.float32))
+    with pytest.raises(ShapeError, match="multiple of 4 columns, found 6"):
+        native.stem_conv(x, np.ones((3, 6), np.float32), np.ones(3, np.float32))
+    with pytest.raises(ArgumentError, match="stride: expected at least 1, found 0"):
+        native.stem_conv(x, np.ones((3, 8), np.float32), np.ones(3, np.float32), stride=0)
+    with pytest.raises(ShapeError, match="even number of columns, found 3"):
+        native.glu(np.ones((2, 3), np.float32))
+
+
+def test_conformer_layer_names_the_missing_weight():
+    arguments = usable_arguments("conformer_layer")
+    for suffix in arguments["weights"]:
+        weights = {name: w for name, w in arguments["weights"].items() if name != suffix}
+        with pytest.raises(ArgumentError, match=suffix):
+            native.conformer_layer(**{**arguments, "weights": weights})
+
+
+@pytest.mark.parametrize("op", ["softmax", "log_softmax", "silu"])
+def test_nan_goes_through(op, monkeypatch):
+    for isa in _lib.available_isas():
+        monkeypatch.setenv("EE_REF_ISA", isa)
+        for column in (0, 7, 8, 12):
+            x = np.ones((2, 13), np.float32)
+            x[1, column] = np.nan
+            result = getattr(native, op)(x)
+            assert np.isnan(result[1, column]) and not np.isnan(result[0]).any(), (isa, column)
+
+
+def test_exponentials_at_the_ends_of_the_range(monkeypatch):
+    x = np.array([[0, -1, -80, -87.3, -88, -95, -103, -104, -1000, -np.inf]], np.float32)
+    exact = np.exp(x.astype(np.float64))
+    for isa in _lib.available_isas():
+        monkeypatch.setenv("EE_REF_ISA", isa)
+        found = native.softmax(x) * exact.sum()
+        np.testing.assert_allclose(found, exact, rtol=3e-7, atol=1.5e-45, err_msg=isa)
+        gates = np.array([[-np.inf, -200, -89, 89, 200, np.inf]], np.float32)
+        values = native.glu(np.concatenate([np.ones_like(gates), gates], axis=1))
+        np.testing.assert_allclose(values, [[0, 0, 0, 1, 1, 1]], atol=1e-37, err_msg=isa)
+
+
+# Instruction sets
+
+
+def test_isa_is_capped_by_the_environment(monkeypatch):
+    for isa in _lib.available_isas():
+        monkeypatch.setenv("EE_REF_ISA", isa)
+        assert _lib.isa() == isa
+    for unset in ("", None):
+        monkeypatch.setenv("EE_REF_ISA", unset) if unset == "" else monkeypatch.delenv("EE_REF_ISA")
+        assert _lib.isa() == _lib.available_isas()[-1]
+
+
+@pytest.mark.parametrize("name", ["sse9", "AVX2", "c "])
+def test_unknown_isa_is_refused(monkeypatch, name):
+    monkeypatch.setenv("EE_REF_ISA", name)
+    with pytest.raises(ArgumentError, match="EE_REF_ISA: expected one of c, avx2, found"):
+        native.silu(np.ones((1, 1), np.float32))
+    with pytest.raises(ArgumentError, match="EE_REF_ISA"):
+        NativeModel(SMALL, random_tensors(SMALL))
+
+
+def test_isas_agree_on_a_whole_model(monkeypatch, features):
+    tensors, results = random_tensors(SMALL), []
+    for isa in _lib.available_isas():
+        monkeypatch.setenv("EE_REF_ISA", isa)
+        results.append([out for _, out in NativeModel(SMALL, tensors).exits(features)])
+    for other in results[1:]:
+        for exit_, (a, b) in enumerate(zip(results[0], other), start=1):
+            assert_close(b, a, 1e-5, f"exit {exit_}")
+
+
+# Sessions
+
+
+def test_exits_come_one_after_another(model, features):
+    outputs = list(model.exits(features))
+    assert [exit_ for exit_, _ in outputs] == [1, 2, 3]
+    for _, log_probs in outputs:
+        assert log_probs.dtype == np.float32
+        assert log_probs.shape == (SMALL.encoder_frames(70), SMALL.vocab)
+        np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1, atol=1e-5)
+
+
+def test_step_by_step(model, features):
+    session = Session(model, features)
+    assert session.exit == 0
+    with pytest.raises(ArgumentError, match="expected a step before"):
+        _ = session.log_probs
+    for exit_, log_probs in model.exits(features):
+        assert session.step() and session.exit == exit_
+        np.testing.assert_array_equal(session.log_probs, log_probs)
+    assert not session.step() and not session.step() and session.exit == 3
+
+
+def test_outputs_belong_to_the_caller(model, features):
+    outputs = list(model.exits(features))
+    for (_, log_probs), (_, again) in zip(outputs, model.exits(features)):
+        np.testing.assert_array_equal(log_probs, again)
+
+
+def test_two_generators_of_one_model(model, features):
+    shifted = np.ascontiguousarray(features[3:])
+    alone = [list(model.exits(f)) for f in (features, shifted)]
+    for step, pair in enumerate(zip(model.exits(features), model.exits(shifted))):
+        for which, (exit_, log_probs) in enumerate(pair):
+            assert exit_ == alone[which][step][0]
+            np.testing.assert_array_equal(log_probs, alone[which][step][1])
+
+
+def test_two_threads_of_one_model(model, features):
+    expected, found = list(model.exits(features)), [None] * 4
+
+    def run(index):
+        found[index] = [list(model.exits(features)) for _ in range(5)]
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(found))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for results in found:
+        for outputs in results:
+            for (_, a), (_, b) in zip(expected, outputs):
+                np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("frames", range(8))
+def test_shortest_utterances(model, frames):
+    outputs = list(model.exits(np.ones((frames, SMALL.mels), np.float32)))
+    assert [out.shape for _, out in outputs] == [(int(frames == 7), SMALL.vocab)] * 3
+
+
+def test_longest_utterance(model):
+    longest = max(n for n in range(1000) if SMALL.encoder_frames(n) == SMALL.max_frames)
+    features = np.ones((longest + 1, SMALL.mels), np.float32)
+    assert next(model.exits(features[:-1]))[1].shape[0] == SMALL.max_frames
+    with pytest.raises(TooLongError, match=r"at most 40 encoder frames .* s\), found 41"):
+        model.exits(features)
+    with pytest.raises(TooLongError):
+        model.arena_size(longest + 1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_features_are_finite(model, features, value):
+    wrong = features.copy()
+    wrong[-1, -1] = value
+    with pytest.raises(ArgumentError, match="EE_ERR_NOT_FINITE"):
+        model.exits(wrong)
+
+
+def test_features_have_the_right_layout(model, features):
+    wrong = (features[:, :-1], features.astype(np.float64), features[::2], features.T, features[0])
+    for array in wrong:
+        with pytest.raises(ShapeError, match="^features: expected"):
+            model.exits(array)
+
+
+def test_arena_one_byte_too_small_is_refused(model, features):
+    size = model.arena_size(len(features))
+    arena = np.full(size + 64, 0xA5, np.uint8)
+    arena = arena[-arena.ctypes.data % 64 :]
+    ffi, lib = _lib.ffi, _lib.lib
+    result = ffi.new("ee_session **")
+    status = lib.ee_session_open(result, model.handle, ffi.from_buffer(arena), size - 1,
+                                 ffi.from_buffer("float[]", features), len(features))
+    assert status == lib.EE_ERR_ARENA_TOO_SMALL and not result[0]
+    assert (arena == 0xA5).all()
+    with pytest.raises(ArenaError, match="smaller than ee_arena_size"):
+        _lib.ensure(status)
+
+
+def test_arena_grows_with_the_frames(model):
+    sizes = [model.arena_size(frames) for frames in range(SMALL.max_frames * 4)]
+    assert sizes == sorted(sizes) and sizes[-1] > sizes[0] > 0
+
+
+# Tensors
+
+
+def test_tensors_of_a_model_file_are_used_in_place(features):
+    tensors = random_tensors(SMALL)
+    views = {}
+    for name, tensor in tensors.items():
+        stored = padded_shape(tensor.shape)
+        memory = np.full(4 * int(np.prod(stored)) + 64, 0xFF, np.uint8)  # NaN as padding
+        start = -memory.ctypes.data % 64
+        rows = memory[start : start + 4 * int(np.prod(stored))].view(np.float32).reshape(stored)
+        rows[..., : tensor.shape[-1]] = tensor
+        views[name] = rows[..., : tensor.shape[-1]]
+    in_place, copied = NativeModel(SMALL, views), NativeModel(SMALL, tensors)
+    assert all(a is b for a, b in zip(in_place._tensors, views.values()))
+    for (_, a), (_, b) in zip(in_place.exits(features), copied.exits(features)):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_model_keeps_its_tensors_alive(features):
+    tensors = random_tensors(SMALL)
+    model = NativeModel(SMALL, tensors)
+    expected = [out for _, out in model.exits(features)]
+    tensors.clear()
+    junk = [np.full(s.shape, np.nan, np.float32) for s in tensor_specs(SMALL)]
+    for a, (_, b) in zip(expected, model.exits(features)):
+        np.testing.assert_array_equal(a, b)
+    del junk
+
+
+def test_generator_keeps_its_model_alive(features):
+    outputs = NativeModel(SMALL, random_tensors(SMALL)).exits(features.copy())
+    assert len(list(outputs)) == 3
+
+
+def test_wrong_tensors_are_refused():
+    tensors = random_tensors(SMALL)
+    name = "group.2.layer.1.ff1.up.weight"
+    without = {key: value for key, value in tensors.items() if key != name}
+    with pytest.raises(ArgumentError, match=name):
+        NativeModel(SMALL, without)
+    for wrong in (tensors[name].T, tensors[name].astype(np.float64), tensors[name][:-1]):
+        with pytest.raises(ShapeError, match=name):
+            NativeModel(SMALL, {**tensors, name: wrong})
+
+
+def test_frontend_tensors_are_not_needed():
+    config = dataclasses.replace(SMALL, frontend="logmel", n_fft=512, win_length=400)
+    NativeModel(config, random_tensors(SMALL))
+
+
+# CRC-32
+
+
+@pytest.mark.parametrize("isa", _lib.available_isas())
+def test_crc32_is_that_of_zlib(monkeypatch, isa):
+    monkeypatch.setenv("EE_REF_ISA", isa)
+    data = np.random.default_rng(5).bytes(5000)
+    for length in [*range(300), 1023, 1024, 1025, 4999]:
+        for start in (0, 1, 15, 16):
+            piece = memoryview(data)[start : start + length]
+            assert crc32(piece) == zlib.crc32(piece), (length, start)
+
+
+def test_crc32_of_an_array():
+    array = np.arange(1000, dtype=np.float32)
+    array.flags.writeable = False
+    assert crc32(array) == zlib.crc32(array)
+    assert crc32(array.reshape(10, 100)) == zlib.crc32(array)
+
+
+# Build
+
+
+def test_package_works_without_the_c_module(tmp_path):
+    """A copy of the package without the module: imports, NumPy ops, one clear error on use."""
+    for package in ("ee_ref", "weights_io"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("*.so"))
+    program = (
+        "import numpy as np, ee_ref\n"
+        "from ee_ref import native, ops\n"
+        "from ee_ref.errors import NativeUnavailable\n"
+        "x = np.ones((2, 3), np.float32)\n"
+        "ops.silu(x)\n"
+        "for use in (lambda: native.silu(x), lambda: __import__('ee_ref.native._crc32')):\n"
+        "    try:\n"
+        "        use()\n"
+        "    except NativeUnavailable as error:\n"
+        "        assert 'C compiler' in str(error), error\n"
+        "    else:\n"
+        "        raise SystemExit('no error')\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path,
+                   env={**os.environ, "PYTHONPATH": str(tmp_path)})
+
+
+@pytest.mark.skipif(shutil.which("make") is None or shutil.which("cc") is None,
+                    reason="needs make and a C compiler")
+def test_plain_c_checks(tmp_path):
+    """`make check`: strict warnings, guard pages, sanitizers."""
+    done = subprocess.run(["make", "-C", ROOT / "kernels", "check", f"OUT={tmp_path}"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
