@@ -1,0 +1,89 @@
+"""`ee-ref convert`: a PyTorch or safetensors checkpoint becomes a model file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from ..config import FRONTENDS
+from ..errors import ArgumentError, CheckpointError, FileError
+
+
+def add_parser(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "convert",
+        help="checkpoint to model file",
+        description="Convert a checkpoint of the published layout (torch.save or safetensors) to a "
+        "model file. Needs no PyTorch and runs nothing that the checkpoint says.",
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT")
+    parser.add_argument("-o", "--output", required=True, metavar="MODEL",
+                        help="model file to write")
+    tokens = parser.add_mutually_exclusive_group()
+    tokens.add_argument("--tokenizer", metavar="F", help="SentencePiece model with the labels")
+    tokens.add_argument("--tokens", metavar="F", help="text file with one label a line")
+    parser.add_argument("--heads", type=int, metavar="N",
+                        help="attention heads, which the shapes do not tell "
+                        "(default: what the checkpoint says, else 8)")
+    parser.add_argument("--frontend", choices=sorted(FRONTENDS),
+                        help="features the model was trained on (default: what the checkpoint "
+                        "says, else mel)")
+    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, read the result back and compare, and print a summary on stderr."""
+    from weights_io import files, from_torch, model_file
+
+    files.refuse_existing(args.output, args.force)
+    if os.path.exists(args.output) and os.path.exists(args.checkpoint) \
+            and os.path.samefile(args.checkpoint, args.output):
+        raise ArgumentError(f"{args.output}: the output is the checkpoint itself")
+    checkpoint = from_torch.read_checkpoint(args.checkpoint)
+    config, tensors = from_torch.convert_state_dict(
+        checkpoint.state, heads=args.heads, frontend=args.frontend, extras=checkpoint.extras)
+    (tokens, special), source = _tokens(args, checkpoint.extras, config.vocab)
+    model_file.write(args.output, config, tokens, special, tensors,
+                     name=Path(args.checkpoint).stem, overwrite=args.force)
+
+    written = model_file.read(args.output)
+    same = written.config == config and written.tokens == tokens and written.special == special
+    if not same or any(written.tensors[name].tobytes() != tensor.tobytes()
+                       for name, tensor in tensors.items()):
+        raise FileError(f"{args.output}: does not read back as it was written")
+
+    assumed = args.heads is None and "heads" not in checkpoint.extras
+    layers = "+".join(map(str, config.layers_per_exit))
+    print(
+        f"{args.output}: {config.exits} exits after {layers} layers, width {config.dim}, "
+        f"{config.heads} heads{' (assumed: see --heads)' if assumed else ''}, "
+        f"feed-forward {config.ff}, kernel {config.kernel}\n"
+        f"front end {config.frontend}, {config.vocab} labels from {source} "
+        f"({len(special)} never in text)\n"
+        f"{len(tensors)} tensors, {written.size:,} bytes, checksum "
+        f"{written.header_checksum:08x}; read back and compared",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def _tokens(args: argparse.Namespace, extras: dict, vocab: int):
+    """((tokens, special), where they come from): the option, else the checkpoint, else `<0>` ..."""
+    from weights_io import tokenizer
+
+    if args.tokenizer is not None:
+        found, source = tokenizer.read_sentencepiece(args.tokenizer), args.tokenizer
+    elif args.tokens is not None:
+        found, source = tokenizer.read_token_file(args.tokens), args.tokens
+    else:
+        found, source = tokenizer.from_extras(extras), "the checkpoint"
+        if found is None:
+            return tokenizer.placeholders(vocab), "nowhere: placeholders <0>, <1>, ..."
+    if len(found[0]) != vocab:
+        raise CheckpointError(
+            f"labels from {source}: expected {vocab}, as the exit heads have, found "
+            f"{len(found[0])}")
+    return found, source

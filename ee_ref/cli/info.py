@@ -1,0 +1,74 @@
+"""`ee-ref info`: what a model file holds and what each exit costs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+
+def add_parser(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "info",
+        help="what a model file holds and what each exit costs",
+        description="Check a model file and describe it: configuration, parameters, cost of each "
+        "exit, checksums, and the instruction set that the native backend uses.",
+    )
+    parser.add_argument("model", nargs="?", metavar="MODEL",
+                        help="model file (default: the bundled model)")
+    parser.add_argument("--json", action="store_true", help="everything, as JSON")
+    parser.add_argument("--checksums", action="store_true", help="also the CRC-32 of every tensor")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the description of a model file on stdout."""
+    from weights_io import model_file
+
+    from ..info import describe
+    from ..pipeline import bundled_model
+
+    found = describe(model_file.read(args.model or bundled_model()))
+    if args.json:
+        print(json.dumps(found, ensure_ascii=False, indent=2))
+        return 0
+    print(_text(found))
+    if args.checksums:
+        print()
+        for name, checksum in found["checksums"]["tensors"].items():
+            print(f"{checksum}  {name}")
+    return 0
+
+
+def _text(found: dict[str, Any]) -> str:
+    config, native = found["config"], found["native"]
+    layers = "+".join(map(str, config["layers_per_exit"]))
+    rows = [
+        ("model", found["path"] + (f" ({found['name']})" if found["name"] else "")),
+        ("size", f"{found['bytes']:,} bytes, {found['tensors']} tensors, "
+                 f"format version {found['format_version']}"),
+        ("parameters", f"{found['parameters']:,} (batch norm folded in) and "
+                       f"{found['constants']:,} constants (positions, normalisation)"),
+        ("encoder", f"{config['exits']} exits after {layers} layers, width {config['dim']}, "
+                    f"{config['heads']} heads, feed-forward {config['ff']}, "
+                    f"kernel {config['kernel']}, at most {config['max_frames']} frames"),
+        ("front end", f"{config['frontend']}: {config['mels']} mels, {config['sample_rate']} Hz, "
+                      f"FFT {config['n_fft']}, window {config['win_length']}, "
+                      f"hop {config['hop_length']}, padding {config['pad']}"),
+        ("labels", f"{config['vocab']}: blank {config['blank']}, never in text: "
+                   + (" ".join(map(str, found["special"])) or "none")),
+        ("checksum", f"{found['checksums']['header']} (CRC-32 of the header, which holds that of "
+                     "every tensor)"),
+        ("native", f"{native['isa']} (this CPU and build: {', '.join(native['isas'])})"
+                   if native["available"] else f"not available: {native['reason']}"),
+    ]
+    lines = [f"{label:<12}{value}" for label, value in rows]
+    lengths = list(found["exits"][0]["multiply_accumulates"])
+    lines += ["", "up to exit  layers  parameters  file bytes" + "".join(
+        f"{'MAC for ' + length:>18}" for length in lengths)]
+    for exit_ in found["exits"]:
+        costs = "".join(f"{'too long' if cost is None else f'{cost:,}':>18}"
+                        for cost in exit_["multiply_accumulates"].values())
+        lines.append(f"{exit_['exit']:>10}{exit_['layers']:>8}{exit_['parameters']:>12,}"
+                     f"{exit_['bytes']:>12,}{costs}")
+    return "\n".join(lines)

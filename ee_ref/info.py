@@ -1,0 +1,109 @@
+"""What can be said of a model file without running it: sizes, cost of each exit, checksums."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+from .config import Config
+from .errors import NativeUnavailable
+
+if TYPE_CHECKING:
+    from weights_io.model_file import ModelFile
+
+CONSTANTS = ("frontend.mean", "frontend.scale", "stem.positions")
+"""Tensors that no training step changes; the others are counted as parameters."""
+
+SECONDS = (1, 10)
+"""Lengths of audio for which `describe` gives multiply-accumulates."""
+
+
+def multiply_accumulates(config: Config, seconds: float) -> tuple[int, ...] | None:
+    """Multiply-accumulates of the encoder up to and including exit 1, 2, ..., for one utterance.
+
+    With T1 and T' frames after the two stem convolutions, D = dim and K = stem_kernel:
+    stem             T1 K mels D + T' K D D
+    a layer          T' (4 D ff + 7 D D + kernel D) + 2 T' T' D
+                     (feed-forwards; attention 3 + 1, pointwise convolutions 2 + 1; depthwise
+                     convolution; attention scores and their weighted sum)
+    a head           T' D vocab
+    Heads of earlier exits are included: they run on the way. Norms, activations, softmax and the
+    mel front end are not counted. None when the audio is longer than the model admits.
+    """
+    mel_frames = 1 + int(seconds * config.sample_rate + 2 * config.pad) // config.hop_length
+    frames = config.encoder_frames(mel_frames)
+    if frames > config.max_frames:
+        return None
+    half = max(0, (mel_frames - config.stem_kernel) // config.stem_stride + 1)
+    dim = config.dim
+    total = config.stem_kernel * dim * (half * config.mels + frames * dim)
+    layer = frames * dim * (4 * config.ff + 7 * dim + config.kernel) + 2 * frames**2 * dim
+    totals = []
+    for layers in config.layers_per_exit:
+        total += layers * layer + frames * dim * config.vocab
+        totals.append(total)
+    return tuple(totals)
+
+
+def native_status() -> dict[str, Any]:
+    """`available`; then `isa`, the instruction set in use, and `isas`, those that could be; else
+    `reason`."""
+    try:
+        from .native import _lib
+    except NativeUnavailable as error:
+        return {"available": False, "reason": str(error)}
+    return {"available": True, "isa": _lib.isa(), "isas": list(_lib.available_isas())}
+
+
+def describe(file: ModelFile, backend: str | None = None) -> dict[str, Any]:
+    """Everything `ee-ref info --json` prints, of plain types.
+
+    parameters: numbers in the file but for the `constants` (positions, normalisation of the front
+    end). Batch norm is folded into the depthwise convolutions, so a file of the published shape
+    has 6,144 fewer than the 31,536,128 that PyTorch counts. In `exits`, parameters, bytes and
+    multiply-accumulates are cumulative: those of the file cut after that exit.
+    """
+    from weights_io.layout import tensor_specs
+
+    config = file.config
+    specs = tensor_specs(config)
+    counts = {exit_: 0 for exit_ in range(config.exits + 1)}
+    constants = 0
+    for spec in specs:
+        if spec.name in CONSTANTS:
+            constants += math.prod(spec.shape)
+        else:
+            counts[spec.exit] += math.prod(spec.shape)
+    macs = {seconds: multiply_accumulates(config, seconds) for seconds in SECONDS}
+    exits, parameters = [], counts[0]
+    for number, layers in enumerate(config.layers_per_exit, start=1):
+        parameters += counts[number]
+        exits.append({
+            "exit": number,
+            "layers": sum(config.layers_per_exit[:number]),
+            "parameters": parameters,
+            "bytes": file.exit_sizes[number - 1],
+            "multiply_accumulates": {
+                f"{seconds} s": None if found is None else found[number - 1]
+                for seconds, found in macs.items()},
+        })
+    return {
+        "path": file.path,
+        "name": file.metadata.get("general.name", ""),
+        "format_version": file.metadata["ee.format_version"],
+        "bytes": file.size,
+        "tensors": len(specs),
+        "parameters": parameters,
+        "constants": constants,
+        "config": dataclasses.asdict(config),
+        "tokens": list(file.tokens),
+        "special": sorted(file.special),
+        "exits": exits,
+        "checksums": {
+            "header": f"{file.header_checksum:08x}",
+            "tensors": {name: f"{value:08x}" for name, value in file.checksums.items()},
+        },
+        "backend": backend,
+        "native": native_status(),
+    }

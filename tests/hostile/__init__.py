@@ -1,0 +1,1 @@
+"""Files that lie, made in code: what a reader must refuse without harm."""

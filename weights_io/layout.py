@@ -1,0 +1,103 @@
+"""The tensors of a model: names, shapes and the one canonical order.
+
+The order is stem, group 1, head 1, group 2, head 2, ...: whoever stops reading after head k holds a
+complete model of k exits. This module is the only Python place that lists the tensors; the C
+runtime (kernels/src/runtime) repeats the order and checks the sizes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ee_ref.config import Config
+
+ROW_BYTES = 16
+"""In a model file every row (innermost axis) is padded with zeros to a multiple of this."""
+
+
+class TensorSpec(NamedTuple):
+    """One tensor of a model.
+
+    shape: logical shape, row-major, without the padding of rows.
+    exit: 0 for the front end and the stem, g (from 1) for group g and head g.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    exit: int
+
+
+def layer_shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """Suffix -> shape of the tensors of one Conformer layer, in canonical order."""
+    dim, ff, kernel = config.dim, config.ff, config.kernel
+    return {
+        "ff1.norm.weight": (dim,),
+        "ff1.norm.bias": (dim,),
+        "ff1.up.weight": (ff, dim),
+        "ff1.up.bias": (ff,),
+        "ff1.down.weight": (dim, ff),
+        "ff1.down.bias": (dim,),
+        "attn.norm.weight": (dim,),
+        "attn.norm.bias": (dim,),
+        "attn.in.weight": (3 * dim, dim),
+        "attn.in.bias": (3 * dim,),
+        "attn.out.weight": (dim, dim),
+        "attn.out.bias": (dim,),
+        "conv.norm.weight": (dim,),
+        "conv.norm.bias": (dim,),
+        "conv.in.weight": (2 * dim, dim),
+        "conv.in.bias": (2 * dim,),
+        "conv.depthwise.weight": (kernel, dim),
+        "conv.depthwise.bias": (dim,),
+        "conv.out.weight": (dim, dim),
+        "conv.out.bias": (dim,),
+        "ff2.norm.weight": (dim,),
+        "ff2.norm.bias": (dim,),
+        "ff2.up.weight": (ff, dim),
+        "ff2.up.bias": (ff,),
+        "ff2.down.weight": (dim, ff),
+        "ff2.down.bias": (dim,),
+        "norm.weight": (dim,),
+        "norm.bias": (dim,),
+    }
+
+
+def layer_prefix(group: int, layer: int) -> str:
+    """Prefix of the names of a layer's tensors; both numbers from 1."""
+    return f"group.{group}.layer.{layer}."
+
+
+def tensor_specs(config: Config) -> list[TensorSpec]:
+    """Every tensor of a model of this configuration, in canonical order."""
+    dim, mels, taps = config.dim, config.mels, config.stem_kernel
+    specs = []
+    if config.frontend == "logmel":
+        specs += [
+            TensorSpec("frontend.mean", (mels,), 0),
+            TensorSpec("frontend.scale", (mels,), 0),
+        ]
+    specs += [
+        TensorSpec("stem.positions", (config.max_frames, dim), 0),
+        TensorSpec("stem.conv1.weight", (dim, taps * mels), 0),
+        TensorSpec("stem.conv1.bias", (dim,), 0),
+        TensorSpec("stem.conv2.weight", (dim, taps * dim), 0),
+        TensorSpec("stem.conv2.bias", (dim,), 0),
+    ]
+    in_layer = layer_shapes(config)
+    for exit_, layers in enumerate(config.layers_per_exit, start=1):
+        for layer in range(1, layers + 1):
+            prefix = layer_prefix(exit_, layer)
+            specs += [TensorSpec(prefix + suffix, shape, exit_)
+                      for suffix, shape in in_layer.items()]
+        specs += [
+            TensorSpec(f"head.{exit_}.weight", (config.vocab, dim), exit_),
+            TensorSpec(f"head.{exit_}.bias", (config.vocab,), exit_),
+        ]
+    return specs
+
+
+def padded_shape(shape: tuple[int, ...], item_bytes: int = 4) -> tuple[int, ...]:
+    """`shape` with its rows padded to a multiple of ROW_BYTES, as stored in a model file."""
+    per_row = ROW_BYTES // item_bytes
+    return (*shape[:-1], -(-shape[-1] // per_row) * per_row)

@@ -1,0 +1,372 @@
+"""Model files: the profile of GGUF v3 that FORMAT.md describes, read and written.
+
+A file is a header (configuration, tokens, tensor table, checksums) and the tensors in canonical
+order (layout.py), so a file cut after head k is a model of k exits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import mmap
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from ee_ref.config import CONFIG_FIELDS, Config
+from ee_ref.errors import ArgumentError, ModelFileError
+
+from . import gguf
+from .files import as_file_error, open_regular, write_atomic
+from .gguf import Field, TensorInfo, TensorType, ValueType, align
+from .layout import TensorSpec, padded_shape, tensor_specs
+
+ARCHITECTURE = "ee-conformer"
+FORMAT_VERSION = 1
+ALIGNMENT = 64
+
+NORMAL, UNKNOWN, CONTROL = 1, 2, 3  # token types; the last two are special
+
+_CRC_TENSORS = "ee.tensor_crc32"
+_CRC_HEADER = "ee.header_crc32"
+
+# The metadata type of a Config field follows from its Python type.
+_FIELD_TYPES = {
+    "int": (ValueType.UINT32, None),
+    "float": (ValueType.FLOAT32, None),
+    "str": (ValueType.STRING, None),
+    "tuple[int, ...]": (ValueType.ARRAY, ValueType.UINT32),
+}
+_CONFIG_TYPES = {f"ee.{field.name}": _FIELD_TYPES[field.type]
+                 for field in dataclasses.fields(Config)}
+_REQUIRED = {
+    "general.architecture": (ValueType.STRING, None),
+    "general.alignment": (ValueType.UINT32, None),
+    "ee.format_version": (ValueType.UINT32, None),
+    **_CONFIG_TYPES,
+    "tokenizer.ggml.model": (ValueType.STRING, None),
+    "tokenizer.ggml.tokens": (ValueType.ARRAY, ValueType.STRING),
+    "tokenizer.ggml.token_type": (ValueType.ARRAY, ValueType.INT32),
+    _CRC_TENSORS: (ValueType.ARRAY, ValueType.UINT32),
+    _CRC_HEADER: (ValueType.UINT32, None),
+}
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A checked, mapped model file.
+
+    tensors: name -> read-only float32 array of the logical shape, a view of the mapped file (rows
+    are padded in the file, so strides can exceed the shape); the arrays keep the mapping alive.
+    checksums: name -> CRC-32 of the tensor's bytes in the file. header_checksum covers these too.
+    special: ids of tokens that never appear in text. metadata: every field of the header, as plain
+    Python values. size: bytes of the file. exit_sizes: bytes of the file up to each exit.
+    """
+
+    config: Config
+    tokens: tuple[str, ...]
+    special: frozenset[int]
+    tensors: Mapping[str, np.ndarray]
+    checksums: dict[str, int]
+    header_checksum: int
+    size: int
+    exit_sizes: tuple[int, ...]
+    metadata: dict[str, Any]
+    path: str
+
+
+def read(
+    path: str | os.PathLike, crc32: Callable[[Any], int] = zlib.crc32
+) -> ModelFile:
+    """Map a model file and check all of it: header, configuration, table, sizes, checksums.
+
+    A file that ends exactly after head k (and its padding) is a model of k exits; a UserWarning
+    says so. `crc32` maps a buffer to its zlib CRC-32 (the native library has a faster one).
+    Raises FileError when the file cannot be opened and ModelFileError, naming what was expected
+    and what was found, for everything else. The file must not be changed in place while in use.
+    """
+    data = _map(path)
+    try:
+        return _read(data, os.fspath(path), crc32)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+
+
+def _map(path: str | os.PathLike) -> memoryview:
+    file, size = open_regular(path)
+    with file:
+        if size == 0:
+            raise ModelFileError(f"{path}: expected a model file, found an empty file")
+        try:
+            if file.read(len(gguf.MAGIC)) != gguf.MAGIC or not hasattr(mmap, "MAP_POPULATE"):
+                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            # All of the file is about to be read for the checksums: map its pages in one go.
+            flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
+            return memoryview(mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ))
+        except (OSError, ValueError, OverflowError) as error:
+            raise as_file_error(path, error) from error
+
+
+def _read(data: memoryview, path: str, crc32: Callable[[Any], int]) -> ModelFile:
+    header = gguf.parse(data, ALIGNMENT)
+    _check_fields(header.fields)
+    value = {key: field.value for key, field in header.fields.items()}
+    _check_header_crc(data, header, value[_CRC_HEADER])
+    config = _config(value)
+    tokens, special = _tokens(value, config)
+    specs = tensor_specs(config)
+    _check_table(header.tensors, specs)
+    if len(value[_CRC_TENSORS]) != len(specs):
+        raise ModelFileError(
+            f"{_CRC_TENSORS}: expected {len(specs)} items, found {len(value[_CRC_TENSORS])}"
+        )
+    sizes = _exit_sizes(header, specs, config.exits)
+    exits = _exits_present(sizes, len(data))
+    tensors, checksums = {}, {}
+    for spec, info, expected in zip(specs, header.tensors, value[_CRC_TENSORS], strict=True):
+        if spec.exit > exits:
+            break
+        start = header.data_start + info.offset
+        tensors[spec.name] = _tensor(data, start, info, spec, expected, crc32)
+        checksums[spec.name] = expected
+    if exits < config.exits:
+        warnings.warn(
+            f"{path} ends after exit {exits} of {config.exits}: used as a model of {exits} "
+            f"exit{'s' * (exits > 1)}", UserWarning, stacklevel=3)
+        config = dataclasses.replace(
+            config, exits=exits, layers_per_exit=config.layers_per_exit[:exits])
+    return ModelFile(
+        config=config, tokens=tokens, special=special, tensors=MappingProxyType(tensors),
+        checksums=checksums, header_checksum=value[_CRC_HEADER], size=len(data),
+        exit_sizes=sizes[:exits], metadata=value, path=path,
+    )
+
+
+def _check_fields(fields: Mapping[str, Field]) -> None:
+    """Check that this is a file of this profile and version, with all of its fields."""
+
+    def require(key: str, expected: Any) -> None:
+        found = fields[key].value if key in fields else None
+        if found != expected:
+            raise ModelFileError(
+                f"{key}: expected {expected!r}, found "
+                + ("nothing" if found is None else repr(found)[:80]))
+
+    require("general.architecture", ARCHITECTURE)
+    require("ee.format_version", FORMAT_VERSION)
+    for key, (type_, item_type) in _REQUIRED.items():
+        expected = _type_name(type_, item_type)
+        if key not in fields:
+            raise ModelFileError(f"{key}: expected a value of type {expected}, found nothing")
+        found = _type_name(fields[key].type, fields[key].item_type)
+        if found != expected:
+            raise ModelFileError(f"{key}: expected a value of type {expected}, found {found}")
+    for key in fields:
+        if key.startswith("ee.") and key not in _REQUIRED:
+            raise ModelFileError(
+                f"{key}: expected no such field in format version {FORMAT_VERSION}, found one")
+    require("general.alignment", ALIGNMENT)
+    require("tokenizer.ggml.model", "ee")
+
+
+def _type_name(type_: ValueType, item_type: ValueType | None) -> str:
+    return type_.name if item_type is None else f"ARRAY of {item_type.name}"
+
+
+def _check_header_crc(data: memoryview, header: gguf.Header, expected: int) -> None:
+    position = header.positions[_CRC_HEADER]
+    found = zlib.crc32(bytes(data[:position]) + bytes(4))
+    found = zlib.crc32(data[position + 4 : header.data_start], found)
+    if found != expected:
+        raise ModelFileError(
+            f"the header is damaged: expected checksum {expected:08x}, found {found:08x}")
+
+
+def nearest_float32(number: float) -> float:
+    """The shortest decimal of the float32 nearest to `number`: 1e-06, not 9.999999974752427e-07.
+
+    What a configuration holds for a number that the file stores as float32.
+    """
+    with np.errstate(over="ignore"):
+        return float(str(np.float32(number)))
+
+
+def _config(value: Mapping[str, Any]) -> Config:
+    found = {}
+    for name in CONFIG_FIELDS:
+        item = value[f"ee.{name}"]
+        if isinstance(item, list):
+            item = tuple(item)
+        elif isinstance(item, float):
+            item = nearest_float32(item)
+        found[name] = item
+    try:
+        return Config(**found).validate()
+    except ArgumentError as error:
+        raise ModelFileError(str(error)) from None
+
+
+def _tokens(value: Mapping[str, Any], config: Config) -> tuple[tuple[str, ...], frozenset[int]]:
+    tokens, types = value["tokenizer.ggml.tokens"], value["tokenizer.ggml.token_type"]
+    for key, items in (("tokens", tokens), ("token_type", types)):
+        if len(items) != config.vocab:
+            raise ModelFileError(
+                f"tokenizer.ggml.{key}: expected {config.vocab} items, found {len(items)}")
+    for token, type_ in enumerate(types):
+        if type_ not in (NORMAL, UNKNOWN, CONTROL):
+            raise ModelFileError(
+                f"tokenizer.ggml.token_type: expected 1, 2 or 3 for token {token}, found {type_}")
+    return tuple(tokens), frozenset(i for i, type_ in enumerate(types) if type_ != NORMAL)
+
+
+def _check_table(tensors: Sequence[TensorInfo], specs: Sequence[TensorSpec]) -> None:
+    """Check that the table lists exactly the tensors of the configuration, one after another."""
+    if len(tensors) != len(specs):
+        raise ModelFileError(f"expected {len(specs)} tensors, found {len(tensors)}")
+    offset = 0
+    for info, spec in zip(tensors, specs, strict=True):
+        if info.name != spec.name:
+            raise ModelFileError(f"expected tensor {spec.name!r}, found {info.name!r}")
+        expected = (padded_shape(spec.shape), TensorType.F32, offset)
+        for what, want, have in zip(("shape", "type", "offset"), expected, info[1:], strict=True):
+            if want != have:
+                raise ModelFileError(f"tensor {info.name!r}: expected {what} {want}, found {have}")
+        offset += align(info.nbytes, ALIGNMENT)
+
+
+def _exit_sizes(
+    header: gguf.Header, specs: Sequence[TensorSpec], exits: int
+) -> tuple[int, ...]:
+    """Bytes of the file up to the end of each exit."""
+    ends = [header.data_start] * (exits + 1)
+    for info, spec in zip(header.tensors, specs, strict=True):
+        ends[spec.exit] = header.data_start + info.offset + align(info.nbytes, ALIGNMENT)
+    return tuple(ends[1:])
+
+
+def _exits_present(sizes: Sequence[int], size: int) -> int:
+    """How many exits a file of `size` bytes holds."""
+    if size not in sizes:
+        cuts = ", ".join(str(end) for end in sizes[:-1])
+        raise ModelFileError(
+            f"expected {sizes[-1]} bytes"
+            + (f" (or a file cut after an exit: {cuts})" if cuts else "") + f", found {size}")
+    return sizes.index(size) + 1
+
+
+def _tensor(data: memoryview, start: int, info: TensorInfo, spec: TensorSpec, expected: int,
+            crc32: Callable[[Any], int]) -> np.ndarray:
+    """The checked view of one tensor, of its logical shape."""
+    end = start + info.nbytes
+    found = crc32(data[start:end])
+    if found != expected:
+        raise ModelFileError(
+            f"tensor {spec.name!r} is damaged: expected checksum {expected:08x}, found {found:08x}")
+    if any(data[end : align(end, ALIGNMENT)]):
+        raise ModelFileError(f"expected zeros after tensor {spec.name!r} at offset {end}")
+    stored = np.frombuffer(data[start:end], dtype="<f4").reshape(info.shape)
+    columns = spec.shape[-1]
+    if stored.view("<u4")[..., columns:].any():
+        raise ModelFileError(f"tensor {spec.name!r}: expected zeros after {columns} columns")
+    return stored[..., :columns]
+
+
+def write(
+    path: str | os.PathLike,
+    config: Config,
+    tokens: Sequence[str],
+    special: Iterable[int],
+    tensors: Mapping[str, np.ndarray],
+    *,
+    name: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Write a model file; the same arguments give the same bytes.
+
+    tensors: name -> float32 array of the shape that `tensor_specs(config)` gives. The file appears
+    complete or not at all. Raises ModelFileError naming a missing, surplus, misshapen or non-finite
+    tensor or a token list that does not fit; ArgumentError for an invalid configuration; FileError
+    when the output exists (unless `overwrite`) or cannot be written.
+    """
+    chunks = _serialize(config.validate(), tuple(tokens), frozenset(special), tensors, name)
+    write_atomic(path, chunks, overwrite)
+
+
+def _serialize(
+    config: Config, tokens: tuple[str, ...], special: frozenset[int],
+    tensors: Mapping[str, np.ndarray], name: str,
+) -> Iterator[bytes | memoryview]:
+    """The bytes of a model file: the header, then each tensor with its padding."""
+    if len(tokens) != config.vocab:
+        raise ModelFileError(f"tokens: expected {config.vocab}, found {len(tokens)}")
+    if not special <= set(range(config.vocab)):
+        raise ModelFileError(f"special tokens: expected ids in 0..{config.vocab - 1}, "
+                             f"found {sorted(special - set(range(config.vocab)))}")
+    specs = tensor_specs(config)
+    surplus = sorted(set(tensors) - {spec.name for spec in specs})
+    if surplus:
+        raise ModelFileError(f"tensor {surplus[0]!r}: not part of this configuration")
+    infos, checksums, offset = [], [], 0
+    for spec in specs:
+        info = TensorInfo(spec.name, padded_shape(spec.shape), TensorType.F32, offset)
+        infos.append(info)
+        checksums.append(zlib.crc32(_stored(tensors, spec)))
+        offset += align(info.nbytes, ALIGNMENT)
+    yield _header(config, tokens, special, name, infos, checksums)
+    for spec, info in zip(specs, infos, strict=True):
+        yield _stored(tensors, spec).data
+        yield bytes(-info.nbytes % ALIGNMENT)
+
+
+def _stored(tensors: Mapping[str, np.ndarray], spec: TensorSpec) -> np.ndarray:
+    """A tensor as the file holds it: little-endian, rows padded with zeros. Checks it first."""
+    if spec.name not in tensors:
+        raise ModelFileError(f"tensor {spec.name!r}: expected shape {spec.shape}, found nothing")
+    tensor = tensors[spec.name]
+    if tensor.shape != spec.shape or tensor.dtype != np.float32:
+        raise ModelFileError(f"tensor {spec.name!r}: expected float32 {spec.shape}, "
+                             f"found {tensor.dtype} {tensor.shape}")
+    if not np.isfinite(tensor).all():
+        raise ModelFileError(f"tensor {spec.name!r}: expected finite numbers, found inf or nan")
+    stored = np.zeros(padded_shape(spec.shape), "<f4")
+    stored[..., : spec.shape[-1]] = tensor
+    return stored
+
+
+def _header(
+    config: Config, tokens: tuple[str, ...], special: frozenset[int], name: str,
+    infos: Sequence[TensorInfo], checksums: list[int],
+) -> bytes:
+    value = {f"ee.{field}": getattr(config, field) for field in CONFIG_FIELDS}
+    value.update({
+        "general.architecture": ARCHITECTURE,
+        "general.alignment": ALIGNMENT,
+        "ee.format_version": FORMAT_VERSION,
+        "tokenizer.ggml.model": "ee",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": [
+            CONTROL if i in special else NORMAL for i in range(len(tokens))],
+        _CRC_TENSORS: checksums,
+        _CRC_HEADER: 0,
+    })
+    fields = {key: Field(type_, value[key], item_type)
+              for key, (type_, item_type) in _REQUIRED.items()}
+    fields["general.name"] = Field(ValueType.STRING, name)
+    # Readers of GGUF expect the general fields first.
+    fields = dict(sorted(fields.items(), key=lambda item: not item[0].startswith("general.")))
+    try:
+        header, positions = gguf.encode(fields, infos, ALIGNMENT)
+        position = positions[_CRC_HEADER]
+        struct.pack_into("<I", header, position, zlib.crc32(header))
+        # A value that the reader would refuse (text too long, log_floor too small for float32).
+        parsed = gguf.parse(header, ALIGNMENT)
+        _config({key: field.value for key, field in parsed.fields.items()})
+    except (struct.error, OverflowError, UnicodeEncodeError) as error:
+        raise ModelFileError(f"metadata that cannot be written: {error}") from None
+    return bytes(header)
