@@ -1,0 +1,79 @@
+"""What a decoder returns, and what every decoder checks."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import ArgumentError
+
+# Rounding may lift a log-probability above zero by about this much; logits are far beyond it.
+_ROUNDING = 1e-3
+
+
+class Hypothesis(NamedTuple):
+    """A decoded token sequence.
+
+    tokens: token ids, blanks and repeats removed.
+    score: natural log of its probability: of the best alignment alone from `greedy`, of all the
+    alignments that the search kept from `beam_search`.
+    frames: for each token its emission frame, increasing: in the hypothesis' best alignment, the
+    frame of the token's run where the token is most probable (the first of equals).
+    """
+
+    tokens: tuple[int, ...]
+    score: float
+    frames: tuple[int, ...]
+
+
+def token_confidences(log_probs: np.ndarray, hypothesis: Hypothesis) -> tuple[float, ...]:
+    """Probability of each token of `hypothesis` at its emission frame, in [0, 1].
+
+    log_probs: (T, V), the ones that were decoded. Raises ArgumentError when the hypothesis has
+    tokens or frames that log_probs lacks.
+    """
+    rows, labels = np.shape(log_probs)
+    frames, tokens = np.array(hypothesis.frames, int), np.array(hypothesis.tokens, int)
+    if frames.shape != tokens.shape:
+        raise ArgumentError(
+            f"expected a frame for each of {len(tokens)} tokens, found {len(frames)} frames"
+        )
+    if not (_within(frames, rows) and _within(tokens, labels)):
+        raise ArgumentError(
+            f"expected a hypothesis of these log-probabilities, {rows} frames of {labels} labels, "
+            f"found frames {hypothesis.frames} of tokens {hypothesis.tokens}"
+        )
+    probabilities = np.exp(np.asarray(log_probs)[frames, tokens].astype(np.float64))
+    return tuple(np.minimum(probabilities, 1.0).tolist())
+
+
+def _within(indices: np.ndarray, size: int) -> bool:
+    return bool(((indices >= 0) & (indices < size)).all())
+
+
+def checked_log_probs(log_probs: np.ndarray, blank: int) -> np.ndarray:
+    """`log_probs` as an array (T, V) that holds log-probabilities, or ArgumentError."""
+    log_probs = np.asarray(log_probs)
+    if log_probs.ndim != 2 or log_probs.dtype.kind != "f":
+        raise ArgumentError(
+            "expected log-probabilities (frames, labels) of a float dtype, "
+            f"found shape {log_probs.shape} of {log_probs.dtype}"
+        )
+    labels = log_probs.shape[1]
+    check_count("blank", blank, 0, labels - 1)
+    highest = log_probs.max(initial=-np.inf)  # NaN if there is one
+    if not highest <= _ROUNDING:
+        raise ArgumentError(
+            f"expected log-probabilities, none NaN or above 0, found a maximum of {highest}"
+        )
+    return log_probs
+
+
+def check_count(name: str, value: object, low: int, high: int | None = None) -> None:
+    """Raise ArgumentError unless `value` is an integer in low..high."""
+    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_integer or value < low or (high is not None and value > high):
+        expected = f"at least {low}" if high is None else f"in {low}..{high}"
+        raise ArgumentError(f"{name}: expected an integer {expected}, found {value!r}")

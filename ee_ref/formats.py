@@ -1,0 +1,220 @@
+"""A transcription as text: txt, json, srt, vtt, ctm or trn.
+
+`render` gives the whole text of one recording; it ends with a newline. Where
+`FORMATS[format].concatenates` the texts of several recordings may be joined into one valid file
+(txt: one line a recording; json: one object a line; ctm and trn: files for sclite, the scoring
+tool). A subtitle file holds one recording.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from weights_io import files
+
+from .errors import ArgumentError, FileError
+
+if TYPE_CHECKING:
+    from .pipeline import Result
+    from .tokens import Word
+
+# A subtitle: at most this many words and characters (one line), with no silence longer than this.
+CUE_WORDS = 7
+CUE_CHARACTERS = 42
+CUE_GAP = 600  # milliseconds
+
+
+class Format(NamedTuple):
+    """extension: of its files, with the dot. concatenates: whether texts may follow one another.
+    render: (name of the recording, its result) -> text."""
+
+    extension: str
+    concatenates: bool
+    render: Callable[[str, "Result"], str]
+
+
+def render(format: str, name: str, result: "Result") -> str:
+    """`result` as text in `format`; name: the path it came from, "-" for stdin.
+
+    Raises ArgumentError for a format that is not in FORMATS.
+    """
+    return _format(format).render(str(name), result)
+
+
+def write(
+    folder: str | Path, format: str, name: str, text: str, overwrite: bool = False
+) -> Path:
+    """Write `text` to `output_path(folder, format, name)`, whole or not at all; returns that path.
+
+    Makes the folder when it is missing. Raises FileError when the file exists and overwrite is
+    false, or cannot be written.
+    """
+    path = output_path(folder, format, name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(
+            f"{path.parent}: expected a folder to write to: {error.strerror or error}"
+        ) from error
+    files.write_atomic(path, [text.encode("utf-8")], overwrite)
+    return path
+
+
+def output_path(folder: str | Path, format: str, name: str) -> Path:
+    """Where `write` puts the text of recording `name`: folder/STEM.EXTENSION, "stdin" for "-"."""
+    return Path(folder) / (_stem(name) + _format(format).extension)
+
+
+def utterance_id(name: str) -> str:
+    """The id of recording `name` in ctm and trn: its file name without folder and extension.
+
+    White space, parentheses and semicolons, which mean something there, become "_", and so do bytes
+    that are no text.
+    """
+    return re.sub(r"[\s();\x00-\x1f\ud800-\udfff]", "_", _stem(name))
+
+
+def _txt(name: str, result: "Result") -> str:
+    return result.text + "\n"
+
+
+def _json(name: str, result: "Result") -> str:
+    """One line of strict JSON in ASCII; numbers that are not finite become null."""
+    fields = {
+        "path": name,
+        "text": result.text,
+        "exit": result.exit,
+        "score": result.score,
+        "margin": result.margin,
+        "confidence": result.confidence,
+        "duration": result.duration,
+        "words": [
+            {"word": w.word, "start": w.start, "end": w.end, "confidence": w.confidence}
+            for w in result.words
+        ],
+        "n_best": [
+            {"text": h.text, "score": h.score, "tokens": list(h.tokens)} for h in result.n_best
+        ],
+        "timing": dict(result.timing),
+    }
+    return json.dumps(_plain(fields), allow_nan=False) + "\n"
+
+
+def _srt(name: str, result: "Result") -> str:
+    cues = [
+        f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text.replace('-->', '->')}\n"
+        for number, (start, end, text) in enumerate(_cues(result.words), 1)
+    ]
+    return "\n".join(cues)
+
+
+def _vtt(name: str, result: "Result") -> str:
+    cues = [
+        f"\n{_clock(start, '.')} --> {_clock(end, '.')}\n{_escaped(text)}\n"
+        for start, end, text in _cues(result.words)
+    ]
+    return "WEBVTT\n" + "".join(cues)
+
+
+def _ctm(name: str, result: "Result") -> str:
+    """Lines `ID 1 START DURATION WORD CONFIDENCE`; none for an empty transcript."""
+    id = utterance_id(name)
+    lines = []
+    for word in result.words:
+        start, end = _milliseconds(word.start), _milliseconds(word.end)
+        lines.append(
+            f"{id} 1 {start / 1000:.3f} {(end - start) / 1000:.3f} "
+            f"{_scored(word.word)} {word.confidence:.4f}\n"
+        )
+    return "".join(lines)
+
+
+def _trn(name: str, result: "Result") -> str:
+    """One line `TEXT (ID)`."""
+    return " ".join([*map(_scored, result.text.split()), f"({utterance_id(name)})"]) + "\n"
+
+
+FORMATS = {
+    "txt": Format(".txt", True, _txt),
+    "json": Format(".json", True, _json),
+    "srt": Format(".srt", False, _srt),
+    "vtt": Format(".vtt", False, _vtt),
+    "ctm": Format(".ctm", True, _ctm),
+    "trn": Format(".trn", True, _trn),
+}
+
+
+def _format(format: str) -> Format:
+    if format not in FORMATS:
+        raise ArgumentError(f"format: expected one of {', '.join(FORMATS)}, found {format!r}")
+    return FORMATS[format]
+
+
+def _stem(name: str) -> str:
+    return "stdin" if str(name) == "-" else Path(name).stem or "_"
+
+
+def _plain(value: Any) -> Any:
+    """`value` of Python and NumPy numbers, as what json writes."""
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if hasattr(value, "item"):  # a NumPy scalar
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _cues(words: list["Word"]) -> Iterator[tuple[int, int, str]]:
+    """(start, end, text) of each subtitle, in milliseconds; end > start, and none overlap."""
+    latest = 0
+    for group in _grouped(words):
+        start = max(_milliseconds(group[0].start), latest)
+        end = max(_milliseconds(group[-1].end), start + 1)
+        latest = end
+        yield start, end, " ".join(word.word for word in group)
+
+
+def _grouped(words: list["Word"]) -> Iterator[list["Word"]]:
+    group: list["Word"] = []
+    for word in words:
+        length = sum(len(w.word) + 1 for w in group) + len(word.word)
+        if group and (
+            len(group) == CUE_WORDS
+            or length > CUE_CHARACTERS
+            or _milliseconds(word.start) - _milliseconds(group[-1].end) > CUE_GAP
+        ):
+            yield group
+            group = []
+        group.append(word)
+    if group:
+        yield group
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _clock(milliseconds: int, point: str) -> str:
+    """HH:MM:SS and milliseconds after `point`."""
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{point}{milliseconds:03}"
+
+
+def _escaped(text: str) -> str:
+    """`text` as WebVTT cue text."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _scored(word: str) -> str:
+    """`word` without the characters that sclite takes for optional words and alternatives."""
+    return re.sub(r"[(){};]", "_", word)

@@ -1,0 +1,119 @@
+"""Token ids to text and to words with times.
+
+"▁" (U+2581) marks a word boundary, as in SentencePiece: "▁HE" begins a word, "LLO" goes on with it.
+A model of characters uses the token "▁" alone as its space.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from .errors import ArgumentError
+
+# White space in a token counts as a boundary too: no word of the output may hold any.
+_BOUNDARY = re.compile(r"[▁\s]")
+
+HALF_FRAME = 0.02  # seconds: half of an encoder frame at 25 frames a second
+
+
+class Word(NamedTuple):
+    """A word, its start and end in seconds of the audio, and its confidence in [0, 1]."""
+
+    word: str
+    start: float
+    end: float
+    confidence: float
+
+
+class Tokens(Sequence[str]):
+    """The CTC labels of a model, a sequence of strings.
+
+    special: ids that never become text (<s>, </s>, <pad>); blank: the id of the CTC blank.
+    Byte tokens such as <0x41> and <unk> are text like any other.
+    """
+
+    def __init__(self, tokens: Sequence[str], special: Sequence[int] | frozenset[int], blank: int):
+        self._tokens = tuple(tokens)
+        self.special = frozenset(special)
+        self.blank = blank
+        outside = [id for id in (*self.special, blank) if not 0 <= id < len(self._tokens)]
+        if outside:
+            raise ArgumentError(
+                f"special and blank ids: expected 0..{len(self._tokens) - 1}, "
+                f"found {sorted(outside)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def __getitem__(self, index):
+        return self._tokens[index]
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """The words of `token_ids`, separated by single spaces."""
+        pieces = (self._tokens[id] for id in self._spoken(token_ids))
+        return " ".join(_BOUNDARY.sub(" ", "".join(pieces)).split())
+
+    def words(
+        self,
+        token_ids: Sequence[int],
+        frames: Sequence[int],
+        confidences: Sequence[float],
+        frame_times: Sequence[float],
+        duration: float | None = None,
+        half_frame: float = HALF_FRAME,
+    ) -> list[Word]:
+        """Words with times and confidences; their texts are those of `text(token_ids)`.
+
+        frames, confidences: one entry a token, frames increasing. frame_times[t]: centre of encoder
+        frame t in seconds (`config.frame_time`). A word lasts from half_frame before the centre of
+        its first token's frame to half_frame after that of its last token's, clamped to
+        [0, duration] and never before the end of the word ahead. Its confidence is the least of its
+        tokens'.
+
+        Raises ArgumentError when the three sequences differ in length or an id is no token.
+        """
+        if not len(token_ids) == len(frames) == len(confidences):
+            raise ArgumentError(
+                f"expected a frame and a confidence for each of {len(token_ids)} tokens, "
+                f"found {len(frames)} frames and {len(confidences)} confidences"
+            )
+        latest = float("inf") if duration is None else duration
+        words: list[Word] = []
+        earliest = 0.0
+        for text, parts in self._grouped(token_ids):
+            start = frame_times[frames[parts[0]]] - half_frame
+            end = frame_times[frames[parts[-1]]] + half_frame
+            start = min(max(start, earliest), latest)
+            end = min(max(end, start), latest)
+            confidence = min(confidences[part] for part in parts)
+            words.append(Word(text, float(start), float(end), float(confidence)))
+            earliest = end
+        return words
+
+    def _spoken(self, token_ids: Sequence[int]) -> Iterator[int]:
+        """The ids that become text."""
+        for id in token_ids:
+            if not 0 <= id < len(self._tokens):
+                raise ArgumentError(f"token id: expected 0..{len(self._tokens) - 1}, found {id}")
+            if id != self.blank and id not in self.special:
+                yield id
+
+    def _grouped(self, token_ids: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
+        """(text, indices into token_ids) of each word."""
+        text, parts = "", []
+        spoken = set(self._spoken(token_ids))
+        for index, id in enumerate(token_ids):
+            if id not in spoken:
+                continue
+            for number, piece in enumerate(_BOUNDARY.split(self._tokens[id])):
+                if number > 0 and text:  # a boundary
+                    yield text, parts
+                    text, parts = "", []
+                if piece:
+                    text += piece
+                    parts.append(index)
+        if text:
+            yield text, parts

@@ -1,0 +1,322 @@
+"""Reading audio: formats, rates and channels, and everything that is not usable audio."""
+
+import io
+import os
+import struct
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+import soundfile
+
+from ee_ref import audio
+from ee_ref.errors import AudioError, AudioFileError
+
+RATE = 16000
+
+
+def tone(seconds=0.5, rate=RATE, frequency=440.0, level=0.5):
+    t = np.arange(int(seconds * rate)) / rate
+    return (level * np.sin(2 * np.pi * frequency * t)).astype(np.float32)
+
+
+def encoded(samples, rate=RATE, format="WAV", subtype="PCM_16"):
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=format, subtype=subtype)
+    return file.getvalue()
+
+
+class Pipe(io.RawIOBase):
+    """A binary stream that cannot seek, like stdin."""
+
+    def __init__(self, data):
+        self.file = io.BytesIO(data)
+
+    def readable(self):
+        return True
+
+    def seekable(self):
+        return False
+
+    def readinto(self, buffer):
+        return self.file.readinto(buffer)
+
+
+# What a lossy codec may change of a pure tone.
+@pytest.mark.parametrize("format, subtype, tolerance", [
+    ("WAV", "PCM_U8", 2 / 128),
+    ("WAV", "PCM_16", 1 / 32768),
+    ("WAV", "PCM_24", 2**-22),
+    ("WAV", "PCM_32", 2**-22),
+    ("WAV", "FLOAT", 0),
+    ("WAV", "DOUBLE", 0),
+    ("FLAC", "PCM_16", 1 / 32768),
+    ("FLAC", "PCM_24", 2**-22),
+    ("AIFF", "PCM_16", 1 / 32768),
+    ("OGG", "VORBIS", 0.05),
+    ("OGG", "OPUS", 0.05),
+    ("MP3", "MPEG_LAYER_III", 0.05),
+])
+def test_formats(tmp_path, format, subtype, tolerance):
+    if format not in soundfile.available_formats():
+        pytest.skip(f"this libsndfile has no {format}")
+    samples = tone()
+    path = tmp_path / f"a.{format.lower()}"
+    path.write_bytes(encoded(samples, format=format, subtype=subtype))
+    found = audio.read(path, RATE)
+    assert found.dtype == np.float32 and found.ndim == 1
+    assert abs(len(found) - len(samples)) <= (2400 if format == "MP3" else 0)
+    middle = slice(2000, 6000)
+    assert np.abs(found[middle] - samples[middle]).max() <= tolerance
+
+
+def test_sources_agree(tmp_path):
+    samples = tone()
+    data = encoded(samples)
+    path = tmp_path / "a b é.wav"
+    path.write_bytes(data)
+    expected = audio.read(path, RATE)
+    np.testing.assert_array_equal(audio.read(str(path), RATE), expected)
+    np.testing.assert_array_equal(audio.read(io.BytesIO(data), RATE), expected)
+    np.testing.assert_array_equal(audio.read(Pipe(data), RATE), expected)
+    with open(path, "rb") as file:
+        np.testing.assert_array_equal(audio.read(file, RATE), expected)
+    after_other_bytes = io.BytesIO(b"x" * 10 + data)
+    after_other_bytes.seek(10)
+    np.testing.assert_array_equal(audio.read(after_other_bytes, RATE), expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_path_of_a_pipe(tmp_path):
+    data, path = encoded(tone()), tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(data,))
+    writer.start()
+    found = audio.read(path, RATE)
+    writer.join()
+    np.testing.assert_array_equal(found, audio.read(io.BytesIO(data), RATE))
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000, 96000, 16001])
+def test_rates(rate):
+    found = audio.read(io.BytesIO(encoded(tone(rate=rate), rate)), RATE)
+    expected = tone()
+    assert abs(len(found) - len(expected)) <= 1
+    middle = slice(1000, 7000)
+    assert np.abs(found[middle] - expected[middle]).max() < 5e-3
+
+
+def test_resampling_removes_what_the_rate_cannot_carry():
+    found = audio.read((tone(rate=48000, frequency=11000), 48000), RATE)
+    assert np.abs(found[500:-500]).max() < 5e-3
+
+
+@pytest.mark.parametrize("rate", [1000, 999_983, 1_000_000])
+def test_extreme_rates_cost_little(rate):
+    found = audio.read((np.full(rate // 10, 0.25, np.float32), rate), RATE)
+    assert abs(len(found) - RATE // 10) <= 1
+    assert abs(found[800] - 0.25) < 1e-3
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_channels_are_averaged(channels):
+    samples = np.random.default_rng(1).uniform(-1, 1, (4000, channels)).astype(np.float32)
+    expected = samples.mean(axis=1)
+    file = io.BytesIO(encoded(samples, subtype="FLOAT"))
+    np.testing.assert_allclose(audio.read(file, RATE), expected, atol=1e-6)
+    np.testing.assert_allclose(audio.read((samples, RATE), RATE), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("format, subtype", [
+    ("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"),
+    ("MP3", "MPEG_LAYER_III"),
+])
+def test_blocks_do_not_show(monkeypatch, format, subtype):
+    if format not in soundfile.available_formats():
+        pytest.skip(f"this libsndfile has no {format}")
+    samples = np.random.default_rng(1).uniform(-0.5, 0.5, (RATE, 2)).astype(np.float32)
+    data = encoded(samples, format=format, subtype=subtype)
+    whole, _ = soundfile.read(io.BytesIO(data), dtype="float32")
+    monkeypatch.setattr(audio, "_BLOCK_SAMPLES", 999)
+    found = audio.read(io.BytesIO(data), RATE)
+    np.testing.assert_allclose(found, whole.mean(axis=1), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype, low, high", [
+    (np.uint8, 0, 255), (np.int8, -128, 127), (np.int16, -32768, 32767),
+    (np.int32, -(2**31), 2**31 - 1),
+])
+def test_integer_samples(dtype, low, high):
+    middle = 128 if dtype is np.uint8 else 0
+    found = audio.read((np.array([low, middle, high], dtype), RATE), RATE)
+    assert found.dtype == np.float32
+    full = (high - middle + 1)
+    np.testing.assert_allclose(found, [-1, 0, (high - middle) / full], atol=1e-7)
+
+
+def test_float_samples_pass_through():
+    samples = np.array([-3, 0.5, 2], np.float32)
+    np.testing.assert_array_equal(audio.read((samples, RATE), RATE), samples)
+    np.testing.assert_array_equal(audio.read((samples.astype(np.float64), RATE), RATE), samples)
+    np.testing.assert_array_equal(audio.read((samples.tolist(), float(RATE)), RATE), samples)
+    file = io.BytesIO(encoded(samples, subtype="FLOAT"))
+    np.testing.assert_array_equal(audio.read(file, RATE), samples)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 2)])
+def test_no_samples(shape):
+    for rate in (RATE, 44100):
+        found = audio.read((np.zeros(shape, np.float32), rate), RATE)
+        assert found.shape == (0,) and found.dtype == np.float32
+
+
+def test_file_without_samples():
+    assert audio.read(io.BytesIO(encoded(np.zeros(0), 44100)), RATE).shape == (0,)
+
+
+def test_silence():
+    np.testing.assert_array_equal(audio.read((np.zeros(100), RATE), RATE), np.zeros(100))
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(AudioFileError, match="none.wav: no such file") as error:
+        audio.read(tmp_path / "none.wav", RATE)
+    assert isinstance(error.value, OSError)
+
+
+def test_folder(tmp_path):
+    with pytest.raises(AudioFileError):
+        audio.read(tmp_path, RATE)
+
+
+def test_path_that_cannot_be():
+    with pytest.raises(AudioFileError, match="cannot be opened"):
+        audio.read("a\0b", RATE)
+
+
+@pytest.mark.parametrize("data, found", [
+    (b"", "empty file"),
+    (b"not audio at all\n" * 100, "libsndfile"),
+    (bytes(range(256)) * 20, "libsndfile"),
+    (b"RIFF\x00\x00\x00\x00WAVE", "libsndfile"),
+    (encoded(tone())[:20], "libsndfile"),
+])
+@pytest.mark.parametrize("suffix", ["wav", "raw", "flac"])
+def test_not_audio(tmp_path, data, found, suffix):
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(data)
+    with pytest.raises(AudioError, match=f"expected audio.*found.*{found}") as error:
+        audio.read(path, RATE)
+    assert str(path) in str(error.value)
+    with pytest.raises(AudioError, match="expected audio"):
+        audio.read(io.BytesIO(data), RATE)
+
+
+def test_cut_wav_is_read_as_far_as_it_goes():
+    samples = tone()
+    data = encoded(samples)
+    found = audio.read(io.BytesIO(data[: 44 + 2 * 1000]), RATE)
+    assert 900 <= len(found) <= 1000
+    np.testing.assert_allclose(found, samples[: len(found)], atol=1e-4)
+
+
+def test_cut_flac_is_refused():
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, RATE)
+    data = encoded(noise, format="FLAC")
+    with pytest.raises(AudioError, match="damaged or cut short: expected 16000 samples"):
+        audio.read(io.BytesIO(data[: len(data) // 2]), RATE)
+
+
+@pytest.mark.parametrize("claim", [0xFFFFFFFF, 0x7FFFF000])
+def test_wav_header_of_a_pipe(claim):
+    data = bytearray(encoded(tone()))
+    data[4:8] = data[40:44] = struct.pack("<I", claim)
+    tracemalloc.start()
+    found = audio.read(io.BytesIO(bytes(data)), RATE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found) == len(tone())
+    assert peak < 8e6
+
+
+def test_flac_header_that_claims_hours():
+    data = bytearray(encoded(tone(), format="FLAC"))
+    data[22:26] = b"\x7f\xff\xff\xff"  # total samples, in the stream information block
+    tracemalloc.start()
+    found = audio.read(io.BytesIO(bytes(data)), RATE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found) == len(tone())
+    assert peak < 8e6
+
+
+def test_flac_header_alone():
+    data = encoded(tone(), format="FLAC")
+    with pytest.raises(AudioError, match="expected 8000 samples, found none"):
+        audio.read(io.BytesIO(data[:44]), RATE)
+
+
+@pytest.mark.parametrize("rate", [1, 999, 1_000_001, 2**31 - 1])
+def test_absurd_rate_of_a_file(rate):
+    data = bytearray(encoded(tone()))
+    data[24:28] = struct.pack("<I", rate)
+    with pytest.raises(AudioError, match=f"1000..1000000 Hz, found {rate}"):
+        audio.read(io.BytesIO(bytes(data)), RATE)
+
+
+@pytest.mark.parametrize("rate", [0, -16000, 16000.5, np.nan, np.inf, True, None, "16000"])
+def test_absurd_rate_of_samples(rate):
+    with pytest.raises(AudioError, match="sample rate"):
+        audio.read((np.zeros(10), rate), RATE)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+def test_samples_that_are_not_finite(bad):
+    samples = np.zeros(RATE)
+    samples[8000] = bad
+    with pytest.raises(AudioError, match="1 NaN or infinite.*0.500 s"):
+        audio.read((samples, RATE), RATE)
+    with pytest.raises(AudioError, match="1 NaN or infinite.*0.500 s"):
+        audio.read(io.BytesIO(encoded(samples, subtype="DOUBLE")), RATE)
+
+
+@pytest.mark.parametrize("samples, message", [
+    (np.zeros((2, 16000)), "transpose"),
+    (np.zeros((10, 0)), "channels"),
+    (np.zeros((2, 2, 2)), "shape"),
+    (np.float32(1), "shape"),
+    (np.zeros(10, np.int64), "int64"),
+    (np.zeros(10, np.uint16), "uint16"),
+    (np.zeros(10, complex), "complex"),
+    (np.zeros(10, bool), "bool"),
+    (["a", "b"], "found <U1"),
+])
+def test_samples_that_are_no_audio(samples, message):
+    with pytest.raises(AudioError, match=message):
+        audio.read((samples, RATE), RATE)
+
+
+def test_rate_and_samples_swapped():
+    with pytest.raises(AudioError, match="swap"):
+        audio.read((RATE, np.zeros(10)), RATE)
+
+
+@pytest.mark.parametrize("source", [None, 3, b"RIFF", np.zeros(10), [np.zeros(10), RATE],
+                                    (np.zeros(10),), (np.zeros(10), RATE, 1)])
+def test_source_of_another_type(source):
+    with pytest.raises(AudioError, match="expected"):
+        audio.read(source, RATE)
+
+
+def test_text_file(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"text")
+    with open(tmp_path / "a.wav") as file, pytest.raises(AudioError, match="binary.*str"):
+        audio.read(file, RATE)
+
+
+def test_closed_file():
+    file = io.BytesIO(encoded(tone()))
+    file.close()
+    with pytest.raises(AudioFileError, match="closed"):
+        audio.read(file, RATE)
