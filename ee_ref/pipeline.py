@@ -1,0 +1,241 @@
+"""One utterance, from audio to words.
+
+    audio -> features -> [group -> head -> policy]* -> decode -> words
+
+Read `Model.transcribe` from top to bottom: each stage is one call into the module of that name, and
+no stage knows another.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from importlib import resources
+from pathlib import Path
+from typing import BinaryIO, Union
+
+import numpy as np
+
+from weights_io import model_file
+
+from . import audio as audio_stage
+from . import decode, encoder, exits, features
+from .config import Config
+from .errors import ArgumentError, NativeUnavailable
+from .tokens import Tokens, Word
+
+Audio = Union[str, Path, BinaryIO, tuple[np.ndarray, int]]
+Decoder = Callable[[np.ndarray], Union[decode.Hypothesis, Sequence[decode.Hypothesis]]]
+
+BACKENDS = ("native", "numpy")
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One hypothesis of the decoder: its text, its score (natural log) and its token ids."""
+
+    text: str
+    score: float
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `Model.transcribe` returns.
+
+    text: the words, separated by spaces.
+    exit: the exit, 1-based, whose log-probabilities were decoded; score: the policy's score there;
+    margin: how far the score lies past the policy's threshold, in the score's own units; negative
+    when the last exit was reached without the policy asking to stop.
+    confidence: least word confidence, in [0, 1] (docs/decoding.md); 1.0 for an empty transcript.
+    words: `Word(word, start, end, confidence)`, times in seconds of the audio given.
+    n_best: the decoder's hypotheses, best first.
+    timing: seconds spent by stage, and their `total`.
+    duration: seconds of audio.
+    """
+
+    text: str
+    exit: int
+    score: float
+    margin: float
+    confidence: float
+    words: list[Word]
+    n_best: list[Alternative]
+    timing: dict[str, float] = field(compare=False)
+    duration: float
+
+
+class Model:
+    """A loaded model. Made by `load`.
+
+    config: `ee_ref.config.Config`; tokens: the CTC labels, a sequence of strings;
+    backend: "native" or "numpy", the one in use.
+    """
+
+    def __init__(self, file: model_file.ModelFile, backend: str):
+        self.config: Config = file.config
+        self.tokens = Tokens(file.tokens, file.special, file.config.blank)
+        self.backend = backend
+        self.file = file
+        make = encoder.NativeEncoder if backend == "native" else encoder.ReferenceEncoder
+        self._encoder = make(file.config, file.tensors)
+
+    def info(self) -> dict:
+        """Configuration, sizes, multiply-accumulates per exit, checksums, backend and ISA path."""
+        from .info import describe
+
+        return describe(self.file, self.backend)
+
+    def features(self, samples: np.ndarray) -> np.ndarray:
+        """Mel features of mono audio.
+
+        samples: (N,) float32 at `config.sample_rate`, full scale at 1.
+        Returns (frames, mels) float32. Raises AudioError for NaN or infinite samples.
+        """
+        tensors = self.file.tensors
+        return features.extract(
+            samples, self.config, tensors.get("frontend.mean"), tensors.get("frontend.scale")
+        )
+
+    def exits(self, features: np.ndarray) -> Iterator[encoder.ExitOutput]:
+        """Run the encoder from exit to exit.
+
+        features: (frames, mels) float32. Yields `ExitOutput(exit, log_probs)` with exit = 1, 2, ...
+        and log_probs (encoder frames, vocab) float32. The layers after an exit run when the next
+        one is asked for; leaving the loop stops the work. Raises TooLongError when there are more
+        encoder frames than positions.
+        """
+        return self._encoder.exits(features)
+
+    def transcribe(
+        self,
+        audio: Audio,
+        exit: int | None = None,
+        policy: exits.Policy | None = None,
+        decoder: Decoder | None = None,
+    ) -> Result:
+        """Words of one utterance, at the exit chosen.
+
+        audio: a path, a binary file object, or (samples, rate).
+        exit: stop at this exit, 1-based. policy: stop where it says. Neither: the last exit.
+        decoder: log_probs -> Hypothesis, or a list of them, best first; greedy by default.
+        Raises AudioError, AudioFileError, TooLongError or ArgumentError.
+        """
+        policy = self._policy(exit, policy)
+        decoder = decoder or partial(decode.greedy, blank=self.config.blank)
+        clock = _StageClock()
+
+        samples = audio_stage.read(audio, self.config.sample_rate)
+        clock.lap("audio")
+
+        mel = self.features(samples)
+        clock.lap("features")
+
+        for out in self.exits(mel):
+            clock.lap("encoder")
+            stop, score = policy(out)
+            clock.lap("policy")
+            if stop:
+                break
+
+        hypotheses = decoder(out.log_probs)
+        if isinstance(hypotheses, decode.Hypothesis):
+            hypotheses = [hypotheses]
+        best = hypotheses[0]
+        confidences = decode.token_confidences(out.log_probs, best)
+        clock.lap("decode")
+
+        duration = len(samples) / self.config.sample_rate
+        words = self._words(best, confidences, duration)
+        clock.lap("words")
+
+        margin = getattr(policy, "margin", None)
+        return Result(
+            text=self.tokens.text(best.tokens),
+            exit=out.exit,
+            score=score,
+            margin=margin(score) if margin else float("nan"),
+            confidence=min((word.confidence for word in words), default=1.0),
+            words=words,
+            n_best=[Alternative(self.tokens.text(h.tokens), h.score, h.tokens) for h in hypotheses],
+            timing=clock.timing(),
+            duration=duration,
+        )
+
+    def _policy(self, exit: int | None, policy: exits.Policy | None) -> exits.Policy:
+        if exit is not None and policy is not None:
+            raise ArgumentError(f"expected exit or policy, found both: {exit!r} and {policy!r}")
+        if policy is None:
+            policy = exits.Fixed(self.config.exits if exit is None else exit)
+        if isinstance(policy, exits.Fixed) and policy.n > self.config.exits:
+            raise ArgumentError(
+                f"exit: expected an integer in 1..{self.config.exits}, found {policy.n}"
+            )
+        return policy
+
+    def _words(
+        self, best: decode.Hypothesis, confidences: Sequence[float], duration: float
+    ) -> list[Word]:
+        config = self.config
+        last = best.frames[-1] if best.frames else -1
+        centres = [config.frame_time(frame) for frame in range(last + 1)]
+        return self.tokens.words(
+            best.tokens, best.frames, confidences, centres, duration, config.frame_seconds / 2
+        )
+
+
+class _StageClock:
+    """Seconds spent in each stage; a stage visited twice adds up."""
+
+    def __init__(self):
+        self._start = self._last = time.perf_counter()
+        self._seconds: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        """Count the time since the last lap as `stage`."""
+        now = time.perf_counter()
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._last
+        self._last = now
+
+    def timing(self) -> dict[str, float]:
+        """Seconds by stage, and their total."""
+        return {**self._seconds, "total": self._last - self._start}
+
+
+def load(
+    path: str | Path | None = None, backend: str = "native", threads: int = 1
+) -> Model:
+    """Open a model file, check it whole, and make it ready to run.
+
+    path: a model file (weights_io/FORMAT.md); None is the bundled model of command words.
+    backend: "native" (the C kernels) or "numpy" (the reference). Where the C library was not built,
+    "native" falls back to NumPy and warns once.
+    threads: 1; the kernels run in the thread that calls them.
+    Raises FileError, ModelFileError or ArgumentError.
+    """
+    if backend not in BACKENDS:
+        raise ArgumentError(f"backend: expected one of {BACKENDS}, found {backend!r}")
+    if threads != 1:
+        raise ArgumentError(f"threads: expected 1, found {threads!r}")
+    crc32 = zlib.crc32
+    if backend == "native":
+        try:
+            from .native._crc32 import crc32
+        except NativeUnavailable as error:
+            _warn_once(f"{error}; using the NumPy backend")
+            backend = "numpy"
+    return Model(model_file.read(path or bundled_model(), crc32=crc32), backend)
+
+
+def bundled_model() -> Path:
+    """Path of the model of command words that is part of the package (docs/model-card.md)."""
+    return Path(str(resources.files("ee_ref") / "assets" / "commands.gguf"))
+
+
+@lru_cache(maxsize=None)
+def _warn_once(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=3)

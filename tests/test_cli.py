@@ -1,0 +1,196 @@
+"""The command line: what goes to stdout, what to stderr, and the exit codes."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import ee_ref
+from ee_ref.cli import main
+
+RATE = 16000
+PACKAGE = Path(ee_ref.__file__).parent
+
+# The package under test, whichever folder the tests run in.
+COMMAND = [
+    sys.executable, "-c",
+    f"import sys; sys.path[0] = {str(PACKAGE.parent)!r}\n"
+    "from ee_ref.cli import main; sys.exit(main())",
+]
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.wav"
+    samples = np.random.default_rng(5).uniform(-0.5, 0.5, 2 * RATE)
+    soundfile.write(path, samples, RATE)
+    return path
+
+
+@pytest.fixture
+def run(model_path, capsys):
+    """Run `ee-ref transcribe --model SMALL ...`: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        code = main(["transcribe", "--model", str(model_path), *map(str, arguments)])
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+def test_the_words_and_nothing_else_on_stdout(run, clip, model_path):
+    code, out, err = run(clip)
+    assert code == 0 and err == ""
+    assert out == ee_ref.load(model_path).transcribe(clip).text + "\n"
+
+
+def test_json(run, clip):
+    code, out, _ = run(clip, clip, "--format", "json", "--exit", "2", "--backend", "numpy")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and len(lines) == 2
+    assert lines[0]["exit"] == 2 and lines[0]["path"] == str(clip)
+    assert lines[0]["words"] == lines[1]["words"]
+
+
+def test_policies(run, clip):
+    _, out, _ = run(clip, "--format", "json", "--policy", "entropy", "--threshold", "9")
+    assert json.loads(out)["exit"] == 1
+    _, out, _ = run(clip, "--format", "json", "--policy", "posterior", "--threshold", "1")
+    assert json.loads(out)["margin"] <= 0
+
+
+def test_beam_and_n_best(run, clip):
+    code, out, _ = run(clip, "--beam", "6", "--n-best", "3", "--format", "json")
+    assert code == 0 and len(json.loads(out)["n_best"]) == 3
+
+
+def test_stdin(run, clip, monkeypatch):
+    _, expected, _ = run(clip)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(clip.read_bytes())))
+    assert run("-") == (0, expected, "")
+
+
+def test_a_batch_goes_on_past_bad_files(run, clip, tmp_path):
+    (tmp_path / "bad.wav").write_bytes(b"")
+    code, out, err = run(tmp_path / "missing.wav", clip, tmp_path / "bad.wav", clip)
+    assert code == 1
+    assert len(out.splitlines()) == 2
+    assert len(err.splitlines()) == 2
+    assert "missing.wav" in err and "bad.wav" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--exit", "0"],
+        ["--exit", "99"],
+        ["--exit", "two"],
+        ["--exit", "1", "--policy", "entropy", "--threshold", "1"],
+        ["--policy", "entropy"],
+        ["--threshold", "1"],
+        ["--policy", "entropy", "--threshold", "-1"],
+        ["--policy", "entropy", "--threshold", "nan"],
+        ["--policy", "posterior", "--threshold", "1.5"],
+        ["--beam", "0"],
+        ["--beam", "-3"],
+        ["--n-best", "2"],
+        ["--beam", "2", "--n-best", "3"],
+        ["--format", "doc"],
+        ["--format", "srt", "another.wav"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_code_2_and_one_line(run, clip, arguments, capsys):
+    try:
+        code, out, err = run(clip, *arguments)
+    except SystemExit as stop:  # argparse
+        code, (out, err) = stop.code, capsys.readouterr()
+    assert code == 2 and out == ""
+    assert "Traceback" not in err and err.strip()
+
+
+@pytest.mark.parametrize("format", ["txt", "json", "srt", "vtt", "ctm", "trn"])
+def test_output_dir(run, clip, tmp_path, format):
+    folder = tmp_path / "out"
+    code, out, _ = run(clip, "--format", format, "--output-dir", folder)
+    assert (code, out) == (0, "")
+    assert [path.name for path in folder.iterdir()] == [f"clip.{format}"]
+
+
+def test_outputs_that_exist_are_kept_unless_forced(run, clip, tmp_path):
+    existing = tmp_path / "clip.txt"
+    existing.write_text("precious")
+    code, _, err = run(clip, "--output-dir", tmp_path)
+    assert code == 1 and "clip.txt" in err
+    assert existing.read_text() == "precious"
+    assert run(clip, "--output-dir", tmp_path, "--force")[0] == 0
+    assert existing.read_text() != "precious"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written(run, clip, tmp_path):
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    code, _, err = run(clip, "--output-dir", folder)
+    assert code == 1 and "Permission denied" in err
+
+
+def test_a_file_where_the_folder_should_be(run, clip, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = run(clip, "--output-dir", tmp_path / "file")
+    assert code == 1 and "expected a folder" in err
+
+
+def test_bad_models(clip, tmp_path, capsys):
+    (tmp_path / "bad.gguf").write_bytes(b"GGUF" + bytes(60))
+    for model in (tmp_path / "bad.gguf", tmp_path / "missing.gguf", tmp_path):
+        assert main(["transcribe", "--model", str(model), str(clip)]) == 1
+        out, err = capsys.readouterr()
+        assert out == "" and err.startswith("ee-ref: ") and "Traceback" not in err
+
+
+def test_info_and_convert_are_there(model_path, capsys):
+    assert main(["info", str(model_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["config"]["exits"] == 3
+    assert main(["convert", str(model_path), "-o", "never.gguf"]) == 1
+    assert not Path("never.gguf").exists()
+
+
+def in_a_process(*arguments, **options):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, **options
+    )
+
+
+def test_as_a_process(clip, model_path):
+    done = in_a_process("transcribe", "--model", model_path, "-", input=clip.read_bytes())
+    assert done.returncode == 0 and done.stderr == b""
+    assert in_a_process("--version").stdout.startswith(b"ee-ref ")
+    assert in_a_process().returncode == 2
+
+
+def test_a_closed_pipe_is_no_traceback(clip, model_path):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*COMMAND, "transcribe", "--model", model_path, clip], stdout=write, stderr=subprocess.PIPE,
+    )
+    os.close(write)
+    assert done.returncode == 1 and b"Traceback" not in done.stderr
+
+
+def test_importing_the_package_imports_none_of_the_heavy_modules():
+    code = f"""
+import sys
+sys.path[0] = {str(PACKAGE.parent)!r}
+import ee_ref
+print([name for name in ("scipy", "soundfile", "cffi") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

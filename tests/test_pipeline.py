@@ -1,0 +1,246 @@
+"""The whole road: load, features, exits, transcribe."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import soundfile
+
+import ee_ref
+from ee_ref import decode, exits
+from ee_ref.errors import (
+    ArgumentError,
+    AudioError,
+    AudioFileError,
+    FileError,
+    ModelFileError,
+    NativeUnavailable,
+    TooLongError,
+)
+from ee_ref.pipeline import BACKENDS, bundled_model
+
+RATE = 16000
+
+
+def noise(seconds: float, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-0.5, 0.5, round(seconds * RATE)).astype(np.float32)
+
+
+@pytest.fixture(params=BACKENDS)
+def model(request, model_path):
+    return ee_ref.load(model_path, backend=request.param)
+
+
+def test_transcribe_is_its_stages_in_order(model):
+    samples = noise(1.5)
+    result = model.transcribe((samples, RATE), exit=2)
+    outputs = list(model.exits(model.features(samples)))
+    best = decode.greedy(outputs[1].log_probs, blank=model.config.blank)
+    assert result.exit == 2
+    assert result.text == model.tokens.text(best.tokens)
+    assert [h.tokens for h in result.n_best] == [best.tokens]
+    assert " ".join(word.word for word in result.words) == result.text
+    assert result.duration == 1.5
+    assert result.timing["total"] == pytest.approx(
+        sum(seconds for stage, seconds in result.timing.items() if stage != "total")
+    )
+
+
+def test_both_backends_agree(model_path):
+    samples = noise(2.0)
+    native, numpy = (ee_ref.load(model_path, backend=backend) for backend in BACKENDS)
+    for ours, theirs in zip(
+        native.exits(native.features(samples)), numpy.exits(numpy.features(samples)), strict=True
+    ):
+        assert ours.exit == theirs.exit
+        np.testing.assert_allclose(ours.log_probs, theirs.log_probs, atol=3e-5, rtol=0)
+
+
+def test_the_default_is_the_last_exit(model):
+    audio = (noise(1.0), RATE)
+    last = model.config.exits
+    assert model.transcribe(audio).exit == last
+    assert model.transcribe(audio) == model.transcribe(audio, exit=last)
+    assert model.transcribe(audio, exit=1) == model.transcribe(audio, policy=exits.Fixed(1))
+
+
+def test_fixed_exits_have_their_number_as_score_and_no_margin_left(model):
+    result = model.transcribe((noise(1.0), RATE), exit=2)
+    assert (result.score, result.margin) == (2.0, 0.0)
+
+
+@pytest.mark.parametrize("exit", [1, 2])
+def test_deeper_layers_are_not_run(model, exit, monkeypatch):
+    ran = []
+    run = model._encoder.exits
+
+    def counted(features):
+        for out in run(features):
+            ran.append(out.exit)
+            yield out
+
+    monkeypatch.setattr(model._encoder, "exits", counted)
+    model.transcribe((noise(1.0), RATE), exit=exit)
+    assert ran == list(range(1, exit + 1))
+
+
+def test_a_policy_picks_the_first_exit_it_accepts(model):
+    samples = noise(1.0)
+    entropies = [exits.frame_entropy(out.log_probs) for out in model.exits(model.features(samples))]
+    threshold = min(entropies)
+    result = model.transcribe((samples, RATE), policy=exits.Entropy(threshold))
+    assert result.exit == 1 + entropies.index(threshold)
+    assert result.score == threshold and result.margin == 0.0
+
+
+def test_a_policy_never_satisfied_ends_at_the_last_exit_with_a_negative_margin(model):
+    result = model.transcribe((noise(1.0), RATE), policy=exits.Entropy(0.0))
+    assert result.exit == model.config.exits
+    assert result.margin < 0 < result.score
+
+
+def test_posterior_policy(model):
+    result = model.transcribe((noise(1.0), RATE), policy=exits.Posterior(0.0, n_best=4))
+    assert result.exit == 1
+    assert 0 < result.score <= 1 and result.margin == result.score
+
+
+def test_any_callable_is_a_policy(model):
+    result = model.transcribe((noise(1.0), RATE), policy=lambda out: (out.exit == 2, 7.5))
+    assert (result.exit, result.score) == (2, 7.5)
+    assert math.isnan(result.margin)
+
+
+def test_a_decoder_gives_the_n_best(model):
+    def decoder(log_probs):
+        return decode.beam_search(log_probs, beam_width=5, n_best=3)
+
+    result = model.transcribe((noise(1.0), RATE), decoder=decoder)
+    scores = [hypothesis.score for hypothesis in result.n_best]
+    assert len(scores) == 3 and scores == sorted(scores, reverse=True)
+    assert result.text == result.n_best[0].text
+
+
+@pytest.mark.parametrize("samples", [0, 1, 100, 500, 959], ids="{} samples".format)
+def test_clips_too_short_for_a_frame_are_silence(model, samples):
+    result = model.transcribe((noise(samples / RATE), RATE))
+    assert (result.text, result.words, result.confidence) == ("", [], 1.0)
+    assert result.exit == model.config.exits
+
+
+def test_zeros_are_no_error(model):
+    result = model.transcribe((np.zeros(RATE, np.float32), RATE))
+    assert 0 <= result.confidence <= 1
+
+
+def test_word_times_lie_inside_the_audio_and_never_go_back(model):
+    result = model.transcribe((noise(3.0), RATE))
+    times = [time for word in result.words for time in (word.start, word.end)]
+    assert times == sorted(times)
+    assert all(0 <= time <= result.duration for time in times)
+    assert result.confidence == min((word.confidence for word in result.words), default=1.0)
+
+
+def test_audio_longer_than_the_positions(model):
+    limit = model.config.max_seconds
+    samples = np.zeros(math.ceil(limit * RATE) + 1, np.float32)
+    model.transcribe((samples[: math.floor(limit * RATE)], RATE), exit=1)
+    with pytest.raises(TooLongError, match=f"{limit:.1f} s"):
+        model.transcribe((samples, RATE), exit=1)
+
+
+@pytest.mark.parametrize("exit", [0, -1, 4, 10**9, 1.5, "1", True])
+def test_exits_that_are_not_there(model, exit):
+    with pytest.raises(ArgumentError, match=r"1\.\.3|at least 1"):
+        model.transcribe((noise(1.0), RATE), exit=exit)
+
+
+def test_exit_and_policy_exclude_each_other(model):
+    with pytest.raises(ArgumentError, match="exit or policy"):
+        model.transcribe((noise(1.0), RATE), exit=1, policy=exits.Fixed(1))
+
+
+def test_bad_audio(model, tmp_path):
+    with pytest.raises(AudioFileError, match="no such file"):
+        model.transcribe(tmp_path / "missing.wav")
+    (tmp_path / "text.wav").write_text("not audio at all")
+    with pytest.raises(AudioError, match="expected audio"):
+        model.transcribe(tmp_path / "text.wav")
+    with pytest.raises(AudioError, match="NaN"):
+        model.transcribe((np.full(RATE, np.nan, np.float32), RATE))
+
+
+def test_a_file_and_its_samples_give_the_same(model, tmp_path):
+    samples = noise(1.0)
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    with open(tmp_path / "a.wav", "rb") as stream:
+        from_stream = model.transcribe(stream)
+    assert model.transcribe(tmp_path / "a.wav") == model.transcribe((samples, RATE)) == from_stream
+
+
+def test_load_arguments(model_path, tmp_path):
+    with pytest.raises(ArgumentError, match="backend.*'native', 'numpy'.*'cuda'"):
+        ee_ref.load(model_path, backend="cuda")
+    with pytest.raises(ArgumentError, match="threads"):
+        ee_ref.load(model_path, threads=0)
+    with pytest.raises(FileError, match="missing.gguf"):
+        ee_ref.load(tmp_path / "missing.gguf")
+    (tmp_path / "wrong.gguf").write_bytes(b"RIFF")
+    with pytest.raises(ModelFileError):
+        ee_ref.load(tmp_path / "wrong.gguf")
+
+
+def test_without_the_c_library_numpy_takes_over_and_one_warning_says_so(model_path, monkeypatch):
+    def unavailable(name, *args, **kwargs):
+        if name.endswith("_kernels") or "_kernels" in (args[2] or () if len(args) > 2 else ()):
+            raise ImportError("no C library in this test")
+        return real_import(name, *args, **kwargs)
+
+    import builtins
+    import sys
+
+    real_import = builtins.__import__
+    for module in [name for name in sys.modules if name.startswith("ee_ref.native.")]:
+        monkeypatch.delitem(sys.modules, module)
+    ee_ref.pipeline._warn_once.cache_clear()
+    monkeypatch.setattr(builtins, "__import__", unavailable)
+    with pytest.warns(RuntimeWarning, match="NumPy backend") as caught:
+        first = ee_ref.load(model_path)
+        ee_ref.load(model_path)
+    monkeypatch.undo()
+    ee_ref.pipeline._warn_once.cache_clear()
+    assert len(caught) == 1
+    assert first.backend == "numpy"
+    assert first.transcribe((noise(1.0), RATE)).exit == first.config.exits
+
+
+def test_info_names_what_runs(model):
+    info = model.info()
+    assert info["backend"] == model.backend
+    assert [exit["exit"] for exit in info["exits"]] == [1, 2, 3]
+    cost = [exit["multiply_accumulates"]["1 s"] for exit in info["exits"]]
+    assert cost == sorted(cost)
+
+
+def test_the_bundled_model_transcribes_the_demo_clip():
+    expected = (bundled_model().parent / "demo.txt").read_text().strip()
+    demo = bundled_model().parent / "demo.wav"
+    for backend in BACKENDS:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            result = ee_ref.load(backend=backend).transcribe(demo)
+        assert result.text == expected
+        assert result.exit == 6
+
+
+def test_the_bundled_model_fits_its_budget():
+    config = ee_ref.load().config
+    assert config.exits == 6
+    assert ee_ref.load().info()["parameters"] <= 1_800_000
+    assert bundled_model().stat().st_size <= 7_500_000
+
+
+def test_errors_are_caught_as_one_family():
+    assert issubclass(NativeUnavailable, ee_ref.EeError)
+    assert issubclass(AudioFileError, OSError) and issubclass(ArgumentError, ValueError)
