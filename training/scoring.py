@@ -1,0 +1,32 @@
+"""Error counts, and the test strings made of several recordings."""
+
+import numpy as np
+
+
+def edit_distance(reference, hypothesis):
+    """Levenshtein distance of two sequences."""
+    row = list(range(len(hypothesis) + 1))
+    for i, wanted in enumerate(reference, 1):
+        diagonal, row[0] = row[0], i
+        for j, found in enumerate(hypothesis, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (wanted != found))
+    return row[-1]
+
+
+def nearest(word, words):
+    """The word of a list that takes the fewest edits; the first one of several."""
+    return min(words, key=lambda other: edit_distance(word, other))
+
+
+def strings_of_three(lines, count, seed):
+    """``count`` lists of three manifest lines of one speaker, drawn with a fixed seed."""
+    by_speaker = {}
+    for line in lines:
+        by_speaker.setdefault(line["speaker"], []).append(line)
+    speakers = sorted(speaker for speaker, own in by_speaker.items() if len(own) >= 3)
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(count):
+        own = by_speaker[speakers[rng.integers(len(speakers))]]
+        drawn.append([own[number] for number in rng.choice(len(own), 3, replace=False)])
+    return drawn

@@ -1,0 +1,294 @@
+"""Trains the bundled model.
+
+    python train.py --data DATA --synth SYNTH --work WORK --minutes 100
+
+DATA is the data pack, SYNTH the folder of synthesize.py, WORK a folder for the feature cache, the curve
+(curve.jsonl), the checkpoint to resume from (last.pt) and the result (final.pt). Run the same command again to
+resume. On a CUDA device one process trains; on a CPU as many as --processes, with one thread each, which share
+gradients after every step.
+"""
+
+import argparse
+import json
+import math
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections import deque
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.nn import functional as F
+from tqdm import tqdm
+
+import validate
+from data import Corpus, Sampler, build_cache, manifest
+from model import EarlyExitConformer
+from recipe import MODEL, TOKENS, Augment, Mix, Optimisation
+
+
+class Clock:
+    """Training time: the sum of step durations, each counted as at most five times the running median.
+
+    So a machine that sleeps, or a process that is stopped for a while, does not shorten the training.
+    """
+
+    def __init__(self, elapsed=0.0):
+        self.elapsed = elapsed    # seconds
+        self.recent = deque(maxlen=101)
+
+    def add(self, seconds):
+        self.recent.append(seconds)
+        self.elapsed += min(seconds, 5 * float(np.median(self.recent)))
+
+
+class Average:
+    """Running mean of the parameters."""
+
+    def __init__(self, parameters):
+        self.means = [torch.zeros_like(parameter) for parameter in parameters]
+        self.count = 0
+
+    def add(self, parameters):
+        self.count += 1
+        for mean, parameter in zip(self.means, parameters):
+            mean += (parameter.detach() - mean) / self.count
+
+    def copy_to(self, parameters):
+        for mean, parameter in zip(self.means, parameters):
+            parameter.data.copy_(mean)
+
+
+class Run:
+    """Everything that changes while training; what a checkpoint to resume from holds."""
+
+    def __init__(self, opt, device):
+        self.model = EarlyExitConformer(MODEL, opt.dropout).to(device)
+        for norm in batch_norms(self.model):
+            norm.momentum = opt.norm_momentum
+        self.parameters = list(self.model.parameters())
+        matrices = [parameter for parameter in self.parameters if parameter.dim() > 1]
+        vectors = [parameter for parameter in self.parameters if parameter.dim() == 1]
+        self.optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": opt.weight_decay},
+                                            {"params": vectors, "weight_decay": 0.0}], lr=opt.rate, betas=opt.betas)
+        self.average = Average(self.parameters)
+        self.clock = Clock()
+        self.step = 0
+        self.audio_hours = 0.0
+
+    def result(self):
+        """What the converter reads: the state dict and what that does not say."""
+        return {"model": {name: value.cpu() for name, value in self.model.state_dict().items()},
+                "tokens": list(TOKENS), "frontend": MODEL.frontend, "heads": MODEL.heads, "pad": MODEL.pad,
+                "step": self.step, "minutes": self.clock.elapsed / 60, "audio_hours": self.audio_hours}
+
+    def state(self):
+        return {**self.result(), "optimizer": self.optimizer.state_dict(), "average": self.average.means,
+                "average_count": self.average.count}
+
+    def load(self, state):
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.means, self.average.count = state["average"], state["average_count"]
+        self.clock = Clock(state["minutes"] * 60)
+        self.step, self.audio_hours = state["step"], state["audio_hours"]
+
+
+class Journal:
+    """The curve, the checkpoints and the progress bar; only the lead process keeps one."""
+
+    def __init__(self, run, args, device):
+        self.run, self.args, self.device = run, args, device
+        self.dev = validate.load_dev(args.data)
+        self.bar = tqdm(total=round(args.minutes * 60), initial=round(run.clock.elapsed), unit="s", smoothing=0,
+                        mininterval=5)
+        self.saved = self.validated = run.clock.elapsed
+        self.losses = []
+
+    def add(self, losses):
+        """Notes the losses of a step (exits,); saves and validates when it is time."""
+        elapsed = self.run.clock.elapsed
+        self.losses.append(losses)
+        self.bar.update(round(elapsed) - self.bar.n)
+        if elapsed - self.saved > self.args.save_every * 60:
+            self.saved = elapsed
+            save(self.args.work / "last.pt", self.run.state())
+        if elapsed - self.validated > self.args.validate_every * 60:
+            self.validated = elapsed
+            self.bar.write(self.point(rate=self.run.optimizer.param_groups[0]["lr"],
+                                      loss=torch.stack(self.losses).mean(0).tolist()))
+            self.losses.clear()
+
+    def point(self, **more):
+        """Validates and appends a line to the curve; returns it."""
+        line = json.dumps({"step": self.run.step, "minutes": round(self.run.clock.elapsed / 60, 2),
+                           "audio_hours": round(self.run.audio_hours, 1), **more,
+                           **validate.error_rates(self.run.model, self.dev, self.device)})
+        with open(self.args.work / "curve.jsonl", "a", encoding="utf-8") as curve:
+            curve.write(line + "\n")
+        return line
+
+
+def batch_norms(model):
+    return [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm1d)]
+
+
+def save(path, content):
+    """torch.save that leaves either the old file or the whole new one."""
+    temporary = path.with_suffix(".tmp")
+    torch.save(content, temporary)
+    os.replace(temporary, path)
+
+
+def learning_rate(opt, step, progress):
+    """Linear warm-up by steps, flat, then a cosine by training time."""
+    tail = max(0.0, (progress - opt.flat) / (1.0 - opt.flat))
+    cosine = opt.rate_end + (opt.rate - opt.rate_end) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, tail)))
+    return cosine * min(1.0, (step + 1) / opt.warmup_steps)
+
+
+def exit_losses(model, log_mel, targets, device):
+    """CTC losses of the exits (exits,), each the sum over the batch divided by its number of target tokens.
+
+    Batches are sorted by length, so a mean over utterances would let the few of a batch of sentences outweigh the
+    many of a batch of words.
+    """
+    with torch.autocast(device.type, torch.bfloat16):
+        logits = model(log_mel.to(device))
+    exits, batch, frames, vocab = logits.shape
+    log_probs = logits.float().log_softmax(-1).permute(2, 0, 1, 3).reshape(frames, exits * batch, vocab)
+    lengths = torch.tensor([len(target) for target in targets])
+    joined = torch.tensor([token for target in targets for token in target], device=device)
+    losses = F.ctc_loss(log_probs, joined.repeat(exits), torch.full((exits * batch,), frames), lengths.repeat(exits),
+                        reduction="none", zero_infinity=True)
+    return losses.view(exits, batch).sum(1) / lengths.sum()
+
+
+def share(parameters, duration, frames, processes):
+    """Averages the gradients over the processes. Returns the sums of ``duration`` and ``frames``."""
+    flat = torch.cat([parameter.grad.flatten() for parameter in parameters]
+                     + [torch.tensor([duration, float(frames)])])
+    dist.all_reduce(flat)
+    duration, frames = flat[-2:].tolist()
+    flat /= processes
+    gradients = flat[:-2].split([parameter.numel() for parameter in parameters])
+    for parameter, gradient in zip(parameters, gradients):
+        parameter.grad.copy_(gradient.view_as(parameter))
+    return duration, frames
+
+
+def measure_frontend(model, sampler):
+    """Sets the per-mel mean and scale from augmented training samples, the constant padding left out."""
+    energies = torch.cat([batch.flatten(0, 1) for batch, _ in sampler.batches(0.5)])
+    energies = energies[energies.amax(1) > math.log(MODEL.log_floor) + 0.01]
+    model.frontend.mean.copy_(energies.mean(0))
+    model.frontend.scale.copy_(1.0 / energies.std(0))
+
+
+@torch.no_grad()
+def measure_norms(model, sampler, batches, device):
+    """Sets the batch-norm statistics to the plain average over training batches."""
+    for norm in batch_norms(model):
+        norm.reset_running_stats()
+        norm.momentum = None    # a cumulative average
+    model.train()
+    done = 0
+    while done < batches:
+        for log_mel, _ in sampler.batches(1.0):
+            with torch.autocast(device.type, torch.bfloat16):
+                model(log_mel.to(device))
+            done += 1
+
+
+def train(rank, args, processes, rendezvous):
+    """The work of one process; all hold the same weights, and the first one also keeps the journal."""
+    opt, device, lead = Optimisation(), torch.device(args.device), rank == 0
+    if device.type == "cpu":
+        torch.set_num_threads(1 if processes > 1 else os.cpu_count())
+    if processes > 1:
+        # A stopped process must not look like a lost one, so the time-out is days.
+        dist.init_process_group("gloo", f"file://{rendezvous}", timedelta(days=3), processes, rank)
+    corpus = Corpus(args.work / "cache", Mix.read_longest)
+
+    def sampler(seed, rank=rank):
+        return Sampler(corpus, opt.batch_frames // processes, opt.pool_batches, seed, rank)
+
+    torch.manual_seed(opt.seed)
+    run = Run(opt, device)
+    measure_frontend(run.model, sampler(opt.seed, rank=processes))
+    if (args.work / "last.pt").exists():
+        run.load(torch.load(args.work / "last.pt", map_location=device, weights_only=True))
+    source = sampler(opt.seed + 1 + run.step)
+    torch.manual_seed(opt.seed + 1000 * (run.step + 1) + rank)    # dropout differs between processes
+
+    journal = Journal(run, args, device) if lead else None
+    budget = args.minutes * 60
+    run.model.train()
+    started = time.perf_counter()
+    while run.clock.elapsed < budget:
+        for log_mel, targets in source.batches(run.clock.elapsed / budget):
+            progress = run.clock.elapsed / budget
+            for group in run.optimizer.param_groups:
+                group["lr"] = learning_rate(opt, run.step, progress)
+            losses = exit_losses(run.model, log_mel, targets, device)
+            run.optimizer.zero_grad(set_to_none=True)
+            losses.sum().backward()
+            now = time.perf_counter()
+            duration, frames, started = now - started, log_mel.shape[0] * log_mel.shape[1], now
+            if processes > 1:
+                duration, frames = share(run.parameters, duration if lead else 0.0, frames, processes)
+            torch.nn.utils.clip_grad_norm_(run.parameters, opt.clip)
+            run.optimizer.step()
+            run.step += 1
+            run.clock.add(duration)
+            run.audio_hours += frames * MODEL.hop_length / MODEL.sample_rate / 3600
+            if progress >= opt.average_after and run.step % opt.average_every == 0:
+                run.average.add(run.parameters)
+            if lead:
+                before = time.perf_counter()
+                journal.add(losses.detach().cpu())
+                started += time.perf_counter() - before    # validating and saving are not training time
+    if lead:
+        journal.bar.close()
+        if run.average.count:
+            run.average.copy_to(run.parameters)
+        measure_norms(run.model, sampler(opt.seed), opt.norm_batches, device)
+        save(args.work / "final.pt", run.result())
+        print(journal.point(final=True), flush=True)
+    if processes > 1:
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the data pack (train.jsonl, dev.jsonl, audio/)")
+    parser.add_argument("--synth", type=Path, required=True, help="what synthesize.py wrote")
+    parser.add_argument("--work", type=Path, required=True, help="folder for cache, curve and checkpoints")
+    parser.add_argument("--minutes", type=float, default=100.0, help="training time (default %(default)s)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--processes", type=int, help="default: the number of cores on a CPU, 1 on a GPU")
+    parser.add_argument("--save-every", type=float, default=2.0, metavar="MINUTES")
+    parser.add_argument("--validate-every", type=float, default=8.0, metavar="MINUTES")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))    # so that the processes below end with this one
+
+    if not (args.work / "cache" / "clips.json").exists():
+        lines = manifest(args.data, "train.jsonl") + manifest(args.synth, "synth.jsonl")
+        build_cache(lines, args.work / "cache", Augment.speeds)
+    processes = args.processes or (1 if args.device.startswith("cuda") else os.cpu_count())
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = (args, processes, os.path.join(folder, "rendezvous"))
+        if processes == 1:
+            train(0, *arguments)
+        else:
+            torch.multiprocessing.spawn(train, arguments, processes, daemon=True)
+
+
+if __name__ == "__main__":
+    main()

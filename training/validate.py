@@ -1,0 +1,50 @@
+"""Error rates on the dev split while training. Utterances are never padded beyond the front end's own padding."""
+
+import numpy as np
+import torch
+
+from data import manifest
+from ee_ref import audio, features
+from recipe import MODEL, TOKENS
+from scoring import edit_distance, strings_of_three
+
+
+def greedy_text(best):
+    """Best tokens of the frames -> text."""
+    kept = [token for token, before in zip(best, [0, *best[:-1]]) if token != before and token != 0]
+    return "".join(TOKENS[token] for token in kept).replace("▁", " ").strip()
+
+
+def load_dev(data, strings=60):
+    """{set name: [(log_mel (T, mels), text)]} of the dev split: commands, strings of three of them, wake phrases."""
+    lines = manifest(data, "dev.jsonl")
+    commands = [line for line in lines if line["source"] == "speech-commands" and line["text"]]
+    wake = [line for line in lines if line["source"] == "wake-words"]
+    samples = {line["id"]: audio.read(line["path"], MODEL.sample_rate) for line in commands + wake}
+    dev = {name: [(features.extract(samples[line["id"]], MODEL), line["text"]) for line in chosen]
+           for name, chosen in (("commands", commands), ("wake", wake))}
+    dev["strings"] = [(features.extract(np.concatenate([samples[line["id"]] for line in three]), MODEL),
+                       " ".join(line["text"] for line in three)) for three in strings_of_three(commands, strings, 1)]
+    return dev
+
+
+@torch.no_grad()
+def error_rates(model, dev, device):
+    """{set name: word error rate in % of each exit}. Utterances of one length run together."""
+    model.eval()
+    rates = {}
+    for name, utterances in dev.items():
+        by_length = {}
+        for energies, text in utterances:
+            by_length.setdefault(len(energies), []).append((energies, text))
+        errors, words = 0, 0
+        for same in by_length.values():
+            for first in range(0, len(same), 48):
+                batch = same[first:first + 48]
+                best = model(torch.from_numpy(np.stack([x for x, _ in batch])).to(device)).argmax(-1).tolist()
+                errors = errors + np.array([sum(edit_distance(text.split(), greedy_text(row).split())
+                                                for row, (_, text) in zip(exit_best, batch)) for exit_best in best])
+                words += sum(len(text.split()) for _, text in batch)
+        rates[name] = [round(float(rate), 1) for rate in 100 * errors / words]
+    model.train()
+    return rates
