@@ -1,0 +1,18 @@
+/* ee_target.h: EE_TARGET_BEGIN(features) ... EE_TARGET_END around the functions of an ISA file let
+ * the compiler use those instructions there, with no flag on the command line. Headers of
+ * intrinsics are included before it. */
+#ifndef EE_TARGET_H
+#define EE_TARGET_H
+
+#define EE_PRAGMA(text) _Pragma(#text)
+
+#if defined(__clang__)
+#define EE_TARGET_BEGIN(features) \
+    EE_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define EE_TARGET_END EE_PRAGMA(clang attribute pop)
+#elif defined(__GNUC__)
+#define EE_TARGET_BEGIN(features) EE_PRAGMA(GCC push_options) EE_PRAGMA(GCC target(features))
+#define EE_TARGET_END EE_PRAGMA(GCC pop_options)
+#endif
+
+#endif
