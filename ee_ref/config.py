@@ -17,6 +17,9 @@ FRONTENDS = {
     "logmel": (512, 400, 160),
 }
 
+DTYPES = ("f32", "qs8")
+"""Arithmetic of the encoder: float32, or int8 products (docs/numerics.md)."""
+
 # Limits that keep a hostile model file from asking for absurd amounts of memory.
 MAX_SIZE = 1 << 16
 MAX_EXITS = 64
@@ -33,6 +36,7 @@ class Config:
     mels, sample_rate (Hz), frontend, n_fft, win_length, hop_length, pad (samples): the front end;
     pad zero samples are put before and after the audio; log_floor is added before the logarithm.
     max_frames: rows of the position table, in encoder frames (one each 4 hop_length samples).
+    dtype: "f32" | "qs8", how the weights are stored and the encoder computes.
     """
 
     exits: int
@@ -55,6 +59,7 @@ class Config:
     norm_eps: float = 1e-5
     stem_kernel: int = 3
     stem_stride: int = 2
+    dtype: str = "f32"
 
     def encoder_frames(self, mel_frames: int) -> int:
         """Frames after the two stem convolutions for `mel_frames` frames of features."""
@@ -119,6 +124,7 @@ class Config:
         require(is_count(self.pad, 0), "pad", f"in 0..{MAX_SIZE} samples")
         require(self.stem_kernel == 3, "stem_kernel", "3")
         require(self.stem_stride == 2, "stem_stride", "2")
+        require(self.dtype in DTYPES, "dtype", f"one of {list(DTYPES)}")
         for field in ("log_floor", "norm_eps"):
             value = getattr(self, field)
             require(

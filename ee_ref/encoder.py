@@ -8,12 +8,12 @@ returns a generator: it stands still after each exit, and whoever stops asking h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from weights_io.layout import layer_prefix, layer_shapes, tensor_specs
+from weights_io.layout import layer_prefix, tensor_specs
 
 from . import ops
 from .config import Config
@@ -51,7 +51,8 @@ class Encoder(Protocol):
 class ReferenceEncoder:
     """The model as its formula, in NumPy (arXiv:2309.09546, figure 1; layers of torchaudio).
 
-    tensors: float32 arrays by the names and shapes of `weights_io.layout.tensor_specs(config)`.
+    config.dtype says which ops: "f32", or "qs8", whose results are the same bytes everywhere.
+    tensors: arrays by the names, shapes and dtypes of `weights_io.layout.tensor_specs(config)`.
     Raises ArgumentError for a missing tensor, ShapeError for one of another shape or dtype.
     """
 
@@ -66,28 +67,38 @@ class ReferenceEncoder:
         return self._exits(features) if frames else _empty_exits(self.config)
 
     def _exits(self, features: np.ndarray) -> Iterator[ExitOutput]:
-        config, tensors = self.config, self.tensors
+        config = self.config
         x = self._stem(features)
         for exit_, layers in enumerate(config.layers_per_exit, start=1):
             for layer in range(1, layers + 1):
                 weights = self._layer_weights(exit_, layer)
-                x = ops.conformer_layer(x, weights, config.heads, config.norm_eps)
-            log_probs = ops.exit_head(
-                x, tensors[f"head.{exit_}.weight"], tensors[f"head.{exit_}.bias"]
-            )
-            yield ExitOutput(exit_, log_probs)
+                x = self._op("conformer_layer")(x, weights, config.heads, config.norm_eps)
+            yield ExitOutput(exit_, self._op("exit_head")(x, *self._matrix(f"head.{exit_}")))
 
     def _stem(self, features: np.ndarray) -> np.ndarray:
         """(T, mels) -> (T', dim): two convolutions, nothing between them, then the positions."""
         x = features
         for conv in ("stem.conv1", "stem.conv2"):
-            weight, bias = self.tensors[f"{conv}.weight"], self.tensors[f"{conv}.bias"]
-            x = ops.stem_conv(x, weight, bias, self.config.stem_stride)
-        return x + self.tensors["stem.positions"][: len(x)]
+            x = self._op("stem_conv")(x, *self._matrix(conv), self.config.stem_stride)
+        positions = self.tensors["stem.positions"][: len(x)]
+        if self.config.dtype == "f32":
+            return x + positions
+        scale = self.tensors["stem.positions_scale"][: len(x)]
+        return x + positions.astype(np.float32) * scale[:, None]
+
+    def _op(self, name: str) -> Callable[..., np.ndarray]:
+        return getattr(ops, name if self.config.dtype == "f32" else f"{name}_{self.config.dtype}")
+
+    def _matrix(self, name: str) -> list[np.ndarray]:
+        """Weight, its scale in an int8 model, and bias."""
+        kinds = ("weight", "bias") if self.config.dtype == "f32" else (
+            "weight", "weight_scale", "bias")
+        return [self.tensors[f"{name}.{kind}"] for kind in kinds]
 
     def _layer_weights(self, exit_: int, layer: int) -> dict[str, np.ndarray]:
         prefix = layer_prefix(exit_, layer)
-        return {suffix: self.tensors[prefix + suffix] for suffix in layer_shapes(self.config)}
+        return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items()
+                if name.startswith(prefix)}
 
 
 class NativeEncoder:
@@ -112,13 +123,14 @@ class NativeEncoder:
 
 
 def _check_tensors(config: Config, tensors: Mapping[str, np.ndarray]) -> None:
-    for name, shape, _ in tensor_specs(config):
+    for spec in tensor_specs(config):
+        name, shape = spec.name, spec.shape
         if name not in tensors:
             raise ArgumentError(f"tensor {name}: expected {shape}, found none of that name")
         found = tensors[name]
-        if found.shape != shape or found.dtype != np.float32:
+        if found.shape != shape or found.dtype != spec.dtype:
             raise ShapeError(
-                f"tensor {name}: expected float32 {shape}, found {found.dtype} {found.shape}"
+                f"tensor {name}: expected {spec.dtype} {shape}, found {found.dtype} {found.shape}"
             )
 
 

@@ -25,9 +25,10 @@ import numpy as np
 from . import decode
 from .decode.hypothesis import check_count
 from .errors import ArgumentError
+from .ops._exact import ZERO, exp, row_sum
 
-# exp of this is zero in float64.
-_LOG_OF_ZERO = -1000.0
+# Log-probabilities up to here count as those of 0.
+_LOG_OF_ZERO = np.float32(-87)
 
 
 class ExitLike(Protocol):
@@ -57,19 +58,22 @@ def frame_entropy(log_probs: np.ndarray) -> float:
 
     E = -1 / (T V) * sum over frames t and labels v of p[t, v] log p[t, v]       (paper, section 2)
 
-    log_probs: (T, V) natural logs; 0 log 0 counts as 0, and T = 0 gives 0.0. E is in
-    [0, log(V) / V]. The released code of the paper leaves out the minus sign: its scores are -E.
-    Raises ArgumentError for NaN or another shape.
+    log_probs: (T, V) natural logs, taken as float32; 0 log 0 counts as 0, and T = 0 gives 0.0. E is
+    in [0, log(V) / V], a float32 number. The order and rounding of every operation are those of
+    docs/numerics.md: the same log-probabilities give the same E on every platform. The released
+    code of the paper leaves out the minus sign: its scores are -E.
+    Raises ArgumentError for NaN, +inf or another shape.
     """
-    log_probs = np.asarray(log_probs)
+    log_probs = np.asarray(log_probs, np.float32)
     if log_probs.ndim != 2:
         raise ArgumentError(f"expected log-probabilities (T, V), found shape {log_probs.shape}")
     if not log_probs.size:
         return 0.0
-    logs = np.maximum(log_probs.astype(np.float64), _LOG_OF_ZERO)
-    entropy = -float((np.exp(logs) * logs).sum()) / logs.size
-    if not math.isfinite(entropy):
-        raise ArgumentError(f"expected log-probabilities, found an entropy of {entropy}")
+    frames, labels = map(np.float32, log_probs.shape)
+    logs = np.where(log_probs > _LOG_OF_ZERO, log_probs, ZERO)
+    entropy = float((ZERO - row_sum(row_sum(exp(logs) * logs))) / (frames * labels))
+    if not math.isfinite(entropy) or np.isnan(log_probs).any():
+        raise ArgumentError(f"expected log-probabilities, found {log_probs.max()} among them")
     return max(0.0, entropy)
 
 
@@ -114,7 +118,10 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Entropy:
-    """Stop when `frame_entropy` <= threshold, a finite number >= 0. margin = threshold - score."""
+    """Stop when `frame_entropy` <= threshold, a finite number >= 0. margin = threshold - score.
+
+    It is compared as the nearest float32, which the score is too: C compares the same two numbers.
+    """
 
     threshold: float
 
@@ -123,10 +130,10 @@ class Entropy:
 
     def __call__(self, out: ExitLike) -> tuple[bool, float]:
         score = frame_entropy(out.log_probs)
-        return score <= self.threshold, score
+        return self.margin(score) >= 0, score
 
     def margin(self, score: float) -> float:
-        return self.threshold - score
+        return float(np.float32(self.threshold)) - score
 
 
 @dataclass(frozen=True)

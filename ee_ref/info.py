@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from weights_io.model_file import ModelFile
 
 CONSTANTS = ("frontend.mean", "frontend.scale", "stem.positions")
-"""Tensors that no training step changes; the others are counted as parameters."""
+"""Tensors that no training step changes. The others are counted as parameters, but for the scales
+of int8 matrices."""
 
 SECONDS = (1, 10)
 """Lengths of audio for which `describe` gives multiply-accumulates."""
@@ -60,18 +61,19 @@ def describe(file: ModelFile, backend: str | None = None) -> dict[str, Any]:
     """Everything `ee-ref info --json` prints, of plain types.
 
     parameters: numbers in the file but for the `constants` (positions, normalisation of the front
-    end). Batch norm is folded into the depthwise convolutions, so a file of the published shape
-    has 6,144 fewer than the 31,536,128 that PyTorch counts. In `exits`, parameters, bytes and
-    multiply-accumulates are cumulative: those of the file cut after that exit.
+    end, scales of int8 matrices). Batch norm is folded into the depthwise convolutions, so a file
+    of the published shape has 6,144 fewer than the 31,536,128 that PyTorch counts. In `exits`,
+    parameters, bytes and multiply-accumulates are cumulative: those of the file cut after that
+    exit.
     """
-    from weights_io.layout import tensor_specs
+    from weights_io.layout import SCALE_SUFFIX, tensor_specs
 
     config = file.config
     specs = tensor_specs(config)
     counts = {exit_: 0 for exit_ in range(config.exits + 1)}
     constants = 0
     for spec in specs:
-        if spec.name in CONSTANTS:
+        if spec.name in CONSTANTS or spec.name.endswith(SCALE_SUFFIX):
             constants += math.prod(spec.shape)
         else:
             counts[spec.exit] += math.prod(spec.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from ee_ref.config import Config
+from weights_io.from_torch import convert_state_dict
+from weights_io.quantize import quantize
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -53,6 +56,11 @@ class Stream:
         bits = self._bits.random_raw(math.prod(shape)) >> np.uint64(40)
         unit = bits.astype(np.float32) * np.float32(2**-24)
         return (unit * np.float32(high - low) + np.float32(low)).reshape(shape)
+
+    def int8(self, *shape: int) -> np.ndarray:
+        """An array of this shape of integers in -127..127, as int8."""
+        bits = self._bits.random_raw(math.prod(shape)) >> np.uint64(32)
+        return ((bits % np.uint64(255)).astype(np.int16) - 127).astype(np.int8).reshape(shape)
 
     def weight(self, outs: int, ins: int, gain: float = 1.0) -> np.ndarray:
         """(outs, ins) with which inputs of unit variance give outputs of variance gain**2."""
@@ -103,6 +111,17 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, tolerance: float, wha
     )
     found = error(actual, expected)
     assert found <= tolerance, f"{what}: error {found:.2e}, allowed {tolerance:.0e}"
+
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    """What a golden keeps of an array that must come again to the byte.
+
+    The integers, or the bits of the floats; of more than 512 entries their SHA-256, 32 bytes.
+    """
+    little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"))
+    if array.size > 512:
+        return np.frombuffer(hashlib.sha256(little.tobytes()).digest(), np.uint8)
+    return little.view(np.uint32) if array.dtype == np.float32 else little
 
 
 def random_features(frames: int, seed: int, mels: int = 80) -> np.ndarray:
@@ -179,6 +198,19 @@ def random_state_dict(config: Config, seed: int, qk_gain: float = 1.0) -> dict[s
     return state
 
 
+def random_int8_model(
+    config: Config, seed: int, qk_gain: float = 1.0
+) -> tuple[Config, dict[str, np.ndarray]]:
+    """`random_state_dict` as an int8 model, the same bytes on every machine.
+
+    Its positions are random numbers and not sinusoids, whose last bit is the C library's choice.
+    """
+    state = random_state_dict(config, seed, qk_gain)
+    found, tensors = convert_state_dict(state, heads=config.heads, extras={"pad": config.pad})
+    tensors["stem.positions"] = Stream(seed)(config.max_frames, config.dim)
+    return quantize(found, tensors)
+
+
 def sinusoids(frames: int, dim: int) -> np.ndarray:
     """(frames, dim) absolute positions: sin and cos in turn, wavelengths from 2 pi to 20000 pi."""
     rates = 10000.0 ** (-np.arange(0, dim, 2) / dim)
@@ -209,3 +241,9 @@ SMALL_CLIPS = (7, 8, 70)
 
 PROMISES = {1.0: 3e-5, 2.5: 2e-4}
 """qk_gain -> most that a log-probability may be away from PyTorch's (docs/numerics.md)."""
+
+INT8_FULL = ((2309, 1.0), (2309, 2.5), (2310, 1.0))
+"""Seed and qk_gain of the int8 models of the full shape whose bytes are frozen."""
+
+INT8_CLIPS = (Clip(101, 1, 1), Clip(333, 1, 2))
+"""Clips of those models."""

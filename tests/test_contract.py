@@ -1,7 +1,8 @@
 """The rules of the house: one stem names everything about an op, and stages keep apart.
 
 Adding an op `glu` means ee_ref/ops/glu.py, kernels/src/ops/glu/ee_glu_f32_c.c, its prototype in
-ee_kernels.h, ee_ref/native/glu.py and tests/cases/glu.py. A missing one fails here by name.
+ee_kernels.h, ee_ref/native/glu.py and tests/cases/glu.py. Its int8 twin is `glu_qs8` in Python and
+ee_glu_qs8_c in the same folder. A missing one fails here by name.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ee_ref import ops
@@ -22,12 +24,16 @@ from tests.support import GOLDEN
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("ee_ref", "weights_io")
 KERNELS = ROOT / "kernels" / "src" / "ops"
-HEADER = (ROOT / "kernels" / "include" / "ee_kernels.h").read_text()
+HEADERS = (ROOT / "kernels" / "include").glob("ee_kernels*.h")
+HEADER = "".join(path.read_text() for path in sorted(HEADERS))
 
 ISAS = ("c", "avx2", "avx512", "vnni", "neon", "dot", "dsp", "mve", "rvv")
 DTYPES = ("f32", "qs8")
 KERNEL = re.compile(rf"ee_(?P<op>\w+)_(?P<dtype>{'|'.join(DTYPES)})_(?P<isa>{'|'.join(ISAS)})")
 LOOSEST = 1e-5
+
+OPS = sorted((*op_names(), *op_names("qs8")))
+"""The ops with cases, of both dtypes."""
 
 
 def modules(package: str) -> set[str]:
@@ -41,6 +47,17 @@ def prototypes() -> set[str]:
     return {match[1] for match in re.finditer(rf"\bvoid\s+({KERNEL.pattern})\s*\(", code)}
 
 
+def op_of(kernel: str) -> str:
+    """The op in Python of a kernel: ee_glu_f32_avx2 -> glu, ee_glu_qs8_c -> glu_qs8."""
+    match = KERNEL.fullmatch(kernel)
+    return match["op"] if match["dtype"] == "f32" else f"{match['op']}_{match['dtype']}"
+
+
+def portable(op: str) -> str:
+    """The portable kernel of an op: glu -> ee_glu_f32_c, glu_qs8 -> ee_glu_qs8_c."""
+    return f"ee_{op}_c" if op.endswith("_qs8") else f"ee_{op}_f32_c"
+
+
 def kernel_files() -> dict[str, Path]:
     """Kernel -> the file of its name."""
     return {path.stem: path for path in KERNELS.glob("*/*.c")}
@@ -51,18 +68,22 @@ def kernel_files() -> dict[str, Path]:
 
 @pytest.mark.parametrize("place, found", [
     ("a module in ee_ref/native", modules("ee_ref/native")),
-    ("a case table in tests/cases", set(op_names())),
-    ("a prototype ee_OP_f32_c in kernels/include/ee_kernels.h",
-     {match["op"] for name in prototypes() if (match := KERNEL.fullmatch(name))["isa"] == "c"}),
-    ("a folder in kernels/src/ops", {path.name for path in KERNELS.iterdir() if path.is_dir()}),
-    ("a portable kernel kernels/src/ops/OP/ee_OP_f32_c.c",
-     {path.parent.name for name, path in kernel_files().items()
-      if name == f"ee_{path.parent.name}_f32_c"}),
-], ids=["adapters", "cases", "prototypes", "folders", "kernels"])
+    ("a case table in tests/cases", set(OPS)),
+    ("a prototype ee_OP_DTYPE_c in kernels/include",
+     {op_of(name) for name in prototypes() if KERNEL.fullmatch(name)["isa"] == "c"}),
+    ("a portable kernel kernels/src/ops/OP/ee_OP_DTYPE_c.c",
+     {op_of(name) for name, path in kernel_files().items()
+      if name in (f"ee_{path.parent.name}_{dtype}_c" for dtype in DTYPES)}),
+], ids=["adapters", "cases", "prototypes", "kernels"])
 def test_every_op_is_everywhere(place, found):
     expected = modules("ee_ref/ops")
     assert not expected - found, f"ops without {place}: {sorted(expected - found)}"
     assert not found - expected, f"not in ee_ref/ops, but with {place}: {sorted(found - expected)}"
+
+
+def test_every_folder_of_kernels_is_of_an_op():
+    folders = {path.name for path in KERNELS.iterdir() if path.is_dir()}
+    assert folders == {op.removesuffix("_qs8") for op in modules("ee_ref/ops")}
 
 
 def test_every_op_is_a_function_of_its_module():
@@ -93,13 +114,13 @@ def test_adapters_have_the_signature_of_their_op(op, native_library):
 @pytest.mark.parametrize("op", sorted(modules("ee_ref/ops")))
 def test_native_library_has_every_portable_kernel(op, native_library):
     library = importlib.import_module("ee_ref.native._lib").lib
-    assert hasattr(library, f"ee_{op}_f32_c"), f"the C library has no ee_{op}_f32_c"
+    assert hasattr(library, portable(op)), f"the C library has no {portable(op)}"
 
 
 # ---- Cases and goldens ----
 
 
-@pytest.mark.parametrize("op", op_names())
+@pytest.mark.parametrize("op", OPS)
 def test_cases_have_names_tolerances_and_reasons(op):
     cases = cases_of(op)
     names = [case.name for case in cases]
@@ -109,6 +130,7 @@ def test_cases_have_names_tolerances_and_reasons(op):
         assert case.reason, f"{op}/{case.name}: a tolerance without its reason"
         parameters = inspect.signature(getattr(ops, op)).parameters
         assert not set(case.arguments()) - set(parameters), f"{op}/{case.name}: other parameters"
+        assert not op.endswith("_qs8") or case.tolerance == 0, f"{op}/{case.name}: int8 is exact"
 
 
 def test_every_case_has_a_golden_and_every_golden_a_case(ops_golden):
@@ -116,6 +138,12 @@ def test_every_case_has_a_golden_and_every_golden_a_case(ops_golden):
     again = "run python -m tests.golden.make"
     assert not cases - set(ops_golden), f"no golden for {sorted(cases - set(ops_golden))}; {again}"
     assert not set(ops_golden) - cases, f"no case for {sorted(set(ops_golden) - cases)}; {again}"
+
+    with np.load(GOLDEN / "int8.npz") as arrays:
+        frozen = {name.rpartition("/")[0] for name in arrays
+                  if not name.startswith(("small/", "full/"))}
+    cases = {f"{op}/{case.name}" for op in op_names("qs8") for case in cases_of(op)}
+    assert cases == frozen, f"{sorted(cases ^ frozen)}: {again}"
 
 
 def test_goldens_stay_small():

@@ -145,10 +145,10 @@ def in_place_layout(array: np.ndarray) -> np.ndarray:
 def spoil_layers(config: Config, tensors: dict, exit_: int) -> dict[str, np.ndarray]:
     """Change every layer before this exit, not its head; return what was there."""
     kept = {}
-    for name, _, group in tensor_specs(config):
-        if group == exit_ and name.startswith("group."):
-            kept[name] = tensors[name].copy()
-            tensors[name] *= -0.5
+    for spec in tensor_specs(config):
+        if spec.exit == exit_ and spec.name.startswith("group."):
+            kept[spec.name] = tensors[spec.name].copy()
+            tensors[spec.name] *= -0.5
     return kept
 
 

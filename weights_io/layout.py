@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from .gguf import ITEM_BYTES, TensorType
+
 if TYPE_CHECKING:
     from ee_ref.config import Config
 
 ROW_BYTES = 16
 """In a model file every row (innermost axis) is padded with zeros to a multiple of this."""
+
+SCALE_SUFFIX = "_scale"
+"""Ends the name of the tensor with the scales of an int8 matrix, one a row."""
 
 
 class TensorSpec(NamedTuple):
@@ -21,15 +26,32 @@ class TensorSpec(NamedTuple):
 
     shape: logical shape, row-major, without the padding of rows.
     exit: 0 for the front end and the stem, g (from 1) for group g and head g.
+    type: F32, or I8 with the scales of its rows in the tensor that follows, `<name>_scale`.
     """
 
     name: str
     shape: tuple[int, ...]
     exit: int
+    type: TensorType = TensorType.F32
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Shape in a model file, rows padded."""
+        return padded_shape(self.shape, ITEM_BYTES[self.type])
+
+    @property
+    def dtype(self) -> str:
+        """NumPy's name of the type: "float32" or "int8"."""
+        return "int8" if self.type == TensorType.I8 else "float32"
+
+    @property
+    def is_quantizable(self) -> bool:
+        """Whether a "qs8" model holds it in int8: every matrix but the depthwise convolutions."""
+        return len(self.shape) == 2 and not self.name.endswith("depthwise.weight")
 
 
 def layer_shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Suffix -> shape of the tensors of one Conformer layer, in canonical order."""
+    """Suffix -> shape of the tensors of one float32 Conformer layer, in canonical order."""
     dim, ff, kernel = config.dim, config.ff, config.kernel
     return {
         "ff1.norm.weight": (dim,),
@@ -70,6 +92,21 @@ def layer_prefix(group: int, layer: int) -> str:
 
 def tensor_specs(config: Config) -> list[TensorSpec]:
     """Every tensor of a model of this configuration, in canonical order."""
+    specs = _float_specs(config)
+    if config.dtype == "f32":
+        return specs
+    return [part for spec in specs for part in _quantized(spec)]
+
+
+def _quantized(spec: TensorSpec) -> list[TensorSpec]:
+    """What an int8 model has of a tensor: a matrix in int8 and the scales of its rows."""
+    if not spec.is_quantizable:
+        return [spec]
+    return [spec._replace(type=TensorType.I8),
+            TensorSpec(spec.name + SCALE_SUFFIX, spec.shape[:1], spec.exit)]
+
+
+def _float_specs(config: Config) -> list[TensorSpec]:
     dim, mels, taps = config.dim, config.mels, config.stem_kernel
     specs = []
     if config.frontend == "logmel":

@@ -25,13 +25,16 @@ from ee_ref.errors import ArgumentError, ModelFileError
 from . import gguf
 from .files import as_file_error, open_regular, write_atomic
 from .gguf import Field, TensorInfo, TensorType, ValueType, align
-from .layout import TensorSpec, padded_shape, tensor_specs
+from .layout import SCALE_SUFFIX, TensorSpec, tensor_specs
 
 ARCHITECTURE = "ee-conformer"
-FORMAT_VERSION = 1
+VERSIONS = {"f32": 1, "qs8": 2}
+"""Format version of a file by the dtype of its configuration."""
 ALIGNMENT = 64
 
 NORMAL, UNKNOWN, CONTROL = 1, 2, 3  # token types; the last two are special
+
+_STORED_AS = {TensorType.F32: "<f4", TensorType.I8: "i1"}
 
 _CRC_TENSORS = "ee.tensor_crc32"
 _CRC_HEADER = "ee.header_crc32"
@@ -45,6 +48,7 @@ _FIELD_TYPES = {
 }
 _CONFIG_TYPES = {f"ee.{field.name}": _FIELD_TYPES[field.type]
                  for field in dataclasses.fields(Config)}
+_DTYPE = "ee.dtype"  # from version 2 on
 _REQUIRED = {
     "general.architecture": (ValueType.STRING, None),
     "general.alignment": (ValueType.UINT32, None),
@@ -62,8 +66,9 @@ _REQUIRED = {
 class ModelFile:
     """A checked, mapped model file.
 
-    tensors: name -> read-only float32 array of the logical shape, a view of the mapped file (rows
-    are padded in the file, so strides can exceed the shape); the arrays keep the mapping alive.
+    tensors: name -> read-only array of the logical shape, float32 or int8 (layout.py), a view of
+    the mapped file (rows are padded in the file, so strides can exceed the shape); the arrays keep
+    the mapping alive.
     checksums: name -> CRC-32 of the tensor's bytes in the file. header_checksum covers these too.
     special: ids of tokens that never appear in text. metadata: every field of the header, as plain
     Python values. size: bytes of the file. exit_sizes: bytes of the file up to each exit.
@@ -159,8 +164,12 @@ def _check_fields(fields: Mapping[str, Field]) -> None:
                 + ("nothing" if found is None else repr(found)[:80]))
 
     require("general.architecture", ARCHITECTURE)
-    require("ee.format_version", FORMAT_VERSION)
-    for key, (type_, item_type) in _REQUIRED.items():
+    version = fields["ee.format_version"].value if "ee.format_version" in fields else None
+    if version not in VERSIONS.values():
+        raise ModelFileError(f"ee.format_version: expected one of {list(VERSIONS.values())}, "
+                             f"found {'nothing' if version is None else repr(version)[:80]}")
+    required = _required(version)
+    for key, (type_, item_type) in required.items():
         expected = _type_name(type_, item_type)
         if key not in fields:
             raise ModelFileError(f"{key}: expected a value of type {expected}, found nothing")
@@ -168,11 +177,18 @@ def _check_fields(fields: Mapping[str, Field]) -> None:
         if found != expected:
             raise ModelFileError(f"{key}: expected a value of type {expected}, found {found}")
     for key in fields:
-        if key.startswith("ee.") and key not in _REQUIRED:
+        if key.startswith("ee.") and key not in required:
             raise ModelFileError(
-                f"{key}: expected no such field in format version {FORMAT_VERSION}, found one")
+                f"{key}: expected no such field in format version {version}, found one")
+    if _DTYPE in required:
+        require(_DTYPE, "qs8")
     require("general.alignment", ALIGNMENT)
     require("tokenizer.ggml.model", "ee")
+
+
+def _required(version: int) -> dict[str, tuple[ValueType, ValueType | None]]:
+    """Key -> type and item type of the fields of a file of this version."""
+    return {key: types for key, types in _REQUIRED.items() if key != _DTYPE or version > 1}
 
 
 def _type_name(type_: ValueType, item_type: ValueType | None) -> str:
@@ -200,6 +216,8 @@ def nearest_float32(number: float) -> float:
 def _config(value: Mapping[str, Any]) -> Config:
     found = {}
     for name in CONFIG_FIELDS:
+        if f"ee.{name}" == _DTYPE and _DTYPE not in value:
+            continue  # version 1: the default, f32
         item = value[f"ee.{name}"]
         if isinstance(item, list):
             item = tuple(item)
@@ -233,7 +251,7 @@ def _check_table(tensors: Sequence[TensorInfo], specs: Sequence[TensorSpec]) -> 
     for info, spec in zip(tensors, specs, strict=True):
         if info.name != spec.name:
             raise ModelFileError(f"expected tensor {spec.name!r}, found {info.name!r}")
-        expected = (padded_shape(spec.shape), TensorType.F32, offset)
+        expected = (spec.stored_shape, spec.type, offset)
         for what, want, have in zip(("shape", "type", "offset"), expected, info[1:], strict=True):
             if want != have:
                 raise ModelFileError(f"tensor {info.name!r}: expected {what} {want}, found {have}")
@@ -270,10 +288,12 @@ def _tensor(data: memoryview, start: int, info: TensorInfo, spec: TensorSpec, ex
             f"tensor {spec.name!r} is damaged: expected checksum {expected:08x}, found {found:08x}")
     if any(data[end : align(end, ALIGNMENT)]):
         raise ModelFileError(f"expected zeros after tensor {spec.name!r} at offset {end}")
-    stored = np.frombuffer(data[start:end], dtype="<f4").reshape(info.shape)
+    stored = np.frombuffer(data[start:end], _STORED_AS[spec.type]).reshape(info.shape)
     columns = spec.shape[-1]
-    if stored.view("<u4")[..., columns:].any():
+    if stored.view(f"u{stored.itemsize}")[..., columns:].any():
         raise ModelFileError(f"tensor {spec.name!r}: expected zeros after {columns} columns")
+    if spec.type == TensorType.I8 and stored.min() < -127:
+        raise ModelFileError(f"tensor {spec.name!r}: expected int8 in -127..127, found -128")
     return stored[..., :columns]
 
 
@@ -289,10 +309,11 @@ def write(
 ) -> None:
     """Write a model file; the same arguments give the same bytes.
 
-    tensors: name -> float32 array of the shape that `tensor_specs(config)` gives. The file appears
-    complete or not at all. Raises ModelFileError naming a missing, surplus, misshapen or non-finite
-    tensor or a token list that does not fit; ArgumentError for an invalid configuration; FileError
-    when the output exists (unless `overwrite`) or cannot be written.
+    tensors: name -> array of the shape and dtype that `tensor_specs(config)` gives. The file
+    appears complete or not at all. Raises ModelFileError naming a missing, surplus, misshapen or
+    non-finite tensor, int8 of -128, a negative scale or a token list that does not fit;
+    ArgumentError for an invalid configuration; FileError when the output exists (unless
+    `overwrite`) or cannot be written.
     """
     chunks = _serialize(config.validate(), tuple(tokens), frozenset(special), tensors, name)
     write_atomic(path, chunks, overwrite)
@@ -314,7 +335,7 @@ def _serialize(
         raise ModelFileError(f"tensor {surplus[0]!r}: not part of this configuration")
     infos, checksums, offset = [], [], 0
     for spec in specs:
-        info = TensorInfo(spec.name, padded_shape(spec.shape), TensorType.F32, offset)
+        info = TensorInfo(spec.name, spec.stored_shape, spec.type, offset)
         infos.append(info)
         checksums.append(zlib.crc32(_stored(tensors, spec)))
         offset += align(info.nbytes, ALIGNMENT)
@@ -329,12 +350,16 @@ def _stored(tensors: Mapping[str, np.ndarray], spec: TensorSpec) -> np.ndarray:
     if spec.name not in tensors:
         raise ModelFileError(f"tensor {spec.name!r}: expected shape {spec.shape}, found nothing")
     tensor = tensors[spec.name]
-    if tensor.shape != spec.shape or tensor.dtype != np.float32:
-        raise ModelFileError(f"tensor {spec.name!r}: expected float32 {spec.shape}, "
+    if tensor.shape != spec.shape or tensor.dtype != spec.dtype:
+        raise ModelFileError(f"tensor {spec.name!r}: expected {spec.dtype} {spec.shape}, "
                              f"found {tensor.dtype} {tensor.shape}")
     if not np.isfinite(tensor).all():
         raise ModelFileError(f"tensor {spec.name!r}: expected finite numbers, found inf or nan")
-    stored = np.zeros(padded_shape(spec.shape), "<f4")
+    if spec.type == TensorType.I8 and tensor.min() < -127:
+        raise ModelFileError(f"tensor {spec.name!r}: expected int8 in -127..127, found -128")
+    if spec.name.endswith(SCALE_SUFFIX) and tensor.min() < 0:
+        raise ModelFileError(f"tensor {spec.name!r}: expected scales >= 0, found {tensor.min()}")
+    stored = np.zeros(spec.stored_shape, _STORED_AS[spec.type])
     stored[..., : spec.shape[-1]] = tensor
     return stored
 
@@ -347,7 +372,7 @@ def _header(
     value.update({
         "general.architecture": ARCHITECTURE,
         "general.alignment": ALIGNMENT,
-        "ee.format_version": FORMAT_VERSION,
+        "ee.format_version": VERSIONS[config.dtype],
         "tokenizer.ggml.model": "ee",
         "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.token_type": [
@@ -356,7 +381,7 @@ def _header(
         _CRC_HEADER: 0,
     })
     fields = {key: Field(type_, value[key], item_type)
-              for key, (type_, item_type) in _REQUIRED.items()}
+              for key, (type_, item_type) in _required(VERSIONS[config.dtype]).items()}
     fields["general.name"] = Field(ValueType.STRING, name)
     # Readers of GGUF expect the general fields first.
     fields = dict(sorted(fields.items(), key=lambda item: not item[0].startswith("general.")))

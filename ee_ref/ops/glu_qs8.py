@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import numpy as np
+
+from ._exact import ONE, exp
+
+
+def glu_qs8(x: np.ndarray) -> np.ndarray:
+    """y = a / (1 + exp(-b)), x = [a b] split in half, in the operations of int8 mode.
+
+    x (T, 2D) float32 -> (T, D)
+    """
+    a, b = np.split(x, 2, axis=-1)
+    return a / (ONE + exp(-b))

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import numpy as np
+
+from ._exact import ONE, row_sum
+
+
+def layer_norm_qs8(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float = 1e-5
+) -> np.ndarray:
+    """y = (x - mean) / sqrt(variance + eps) * weight + bias, in the operations of int8 mode.
+
+    x (T, D), weight (D,), bias (D,), all float32 -> (T, D) float32
+    """
+    one_over_dim = ONE / np.float32(x.shape[-1])
+    centred = x - (row_sum(x) * one_over_dim)[:, None]
+    variance = row_sum(centred * centred) * one_over_dim
+    inverse = ONE / np.sqrt(variance + np.float32(eps))
+    return (centred * inverse[:, None]) * weight + bias

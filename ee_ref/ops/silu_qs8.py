@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import numpy as np
+
+from ._exact import ONE, exp
+
+
+def silu_qs8(x: np.ndarray) -> np.ndarray:
+    """y = x / (1 + exp(-x)), in the operations of int8 mode. x (T, D) float32 -> (T, D)"""
+    return x / (ONE + exp(-x))

@@ -1,0 +1,3 @@
+from tests.cases import depthwise_conv, exact
+
+CASES = exact(depthwise_conv.CASES)

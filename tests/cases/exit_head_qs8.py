@@ -1,0 +1,3 @@
+from tests.cases import exit_head, exact
+
+CASES = exact(exit_head.CASES, "weight")

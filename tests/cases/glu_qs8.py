@@ -1,0 +1,3 @@
+from tests.cases import glu, exact
+
+CASES = exact(glu.CASES)

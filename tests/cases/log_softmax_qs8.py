@@ -1,0 +1,3 @@
+from tests.cases import log_softmax, exact
+
+CASES = exact(log_softmax.CASES)

@@ -1,0 +1,3 @@
+from tests.cases import silu, exact
+
+CASES = exact(silu.CASES)

@@ -1,0 +1,56 @@
+"""Golden bytes of int8 mode: what the NumPy ops give, frozen, so that a changed bit is seen.
+
+Unlike the other goldens these come from ee_ref itself: docs/numerics.md, which the ops follow, has
+no other implementation. tests/test_ops_qs8.py judges the ops by a second reading of that page.
+Needs no torch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ee_ref import ops
+from ee_ref.encoder import ReferenceEncoder
+from ee_ref.exits import frame_entropy
+from tests.cases import cases_of, op_names
+from tests.support import (
+    FULL, INT8_CLIPS, INT8_FULL, SMALL, SMALL_CLIPS, SMALL_SEED, frozen, random_features,
+    random_int8_model,
+)
+
+
+def generate() -> dict[str, np.ndarray]:
+    """`op/case/N` -> output N of the op, and log-probabilities and entropies of whole models:
+    `small/FRAMES/EXIT`, `full/SEED/QK_GAIN/FRAMES/EXIT`, each also with `/entropy`. See `frozen`.
+    """
+    goldens = {}
+    for op in op_names("qs8"):
+        for case in cases_of(op):
+            for number, output in enumerate(outputs(op, case.arguments())):
+                goldens[f"{op}/{case.name}/{number}"] = frozen(output)
+    small = ReferenceEncoder(*random_int8_model(SMALL, SMALL_SEED))
+    for frames in SMALL_CLIPS:
+        features = random_features(frames, SMALL_SEED, SMALL.mels)
+        goldens |= exits(f"small/{frames}", small, features)
+    for seed, qk_gain in INT8_FULL:
+        full = ReferenceEncoder(*random_int8_model(FULL, seed, qk_gain))
+        for clip in INT8_CLIPS:
+            features = random_features(clip.frames, clip.seed)
+            goldens |= exits(f"full/{seed}/{qk_gain}/{clip.frames}", full, features)
+    return goldens
+
+
+def outputs(op: str, arguments: dict) -> tuple[np.ndarray, ...]:
+    """What an op returns, a single array made a tuple of one."""
+    result = getattr(ops, op)(**arguments)
+    return result if isinstance(result, tuple) else (result,)
+
+
+def exits(name: str, encoder: ReferenceEncoder, features: np.ndarray) -> dict[str, np.ndarray]:
+    """Every exit of one utterance."""
+    found = {}
+    for out in encoder.exits(features):
+        found[f"{name}/{out.exit}"] = frozen(out.log_probs)
+        found[f"{name}/{out.exit}/entropy"] = frozen(
+            np.array([frame_entropy(out.log_probs)], np.float32))
+    return found

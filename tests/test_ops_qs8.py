@@ -1,0 +1,477 @@
+"""int8 mode: the ops against a second reading of docs/numerics.md, their laws, and frozen bytes.
+
+The reading below goes value by value over Python lists: float32 numbers are NumPy scalars, so that
+every operation rounds once, and integers are Python's.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ee_ref import ops
+from ee_ref.encoder import ReferenceEncoder
+from ee_ref.errors import ArgumentError, ShapeError
+from ee_ref.exits import Entropy, frame_entropy
+from ee_ref.ops import _exact
+from tests.cases import cases_of, op_names
+from tests.golden.gen_int8 import exits, outputs
+from tests.support import (
+    FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL, SMALL_CLIPS, SMALL_SEED, Stream, frozen,
+    random_features, random_int8_model,
+)
+
+ALL = [pytest.param(op, case, id=f"{op}-{case.name}")
+       for op in op_names("qs8") for case in cases_of(op)]
+
+INT8_OUTPUTS = {("quantize_qs8", 0), ("softmax_qs8", 0), ("softmax_qs8", 1)}
+"""(op, number of the output): the others are float32."""
+
+floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
+seeds = st.integers(0, 2**32 - 1)
+sizes = st.integers(1, 40)
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(GOLDEN / "int8.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return ReferenceEncoder(*random_int8_model(SMALL, SMALL_SEED))
+
+
+# ---- Frozen bytes ----
+
+
+@pytest.mark.parametrize("op, case", ALL)
+def test_ops_give_the_frozen_bytes(op, case, golden):
+    before = case.arguments()
+    arguments = case.arguments()
+    with np.errstate(all="raise", under="ignore"):
+        found = outputs(op, arguments)
+    for number, output in enumerate(found):
+        assert output.dtype == (np.int8 if (op, number) in INT8_OUTPUTS else np.float32)
+        assert np.isfinite(output).all()
+        assert np.array_equal(frozen(output), golden[f"{op}/{case.name}/{number}"]), (
+            f"{op}/{case.name}: output {number} has other bytes"
+        )
+    for name, value in before.items():
+        if isinstance(value, np.ndarray):
+            assert np.array_equal(arguments[name], value), f"{op}/{case.name}: {name} was changed"
+
+
+@pytest.mark.parametrize("frames", SMALL_CLIPS)
+def test_small_model_gives_the_frozen_bytes(frames, small, golden):
+    features = random_features(frames, SMALL_SEED, SMALL.mels)
+    assert_frozen(exits(f"small/{frames}", small, features), golden)
+
+
+@pytest.mark.parametrize("seed, qk_gain", INT8_FULL)
+def test_full_shape_gives_the_frozen_bytes(seed, qk_gain, golden):
+    full = ReferenceEncoder(*random_int8_model(FULL, seed, qk_gain))
+    for clip in INT8_CLIPS:
+        features = random_features(clip.frames, clip.seed)
+        assert_frozen(exits(f"full/{seed}/{qk_gain}/{clip.frames}", full, features), golden)
+
+
+def assert_frozen(found: dict[str, np.ndarray], golden: dict[str, np.ndarray]) -> None:
+    for name, value in found.items():
+        assert np.array_equal(value, golden[name]), f"{name} has other bytes"
+
+
+# ---- A second reading of docs/numerics.md ----
+
+F = np.float32
+
+
+def by_bits(bits: int) -> np.float32:
+    return F(struct.unpack("<f", struct.pack("<I", bits))[0])
+
+
+def round_by_hand(x) -> int:
+    """Nearest integer to a float32, ties to even: Python rounds fractions so."""
+    return round(Fraction(float(x)))
+
+
+def sum_by_hand(values) -> np.float32:
+    lanes = [F(0)] * 8
+    for i, value in enumerate(values):
+        lanes[i % 8] = lanes[i % 8] + value
+    for apart in (4, 2, 1):
+        lanes = [lanes[j] + lanes[j + apart] for j in range(apart)]
+    return lanes[0]
+
+
+def exp_by_hand(x) -> np.float32:
+    x = F(-87) if x < -87 else F(88) if x > 88 else F(x)
+    n = round_by_hand(x * F("1.44269504"))
+    r = (x - F(n) * F("0.693359375")) - F(n) * F("-2.12194440e-4")
+    p = F("1.9875691500e-4")
+    for coefficient in ("1.3981999507e-3", "8.3334519073e-3", "4.1665795894e-2",
+                        "1.6666665459e-1", "5.0000001201e-1"):
+        p = p * r + F(coefficient)
+    return (p * (r * r) + r + F(1)) * F(2.0**n)
+
+
+def log_by_hand(x) -> np.float32:
+    m, e = math.frexp(x)  # x = m 2**e, 1/2 <= m < 1
+    if F(m) < by_bits(0x3F3504F3):
+        m, e = 2 * m, e - 1
+    m, e = F(m) - F(1), F(e)
+    y = F("7.0376836292e-2")
+    for coefficient in ("-1.1514610310e-1", "1.1676998740e-1", "-1.2420140846e-1",
+                        "1.4249322787e-1", "-1.6668057665e-1", "2.0000714765e-1",
+                        "-2.4999993993e-1", "3.3333331174e-1"):
+        y = y * m + F(coefficient)
+    z = m * m
+    y = y * m * z + e * F("-2.12194440e-4") - F(0.5) * z
+    return m + y + e * F("0.693359375")
+
+
+def quantize_by_hand(row) -> tuple[list[int], np.float32]:
+    largest = max((abs(x) for x in row), default=F(0))
+    if largest < F(2.0**-100):
+        return [0] * len(row), F(0)
+    inverse = F(127) / largest
+    return [round_by_hand(x * inverse) for x in row], largest / F(127)
+
+
+def linear_by_hand(x, weight, weight_scale, bias) -> list[list[np.float32]]:
+    rows = []
+    for row in x:
+        q, scale = quantize_by_hand(row)
+        rows.append([
+            F(sum(a * int(b) for a, b in zip(q, line))) * (scale * weight_scale[o]) + bias[o]
+            for o, line in enumerate(weight)
+        ])
+    return rows
+
+
+def layer_norm_by_hand(row, weight, bias, eps) -> list[np.float32]:
+    one_over_dim = F(1) / F(len(row))
+    mean = sum_by_hand(row) * one_over_dim
+    centred = [x - mean for x in row]
+    inverse = F(1) / np.sqrt(sum_by_hand([c * c for c in centred]) * one_over_dim + F(eps))
+    return [c * inverse * w + b for c, w, b in zip(centred, weight, bias)]
+
+
+def softmax_by_hand(row) -> tuple[list[int], np.float32]:
+    p = [round_by_hand(exp_by_hand(x - max(row)) * F(16256)) for x in row]
+    return p, F(1) / F(sum(p))
+
+
+def attention_by_hand(x, in_weight, in_weight_scale, in_bias, out_weight, out_weight_scale,
+                      out_bias, heads) -> list[list[np.float32]]:
+    frames, dim = x.shape
+    width = dim // heads
+    qkv = linear_by_hand(x, in_weight, in_weight_scale, in_bias)
+    context = [[F(0)] * dim for _ in range(frames)]
+    for first in range(0, dim, width):
+        queries, keys = ([quantize_by_hand(row[part + first : part + first + width]) for row in qkv]
+                         for part in (0, dim))
+        values = [quantize_by_hand([row[2 * dim + first + d] for row in qkv]) for d in range(width)]
+        for t, (q, q_scale) in enumerate(queries):
+            gain = q_scale * (F(1) / np.sqrt(F(width)))
+            scores = [F(sum(a * b for a, b in zip(q, k))) * (gain * k_scale) for k, k_scale in keys]
+            p, inverse = softmax_by_hand(scores)
+            for d, (v, v_scale) in enumerate(values):
+                high = F(sum((a >> 7) * b for a, b in zip(p, v)))
+                low = F(sum((a & 127) * b for a, b in zip(p, v)))
+                context[t][first + d] = (high * F(128) + low) * (v_scale * inverse)
+    return linear_by_hand(context, out_weight, out_weight_scale, out_bias)
+
+
+def same(found, expected) -> bool:
+    """Equal to the bit: +0 is not -0."""
+    found, expected = np.asarray(found), np.array(expected, np.float32).reshape(found.shape)
+    return found.dtype == np.float32 and found.tobytes() == expected.tobytes()
+
+
+@given(st.floats(-(2.0**22), 2.0**22, width=32))
+@example(0.5)
+@example(-2.5)
+@example(-0.0)
+def test_round_even(x):
+    found = _exact.round_even(np.array([x], np.float32))
+    assert same(found, [round_by_hand(x)])  # a zero is +0
+
+
+@given(floats)
+@example(-87.0)
+@example(88.0)
+@example(-0.0)
+@example(2.0**-149)
+def test_exp(x):
+    found = _exact.exp(np.array([x], np.float32))
+    assert same(found, [exp_by_hand(x)])
+    exact = math.exp(min(max(x, -87), 88))
+    assert abs(float(found[0]) - exact) <= 8.2e-8 * exact
+
+
+def test_exp_of_zero_is_one():
+    assert same(_exact.exp(np.array([0.0, -0.0], np.float32)), [1, 1])
+
+
+@given(st.floats(2.0**-126, allow_infinity=False, width=32))
+@example(1.0)
+@example(float(by_bits(0x3F3504F3)))
+@example(float(by_bits(0x3F3504F2)))
+def test_log(x):
+    found = _exact.log(np.array([x], np.float32))
+    assert same(found, [log_by_hand(x)])
+    assert abs(float(found[0]) - math.log(x)) <= 8.2e-8 * abs(math.log(x))
+
+
+@given(st.lists(floats.filter(lambda x: abs(x) < 1e36), min_size=1, max_size=40), st.integers(0, 9))
+def test_sum(values, zeros):
+    x = np.array(values, np.float32)
+    found = _exact.row_sum(x[None])
+    assert same(found, [sum_by_hand(x)])
+    padded = np.concatenate([x, np.full(-len(x) % 8, -0.0, np.float32)])
+    assert same(_exact.row_sum(padded[None]), found)
+
+
+@given(seed=seeds, rows=st.integers(1, 4), outs=st.integers(1, 4), size=sizes)
+def test_dot(seed, rows, outs, size):
+    draw = Stream(seed)
+    x, weight = draw(rows, size), draw(outs, size)
+    expected = [[sum_by_hand(a * b) for b in weight] for a in x]
+    assert same(_exact.row_dot(x, weight), expected)
+
+
+def test_maximum_of_zeros_is_positive():
+    x = np.array([[-0.0, 0.0, -1.0], [0.0, -0.0, -1.0], [-0.0, -0.0, -1.0]], np.float32)
+    assert same(_exact.row_max(x), np.zeros(3))
+
+
+@given(st.lists(floats, min_size=1, max_size=20))
+@example([2.0**-101, -(2.0**-149)])
+@example([127, 0.5, -0.5, 1.5, 2.5])
+@example([float(np.finfo(np.float32).max), -float(np.finfo(np.float32).max)])
+def test_quantize(values):
+    x = np.array([values], np.float32)
+    with np.errstate(all="raise", under="ignore"):
+        q, scale = ops.quantize_qs8(x)
+    expected, expected_scale = quantize_by_hand(x[0])
+    assert q.dtype == np.int8 and q[0].tolist() == expected
+    assert same(scale, [expected_scale])
+    assert q.min() >= -127
+    if expected_scale:
+        assert np.abs(q).max() == 127
+        error = np.abs(x.astype(np.float64) - q * scale[:, None].astype(np.float64))
+        assert error.max() <= 0.50001 * float(expected_scale)
+
+
+@given(seed=seeds, size=sizes, shift=st.integers(-60, 60), order=st.randoms())
+def test_quantize_follows_sign_scale_and_order(seed, size, shift, order):
+    x = Stream(seed)(3, size)
+    q, scale = ops.quantize_qs8(x)
+    negated, _ = ops.quantize_qs8(-x)
+    assert np.array_equal(negated, -q)
+    scaled, other = ops.quantize_qs8(x * F(2.0**shift))
+    assert np.array_equal(scaled, q) and same(other, scale * F(2.0**shift))
+    columns = np.array(order.sample(range(size), size))
+    assert np.array_equal(ops.quantize_qs8(x[:, columns])[0], q[:, columns])
+
+
+@given(seed=seeds, rows=st.integers(1, 4), ins=sizes, outs=st.integers(1, 5))
+def test_linear(seed, rows, ins, outs):
+    draw = Stream(seed)
+    x, weight, scale = draw(rows, ins), draw.int8(outs, ins), draw(outs, low=0.001, high=0.1)
+    x[0] *= F(0)
+    found = ops.linear_qs8(*ops.quantize_qs8(x), weight, scale, draw.bias(outs))
+    bias = Stream(seed)
+    bias(rows, ins), bias.int8(outs, ins), bias(outs)
+    assert same(found, linear_by_hand(x, weight, scale, bias.bias(outs)))
+
+
+@pytest.mark.parametrize("columns", [1, 1023, 1024, 1025, 3000, 65536])
+def test_integer_products_are_exact(columns):
+    x = np.full((2, columns), 127, np.int8)
+    x[1] = -127
+    weight = np.concatenate([x, Stream(1).int8(2, columns)])
+    expected = x.astype(np.int64) @ weight.T.astype(np.int64)
+    found = _exact.integer_product(x, weight)
+    assert found.dtype == np.int32 and np.array_equal(found, expected)
+
+
+@given(seed=seeds, rows=st.integers(1, 3), size=sizes, scale=st.sampled_from([1e-4, 1.0, 1e4]))
+def test_layer_norm(seed, rows, size, scale):
+    draw = Stream(seed)
+    x, (weight, bias) = draw(rows, size) * F(scale), draw.norm(size)
+    expected = [layer_norm_by_hand(row, weight, bias, 1e-5) for row in x]
+    assert same(ops.layer_norm_qs8(x, weight, bias, 1e-5), expected)
+
+
+@given(seed=seeds, rows=st.integers(1, 3), size=sizes, scale=st.sampled_from([1.0, 30.0, 1e4]))
+def test_silu_glu_and_log_softmax(seed, rows, size, scale):
+    x = Stream(seed)(rows, 2 * size, low=-scale, high=scale)
+    assert same(ops.silu_qs8(x), [[v / (F(1) + exp_by_hand(-v)) for v in row] for row in x])
+    assert same(ops.glu_qs8(x), [
+        [a / (F(1) + exp_by_hand(-b)) for a, b in zip(row[:size], row[size:])] for row in x])
+    expected = []
+    for row in x:
+        shifted = [v - max(row) for v in row]
+        log_sum = log_by_hand(sum_by_hand([exp_by_hand(v) for v in shifted]))
+        expected.append([v - log_sum for v in shifted])
+    assert same(ops.log_softmax_qs8(x), expected)
+
+
+@given(seed=seeds, size=sizes, scale=st.sampled_from([0.0, 1.0, 8.0, 1e4]))
+def test_softmax(seed, size, scale):
+    x = Stream(seed)(2, size, low=-scale, high=scale)
+    high, low, inverse = ops.softmax_qs8(x)
+    expected = [softmax_by_hand(row) for row in x]
+    assert high.dtype == low.dtype == np.int8 and min(high.min(), low.min()) >= 0
+    assert (high * np.int32(128) + low).tolist() == [p for p, _ in expected]
+    assert high.max(axis=1).tolist() == [127, 127]
+    assert same(inverse, [f for _, f in expected])
+
+
+@given(seed=seeds, frames=st.integers(1, 9), dim=st.integers(1, 5),
+       kernel=st.sampled_from([1, 3, 7]))
+def test_depthwise_conv(seed, frames, dim, kernel):
+    draw = Stream(seed)
+    x, weight, bias = draw(frames, dim), draw(kernel, dim), draw.bias(dim)
+    bias[0] = -0.0
+    expected = [list(bias) for _ in range(frames)]
+    for t in range(frames):
+        for k in range(kernel):
+            source = t + k - kernel // 2
+            if 0 <= source < frames:
+                expected[t] = [y + a * w for y, a, w in zip(expected[t], x[source], weight[k])]
+    assert same(ops.depthwise_conv_qs8(x, weight, bias), expected)
+
+
+@given(seed=seeds, frames=st.integers(0, 9), channels=st.integers(1, 12), outs=st.integers(1, 4))
+def test_stem_conv(seed, frames, channels, outs):
+    draw = Stream(seed)
+    x, weight = draw(frames, channels), draw.int8(outs, 3 * channels)
+    scale, bias = draw(outs, low=0.001, high=0.1), draw.bias(outs)
+    expected = []
+    for start in range(0, frames - 2, 2):
+        window = x[start : start + 3].ravel()
+        expected.append([sum_by_hand([a * F(b) for a, b in zip(window, line)]) * s + c
+                         for line, s, c in zip(weight, scale, bias)])
+    found = ops.stem_conv_qs8(x, weight, scale, bias)
+    assert found.shape == (len(expected), outs) and same(found, expected)
+
+
+@settings(max_examples=20)
+@given(seed=seeds, frames=st.integers(1, 6), heads=st.integers(1, 3), width=st.integers(1, 4),
+       gain=st.sampled_from([0.0, 1.0, 5.0]))
+def test_attention(seed, frames, heads, width, gain):
+    arguments = attention_arguments(seed, frames, heads, width, gain)
+    with np.errstate(all="raise", under="ignore"):
+        found = ops.multi_head_attention_qs8(**arguments)
+    assert same(found, attention_by_hand(**arguments))
+
+
+def attention_arguments(seed, frames, heads, width, gain=1.0) -> dict:
+    draw, dim = Stream(seed), heads * width
+    return {
+        "x": draw(frames, dim, low=-gain, high=gain),
+        "in_weight": draw.int8(3 * dim, dim),
+        "in_weight_scale": draw(3 * dim, low=0.001, high=0.03),
+        "in_bias": draw.bias(3 * dim),
+        "out_weight": draw.int8(dim, dim),
+        "out_weight_scale": draw(dim, low=0.001, high=0.03),
+        "out_bias": draw.bias(dim),
+        "heads": heads,
+    }
+
+
+@given(st.lists(st.lists(st.floats(-200, 0, width=32), min_size=5, max_size=5), max_size=20))
+def test_frame_entropy(rows):
+    log_probs = np.array(rows, np.float32).reshape(-1, 5)
+    sums = [sum_by_hand([exp_by_hand(v) * v if v > -87 else F(0) for v in row])
+            for row in log_probs]
+    expected = F(0)
+    if rows:
+        expected = (F(0) - sum_by_hand(sums)) / (F(len(rows)) * F(5))
+    assert frame_entropy(log_probs) == float(max(expected, F(0)))
+
+
+@given(st.floats(2.0**-20, 1.0, width=32), st.sampled_from([-1, 0, 1]))
+def test_entropy_decides_between_float32_numbers(threshold, step):
+    class Out:
+        log_probs = np.log(np.full((3, 4), 0.25, np.float32))
+
+    score = frame_entropy(Out.log_probs)
+    limit = np.nextafter(F(score), F(step * 10 + score), dtype=np.float32)
+    stop, found = Entropy(float(limit))(Out())
+    assert found == score and stop == (step >= 0)
+    assert (Entropy(float(limit)).margin(score) >= 0) == stop
+    assert Entropy(float(limit) * (1 + 1e-12))(Out())[0] == stop  # rounds to the same float32
+
+
+# ---- Frames do not see in which block they are computed ----
+
+
+@given(seed=seeds, rows=st.integers(2, 30), cut=st.integers(1, 29), order=st.randoms())
+def test_rows_of_linear_layers_are_computed_each_by_itself(seed, rows, cut, order):
+    for op in ("feed_forward_qs8", "exit_head_qs8"):
+        arguments = next(case for case in cases_of(op) if case.name.startswith("dim_9")).arguments()
+        x = Stream(seed)(rows, arguments["x"].shape[1])
+        whole = getattr(ops, op)(**{**arguments, "x": x})
+        parts = [getattr(ops, op)(**{**arguments, "x": part}) for part in (x[:cut], x[cut:])]
+        assert same(whole, np.concatenate(parts))
+        shuffled = np.array(order.sample(range(rows), rows))
+        assert same(getattr(ops, op)(**{**arguments, "x": x[shuffled]}), whole[shuffled])
+
+
+@given(seed=seeds, frames=st.integers(1, 30), order=st.randoms())
+def test_attention_without_positions_follows_the_order_of_frames(seed, frames, order):
+    arguments = attention_arguments(seed, frames, 3, 5, 3.0)
+    shuffled = np.array(order.sample(range(frames), frames))
+    y = ops.multi_head_attention_qs8(**arguments)
+    arguments["x"] = arguments["x"][shuffled]
+    assert same(ops.multi_head_attention_qs8(**arguments), y[shuffled])
+
+
+# ---- The encoder ----
+
+
+def test_small_model_stays_near_its_float32_twin(small):
+    from weights_io.from_torch import convert_state_dict
+    from weights_io.quantize import signal_to_noise
+    from tests.support import random_state_dict
+
+    config, tensors = convert_state_dict(random_state_dict(SMALL, SMALL_SEED), heads=SMALL.heads)
+    tensors["stem.positions"] = Stream(SMALL_SEED)(SMALL.max_frames, SMALL.dim)
+    features = random_features(70, SMALL_SEED, SMALL.mels)
+    twin = ReferenceEncoder(config, tensors)
+    for expected, found in zip(twin.exits(features), small.exits(features)):
+        assert signal_to_noise(expected.log_probs, found.log_probs) > 30
+
+
+def test_no_frames_and_one_frame(small):
+    for frames, rows in ((6, 0), (7, 1)):
+        found = list(small.exits(random_features(frames, 1, SMALL.mels)))
+        assert [out.log_probs.shape for out in found] == [(rows, SMALL.vocab)] * SMALL.exits
+
+
+def test_silence_gives_numbers(small):
+    for out in small.exits(np.zeros((40, SMALL.mels), np.float32)):
+        assert np.isfinite(out.log_probs).all()
+
+
+@pytest.mark.parametrize("name", ["stem.conv1.weight", "stem.positions_scale",
+                                  "group.2.layer.1.attn.in.weight_scale", "head.3.weight"])
+def test_tensors_that_are_missing_or_of_another_type_are_named(name):
+    config, tensors = random_int8_model(SMALL, SMALL_SEED)
+    dtype = str(tensors[name].dtype)
+    with pytest.raises(ShapeError, match=f"{name}: expected {dtype}.*found float64"):
+        ReferenceEncoder(config, {**tensors, name: tensors[name].astype(np.float64)})
+    del tensors[name]
+    with pytest.raises(ArgumentError, match=f"{name}.*found none"):
+        ReferenceEncoder(config, tensors)
