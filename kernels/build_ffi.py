@@ -12,7 +12,10 @@ from pathlib import Path
 from cffi import FFI
 
 KERNELS = Path(__file__).parent
-HEADERS = ("ee_kernels.h", "ee.h")
+HEADERS = (
+    "ee_kernels.h", "ee_kernels_qs8.h", "ee.h", "ee_frontend.h", "ee_decode.h", "ee_exits.h",
+    "ee_image.h",
+)
 CDEF = re.compile(r"/\* cdef:begin \*/(.*?)/\* cdef:end \*/", re.DOTALL)
 
 

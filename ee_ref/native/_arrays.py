@@ -7,16 +7,21 @@ import numpy as np
 from ..errors import ShapeError
 from ._lib import ffi, lib
 
+ROW_ALIGNMENT = 16
+"""Of int8 rows and of the scratch memory of int8 mode, in bytes (ee_kernels_qs8.h)."""
 
-def check(name: str, array: np.ndarray, *shape: int | None) -> tuple[int, ...]:
-    """Return array.shape; ShapeError unless array is C-contiguous float32 of this shape.
+
+def check(
+    name: str, array: np.ndarray, *shape: int | None, dtype: type = np.float32
+) -> tuple[int, ...]:
+    """Return array.shape; ShapeError unless array is C-contiguous of this dtype and shape.
 
     None stands for any size of at least 1, on the first axis for any size at all.
     """
     if not isinstance(array, np.ndarray):
         raise ShapeError(f"{name}: expected a NumPy array, found {type(array).__name__}")
-    if array.dtype != np.float32:
-        raise ShapeError(f"{name}: expected dtype float32, found {array.dtype}")
+    if array.dtype != dtype:
+        raise ShapeError(f"{name}: expected dtype {np.dtype(dtype)}, found {array.dtype}")
     fits = len(shape) == array.ndim and all(
         size == expected if expected is not None else size > 0 or axis == 0
         for axis, (size, expected) in enumerate(zip(array.shape, shape))
@@ -30,8 +35,10 @@ def check(name: str, array: np.ndarray, *shape: int | None) -> tuple[int, ...]:
 
 
 def pointer(array: np.ndarray | None):
-    """The `float *` of an array (NULL for None). It keeps the array alive while it lives."""
-    return ffi.NULL if array is None else ffi.from_buffer("float[]", array)
+    """The `float *` or `int8_t *` of an array (NULL for None); it keeps the array alive."""
+    if array is None:
+        return ffi.NULL
+    return ffi.from_buffer("int8_t[]" if array.dtype == np.int8 else "float[]", array)
 
 
 def padded(weight: np.ndarray) -> np.ndarray:
@@ -55,3 +62,35 @@ def aligned(size: int, alignment: int) -> np.ndarray:
 def scratch(floats: int) -> np.ndarray:
     """Scratch memory of a composite kernel."""
     return np.empty(floats, np.float32)
+
+
+def check_matrix(
+    name: str, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, outs: int | None, ins: int,
+) -> int:
+    """Number of rows of an int8 matrix (outs, ins) with its scales and biases, all checked.
+
+    name: of the weight; scale and bias are `<name>_scale` and, "weight" replaced, `bias`.
+    """
+    outs, _ = check(name, weight, outs, ins, dtype=np.int8)
+    check(f"{name}_scale", scale, outs)
+    check(name.removesuffix("weight") + "bias", bias, outs)
+    return outs
+
+
+def int8_rows(rows: int, columns: int) -> np.ndarray:
+    """Uninitialised (rows, stride) int8 as the kernels of int8 mode want it: aligned, padded."""
+    stride = lib.ee_row_stride_qs8(columns)
+    return aligned(rows * stride, ROW_ALIGNMENT).view(np.int8).reshape(rows, stride)
+
+
+def padded_int8(array: np.ndarray) -> np.ndarray:
+    """A copy of (rows, columns) int8 in `int8_rows`, zeros behind each row."""
+    result = int8_rows(*array.shape)
+    result[:, : array.shape[1]] = array
+    result[:, array.shape[1] :] = 0
+    return result
+
+
+def scratch_qs8(size: int):
+    """Scratch memory of a composite kernel of int8 mode, as C takes it."""
+    return ffi.from_buffer(aligned(size, ROW_ALIGNMENT))

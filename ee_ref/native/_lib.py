@@ -1,6 +1,7 @@
 """The C library: the only importer of the cffi module, and the choice of an instruction set.
 
-`EE_REF_ISA` (c, avx2) caps the instruction set; what the CPU lacks is never used.
+`EE_REF_ISA` (x86-64: c, avx2, avx512, vnni; aarch64: c, neon, dot) caps the instruction set; what
+the CPU lacks is never used.
 """
 
 from __future__ import annotations
@@ -26,7 +27,15 @@ if lib.ee_abi_version() != ABI_VERSION:
         "build it again"
     )
 
-_ISAS = {"c": lib.EE_ISA_C, "avx2": lib.EE_ISA_AVX2}
+_ISAS = {
+    name: number
+    for name, number in (
+        ("c", lib.EE_ISA_C), ("avx2", lib.EE_ISA_AVX2), ("avx512", lib.EE_ISA_AVX512),
+        ("vnni", lib.EE_ISA_VNNI), ("neon", lib.EE_ISA_NEON), ("dot", lib.EE_ISA_DOT),
+    )
+    if lib.ee_ops_for(number)
+}
+"""The instruction sets that the library was built with, least first."""
 
 _ERRORS = {
     lib.EE_ERR_ARENA_TOO_SMALL: ArenaError,
@@ -56,8 +65,18 @@ def isa() -> str:
 
 
 def ops():
-    """The primitives of the instruction set in use, a `const ee_ops_f32 *`."""
+    """The float32 primitives of the instruction set in use, a `const ee_ops_f32 *`."""
     return lib.ee_ops_f32_for(_ISAS[isa()])
+
+
+def ops_qs8():
+    """The primitives of int8 mode of the instruction set in use, a `const ee_ops_qs8 *`."""
+    return lib.ee_ops_qs8_for(_ISAS[isa()])
+
+
+def all_ops():
+    """Both, a `const ee_ops *`."""
+    return lib.ee_ops_for(_ISAS[isa()])
 
 
 def ensure(status: int) -> int:

@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from weights_io.layout import padded_shape, tensor_specs
+from weights_io.layout import TensorSpec, tensor_specs
 
 from ..config import Config
 from ..errors import ArgumentError, ShapeError, TooLongError
 from ._arrays import aligned, check, pointer
-from ._lib import ensure, ffi, lib, ops
+from ._lib import all_ops, ensure, ffi, lib
 
 
 class NativeModel:
     """A model ready to run: C keeps pointers into the tensors, and this object keeps them alive.
 
-    config: the model's. tensors: float32 arrays by the names and shapes of
+    config: the model's. tensors: arrays by the names, shapes and dtypes of
     `weights_io.layout.tensor_specs(config)`; those of the front end are not used here. Arrays laid
     out as in a model file (rows padded to 16 bytes, 64-byte aligned) are used in place, others are
     copied once. Any number of sessions may run at once.
@@ -28,17 +28,17 @@ class NativeModel:
     def __init__(self, config: Config, tensors: Mapping[str, np.ndarray]):
         self.config = config
         specs = [s for s in tensor_specs(config) if not s.name.startswith("frontend.")]
-        self._tensors = [_in_layout(s.name, tensors.get(s.name), s.shape) for s in specs]
+        self._tensors = [_in_layout(spec, tensors.get(spec.name)) for spec in specs]
         self._config = _c_config(config)
         self._memory = aligned(_size(lib.ee_model_size, self._config), lib.EE_MEMORY_ALIGNMENT)
 
         table = ffi.new("ee_tensor[]", len(specs))
         for entry, spec, array in zip(table, specs, self._tensors):
             entry.data = ffi.cast("void *", array.ctypes.data)
-            entry.bytes = 4 * int(np.prod(padded_shape(spec.shape)))
+            entry.bytes = _stored_bytes(spec)
         result = ffi.new("ee_model **")
         ensure(lib.ee_model_open(ffi.from_buffer(self._memory), len(self._memory), self._config,
-                                 table, len(specs), ops(), result))
+                                 table, len(specs), all_ops(), result))
         self.handle = result[0]
 
     def arena_size(self, frames: int) -> int:
@@ -104,20 +104,25 @@ class Session:
         return np.ndarray(shape, np.float32, self._arena, start)
 
 
-def _in_layout(name: str, array: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+def _stored_bytes(spec: TensorSpec) -> int:
+    return np.dtype(spec.dtype).itemsize * int(np.prod(spec.stored_shape))
+
+
+def _in_layout(spec: TensorSpec, array: np.ndarray | None) -> np.ndarray:
     """The tensor itself if its memory is as in a model file (rows, alignment), else a copy."""
+    name, shape, stored = spec.name, spec.shape, spec.stored_shape
     if array is None:
         raise ArgumentError(f"tensor {name}: expected {shape}, found none of that name")
-    if array.dtype != np.float32 or array.shape != shape:
+    if array.dtype != spec.dtype or array.shape != shape:
         raise ShapeError(
-            f"tensor {name}: expected float32 {shape}, found {array.dtype} {array.shape}"
+            f"tensor {name}: expected {spec.dtype} {shape}, found {array.dtype} {array.shape}"
         )
-    stored = padded_shape(shape)
-    strides = tuple(4 * int(np.prod(stored[axis + 1 :])) for axis in range(len(stored)))
+    strides = tuple(array.itemsize * int(np.prod(stored[axis + 1 :]))
+                    for axis in range(len(stored)))
     if array.strides == strides and array.ctypes.data % lib.EE_MEMORY_ALIGNMENT == 0:
         return array
-    count = int(np.prod(stored))
-    copy = aligned(4 * count, lib.EE_MEMORY_ALIGNMENT).view(np.float32).reshape(stored)
+    memory = aligned(_stored_bytes(spec), lib.EE_MEMORY_ALIGNMENT)
+    copy = memory.view(array.dtype).reshape(stored)
     copy[...] = 0
     copy[..., : shape[-1]] = array
     return copy
@@ -127,7 +132,9 @@ def _c_config(config: Config):
     """`config` as an `ee_config *`, of which C checks the ranges."""
     names = ("exits", "dim", "heads", "ff", "kernel", "vocab", "mels", "stem_kernel",
              "stem_stride", "max_frames", "norm_eps", "layers_per_exit")
-    return ffi.new("ee_config *", {name: getattr(config, name) for name in names})
+    dtype = {"f32": lib.EE_DTYPE_F32, "qs8": lib.EE_DTYPE_QS8}[config.dtype]
+    fields = {name: getattr(config, name) for name in names}
+    return ffi.new("ee_config *", {"dtype": dtype, **fields})
 
 
 def _size(plan, *arguments) -> int:

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "ee_kernels.h"
+#include "ee_kernels_qs8.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -51,8 +52,15 @@ typedef enum {
     EE_ERR_IMAGE_TRUNCATED = -14, /* a flash image that ends early, or not at the end of an exit */
     EE_ERR_IMAGE_CHECKSUM = -15, /* a flash image whose checksum does not fit its bytes */
     EE_ERR_IMAGE_EXITS = -16,   /* more exits asked for than the flash image holds */
-    EE_ERR_IMAGE_LAYOUT = -17   /* sizes or offsets of a flash image that contradict each other */
+    EE_ERR_IMAGE_LAYOUT = -17,  /* sizes or offsets of a flash image that contradict each other */
+    EE_ERR_DTYPE = -18          /* the library or the ops given lack the arithmetic of the model */
 } ee_status;
+
+/* The arithmetic of a model, and how its weights are stored (docs/numerics.md). */
+enum {
+    EE_DTYPE_F32 = 0, /* float32; not in a library compiled with EE_NO_F32 */
+    EE_DTYPE_QS8 = 1  /* int8 mode: the same bytes on every target */
+};
 
 /* The architecture. Every size is in 1..EE_MAX_SIZE; dim is a multiple of heads; kernel is odd. */
 typedef struct {
@@ -62,14 +70,21 @@ typedef struct {
     uint32_t stem_kernel, stem_stride; /* of both stem convolutions; stride <= kernel */
     uint32_t max_frames;               /* rows of the position table, in encoder frames */
     float norm_eps;                    /* > 0 */
+    uint32_t dtype;                    /* EE_DTYPE_F32 or EE_DTYPE_QS8 */
 } ee_config;
 
-/* One tensor, float32. Matrices have rows of ee_row_stride(n) floats, vectors ee_row_stride(n)
- * floats in all; bytes counts the padding. */
+/* One tensor. Matrices of float32 have rows of ee_row_stride(n) floats, those of int8 rows of
+ * ee_row_stride_qs8(n) bytes, vectors ee_row_stride(n) floats in all; bytes counts the padding. */
 typedef struct {
     const void *data;
     size_t bytes;
 } ee_tensor;
+
+/* The primitives of one instruction set; f32 is NULL in a library compiled with EE_NO_F32. */
+typedef struct {
+    const ee_ops_f32 *f32;
+    const ee_ops_qs8 *qs8;
+} ee_ops;
 
 typedef struct ee_model ee_model;
 typedef struct ee_session ee_session;
@@ -81,6 +96,9 @@ const char *ee_strerror(ee_status status);
 /* "EE_ERR_CONFIG" and so on, or "EE_ERR_UNKNOWN". */
 const char *ee_status_name(ee_status status);
 
+/* NULL when the library was built without the instruction set; see ee_isa_best. */
+const ee_ops *ee_ops_for(ee_isa isa);
+
 /* Bytes of memory that ee_model_open needs (it depends on the size of a pointer). */
 ee_status ee_model_size(const ee_config *config, size_t *bytes);
 
@@ -88,11 +106,13 @@ ee_status ee_model_size(const ee_config *config, size_t *bytes);
  *   stem.positions (max_frames, dim), stem.conv1.weight (dim, stem_kernel*mels), stem.conv1.bias,
  *   stem.conv2.weight (dim, stem_kernel*dim), stem.conv2.bias;
  *   for every exit: for every layer the members of ee_conformer_weights_f32; head weight, bias.
+ * With EE_DTYPE_QS8 every matrix but conv.depthwise.weight is int8 and followed by the scales of
+ * its rows, as in ee_conformer_weights_qs8.
  * Every size and alignment is checked before a model is given. The data stays the caller's and is
  * used in place: it outlives the model; tensors[] and config may go. memory: `size` bytes. ops: a
  * table that this CPU can run. On an error *model is NULL. */
 ee_status ee_model_open(void *memory, size_t size, const ee_config *config,
-                        const ee_tensor *tensors, size_t count, const ee_ops_f32 *ops,
+                        const ee_tensor *tensors, size_t count, const ee_ops *ops,
                         ee_model **model);
 
 /* Encoder frames of `frames` mel frames: two stem convolutions, 0 when there are too few. */

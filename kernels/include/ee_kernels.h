@@ -34,8 +34,14 @@ enum {
 
 /* Instruction sets, each containing those before it on the same architecture. */
 typedef enum {
-    EE_ISA_C = 0,   /* portable C */
-    EE_ISA_AVX2 = 1 /* x86-64 with AVX2 and FMA */
+    EE_ISA_C = 0,      /* portable C */
+    EE_ISA_AVX2 = 1,   /* x86-64 with AVX2 and FMA */
+    EE_ISA_AVX512 = 2, /* x86-64 with AVX-512 F, BW, DQ and VL; no kernel of its own yet */
+    EE_ISA_VNNI = 3,   /* x86-64 with AVX-512 and VNNI */
+    EE_ISA_NEON = 4,   /* aarch64 */
+    EE_ISA_DOT = 5,    /* aarch64 with the dot product instructions of Armv8.2 */
+    EE_ISA_DSP = 6,    /* Arm M with the DSP extension (M4, M7): by the compiler's flags */
+    EE_ISA_MVE = 7     /* Arm M with the vector extension (M55, M85): likewise */
 } ee_isa;
 
 /* ---- Primitives ----------------------------------------------------------------------------- */
@@ -92,7 +98,8 @@ typedef struct {
 ee_isa ee_isa_best(void);
 
 /* The primitives of an instruction set, or NULL when the library was built without it. Calling
- * them on a CPU that lacks the set is an illegal instruction: see ee_isa_best. */
+ * them on a CPU that lacks the set is an illegal instruction: every set up to ee_isa_best that is
+ * not NULL can be used. */
 const ee_ops_f32 *ee_ops_f32_for(ee_isa isa);
 
 /* "c", "avx2", ... or NULL for a number that names no instruction set. */
@@ -113,7 +120,8 @@ size_t ee_stem_conv_f32_frames(size_t frames, size_t kernel, size_t stride);
 /* For each head h of width e = dim/heads, with (q, k, v) = in_weight @ x + in_bias:
  *   context_h = softmax(q_h k_h^T / sqrt(e)) v_h;  out = out_weight @ context + out_bias
  * x, out (rows, dim); in_weight (3*dim, dim), in_bias (3*dim): queries, keys, values, and the heads
- * in order within each; out_weight (dim, dim), out_bias (dim). dim is a multiple of heads. out may be x. */
+ * in order within each; out_weight (dim, dim), out_bias (dim). dim is a multiple of heads.
+ * out may be x. */
 void ee_multi_head_attention_f32_c(float *out, const float *x,
                                    const float *in_weight, const float *in_bias,
                                    const float *out_weight, const float *out_bias,
@@ -183,10 +191,20 @@ size_t ee_row_stride(size_t n);
 /* cdef:end */
 
 /* ---- Variants of the primitives: same contracts ----------------------------------------------
- * Compiled on x86-64 by GCC and Clang; elsewhere their files are empty. */
+ * x86-64 and aarch64: compiled by GCC and Clang, and chosen when the program runs. Arm M: compiled
+ * where the compiler's flags have the extension. Elsewhere their files are empty. */
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define EE_HAVE_AVX2 1
+#define EE_HAVE_VNNI 1
+#elif defined(__aarch64__) && defined(__GNUC__)
+#define EE_HAVE_NEON 1
+#define EE_HAVE_DOT 1
+#elif defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && defined(__ARM_FEATURE_DSP)
+#define EE_HAVE_DSP 1
+#ifdef __ARM_FEATURE_MVE
+#define EE_HAVE_MVE 1
+#endif
 #endif
 
 #ifdef EE_HAVE_AVX2

@@ -245,6 +245,9 @@ int main(void)
     for (int i = EE_ISA_C; i <= (int)ee_isa_best(); i++) {
         isa = ee_ops_f32_for((ee_isa)i);
         isa_name = ee_isa_name((ee_isa)i);
+        if (isa == NULL) {
+            continue;
+        }
         check_primitives();
         for (size_t n = 0; n < SIZE_COUNT; n++) {
             check_composites(SIZES[n], 12, 3, 20, 5);

@@ -2,12 +2,12 @@
 #include "check.h"
 #include "ee.h"
 
-enum { FRAMES = 50, MELS = 6, MAX_TENSORS = 200 };
+enum { FRAMES = 50, MELS = 6, MAX_TENSORS = 300 };
 
 static ee_config config;
 static ee_tensor tensors[MAX_TENSORS];
 static size_t tensor_count;
-static const ee_ops_f32 *ops;
+static const ee_ops *ops;
 
 static void *aligned_memory(size_t bytes)
 {
@@ -31,9 +31,31 @@ static void add(size_t rows, size_t columns, float low)
     tensors[tensor_count++].bytes = count * sizeof(float);
 }
 
+/* A matrix in the arithmetic of the model: float32, or int8 and the scales of its rows. */
+static void add_matrix(size_t rows, size_t columns)
+{
+    const size_t count = rows * ee_row_stride_qs8(columns);
+
+    if (config.dtype == EE_DTYPE_F32) {
+        add(rows, columns, 0.0f);
+        return;
+    }
+    int8_t *const data = aligned_memory(count);
+    for (size_t i = 0; i < count; i++) {
+        data[i] = (int8_t)(random_float() * 127.0f);
+    }
+    tensors[tensor_count].data = data;
+    tensors[tensor_count++].bytes = count;
+    add(1, rows, 0.002f);
+    float *const scale = (float *)(uintptr_t)tensors[tensor_count - 1].data;
+    for (size_t i = 0; i < rows; i++) {
+        scale[i] *= 0.01f;
+    }
+}
+
 static void add_affine(size_t outs, size_t in)
 {
-    add(outs, in, 0.0f);
+    add_matrix(outs, in);
     add(1, outs, 0.0f);
 }
 
@@ -44,17 +66,18 @@ static void add_norm(size_t dim)
 }
 
 /* A small model with 2 exits, of 1 and 2 layers, whose widths are no multiples of 4. */
-static void make_model(void)
+static void make_model(uint32_t dtype)
 {
     const size_t dim = 10, ff = 22, kernel = 5, vocab = 7;
     const ee_config made = {
         .exits = 2, .layers_per_exit = {1, 2}, .dim = 10, .heads = 2, .ff = 22, .kernel = 5,
         .vocab = 7, .mels = MELS, .stem_kernel = 3, .stem_stride = 2, .max_frames = 60,
-        .norm_eps = 1e-5f,
+        .norm_eps = 1e-5f, .dtype = dtype,
     };
 
     config = made;
-    add(60, dim, 0.0f);
+    tensor_count = 0;
+    add_matrix(60, dim);
     add_affine(dim, 3 * MELS);
     add_affine(dim, 3 * dim);
     for (uint32_t e = 0; e < config.exits; e++) {
@@ -124,6 +147,7 @@ static void check_config(void)
     expect_config("stem_kernel", &config.stem_kernel, 0);
     expect_config("stem_stride", &config.stem_stride, 4);
     expect_config("max_frames", &config.max_frames, 0);
+    expect_config("dtype", &config.dtype, 2);
 
     config.norm_eps = NAN;
     CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "norm_eps NaN");
@@ -153,6 +177,9 @@ static void check_model_open(void)
           == EE_ERR_ARGUMENT, "no ops");
     CHECK(ee_model_open(memory, bytes, &config, tensors, tensor_count, ops, NULL)
           == EE_ERR_ARGUMENT, "no result");
+    const ee_ops none = {NULL, NULL};
+    CHECK(ee_model_open(memory, bytes, &config, tensors, tensor_count, &none, &model)
+          == EE_ERR_DTYPE, "ops without the arithmetic of the model");
     CHECK(ee_model_open(memory, bytes - 1, &config, tensors, tensor_count, ops, &model)
           == EE_ERR_MODEL_TOO_SMALL, "one byte too small");
     CHECK(ee_model_open(memory + 16, bytes, &config, tensors, tensor_count, ops, &model)
@@ -314,7 +341,7 @@ static void check_names(void)
     const ee_status statuses[] = {
         EE_OK, EE_DONE, EE_ERR_ARGUMENT, EE_ERR_CONFIG, EE_ERR_TENSOR_COUNT, EE_ERR_TENSOR_SIZE,
         EE_ERR_ALIGNMENT, EE_ERR_MODEL_TOO_SMALL, EE_ERR_ARENA_TOO_SMALL, EE_ERR_TOO_MANY_FRAMES,
-        EE_ERR_TOO_LARGE, EE_ERR_NOT_FINITE,
+        EE_ERR_TOO_LARGE, EE_ERR_NOT_FINITE, EE_ERR_DTYPE,
     };
     const size_t count = sizeof(statuses) / sizeof(statuses[0]);
 
@@ -331,21 +358,19 @@ static void check_names(void)
     CHECK(ee_abi_version() == EE_ABI_VERSION, "library and header");
 }
 
-int main(void)
+static void check_runtime(uint32_t dtype, float *features)
 {
     const size_t all_frames[] = {0, 1, 6, 7, 10, 11, FRAMES, 192, 195, 199, 243};
-    float *const features = aligned_memory(243 * MELS * sizeof(float));
 
-    for (size_t i = 0; i < 243 * MELS; i++) {
-        features[i] = random_float();
-    }
-    check_names();
-    ops = ee_ops_f32_for(EE_ISA_C);
-    make_model();
+    ops = ee_ops_for(EE_ISA_C);
+    make_model(dtype);
     check_config();
     check_model_open();
     for (int i = EE_ISA_C; i <= (int)ee_isa_best(); i++) {
-        ops = ee_ops_f32_for((ee_isa)i);
+        ops = ee_ops_for((ee_isa)i);
+        if (ops == NULL) {
+            continue;
+        }
         ee_model *const model = open_model();
         check_session_open(model, features);
         for (size_t f = 0; f < sizeof(all_frames) / sizeof(all_frames[0]); f++) {
@@ -357,6 +382,18 @@ int main(void)
     for (size_t i = 0; i < tensor_count; i++) {
         free((void *)(uintptr_t)tensors[i].data);
     }
+}
+
+int main(void)
+{
+    float *const features = aligned_memory(243 * MELS * sizeof(float));
+
+    for (size_t i = 0; i < 243 * MELS; i++) {
+        features[i] = random_float();
+    }
+    check_names();
+    check_runtime(EE_DTYPE_F32, features);
+    check_runtime(EE_DTYPE_QS8, features);
     free(features);
     return check_result("check_runtime");
 }

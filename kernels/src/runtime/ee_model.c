@@ -2,12 +2,6 @@
 
 #include "../ee_size.h"
 
-enum {
-    STEM_TENSORS = 5,
-    LAYER_TENSORS = sizeof(ee_conformer_weights_f32) / sizeof(const float *),
-    HEAD_TENSORS = 2
-};
-
 static int in_range(uint32_t value, uint32_t limit)
 {
     return value >= 1 && value <= limit;
@@ -41,7 +35,22 @@ ee_status ee_config_check(const ee_config *config)
     if (!(config->norm_eps > 0.0f && config->norm_eps <= 1.0f)) {
         return EE_ERR_CONFIG;
     }
-    return EE_OK;
+    if (config->dtype != EE_DTYPE_F32 && config->dtype != EE_DTYPE_QS8) {
+        return EE_ERR_CONFIG;
+    }
+    return ee_graph_for(config) != NULL ? EE_OK : EE_ERR_DTYPE;
+}
+
+const ee_graph *ee_graph_for(const ee_config *config)
+{
+    if (config->dtype == EE_DTYPE_QS8) {
+        return &ee_graph_qs8;
+    }
+#ifdef EE_NO_F32
+    return NULL;
+#else
+    return &ee_graph_f32;
+#endif
 }
 
 static size_t count_layers(const ee_config *config)
@@ -65,80 +74,33 @@ ee_status ee_model_size(const ee_config *config, size_t *bytes)
     if (bytes == NULL) {
         return EE_ERR_ARGUMENT;
     }
-    *bytes = sizeof(ee_model) + config->exits * sizeof(ee_affine_f32)
-             + count_layers(config) * sizeof(ee_conformer_weights_f32);
+    const ee_graph *const graph = ee_graph_for(config);
+    *bytes = sizeof(ee_model) + config->exits * graph->head_bytes
+             + count_layers(config) * graph->layer_bytes;
     return EE_OK;
 }
 
-/* Reads the tensors in order; the first thing wrong stays in `status`. */
-typedef struct {
-    const ee_tensor *next;
-    ee_status status;
-} tensor_reader;
-
-/* The data of the next tensor, which should be (rows, columns); a vector has one row. */
-static const float *take(tensor_reader *reader, size_t rows, size_t columns)
+const void *ee_take_tensor(ee_tensor_reader *reader, size_t rows, size_t row_bytes)
 {
     const ee_tensor *const tensor = reader->next++;
-    const size_t floats = ee_size_mul(rows, ee_row_stride(columns));
 
     if (reader->status == EE_OK) {
-        if (tensor->data == NULL || tensor->bytes != ee_size_mul(floats, sizeof(float))) {
+        if (tensor->data == NULL || tensor->bytes != ee_size_mul(rows, row_bytes)) {
             reader->status = EE_ERR_TENSOR_SIZE;
         } else if (!ee_is_aligned(tensor->data, EE_TENSOR_ALIGNMENT)) {
             reader->status = EE_ERR_ALIGNMENT;
         }
     }
-    return (const float *)tensor->data;
+    return tensor->data;
 }
 
-static ee_affine_f32 take_affine(tensor_reader *reader, size_t outs, size_t in)
+const float *ee_take_floats(ee_tensor_reader *reader, size_t rows, size_t columns)
 {
-    ee_affine_f32 affine;
-
-    affine.weight = take(reader, outs, in);
-    affine.bias = take(reader, 1, outs);
-    return affine;
-}
-
-static void take_layer(tensor_reader *reader, const ee_config *config,
-                       ee_conformer_weights_f32 *layer)
-{
-    const size_t dim = config->dim;
-    const size_t ff = config->ff;
-
-    layer->ff1_norm_weight = take(reader, 1, dim);
-    layer->ff1_norm_bias = take(reader, 1, dim);
-    layer->ff1_up_weight = take(reader, ff, dim);
-    layer->ff1_up_bias = take(reader, 1, ff);
-    layer->ff1_down_weight = take(reader, dim, ff);
-    layer->ff1_down_bias = take(reader, 1, dim);
-    layer->attn_norm_weight = take(reader, 1, dim);
-    layer->attn_norm_bias = take(reader, 1, dim);
-    layer->attn_in_weight = take(reader, 3 * dim, dim);
-    layer->attn_in_bias = take(reader, 1, 3 * dim);
-    layer->attn_out_weight = take(reader, dim, dim);
-    layer->attn_out_bias = take(reader, 1, dim);
-    layer->conv_norm_weight = take(reader, 1, dim);
-    layer->conv_norm_bias = take(reader, 1, dim);
-    layer->conv_in_weight = take(reader, 2 * dim, dim);
-    layer->conv_in_bias = take(reader, 1, 2 * dim);
-    layer->conv_depthwise_weight = take(reader, config->kernel, dim);
-    layer->conv_depthwise_bias = take(reader, 1, dim);
-    layer->conv_out_weight = take(reader, dim, dim);
-    layer->conv_out_bias = take(reader, 1, dim);
-    layer->ff2_norm_weight = take(reader, 1, dim);
-    layer->ff2_norm_bias = take(reader, 1, dim);
-    layer->ff2_up_weight = take(reader, ff, dim);
-    layer->ff2_up_bias = take(reader, 1, ff);
-    layer->ff2_down_weight = take(reader, dim, ff);
-    layer->ff2_down_bias = take(reader, 1, dim);
-    layer->norm_weight = take(reader, 1, dim);
-    layer->norm_bias = take(reader, 1, dim);
+    return ee_take_tensor(reader, rows, ee_size_mul(ee_row_stride(columns), sizeof(float)));
 }
 
 ee_status ee_model_open(void *memory, size_t size, const ee_config *config,
-                        const ee_tensor *tensors, size_t count, const ee_ops_f32 *ops,
+                        const ee_tensor *tensors, size_t count, const ee_ops *ops,
                         ee_model **model)
 {
     size_t needed;
@@ -148,7 +110,7 @@ ee_status ee_model_open(void *memory, size_t size, const ee_config *config,
     }
     *model = NULL;
 
-    const ee_status status = ee_model_size(config, &needed);
+    ee_status status = ee_model_size(config, &needed);
     if (status != EE_OK) {
         return status;
     }
@@ -161,31 +123,23 @@ ee_status ee_model_open(void *memory, size_t size, const ee_config *config,
     if (size < needed) {
         return EE_ERR_MODEL_TOO_SMALL;
     }
-    const size_t layers = count_layers(config);
-    if (count != STEM_TENSORS + layers * LAYER_TENSORS + config->exits * HEAD_TENSORS) {
+    const ee_graph *const graph = ee_graph_for(config);
+    if (count != graph->stem_tensors + count_layers(config) * graph->layer_tensors
+                     + config->exits * graph->head_tensors) {
         return EE_ERR_TENSOR_COUNT;
     }
 
     ee_model *const opened = memory;
-    ee_affine_f32 *const heads = (ee_affine_f32 *)(opened + 1);
-    ee_conformer_weights_f32 *layer = (ee_conformer_weights_f32 *)(heads + config->exits);
-    tensor_reader reader = {tensors, EE_OK};
+    ee_tensor_reader reader = {tensors, EE_OK};
 
     opened->config = *config;
-    opened->ops = ops;
-    opened->heads = heads;
-    opened->layers = layer;
-    opened->positions = take(&reader, config->max_frames, config->dim);
-    opened->conv1 = take_affine(&reader, config->dim, (size_t)config->stem_kernel * config->mels);
-    opened->conv2 = take_affine(&reader, config->dim, (size_t)config->stem_kernel * config->dim);
-    for (uint32_t e = 0; e < config->exits; e++) {
-        for (uint32_t l = 0; l < config->layers_per_exit[e]; l++) {
-            take_layer(&reader, config, layer++);
-        }
-        heads[e] = take_affine(&reader, config->vocab, config->dim);
+    opened->graph = graph;
+    status = graph->open(opened, ops, opened + 1, &reader);
+    if (status == EE_OK) {
+        status = reader.status;
     }
-    if (reader.status == EE_OK) {
+    if (status == EE_OK) {
         *model = opened;
     }
-    return reader.status;
+    return status;
 }

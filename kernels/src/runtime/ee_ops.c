@@ -1,6 +1,14 @@
-#include "ee_kernels.h"
+#include "ee.h"
 
-static const ee_ops_f32 OPS_C = {
+#if defined(EE_HAVE_DOT) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+/* The tables of one instruction set are named after it; an op without a variant of its own takes
+ * that of the set before. */
+
+#ifndef EE_NO_F32
+static const ee_ops_f32 F32_C = {
     .linear = ee_linear_f32_c,
     .layer_norm = ee_layer_norm_f32_c,
     .silu = ee_silu_f32_c,
@@ -9,9 +17,29 @@ static const ee_ops_f32 OPS_C = {
     .log_softmax = ee_log_softmax_f32_c,
     .depthwise_conv = ee_depthwise_conv_f32_c,
 };
+#define F32(table) &table
+#else
+#define F32(table) NULL
+#endif
+
+/* Everything but the two ops where nearly all the time goes. */
+#define QS8_GLUE_C                            \
+    .quantize = ee_quantize_qs8_c,            \
+    .layer_norm = ee_layer_norm_qs8_c,        \
+    .silu = ee_silu_qs8_c,                    \
+    .glu = ee_glu_qs8_c,                      \
+    .softmax = ee_softmax_qs8_c,              \
+    .log_softmax = ee_log_softmax_qs8_c,      \
+    .depthwise_conv = ee_depthwise_conv_qs8_c
+
+static const ee_ops_qs8 QS8_C = {
+    QS8_GLUE_C, .linear = ee_linear_qs8_c, .stem_conv = ee_stem_conv_qs8_c,
+};
+static const ee_ops OPS_C = {F32(F32_C), &QS8_C};
 
 #ifdef EE_HAVE_AVX2
-static const ee_ops_f32 OPS_AVX2 = {
+#ifndef EE_NO_F32
+static const ee_ops_f32 F32_AVX2 = {
     .linear = ee_linear_f32_avx2,
     .layer_norm = ee_layer_norm_f32_avx2,
     .silu = ee_silu_f32_avx2,
@@ -22,45 +50,152 @@ static const ee_ops_f32 OPS_AVX2 = {
 };
 #endif
 
+#define QS8_GLUE_AVX2                            \
+    .quantize = ee_quantize_qs8_avx2,            \
+    .layer_norm = ee_layer_norm_qs8_avx2,        \
+    .silu = ee_silu_qs8_avx2,                    \
+    .glu = ee_glu_qs8_avx2,                      \
+    .softmax = ee_softmax_qs8_avx2,              \
+    .log_softmax = ee_log_softmax_qs8_avx2,      \
+    .depthwise_conv = ee_depthwise_conv_qs8_avx2
+
+static const ee_ops_qs8 QS8_AVX2 = {
+    QS8_GLUE_AVX2, .linear = ee_linear_qs8_avx2, .stem_conv = ee_stem_conv_qs8_avx2,
+};
+static const ee_ops OPS_AVX2 = {F32(F32_AVX2), &QS8_AVX2};
+#endif
+
+#ifdef EE_HAVE_VNNI
+static const ee_ops_qs8 QS8_VNNI = {
+    QS8_GLUE_AVX2, .linear = ee_linear_qs8_vnni, .stem_conv = ee_stem_conv_qs8_avx2,
+};
+static const ee_ops OPS_VNNI = {F32(F32_AVX2), &QS8_VNNI};
+#endif
+
+#ifdef EE_HAVE_NEON
+static const ee_ops_qs8 QS8_NEON = {
+    QS8_GLUE_C, .linear = ee_linear_qs8_neon, .stem_conv = ee_stem_conv_qs8_neon,
+};
+static const ee_ops OPS_NEON = {F32(F32_C), &QS8_NEON};
+#endif
+
+#ifdef EE_HAVE_DOT
+static const ee_ops_qs8 QS8_DOT = {
+    QS8_GLUE_C, .linear = ee_linear_qs8_dot, .stem_conv = ee_stem_conv_qs8_neon,
+};
+static const ee_ops OPS_DOT = {F32(F32_C), &QS8_DOT};
+#endif
+
+#ifdef EE_HAVE_DSP
+static const ee_ops_qs8 QS8_DSP = {
+    QS8_GLUE_C, .linear = ee_linear_qs8_dsp, .stem_conv = ee_stem_conv_qs8_dsp,
+};
+static const ee_ops OPS_DSP = {F32(F32_C), &QS8_DSP};
+#endif
+
+#ifdef EE_HAVE_MVE
+static const ee_ops_qs8 QS8_MVE = {
+    QS8_GLUE_C, .linear = ee_linear_qs8_mve, .stem_conv = ee_stem_conv_qs8_dsp,
+};
+static const ee_ops OPS_MVE = {F32(F32_C), &QS8_MVE};
+#endif
+
 ee_isa ee_isa_best(void)
 {
-#ifdef EE_HAVE_AVX2
+#if defined(EE_HAVE_AVX2)
     /* The builtins also ask whether the operating system saves the wide registers. */
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
+        return EE_ISA_C;
+    }
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw")
+        || !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) {
         return EE_ISA_AVX2;
     }
+    return __builtin_cpu_supports("avx512vnni") ? EE_ISA_VNNI : EE_ISA_AVX512;
+#elif defined(EE_HAVE_DOT)
+#if defined(__ARM_FEATURE_DOTPROD)
+    return EE_ISA_DOT;
+#elif defined(__linux__)
+    const unsigned long dot_product = 1ul << 20; /* HWCAP_ASIMDDP */
+    return getauxval(AT_HWCAP) & dot_product ? EE_ISA_DOT : EE_ISA_NEON;
+#else
+    return EE_ISA_NEON;
 #endif
+#elif defined(EE_HAVE_MVE)
+    return EE_ISA_MVE;
+#elif defined(EE_HAVE_DSP)
+    return EE_ISA_DSP;
+#else
     return EE_ISA_C;
+#endif
 }
 
-const ee_ops_f32 *ee_ops_f32_for(ee_isa isa)
+const ee_ops *ee_ops_for(ee_isa isa)
 {
     switch (isa) {
     case EE_ISA_C:
         return &OPS_C;
-    case EE_ISA_AVX2:
 #ifdef EE_HAVE_AVX2
+    case EE_ISA_AVX2:
+    case EE_ISA_AVX512:
         return &OPS_AVX2;
-#else
-        return NULL;
 #endif
+#ifdef EE_HAVE_VNNI
+    case EE_ISA_VNNI:
+        return &OPS_VNNI;
+#endif
+#ifdef EE_HAVE_NEON
+    case EE_ISA_NEON:
+        return &OPS_NEON;
+#endif
+#ifdef EE_HAVE_DOT
+    case EE_ISA_DOT:
+        return &OPS_DOT;
+#endif
+#ifdef EE_HAVE_DSP
+    case EE_ISA_DSP:
+        return &OPS_DSP;
+#endif
+#ifdef EE_HAVE_MVE
+    case EE_ISA_MVE:
+        return &OPS_MVE;
+#endif
+    default:
+        return NULL;
     }
-    return NULL;
+}
+
+const ee_ops_f32 *ee_ops_f32_for(ee_isa isa)
+{
+    const ee_ops *const ops = ee_ops_for(isa);
+
+    return ops != NULL ? ops->f32 : NULL;
+}
+
+const ee_ops_qs8 *ee_ops_qs8_for(ee_isa isa)
+{
+    const ee_ops *const ops = ee_ops_for(isa);
+
+    return ops != NULL ? ops->qs8 : NULL;
 }
 
 const char *ee_isa_name(ee_isa isa)
 {
-    switch (isa) {
-    case EE_ISA_C:
-        return "c";
-    case EE_ISA_AVX2:
-        return "avx2";
-    }
-    return NULL;
+    static const char *const NAMES[] = {
+        "c", "avx2", "avx512", "vnni", "neon", "dot", "dsp", "mve",
+    };
+    const size_t number = (size_t)isa;
+
+    return number < sizeof(NAMES) / sizeof(NAMES[0]) ? NAMES[number] : NULL;
 }
 
 size_t ee_row_stride(size_t n)
 {
     return (n + 3) / 4 * 4;
+}
+
+size_t ee_row_stride_qs8(size_t n)
+{
+    return (n + 15) / 16 * 16;
 }

@@ -1,5 +1,3 @@
-#include <math.h>
-
 #include "../ee_size.h"
 #include "ee_model.h"
 
@@ -10,10 +8,10 @@ struct ee_session {
     const ee_model *model;
     const float *features;
     float *x;
-    float *scratch;
+    void *scratch;
     size_t frames;      /* of mel */
     size_t rows;        /* encoder frames */
-    size_t next_layer;  /* index into model->layers */
+    size_t next_layer;  /* counted over all exits */
     uint32_t exit;      /* exits reached so far */
 };
 
@@ -38,19 +36,6 @@ static size_t scratch_offset(const ee_config *config, size_t rows)
     return ee_size_add(end, beyond_line > 0 ? EE_MEMORY_ALIGNMENT - beyond_line : 0);
 }
 
-static size_t scratch_floats(const ee_config *config, size_t frames, size_t rows)
-{
-    const size_t halved = ee_stem_conv_f32_frames(frames, config->stem_kernel, config->stem_stride);
-    size_t floats = ee_conformer_layer_f32_scratch(rows, config->dim, config->heads, config->ff,
-                                                   config->kernel);
-
-    if (rows == 0) {
-        return 0;
-    }
-    floats = ee_size_max(floats, ee_size_mul(halved, config->dim));
-    return ee_size_max(floats, ee_size_mul(rows, config->vocab));
-}
-
 ee_status ee_arena_size(const ee_config *config, size_t frames, size_t *bytes)
 {
     const ee_status status = ee_config_check(config);
@@ -65,7 +50,7 @@ ee_status ee_arena_size(const ee_config *config, size_t frames, size_t *bytes)
     if (rows > config->max_frames) {
         return EE_ERR_TOO_MANY_FRAMES;
     }
-    const size_t scratch = ee_size_mul(scratch_floats(config, frames, rows), sizeof(float));
+    const size_t scratch = rows > 0 ? ee_graph_for(config)->scratch(config, frames, rows) : 0;
     const size_t total = ee_size_add(scratch_offset(config, rows), scratch);
     if (total == SIZE_MAX) {
         return EE_ERR_TOO_LARGE;
@@ -121,33 +106,11 @@ ee_status ee_session_open(ee_session **session, const ee_model *model, void *are
     opened->frames = frames;
     opened->rows = ee_encoder_frames(config, frames);
     opened->x = (float *)((char *)arena + SESSION_BYTES);
-    opened->scratch = (float *)((char *)arena + scratch_offset(config, opened->rows));
+    opened->scratch = (char *)arena + scratch_offset(config, opened->rows);
     opened->next_layer = 0;
     opened->exit = 0;
     *session = opened;
     return EE_OK;
-}
-
-/* features -> conv1 -> conv2, no activation between, plus positions -> x */
-static void run_stem(ee_session *session)
-{
-    const ee_model *const model = session->model;
-    const ee_config *const config = &model->config;
-    const size_t dim = config->dim;
-    const size_t halved = ee_stem_conv_f32_frames(session->frames, config->stem_kernel,
-                                                  config->stem_stride);
-
-    ee_stem_conv_f32_c(session->scratch, session->features, model->conv1.weight, model->conv1.bias,
-                       session->frames, config->mels, dim, config->stem_kernel, config->stem_stride,
-                       model->ops);
-    ee_stem_conv_f32_c(session->x, session->scratch, model->conv2.weight, model->conv2.bias,
-                       halved, dim, dim, config->stem_kernel, config->stem_stride, model->ops);
-
-    for (size_t t = 0; t < session->rows; t++) {
-        for (size_t d = 0; d < dim; d++) {
-            session->x[t * dim + d] += model->positions[t * ee_row_stride(dim) + d];
-        }
-    }
 }
 
 ee_status ee_session_step(ee_session *session)
@@ -157,6 +120,7 @@ ee_status ee_session_step(ee_session *session)
     }
     const ee_model *const model = session->model;
     const ee_config *const config = &model->config;
+    const ee_graph *const graph = model->graph;
 
     if (session->exit == config->exits) {
         return EE_DONE;
@@ -166,16 +130,13 @@ ee_status ee_session_step(ee_session *session)
         return EE_OK;
     }
     if (exit == 0) {
-        run_stem(session);
+        graph->stem(model, session->x, session->features, session->frames, session->rows,
+                    session->scratch);
     }
     for (uint32_t l = 0; l < config->layers_per_exit[exit]; l++) {
-        ee_conformer_layer_f32_c(session->x, session->x, &model->layers[session->next_layer++],
-                                 session->rows, config->dim, config->heads, config->ff,
-                                 config->kernel, config->norm_eps, session->scratch, model->ops);
+        graph->layer(model, session->x, session->next_layer++, session->rows, session->scratch);
     }
-    ee_exit_head_f32_c(session->scratch, session->x, model->heads[exit].weight,
-                       model->heads[exit].bias, session->rows, config->dim, config->vocab,
-                       model->ops);
+    graph->head(model, session->x, exit, session->rows, session->scratch);
     return EE_OK;
 }
 

@@ -46,6 +46,8 @@ const char *ee_strerror(ee_status status)
         return "the flash image holds fewer exits than asked for";
     case EE_ERR_IMAGE_LAYOUT:
         return "sizes or offsets of the flash image contradict each other";
+    case EE_ERR_DTYPE:
+        return "the library was built without the arithmetic of the model";
     }
     return "unknown status";
 }
@@ -91,6 +93,8 @@ const char *ee_status_name(ee_status status)
         return "EE_ERR_IMAGE_EXITS";
     case EE_ERR_IMAGE_LAYOUT:
         return "EE_ERR_IMAGE_LAYOUT";
+    case EE_ERR_DTYPE:
+        return "EE_ERR_DTYPE";
     }
     return "EE_ERR_UNKNOWN";
 }

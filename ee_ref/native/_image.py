@@ -1,0 +1,64 @@
+"""A flash image on the C library: from samples to text as firmware does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from weights_io import flash_image
+
+from ..errors import ModelFileError
+from ._arrays import aligned
+from ._decode import greedy, text
+from ._frontend import extract
+from ._lib import all_ops, ensure, ffi, lib
+from ._session import Session, _size
+
+class NativeImage:
+    """An image of `weights_io.flash_image.build`, checked and opened by `ee_image_open`.
+
+    exits: open only the first ones; 0 opens all that the image holds. config: with those exits.
+    Raises ModelFileError for an image that is damaged or of another version, ArgumentError for more
+    exits than it holds.
+    """
+
+    def __init__(self, image: bytes, exits: int = 0):
+        self._image = aligned(len(image), lib.EE_IMAGE_ALIGNMENT)
+        self._image[:] = np.frombuffer(image, np.uint8)
+        start = ffi.from_buffer(self._image)
+        size = ffi.new("size_t *")
+        _ensure_image(lib.ee_image_memory(start, len(image), exits, size))
+        self._memory = aligned(size[0], lib.EE_MEMORY_ALIGNMENT)
+        self._opened = ffi.new("ee_image *")
+        _ensure_image(lib.ee_image_open(self._opened, start, len(image), exits,
+                                        ffi.from_buffer(self._memory), size[0], all_ops()))
+        self.config = flash_image.parse(image[: self._opened.bytes]).config
+        self.handle = self._opened.model
+        self.memory_bytes = size[0]
+
+    def arena_size(self, frames: int) -> int:
+        """Bytes of arena for `frames` mel frames."""
+        return _size(lib.ee_arena_size, ffi.addressof(self._opened.config), frames)
+
+    def features(self, samples: np.ndarray) -> np.ndarray:
+        """Features (T, mels) of samples (N,) int16 or float32."""
+        return extract(ffi.addressof(self._opened.frontend), samples)
+
+    def exits(self, features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """(exit, log_probs), as `NativeModel.exits`."""
+        session = Session(self, features)
+        while session.step():
+            yield session.exit, session.log_probs.copy()
+
+    def text(self, log_probs: np.ndarray) -> str:
+        """The words of the greedy hypothesis."""
+        tokens, _ = greedy(log_probs, self._opened.blank)
+        return text(ffi.addressof(self._opened.labels), tokens)
+
+
+def _ensure_image(status: int) -> None:
+    if status < 0 and status != lib.EE_ERR_IMAGE_EXITS:
+        name = ffi.string(lib.ee_status_name(status)).decode()
+        raise ModelFileError(f"{ffi.string(lib.ee_strerror(status)).decode()} ({name})")
+    ensure(status)

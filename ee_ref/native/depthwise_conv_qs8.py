@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import ShapeError
+from ._arrays import check, pointer
+from ._lib import ops_qs8
+
+
+def depthwise_conv_qs8(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """See `ee_ref.ops.depthwise_conv_qs8`."""
+    rows, dim = check("x", x, None, None)
+    kernel, _ = check("weight", weight, None, dim)
+    check("bias", bias, dim)
+    if kernel % 2 == 0:
+        raise ShapeError(f"weight: expected an odd number of taps, found {kernel}")
+
+    out = np.empty_like(x)
+    ops_qs8().depthwise_conv(pointer(out), pointer(x), pointer(weight), pointer(bias), rows, dim,
+                             kernel, dim)
+    return out

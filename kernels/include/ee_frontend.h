@@ -1,0 +1,85 @@
+/* ee_frontend.h: mel features from samples (ee_ref/features.py), bit for bit the same on every
+ * target with IEEE 754 floats.
+ *
+ *   samples -> windowed frame -> real FFT -> power -> mel energies [-> log -> normalised]
+ *
+ * The tables come with the model (a flash image holds them), so no target computes a sine. Every
+ * operation is one binary32 operation, rounded to nearest even, in the order given here; nothing of
+ * libm is called. "a + b c" is a product, rounded, then a sum, rounded.
+ *
+ *   Signal   M values: `pad` zeros, the samples, `pad` zeros, then zeros up to n_fft/2 + 1 values
+ *            if they are fewer. s(i) = s(-i) before the start, s(2 (M-1) - i) from M on.
+ *   Frame t  v[j] = s(t hop + j - before) window[j] for j < win_length, 0 from there to n_fft - 1;
+ *            before = n_fft/2 - (n_fft - win_length)/2, quotients rounded down.
+ *   FFT      of z[n] = v[2n] + i v[2n+1], H = n_fft/2 points, radix 2, decimation in time: z in
+ *            bit-reversed order; then for m = 2, 4, ... H, for k < m/2, in every block of m points,
+ *            with a = z[k], b = z[k + m/2] of the block, c and s the cosine and sine of 2 pi k/m:
+ *            t = (c br + s bi) + i (c bi - s br);  z[k] = a + t, z[k + m/2] = a - t.
+ *   Power    p[0] = (r + i)^2, p[H] = (r - i)^2 with z[0] = r + i i; for k = 1..H/2, a = z[k],
+ *            b = z[H-k], c and s the cosine and sine of 2 pi k/n_fft:
+ *            er = ar + br, ei = ai - bi, dr = ar - br, di = ai + bi, tr = c di - s dr,
+ *            ti = c dr + s di, p[k] = ((er + tr)^2 + (ei - ti)^2)/4,
+ *            p[H-k] = ((er - tr)^2 + (ei + ti)^2)/4.
+ *   Mel m    e = 0, then e = e + p[mel_first[m] + j] w[j] for j = 0.. mel_count[m] - 1, w being the
+ *            next mel_count[m] of mel_weights. The feature is e, or with log_floor > 0
+ *            (log(e + log_floor) - mean[m]) scale[m], log as in docs/numerics.md.
+ */
+#ifndef EE_FRONTEND_H
+#define EE_FRONTEND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ee.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* cdef:begin */
+/* A front end: sizes and tables. The tables stay the caller's, are only read, and outlive it. */
+typedef struct {
+    uint32_t mels;       /* 1..n_fft/2 + 1 */
+    uint32_t n_fft;      /* a power of two in 4..EE_MAX_SIZE */
+    uint32_t win_length; /* 1..n_fft */
+    uint32_t hop_length; /* 1..EE_MAX_SIZE */
+    uint32_t pad;        /* zeros before and after the samples, at most EE_MAX_SIZE */
+    float log_floor;     /* normal and positive; 0 for mel energies without a logarithm */
+    const float *window;       /* (win_length) */
+    const float *sines;        /* (n_fft/4 + 1): sin(2 pi i/n_fft) */
+    const uint16_t *mel_first; /* (mels): first FFT bin of each filter */
+    const uint16_t *mel_count; /* (mels): its bins */
+    const float *mel_weights;  /* one filter after another */
+    const float *mean;         /* (mels) or NULL for zeros; read only with a log_floor */
+    const float *scale;        /* (mels) or NULL for ones; read only with a log_floor */
+} ee_frontend;
+
+/* EE_OK, EE_ERR_ARGUMENT for a missing table, or EE_ERR_CONFIG for a size out of its range. */
+ee_status ee_frontend_check(const ee_frontend *frontend);
+
+/* Frames of features of `count` samples: 1 + (count + 2 pad)/hop_length; 0 for none. */
+size_t ee_frontend_frames(const ee_frontend *frontend, size_t count);
+
+/* Floats of scratch that the functions below use: 3 n_fft/2 + 1. */
+size_t ee_frontend_scratch(const ee_frontend *frontend);
+
+/* Features (frames, mels) of the frames first .. first + frames - 1 of an utterance of `count`
+ * samples, full scale at 1; all of them at once or a few at a time, the result is the same.
+ * EE_ERR_TOO_MANY_FRAMES when the utterance has not so many. EE_ERR_NOT_FINITE, before anything is
+ * written, for NaN or infinity among the samples that these frames read; also, with `out` written
+ * in part, when their power overflows. */
+ee_status ee_features_f32(float *out, const ee_frontend *frontend,
+                          const float *samples, size_t count, size_t first, size_t frames,
+                          float *scratch);
+
+/* The same of 16-bit samples, which stand for samples[i]/32768. */
+ee_status ee_features_s16(float *out, const ee_frontend *frontend,
+                          const int16_t *samples, size_t count, size_t first, size_t frames,
+                          float *scratch);
+/* cdef:end */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,255 @@
+/* ee_kernels_qs8.h: the ops of int8 mode, whose results are the same bytes on every target.
+ *
+ * docs/numerics.md, "int8 mode", is the contract of every value: operations, order, rounding. The
+ * conventions of ee_kernels.h hold, and these:
+ *
+ *   Rows of int8 are ee_row_stride_qs8(n) bytes or more apart, a multiple of 16, and begin at a
+ *   multiple of 16. Kernels read them in whole groups of 16. Behind the n values of a row of
+ *   activations the group is filled with zeros, as ee_quantize_qs8 and ee_softmax_qs8 do; what the
+ *   padding of a row of weights holds does not matter.
+ *   Values are in -127..127; no sum may have more than 65536 products.
+ *   Floats are finite. Where they are not, the values written are unspecified.
+ *   Scratch is in bytes and begins at a multiple of 16; ee_<op>_qs8_scratch() gives the size, or
+ *   SIZE_MAX when that does not fit size_t.
+ */
+#ifndef EE_KERNELS_QS8_H
+#define EE_KERNELS_QS8_H
+
+#include "ee_kernels.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* cdef:begin */
+/* ---- Primitives of int8 mode ---------------------------------------------------------------- */
+
+/* q[t, i] = round(x[t, i] / scale[t]), scale[t] = max |x[t]| / 127; 0 and 0 for a row below 2^-100
+ * x (rows, in) with x_stride; q (rows, in) with q_stride, zeros behind each row; scale (rows). */
+void ee_quantize_qs8_c(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
+                       size_t q_stride, size_t x_stride);
+
+/* out[t, o] = (sum_i q[t, i] * weight[o, i]) * (scale[t] * weight_scale[o]) + bias[o]
+ * q (rows, in), scale (rows), weight (outs, in), weight_scale (outs), bias (outs) or NULL for none,
+ * out (rows, outs); the matrices with their strides. */
+void ee_linear_qs8_c(float *out, const int8_t *q, const float *scale, const int8_t *weight,
+                     const float *weight_scale, const float *bias,
+                     size_t rows, size_t in, size_t outs,
+                     size_t out_stride, size_t q_stride, size_t weight_stride);
+
+/* out[t, d] = (x[t, d] - mean_t) / sqrt(var_t + eps) * weight[d] + bias[d]
+ * x, out (rows, dim); weight, bias (dim). out may be x. */
+void ee_layer_norm_qs8_c(float *out, const float *x, const float *weight, const float *bias,
+                         size_t rows, size_t dim, float eps);
+
+/* out[i] = x[i] / (1 + exp(-x[i])), `count` values. out may be x. */
+void ee_silu_qs8_c(float *out, const float *x, size_t count);
+
+/* out[t, d] = x[t, d] / (1 + exp(-x[t, dim + d]))
+ * x (rows, 2*dim): values, then gates; out (rows, dim). */
+void ee_glu_qs8_c(float *out, const float *x, size_t rows, size_t dim);
+
+/* p[t, d] = round(exp(x[t, d] - max_t) * 16256) = 128 * high[t, d] + low[t, d], both in 0..127;
+ * inverse[t] = 1 / sum_d p[t, d]
+ * x (rows, dim); high, low (rows, dim) with q_stride, zeros behind each row; inverse (rows). */
+void ee_softmax_qs8_c(int8_t *high, int8_t *low, float *inverse, const float *x,
+                      size_t rows, size_t dim, size_t q_stride);
+
+/* out[t, d] = x[t, d] - max_t - log(sum_j exp(x[t, j] - max_t))
+ * x, out (rows, dim). out may be x. */
+void ee_log_softmax_qs8_c(float *out, const float *x, size_t rows, size_t dim);
+
+/* out[t, d] = bias[d] + sum_j x[t + j - kernel/2, d] * weight[j, d], frames outside x left out
+ * x, out (rows, dim); weight (kernel, dim) with its stride; bias (dim); kernel odd. */
+void ee_depthwise_conv_qs8_c(float *out, const float *x, const float *weight, const float *bias,
+                             size_t rows, size_t dim, size_t kernel, size_t weight_stride);
+
+/* out[t, o] = (weight[o] @ (x[stride*t], ..., x[stride*t + kernel-1])) * weight_scale[o] + bias[o]
+ * x (frames, channels) float; weight (outs, kernel*channels) int8, taps outer, channels inner, rows
+ * of ee_row_stride_qs8; out (ee_stem_conv_f32_frames(frames, kernel, stride), outs). */
+void ee_stem_conv_qs8_c(float *out, const float *x, const int8_t *weight,
+                        const float *weight_scale, const float *bias,
+                        size_t frames, size_t channels, size_t outs, size_t kernel, size_t stride);
+
+/* The primitives of int8 mode of one instruction set; as ee_ops_f32. */
+typedef struct {
+    void (*quantize)(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
+                     size_t q_stride, size_t x_stride);
+    void (*linear)(float *out, const int8_t *q, const float *scale, const int8_t *weight,
+                   const float *weight_scale, const float *bias,
+                   size_t rows, size_t in, size_t outs,
+                   size_t out_stride, size_t q_stride, size_t weight_stride);
+    void (*layer_norm)(float *out, const float *x, const float *weight, const float *bias,
+                       size_t rows, size_t dim, float eps);
+    void (*silu)(float *out, const float *x, size_t count);
+    void (*glu)(float *out, const float *x, size_t rows, size_t dim);
+    void (*softmax)(int8_t *high, int8_t *low, float *inverse, const float *x,
+                    size_t rows, size_t dim, size_t q_stride);
+    void (*log_softmax)(float *out, const float *x, size_t rows, size_t dim);
+    void (*depthwise_conv)(float *out, const float *x, const float *weight, const float *bias,
+                           size_t rows, size_t dim, size_t kernel, size_t weight_stride);
+    void (*stem_conv)(float *out, const float *x, const int8_t *weight,
+                      const float *weight_scale, const float *bias, size_t frames,
+                      size_t channels, size_t outs, size_t kernel, size_t stride);
+} ee_ops_qs8;
+
+/* As ee_ops_f32_for. */
+const ee_ops_qs8 *ee_ops_qs8_for(ee_isa isa);
+
+/* ---- Composites of int8 mode -----------------------------------------------------------------
+ * Weight matrices have rows of ee_row_stride_qs8(n) bytes, depthwise weights of ee_row_stride(n)
+ * floats. */
+
+/* For each head h of width e = dim/heads, with (q, k, v) = in_weight @ x + in_bias:
+ *   context_h = softmax(q_h k_h^T / sqrt(e)) v_h;  out = out_weight @ context + out_bias
+ * x, out (rows, dim); in_weight (3*dim, dim), in_bias (3*dim): queries, keys, values, and the heads
+ * in order within each; out_weight (dim, dim), out_bias (dim); a scale for each row of a matrix.
+ * dim is a multiple of heads. out may be x. */
+void ee_multi_head_attention_qs8_c(float *out, const float *x, const int8_t *in_weight,
+                                   const float *in_weight_scale, const float *in_bias,
+                                   const int8_t *out_weight, const float *out_weight_scale,
+                                   const float *out_bias, size_t rows, size_t dim, size_t heads,
+                                   void *scratch, const ee_ops_qs8 *ops);
+size_t ee_multi_head_attention_qs8_scratch(size_t rows, size_t dim, size_t heads);
+
+/* out = down_weight @ silu(up_weight @ layer_norm(x) + up_bias) + down_bias
+ * x, out (rows, dim); norm_weight, norm_bias, down_bias (dim); up_weight (ff, dim), up_bias (ff);
+ * down_weight (dim, ff). No residual. out may be x. */
+void ee_feed_forward_qs8_c(float *out, const float *x,
+                           const float *norm_weight, const float *norm_bias,
+                           const int8_t *up_weight, const float *up_weight_scale,
+                           const float *up_bias, const int8_t *down_weight,
+                           const float *down_weight_scale, const float *down_bias,
+                           size_t rows, size_t dim, size_t ff, float eps,
+                           void *scratch, const ee_ops_qs8 *ops);
+size_t ee_feed_forward_qs8_scratch(size_t rows, size_t dim, size_t ff);
+
+/* out = out_weight @ silu(depthwise_conv(glu(in_weight @ layer_norm(x) + in_bias))) + out_bias
+ * x, out (rows, dim); in_weight (2*dim, dim), in_bias (2*dim); depthwise_weight (kernel, dim)
+ * float, depthwise_bias (dim); out_weight (dim, dim), out_bias (dim); kernel odd. No residual.
+ * out may be x. */
+void ee_conv_module_qs8_c(float *out, const float *x,
+                          const float *norm_weight, const float *norm_bias,
+                          const int8_t *in_weight, const float *in_weight_scale,
+                          const float *in_bias,
+                          const float *depthwise_weight, const float *depthwise_bias,
+                          const int8_t *out_weight, const float *out_weight_scale,
+                          const float *out_bias,
+                          size_t rows, size_t dim, size_t kernel, float eps,
+                          void *scratch, const ee_ops_qs8 *ops);
+size_t ee_conv_module_qs8_scratch(size_t rows, size_t dim, size_t kernel);
+
+/* The tensors of one Conformer layer, in the order of the model file. */
+typedef struct {
+    const float *ff1_norm_weight, *ff1_norm_bias;
+    const int8_t *ff1_up_weight;
+    const float *ff1_up_weight_scale, *ff1_up_bias;
+    const int8_t *ff1_down_weight;
+    const float *ff1_down_weight_scale, *ff1_down_bias;
+    const float *attn_norm_weight, *attn_norm_bias;
+    const int8_t *attn_in_weight;
+    const float *attn_in_weight_scale, *attn_in_bias;
+    const int8_t *attn_out_weight;
+    const float *attn_out_weight_scale, *attn_out_bias;
+    const float *conv_norm_weight, *conv_norm_bias;
+    const int8_t *conv_in_weight;
+    const float *conv_in_weight_scale, *conv_in_bias;
+    const float *conv_depthwise_weight, *conv_depthwise_bias;
+    const int8_t *conv_out_weight;
+    const float *conv_out_weight_scale, *conv_out_bias;
+    const float *ff2_norm_weight, *ff2_norm_bias;
+    const int8_t *ff2_up_weight;
+    const float *ff2_up_weight_scale, *ff2_up_bias;
+    const int8_t *ff2_down_weight;
+    const float *ff2_down_weight_scale, *ff2_down_bias;
+    const float *norm_weight, *norm_bias;
+} ee_conformer_weights_qs8;
+
+/* x = x + feed_forward_1(x)/2;  x = x + attention(layer_norm(x));  x = x + conv_module(x);
+ * x = x + feed_forward_2(x)/2;  out = layer_norm(x)
+ * x, out (rows, dim). out may be x. */
+void ee_conformer_layer_qs8_c(float *out, const float *x, const ee_conformer_weights_qs8 *weights,
+                              size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel,
+                              float eps, void *scratch, const ee_ops_qs8 *ops);
+size_t ee_conformer_layer_qs8_scratch(size_t rows, size_t dim, size_t heads, size_t ff,
+                                      size_t kernel);
+
+/* out = log_softmax(weight @ x + bias), x not quantised
+ * x (rows, dim); weight (vocab, dim), weight_scale, bias (vocab); out (rows, vocab). */
+void ee_exit_head_qs8_c(float *out, const float *x, const int8_t *weight,
+                        const float *weight_scale, const float *bias,
+                        size_t rows, size_t dim, size_t vocab, const ee_ops_qs8 *ops);
+
+/* Bytes from one row of n int8 values to the next: n rounded up to 16. */
+size_t ee_row_stride_qs8(size_t n);
+/* cdef:end */
+
+/* ---- Variants of the primitives: same contracts, same bytes ---------------------------------- */
+
+#ifdef EE_HAVE_AVX2
+void ee_quantize_qs8_avx2(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
+                          size_t q_stride, size_t x_stride);
+void ee_linear_qs8_avx2(float *out, const int8_t *q, const float *scale, const int8_t *weight,
+                        const float *weight_scale, const float *bias,
+                        size_t rows, size_t in, size_t outs,
+                        size_t out_stride, size_t q_stride, size_t weight_stride);
+void ee_layer_norm_qs8_avx2(float *out, const float *x, const float *weight, const float *bias,
+                            size_t rows, size_t dim, float eps);
+void ee_silu_qs8_avx2(float *out, const float *x, size_t count);
+void ee_glu_qs8_avx2(float *out, const float *x, size_t rows, size_t dim);
+void ee_softmax_qs8_avx2(int8_t *high, int8_t *low, float *inverse, const float *x,
+                         size_t rows, size_t dim, size_t q_stride);
+void ee_log_softmax_qs8_avx2(float *out, const float *x, size_t rows, size_t dim);
+void ee_depthwise_conv_qs8_avx2(float *out, const float *x, const float *weight, const float *bias,
+                                size_t rows, size_t dim, size_t kernel, size_t weight_stride);
+void ee_stem_conv_qs8_avx2(float *out, const float *x, const int8_t *weight,
+                           const float *weight_scale, const float *bias, size_t frames,
+                           size_t channels, size_t outs, size_t kernel, size_t stride);
+#endif
+
+#ifdef EE_HAVE_VNNI
+void ee_linear_qs8_vnni(float *out, const int8_t *q, const float *scale, const int8_t *weight,
+                        const float *weight_scale, const float *bias,
+                        size_t rows, size_t in, size_t outs,
+                        size_t out_stride, size_t q_stride, size_t weight_stride);
+#endif
+
+#ifdef EE_HAVE_NEON
+void ee_linear_qs8_neon(float *out, const int8_t *q, const float *scale, const int8_t *weight,
+                        const float *weight_scale, const float *bias,
+                        size_t rows, size_t in, size_t outs,
+                        size_t out_stride, size_t q_stride, size_t weight_stride);
+void ee_stem_conv_qs8_neon(float *out, const float *x, const int8_t *weight,
+                           const float *weight_scale, const float *bias, size_t frames,
+                           size_t channels, size_t outs, size_t kernel, size_t stride);
+#endif
+
+#ifdef EE_HAVE_DOT
+void ee_linear_qs8_dot(float *out, const int8_t *q, const float *scale, const int8_t *weight,
+                       const float *weight_scale, const float *bias,
+                       size_t rows, size_t in, size_t outs,
+                       size_t out_stride, size_t q_stride, size_t weight_stride);
+#endif
+
+#ifdef EE_HAVE_DSP
+void ee_linear_qs8_dsp(float *out, const int8_t *q, const float *scale, const int8_t *weight,
+                       const float *weight_scale, const float *bias,
+                       size_t rows, size_t in, size_t outs,
+                       size_t out_stride, size_t q_stride, size_t weight_stride);
+void ee_stem_conv_qs8_dsp(float *out, const float *x, const int8_t *weight,
+                          const float *weight_scale, const float *bias, size_t frames,
+                          size_t channels, size_t outs, size_t kernel, size_t stride);
+#endif
+
+#ifdef EE_HAVE_MVE
+void ee_linear_qs8_mve(float *out, const int8_t *q, const float *scale, const int8_t *weight,
+                       const float *weight_scale, const float *bias,
+                       size_t rows, size_t in, size_t outs,
+                       size_t out_stride, size_t q_stride, size_t weight_stride);
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,46 @@
+/* ee_qs8.h: what the kernels of int8 mode share. */
+#ifndef EE_QS8_H
+#define EE_QS8_H
+
+#include "ee_kernels_qs8.h"
+#include "ee_size.h"
+
+/* A row whose largest magnitude is below this is quantised to zeros: 2^-100. */
+#define EE_SMALLEST_MAX 0x1p-100f
+
+/* The largest probability of attention: two digits of 7 bits, 127 * 128. */
+#define EE_TOP_PROBABILITY 16256.0f
+
+/* Bytes of (rows, columns) floats in scratch, where everything begins at a multiple of 16. */
+static inline size_t ee_floats_qs8(size_t rows, size_t columns)
+{
+    const size_t bytes = ee_size_mul(ee_size_mul(rows, columns), sizeof(float));
+
+    return ee_size_add(bytes, bytes % 16 != 0 ? 16 - bytes % 16 : 0);
+}
+
+/* Bytes that (rows, columns) int8 take, each row padded. */
+static inline size_t ee_bytes_qs8(size_t rows, size_t columns)
+{
+    return ee_size_mul(rows, ee_row_stride_qs8(columns));
+}
+
+/* The next `bytes` bytes of scratch. */
+static inline void *ee_take(char **scratch, size_t bytes)
+{
+    char *const taken = *scratch;
+
+    *scratch += bytes;
+    return taken;
+}
+
+/* An output of a linear op from its integer sum; bias points to that of the output, or is NULL. */
+static inline void ee_store_sum(float *out, int32_t sum, float scale, float weight_scale,
+                                const float *bias)
+{
+    const float y = (float)sum * (scale * weight_scale);
+
+    *out = bias ? y + *bias : y;
+}
+
+#endif

@@ -1,0 +1,523 @@
+/* Flash images: opened in place, run, refused when anything in them is wrong; and the stack that
+ * all of it needs. The image is made here, word by word as weights_io/FORMAT.md says. */
+#include <pthread.h>
+
+#include "check.h"
+#include "ee_exits.h"
+#include "ee_image.h"
+
+/* Words of the header. */
+enum {
+    MAGIC, ABI, HEADER_CRC, HEADER_BYTES, MODEL_CRC, DTYPE, EXITS, DIM, HEADS, FF, KERNEL, VOCAB,
+    MELS, STEM_KERNEL, STEM_STRIDE, MAX_FRAMES, BLANK, SAMPLE_RATE, N_FFT, WIN_LENGTH, HOP_LENGTH,
+    PAD, LOG_FLOOR, NORM_EPS, TENSORS, WINDOW = TENSORS + 2, SINES = WINDOW + 2,
+    MEL_FIRST = SINES + 2, MEL_COUNT = MEL_FIRST + 2, MEL_WEIGHTS = MEL_COUNT + 2,
+    MEAN = MEL_WEIGHTS + 2, SCALE = MEAN + 2, LABEL_ENDS = SCALE + 2,
+    LABEL_TEXT = LABEL_ENDS + 2, BASE_BYTES = LABEL_TEXT + 2, BASE_CRC, LAYERS,
+    EXIT_BYTES = LAYERS + EE_MAX_EXITS, EXIT_CRC = EXIT_BYTES + EE_MAX_EXITS
+};
+
+enum { ALL_EXITS = 3, SAMPLES = 600, MAX_BYTES = 1 << 18, MAX_TENSORS = 256 };
+
+static union {
+    unsigned char bytes[MAX_BYTES];
+    uint32_t words[MAX_BYTES / 4];
+} built;
+static size_t end;          /* of what is built so far */
+static uint32_t tensor_count;
+static uint32_t table[MAX_TENSORS][2];
+static const ee_ops *ops;
+
+static uint32_t bits_of(float x)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &x, sizeof(bits));
+    return bits;
+}
+
+static void align_end(void)
+{
+    end = (end + 63) / 64 * 64;
+}
+
+/* A table of the header at the end; its bytes are written by the caller. */
+static void *add_span(uint32_t word, size_t bytes)
+{
+    void *const data = built.bytes + end;
+
+    built.words[word] = (uint32_t)end;
+    built.words[word + 1] = (uint32_t)bytes;
+    end += bytes;
+    align_end();
+    return data;
+}
+
+static void *add_tensor(size_t bytes)
+{
+    void *const data = built.bytes + end;
+
+    table[tensor_count][0] = (uint32_t)end;
+    table[tensor_count++][1] = (uint32_t)bytes;
+    end += bytes;
+    align_end();
+    return data;
+}
+
+static void add_floats(size_t rows, size_t columns, float low, float range)
+{
+    const size_t count = rows * ee_row_stride(columns);
+    float *const data = add_tensor(count * sizeof(float));
+
+    for (size_t i = 0; i < count; i++) {
+        data[i] = low + random_float() * range;
+    }
+}
+
+/* A matrix: float32, or int8 and the scales of its rows. */
+static void add_matrix(size_t rows, size_t columns)
+{
+    if (built.words[DTYPE] == EE_DTYPE_F32) {
+        add_floats(rows, columns, 0.0f, 0.3f);
+        return;
+    }
+    const size_t count = rows * ee_row_stride_qs8(columns);
+    int8_t *const data = add_tensor(count);
+    for (size_t i = 0; i < count; i++) {
+        const int inside = i % ee_row_stride_qs8(columns) < columns;
+        data[i] = (int8_t)(inside ? random_float() * 127.0f : 0.0f);
+    }
+    add_floats(1, rows, 0.003f, 0.001f);
+}
+
+static void add_affine(size_t outs, size_t in)
+{
+    add_matrix(outs, in);
+    add_floats(1, outs, 0.0f, 0.3f);
+}
+
+static void add_norm(size_t dim)
+{
+    add_floats(1, dim, 1.0f, 0.3f);
+    add_floats(1, dim, 0.0f, 0.3f);
+}
+
+static void add_layer(void)
+{
+    const size_t dim = built.words[DIM], ff = built.words[FF];
+
+    add_norm(dim);
+    add_affine(ff, dim);
+    add_affine(dim, ff);
+    add_norm(dim);
+    add_affine(3 * dim, dim);
+    add_affine(dim, dim);
+    add_norm(dim);
+    add_affine(2 * dim, dim);
+    add_floats(built.words[KERNEL], dim, 0.0f, 0.3f);
+    add_floats(1, dim, 0.0f, 0.3f);
+    add_affine(dim, dim);
+    add_norm(dim);
+    add_affine(ff, dim);
+    add_affine(dim, ff);
+    add_norm(dim);
+}
+
+static void sign_header(unsigned char *image)
+{
+    uint32_t crc = 0;
+
+    memcpy(image + 4 * HEADER_CRC, &crc, sizeof(crc));
+    crc = ee_crc32(image, EE_IMAGE_HEADER_BYTES);
+    memcpy(image + 4 * HEADER_CRC, &crc, sizeof(crc));
+}
+
+static void sign_base(unsigned char *image)
+{
+    uint32_t base;
+
+    memcpy(&base, image + 4 * BASE_BYTES, sizeof(base));
+    const uint32_t crc = ee_crc32(image + EE_IMAGE_HEADER_BYTES, base - EE_IMAGE_HEADER_BYTES);
+    memcpy(image + 4 * BASE_CRC, &crc, sizeof(crc));
+    sign_header(image);
+}
+
+/* Two groups of one layer and one of two; labels "", " ", "A", " B"; mels of two bins in three. */
+static void build_image(uint32_t dtype)
+{
+    const uint32_t sizes[] = {
+        0x4D494545, 1, 0, 1024, 0xC0FFEE, dtype, ALL_EXITS, 12, 3, 20, 5, 4, 3, 3, 2, 20, 0,
+        16000, 16, 12, 10, 4, bits_of(1e-6f), bits_of(1e-5f),
+    };
+    const uint32_t ends[4] = {0, 1, 2, 4};
+    const double turn = 2.0 * acos(-1.0) / 16.0;
+
+    memset(&built, 0, sizeof(built));
+    memcpy(built.words, sizes, sizeof(sizes));
+    end = EE_IMAGE_HEADER_BYTES;
+    tensor_count = 0;
+    built.words[LAYERS] = built.words[LAYERS + 1] = 1;
+    built.words[LAYERS + 2] = 2;
+
+    add_span(TENSORS, (dtype == EE_DTYPE_F32 ? 5 + 4 * 28 + 6 : 8 + 4 * 36 + 9) * sizeof(table[0]));
+    float *const window = add_span(WINDOW, 12 * sizeof(float));
+    float *const sines = add_span(SINES, 5 * sizeof(float));
+    uint16_t *const first = add_span(MEL_FIRST, 3 * sizeof(uint16_t));
+    uint16_t *const count = add_span(MEL_COUNT, 3 * sizeof(uint16_t));
+    float *const weights = add_span(MEL_WEIGHTS, 6 * sizeof(float));
+    float *const mean = add_span(MEAN, 3 * sizeof(float));
+    float *const scale = add_span(SCALE, 3 * sizeof(float));
+    memcpy(add_span(LABEL_ENDS, sizeof(ends)), ends, sizeof(ends));
+    memcpy(add_span(LABEL_TEXT, 4), " A B", 4);
+    for (size_t i = 0; i < 12; i++) {
+        window[i] = (float)(0.5 - 0.5 * cos(2.0 * acos(-1.0) * (double)i / 12.0));
+    }
+    for (size_t i = 0; i < 5; i++) {
+        sines[i] = (float)sin(turn * (double)i);
+    }
+    for (size_t m = 0; m < 3; m++) {
+        first[m] = (uint16_t)(3 * m);
+        count[m] = 2;
+        weights[2 * m] = weights[2 * m + 1] = 0.5f;
+        mean[m] = -3.0f;
+        scale[m] = 0.5f;
+    }
+
+    add_matrix(built.words[MAX_FRAMES], 12);
+    add_affine(12, 3 * 3);
+    add_affine(12, 3 * 12);
+    built.words[BASE_BYTES] = (uint32_t)end;
+    for (uint32_t e = 0; e < ALL_EXITS; e++) {
+        const size_t start = end;
+        for (uint32_t l = 0; l < built.words[LAYERS + e]; l++) {
+            add_layer();
+        }
+        add_affine(4, 12);
+        built.words[EXIT_BYTES + e] = (uint32_t)end;
+        built.words[EXIT_CRC + e] = ee_crc32(built.bytes + start, end - start);
+    }
+    CHECK(tensor_count * sizeof(table[0]) == built.words[TENSORS + 1], "%u tensors",
+          (unsigned)tensor_count);
+    memcpy(built.bytes + built.words[TENSORS], table, tensor_count * sizeof(table[0]));
+    sign_base(built.bytes);
+}
+
+/* A copy of the first bytes, up to an unreadable page. */
+static guarded copy_of(size_t bytes)
+{
+    guarded copy = guarded_floats(bytes / sizeof(float));
+
+    memcpy(copy.data, built.bytes, bytes);
+    return copy;
+}
+
+static unsigned char memory[1 << 14] __attribute__((aligned(EE_MEMORY_ALIGNMENT)));
+static unsigned char arena[1 << 16] __attribute__((aligned(EE_MEMORY_ALIGNMENT)));
+static float features[3 * SAMPLES / 8];
+static int16_t samples[SAMPLES];
+static float scratch[256];
+static ee_token tokens[SAMPLES];
+static char text[4 * SAMPLES];
+
+/* Samples to text with an open image; what it makes of its last exit stays in `text`. */
+static void run_image(const ee_image *image)
+{
+    const ee_policy never = {EE_POLICY_ENTROPY, 0, 0.0f};
+    const size_t frames = ee_frontend_frames(&image->frontend, SAMPLES);
+    ee_session *session = NULL;
+    size_t bytes = 0, rows = 0, count = 0, length = 0;
+    uint32_t exits = 0;
+    int stop = 0;
+    float score = 0.0f;
+
+    CHECK(frames * image->config.mels <= sizeof(features) / sizeof(float), "%zu frames", frames);
+    CHECK(ee_features_s16(features, &image->frontend, samples, SAMPLES, 0, frames, scratch)
+          == EE_OK, "features");
+    CHECK(ee_arena_size(&image->config, frames, &bytes) == EE_OK && bytes <= sizeof(arena), "%zu",
+          bytes);
+    CHECK(ee_session_open(&session, image->model, arena, bytes, features, frames) == EE_OK,
+          "session");
+    while (session != NULL && ee_session_step(session) == EE_OK) {
+        const float *const log_probs = ee_session_log_probs(session, &rows);
+        const size_t vocab = image->config.vocab;
+        CHECK(ee_session_exit(session) == ++exits, "exit %u", (unsigned)exits);
+        CHECK(ee_policy_stop(&never, exits, log_probs, rows, vocab, &stop, &score) == EE_OK && !stop
+              && score > 0.0f, "score %g", (double)score);
+        CHECK(ee_greedy(tokens, rows, &count, log_probs, rows, vocab, image->blank) == EE_OK,
+              "greedy");
+        CHECK(ee_text(text, sizeof(text), &length, &image->labels, tokens, count) == EE_OK, "text");
+    }
+    CHECK(exits == image->config.exits, "%u exits", (unsigned)exits);
+}
+
+static void check_opening(void)
+{
+    ee_image image;
+    char whole[sizeof(text)];
+
+    for (uint32_t held = 1; held <= ALL_EXITS; held++) {
+        guarded copy = copy_of(built.words[EXIT_BYTES + held - 1]);
+        const size_t bytes = copy.count * sizeof(float);
+        for (uint32_t exits = 0; exits <= ALL_EXITS + 1; exits++) {
+            const ee_status expected = exits <= held ? EE_OK : EE_ERR_IMAGE_EXITS;
+            size_t size = 0;
+
+            CHECK(ee_image_memory(copy.data, bytes, exits, &size) == expected, "%u of %u",
+                  (unsigned)exits, (unsigned)held);
+            CHECK(expected != EE_OK || size <= sizeof(memory), "%zu bytes", size);
+            CHECK(ee_image_open(&image, copy.data, bytes, exits, memory,
+                                expected == EE_OK ? size : sizeof(memory), ops) == expected,
+                  "%u of %u", (unsigned)exits, (unsigned)held);
+            if (expected != EE_OK) {
+                CHECK(image.model == NULL, "no model after an error");
+                continue;
+            }
+            CHECK(image.config.exits == (exits == 0 ? held : exits), "exits");
+            CHECK(image.bytes == built.words[EXIT_BYTES + image.config.exits - 1], "bytes");
+            CHECK(image.model_checksum == 0xC0FFEE && image.sample_rate == 16000, "numbers");
+            run_image(&image);
+            if (image.config.exits == 1 && held == 1 && exits == 0) {
+                strcpy(whole, text);
+            }
+            CHECK(image.config.exits != 1 || strcmp(text, whole) == 0, "exit 1 of %u: %s",
+                  (unsigned)held, text);
+            memory[size - 1] = 0xA5;
+            CHECK(ee_image_open(&image, copy.data, bytes, exits, memory, size - 1, ops)
+                  == EE_ERR_MODEL_TOO_SMALL, "memory one byte too small");
+        }
+        guarded_free(&copy);
+    }
+}
+
+static void check_arguments(void)
+{
+    guarded copy = copy_of(end);
+    unsigned char *const data = (unsigned char *)copy.data;
+    ee_image image;
+    size_t size;
+
+    memset(memory, 0xA5, sizeof(memory));
+#define EXPECT(status, ...) CHECK(ee_image_open(__VA_ARGS__) == status, #__VA_ARGS__)
+    EXPECT(EE_ERR_ARGUMENT, NULL, data, end, 0, memory, sizeof(memory), ops);
+    EXPECT(EE_ERR_ARGUMENT, &image, NULL, end, 0, memory, sizeof(memory), ops);
+    EXPECT(EE_ERR_ARGUMENT, &image, data, end, 0, NULL, sizeof(memory), ops);
+    EXPECT(EE_ERR_ARGUMENT, &image, data, end, 0, memory, sizeof(memory), NULL);
+    EXPECT(EE_ERR_ALIGNMENT, &image, data, end, 0, memory + 32, sizeof(memory) - 32, ops);
+    EXPECT(EE_ERR_ALIGNMENT, &image, data + 32, end - 32, 0, memory, sizeof(memory), ops);
+    EXPECT(EE_ERR_ALIGNMENT, &image, data + 1, end - 1, 0, memory, sizeof(memory), ops);
+    EXPECT(EE_ERR_IMAGE_EXITS, &image, data, end, UINT32_MAX, memory, sizeof(memory), ops);
+    EXPECT(EE_ERR_MODEL_TOO_SMALL, &image, data, end, 0, memory, 0, ops);
+#undef EXPECT
+    CHECK(image.model == NULL, "no model after an error");
+    CHECK(ee_image_memory(data, end, 0, NULL) == EE_ERR_ARGUMENT, "no size");
+    CHECK(ee_image_memory(NULL, end, 0, &size) == EE_ERR_ARGUMENT, "no image");
+    for (size_t i = 0; i < sizeof(memory); i++) {
+        if (memory[i] != 0xA5) {
+            CHECK(0, "an error wrote byte %zu of the memory", i);
+            break;
+        }
+    }
+    guarded_free(&copy);
+}
+
+/* Every length but those of whole exits; with the exits named, every length that lacks them. */
+static void check_lengths(void)
+{
+    ee_image image;
+
+    for (size_t bytes = 0; bytes < end; bytes += bytes < 1100 || bytes + 70 > end ? 4 : 64) {
+        guarded copy = copy_of(bytes);
+        int whole = 0;
+
+        /* The copy begins where its length puts it: align it, or see that this comes first. */
+        const int aligned = bytes % 64 == 0;
+        for (uint32_t e = 0; e < ALL_EXITS; e++) {
+            whole = whole || bytes == built.words[EXIT_BYTES + e];
+        }
+        const ee_status status = ee_image_open(&image, copy.data, bytes, 0, memory, sizeof(memory),
+                                               ops);
+        CHECK(status == (!aligned ? EE_ERR_ALIGNMENT : whole ? EE_OK : EE_ERR_IMAGE_TRUNCATED),
+              "%zu bytes: %s", bytes, ee_status_name(status));
+        if (aligned && !whole) {
+            CHECK(ee_image_open(&image, copy.data, bytes, ALL_EXITS, memory, sizeof(memory), ops)
+                  == EE_ERR_IMAGE_TRUNCATED, "%zu bytes", bytes);
+        }
+        guarded_free(&copy);
+    }
+}
+
+/* A lie with checksums that agree: an error or an image that can be run, nothing in between. */
+static void check_lie(guarded *copy, const char *what, size_t where, uint32_t value)
+{
+    unsigned char *const data = (unsigned char *)copy->data;
+    uint32_t right;
+    ee_image image;
+
+    memcpy(&right, data + where, sizeof(right));
+    memcpy(data + where, &value, sizeof(value));
+    /* A base that lies beyond the image cannot be signed. */
+    uint32_t base;
+    memcpy(&base, data + 4 * BASE_BYTES, sizeof(base));
+    if (base > EE_IMAGE_HEADER_BYTES && base <= end && where != 4 * BASE_CRC) {
+        sign_base(data);
+    } else {
+        sign_header(data);
+    }
+    image.model = (ee_model *)(void *)memory;
+    const ee_status status = ee_image_open(&image, data, end, 0, memory, sizeof(memory), ops);
+    CHECK(status == EE_OK || (status < 0 && image.model == NULL), "%s %zu = 0x%lx: %d", what, where,
+          (unsigned long)value, (int)status);
+    CHECK(strcmp(ee_status_name(status), "EE_ERR_UNKNOWN") != 0, "%d", (int)status);
+    if (status == EE_OK && ee_frontend_frames(&image.frontend, SAMPLES) * image.config.mels
+                               <= sizeof(features) / sizeof(float)) {
+        const size_t frames = ee_frontend_frames(&image.frontend, SAMPLES);
+        size_t bytes = 0;
+        if (ee_arena_size(&image.config, frames, &bytes) == EE_OK && bytes <= sizeof(arena)
+            && ee_frontend_scratch(&image.frontend) <= sizeof(scratch) / sizeof(float)) {
+            ee_session *session = NULL;
+            ee_features_s16(features, &image.frontend, samples, SAMPLES, 0, frames, scratch);
+            if (ee_session_open(&session, image.model, arena, bytes, features, frames) == EE_OK) {
+                ee_session_step(session);
+            }
+        }
+    }
+    memcpy(data + where, &right, sizeof(right));
+    memcpy(data, built.bytes, EE_IMAGE_HEADER_BYTES);
+}
+
+static void check_lies(void)
+{
+    guarded copy = copy_of(end);
+
+    for (uint32_t word = 0; word < EE_IMAGE_HEADER_BYTES / 4; word++) {
+        const uint32_t right = built.words[word];
+        const uint32_t wrong[] = {0, 1, right + 1, right - 1, right + 64, right - 64, 2 * right,
+                                  0x7FFFFFFF, 0x80000000, 0xFFFFFFC0, 0xFFFFFFFF};
+        for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+            check_lie(&copy, "word", 4 * (size_t)word, wrong[i]);
+        }
+    }
+    for (uint32_t i = 0; i < 2 * tensor_count; i++) {
+        const size_t where = built.words[TENSORS] + 4 * (size_t)i;
+        const uint32_t right = built.words[where / 4];
+        const uint32_t wrong[] = {0, right + 64, right - 64, right + 16, 0xFFFFFFC0, 0xFFFFFFFF};
+        for (size_t j = 0; j < sizeof(wrong) / sizeof(wrong[0]); j++) {
+            check_lie(&copy, "tensor", where, wrong[j]);
+        }
+    }
+    const uint32_t tables[] = {MEL_FIRST, MEL_COUNT, LABEL_ENDS, LABEL_TEXT};
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+        for (uint32_t at = 0; at < built.words[tables[i] + 1]; at += 4) {
+            check_lie(&copy, "table", built.words[tables[i]] + (size_t)at, 0xFFFFFFFF);
+            check_lie(&copy, "table", built.words[tables[i]] + (size_t)at, 0x00010001);
+        }
+    }
+    CHECK(memcmp(copy.data, built.bytes, end) == 0, "put back");
+    guarded_free(&copy);
+}
+
+/* The statuses of the damages that have a name of their own. */
+static void check_names(void)
+{
+    const struct {
+        size_t where;
+        unsigned char flip;
+        int sign;
+        ee_status status;
+    } damages[] = {
+        {0, 1, 0, EE_ERR_IMAGE_MAGIC}, {4 * ABI, 3, 1, EE_ERR_IMAGE_ABI},
+        {4 * HEADER_CRC, 1, 0, EE_ERR_IMAGE_CHECKSUM}, {4 * DIM, 1, 0, EE_ERR_IMAGE_CHECKSUM},
+        {EE_IMAGE_HEADER_BYTES - 1, 1, 0, EE_ERR_IMAGE_CHECKSUM},
+        {EE_IMAGE_HEADER_BYTES, 1, 0, EE_ERR_IMAGE_CHECKSUM},
+        {end - 1, 0x80, 0, EE_ERR_IMAGE_CHECKSUM},
+        {built.words[EXIT_BYTES], 1, 0, EE_ERR_IMAGE_CHECKSUM},
+        {4 * EXITS, 0x80, 1, EE_ERR_IMAGE_LAYOUT}, {4 * DTYPE, 0x40, 1, EE_ERR_CONFIG},
+        {4 * DIM, 0x40, 1, EE_ERR_CONFIG}, {4 * FF, 0x40, 1, EE_ERR_TENSOR_SIZE},
+        {4 * BLANK, 0x40, 1, EE_ERR_IMAGE_LAYOUT}, {4 * N_FFT, 1, 1, EE_ERR_CONFIG},
+        {4 * LAYERS, 3, 1, EE_ERR_TENSOR_COUNT}, {4 * WINDOW, 4, 1, EE_ERR_IMAGE_LAYOUT},
+    };
+    guarded copy = copy_of(end);
+    unsigned char *const data = (unsigned char *)copy.data;
+    ee_image image;
+
+    for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+        data[damages[i].where] ^= damages[i].flip;
+        if (damages[i].sign) {
+            sign_header(data);
+        }
+        const ee_status status = ee_image_open(&image, data, end, 0, memory, sizeof(memory), ops);
+        CHECK(status == damages[i].status, "byte %zu: %s", damages[i].where,
+              ee_status_name(status));
+        memcpy(data, built.bytes, end);
+    }
+    guarded_free(&copy);
+}
+
+/* ---- Stack ---- */
+
+static unsigned char stack[1 << 18] __attribute__((aligned(4096)));
+
+static void *run_all(void *image)
+{
+    ee_image opened;
+    size_t size = 0;
+
+    if (image != NULL && ee_image_memory(image, end, 0, &size) == EE_OK
+        && ee_image_open(&opened, image, end, 0, memory, size, ops) == EE_OK) {
+        run_image(&opened);
+    }
+    return NULL;
+}
+
+/* Bytes of its stack that a thread used. */
+static size_t stack_of(void *image)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    size_t untouched = 0;
+
+    memset(stack, 0xA5, sizeof(stack));
+    CHECK(pthread_attr_init(&attributes) == 0
+          && pthread_attr_setstack(&attributes, stack, sizeof(stack)) == 0
+          && pthread_create(&thread, &attributes, run_all, image) == 0
+          && pthread_join(thread, NULL) == 0, "thread");
+    pthread_attr_destroy(&attributes);
+    while (untouched < sizeof(stack) && stack[untouched] == 0xA5) {
+        untouched++;
+    }
+    return sizeof(stack) - untouched;
+}
+
+static void check_stack(const char *dtype)
+{
+    guarded copy = copy_of(end);
+    /* Once before: the first calls of functions of other libraries are resolved on the stack. */
+    stack_of(copy.data);
+    const size_t used = stack_of(copy.data) - stack_of(NULL);
+
+    printf("check_image: %s: %zu bytes of stack, portable kernels\n", dtype, used);
+#if !defined(__SANITIZE_ADDRESS__) && defined(__OPTIMIZE__)
+    CHECK(used <= EE_STACK_BYTES, "%zu bytes of stack, planned %d", used, (int)EE_STACK_BYTES);
+#endif
+    guarded_free(&copy);
+}
+
+int main(void)
+{
+    const char *const names[] = {"f32", "qs8"};
+
+    for (size_t i = 0; i < SAMPLES; i++) {
+        samples[i] = (int16_t)(random_float() * 32767.0f);
+    }
+    ops = ee_ops_for(EE_ISA_C);
+    for (uint32_t dtype = EE_DTYPE_F32; dtype <= EE_DTYPE_QS8; dtype++) {
+        build_image(dtype);
+        check_opening();
+        check_arguments();
+        check_lengths();
+        check_lies();
+        check_names();
+        check_stack(names[dtype]);
+    }
+    return check_result("check_image");
+}

@@ -1,0 +1,363 @@
+/* Every primitive of int8 mode of every instruction set against portable C, and every composite, at
+ * sizes around the tiles: the same bytes, nothing written outside or read past the end, in place
+ * where allowed. */
+#include "check.h"
+#include "ee.h"
+
+static const size_t SIZES[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 31, 32, 33, 47,
+                               48, 49, 63, 64, 65};
+enum { SIZE_COUNT = sizeof(SIZES) / sizeof(SIZES[0]) };
+
+static const char *isa_name;
+static const ee_ops_qs8 *isa;
+static const ee_ops_qs8 *portable;
+
+/* Rows of int8 as the kernels want them: they end at the unreadable page, and begin aligned because
+ * the stride is a multiple of 16. */
+static guarded guarded_rows(size_t rows, size_t stride)
+{
+    return guarded_floats(rows * stride / sizeof(float));
+}
+
+static int8_t *bytes_of(const guarded *g)
+{
+    return (int8_t *)(void *)g->data;
+}
+
+/* (rows, columns) of -127..127; behind each row zeros, or junk as behind weights. */
+static guarded random_rows(size_t rows, size_t columns, size_t stride, int is_weight)
+{
+    guarded g = guarded_rows(rows, stride);
+
+    for (size_t i = 0; i < rows * stride; i++) {
+        const int is_padding = i % stride >= columns;
+        bytes_of(&g)[i] = (int8_t)(is_padding && !is_weight ? 0.0f : random_float() * 127.99f);
+    }
+    return g;
+}
+
+static void expect(const char *op, const guarded *actual, const guarded *expected, size_t rows,
+                   size_t dim)
+{
+    CHECK(memcmp(actual->data, expected->data, expected->count * sizeof(float)) == 0,
+          "%s %s (%zu, %zu): other bytes", isa_name, op, rows, dim);
+    CHECK(sentinels_intact(actual), "%s %s (%zu, %zu): wrote before out", isa_name, op, rows, dim);
+}
+
+static void check_linear(size_t rows, size_t in, size_t outs, size_t padding, int has_bias)
+{
+    const size_t out_stride = outs + padding;
+    const size_t q_stride = ee_row_stride_qs8(in) + 16 * padding;
+    const size_t w_stride = ee_row_stride_qs8(in) + 32 * padding;
+    guarded q = random_rows(rows, in, q_stride, 0);
+    guarded weight = random_rows(outs, in, w_stride, 1);
+    guarded scale = random_floats(rows, 0.1f);
+    guarded weight_scale = random_floats(outs, 0.01f);
+    guarded bias = random_floats(outs, 1.0f);
+    guarded out = guarded_floats((rows - 1) * out_stride + outs);
+    guarded expected = guarded_floats((rows - 1) * out_stride + outs);
+    const float *const b = has_bias ? bias.data : NULL;
+
+    portable->linear(expected.data, bytes_of(&q), scale.data, bytes_of(&weight), weight_scale.data,
+                     b, rows, in, outs, out_stride, q_stride, w_stride);
+    isa->linear(out.data, bytes_of(&q), scale.data, bytes_of(&weight), weight_scale.data, b, rows,
+                in, outs, out_stride, q_stride, w_stride);
+    /* Between rows both have their sentinels. */
+    expect("linear", &out, &expected, rows, in);
+    guarded_free(&q);
+    guarded_free(&weight);
+    guarded_free(&scale);
+    guarded_free(&weight_scale);
+    guarded_free(&bias);
+    guarded_free(&out);
+    guarded_free(&expected);
+}
+
+static void check_quantize(size_t rows, size_t in, size_t padding)
+{
+    const size_t x_stride = in + padding;
+    const size_t q_stride = ee_row_stride_qs8(in) + 16 * padding;
+    guarded x = random_floats((rows - 1) * x_stride + in, 30.0f);
+    guarded q = guarded_rows(rows, q_stride), expected_q = guarded_rows(rows, q_stride);
+    guarded scale = guarded_floats(rows), expected_scale = guarded_floats(rows);
+
+    for (size_t i = 0; i < in; i++) {
+        x.data[i] *= 1e-33f; /* a row below the smallest scale */
+    }
+    portable->quantize(bytes_of(&expected_q), expected_scale.data, x.data, rows, in, q_stride,
+                       x_stride);
+    isa->quantize(bytes_of(&q), scale.data, x.data, rows, in, q_stride, x_stride);
+    CHECK(scale.data[0] == 0.0f, "%s quantize: scale %g", isa_name, (double)scale.data[0]);
+    expect("quantize", &q, &expected_q, rows, in);
+    expect("quantize", &scale, &expected_scale, rows, in);
+    for (size_t t = 0; t < rows; t++) {
+        for (size_t i = in; i < ee_row_stride_qs8(in); i++) {
+            CHECK(bytes_of(&q)[t * q_stride + i] == 0, "%s quantize: padding", isa_name);
+        }
+    }
+    guarded_free(&x);
+    guarded_free(&q);
+    guarded_free(&expected_q);
+    guarded_free(&scale);
+    guarded_free(&expected_scale);
+}
+
+static void check_softmax(size_t rows, size_t dim)
+{
+    const size_t stride = ee_row_stride_qs8(dim);
+    guarded x = random_floats(rows * dim, 9.0f);
+    guarded high = guarded_rows(rows, stride), expected_high = guarded_rows(rows, stride);
+    guarded low = guarded_rows(rows, stride), expected_low = guarded_rows(rows, stride);
+    guarded inverse = guarded_floats(rows), expected_inverse = guarded_floats(rows);
+
+    portable->softmax(bytes_of(&expected_high), bytes_of(&expected_low), expected_inverse.data,
+                      x.data, rows, dim, stride);
+    isa->softmax(bytes_of(&high), bytes_of(&low), inverse.data, x.data, rows, dim, stride);
+    expect("softmax high", &high, &expected_high, rows, dim);
+    expect("softmax low", &low, &expected_low, rows, dim);
+    expect("softmax inverse", &inverse, &expected_inverse, rows, dim);
+    guarded_free(&x);
+    guarded_free(&high);
+    guarded_free(&expected_high);
+    guarded_free(&low);
+    guarded_free(&expected_low);
+    guarded_free(&inverse);
+    guarded_free(&expected_inverse);
+}
+
+typedef void (*row_op)(float *out, const float *x, size_t rows, size_t dim);
+
+static void check_row_op(const char *name, row_op actual, row_op reference, size_t rows, size_t dim,
+                         size_t in_dim, int in_place)
+{
+    guarded x = random_floats(rows * in_dim, 120.0f);
+    guarded out = guarded_floats(rows * dim);
+    guarded expected = guarded_floats(rows * dim);
+
+    reference(expected.data, x.data, rows, dim);
+    actual(out.data, x.data, rows, dim);
+    expect(name, &out, &expected, rows, dim);
+    if (in_place) {
+        actual(x.data, x.data, rows, dim);
+        expect(name, &x, &expected, rows, dim);
+    }
+    guarded_free(&x);
+    guarded_free(&out);
+    guarded_free(&expected);
+}
+
+static void silu_isa(float *out, const float *x, size_t rows, size_t dim)
+{
+    isa->silu(out, x, rows * dim);
+}
+
+static void silu_portable(float *out, const float *x, size_t rows, size_t dim)
+{
+    portable->silu(out, x, rows * dim);
+}
+
+static void check_layer_norm(size_t rows, size_t dim)
+{
+    guarded x = random_floats(rows * dim, 3.0f);
+    guarded weight = random_floats(dim, 1.0f);
+    guarded bias = random_floats(dim, 1.0f);
+    guarded out = guarded_floats(rows * dim);
+    guarded expected = guarded_floats(rows * dim);
+
+    portable->layer_norm(expected.data, x.data, weight.data, bias.data, rows, dim, 1e-5f);
+    isa->layer_norm(out.data, x.data, weight.data, bias.data, rows, dim, 1e-5f);
+    expect("layer_norm", &out, &expected, rows, dim);
+    isa->layer_norm(x.data, x.data, weight.data, bias.data, rows, dim, 1e-5f);
+    expect("layer_norm in place", &x, &expected, rows, dim);
+    guarded_free(&x);
+    guarded_free(&weight);
+    guarded_free(&bias);
+    guarded_free(&out);
+    guarded_free(&expected);
+}
+
+static void check_depthwise_conv(size_t rows, size_t dim, size_t kernel)
+{
+    const size_t stride = ee_row_stride(dim);
+    guarded x = random_floats(rows * dim, 1.0f);
+    guarded weight = random_floats((kernel - 1) * stride + dim, 1.0f);
+    guarded bias = random_floats(dim, 1.0f);
+    guarded out = guarded_floats(rows * dim);
+    guarded expected = guarded_floats(rows * dim);
+
+    portable->depthwise_conv(expected.data, x.data, weight.data, bias.data, rows, dim, kernel,
+                             stride);
+    isa->depthwise_conv(out.data, x.data, weight.data, bias.data, rows, dim, kernel, stride);
+    expect("depthwise_conv", &out, &expected, rows, dim);
+    guarded_free(&x);
+    guarded_free(&weight);
+    guarded_free(&bias);
+    guarded_free(&out);
+    guarded_free(&expected);
+}
+
+static void check_stem_conv(size_t rows, size_t channels, size_t outs, size_t kernel, size_t stride)
+{
+    const size_t frames = (rows - 1) * stride + kernel, window = kernel * channels;
+    guarded x = random_floats(frames * channels, 3.0f);
+    guarded weight = random_rows(outs, window, ee_row_stride_qs8(window), 1);
+    guarded scale = random_floats(outs, 0.01f);
+    guarded bias = random_floats(outs, 1.0f);
+    guarded out = guarded_floats(rows * outs);
+    guarded expected = guarded_floats(rows * outs);
+
+    portable->stem_conv(expected.data, x.data, bytes_of(&weight), scale.data, bias.data, frames,
+                        channels, outs, kernel, stride);
+    isa->stem_conv(out.data, x.data, bytes_of(&weight), scale.data, bias.data, frames, channels,
+                   outs, kernel, stride);
+    expect("stem_conv", &out, &expected, rows, outs);
+    guarded_free(&x);
+    guarded_free(&weight);
+    guarded_free(&scale);
+    guarded_free(&bias);
+    guarded_free(&out);
+    guarded_free(&expected);
+}
+
+static void check_primitives(void)
+{
+    for (size_t i = 0; i < SIZE_COUNT; i++) {
+        const size_t n = SIZES[i];
+
+        check_linear(n, 13, 11, 0, 1);
+        check_linear(5, n, 9, 1, 0);
+        check_linear(7, 40, n, 3, 1);
+        check_linear(n, n, n, 0, 1);
+        check_quantize(3, n, 0);
+        check_quantize(2, n, 1);
+        check_softmax(3, n);
+        check_layer_norm(3, n);
+        check_row_op("silu", silu_isa, silu_portable, 1, n, n, 1);
+        check_row_op("glu", isa->glu, portable->glu, 3, n, 2 * n, 0);
+        check_row_op("log_softmax", isa->log_softmax, portable->log_softmax, 3, n, n, 1);
+        check_depthwise_conv(n, 9, 5);
+        check_depthwise_conv(20, n, 31);
+        check_stem_conv(n, 5, 7, 3, 2);
+        check_stem_conv(5, n, 3, 3, 2);
+        check_stem_conv(4, 16, n, 1, 1);
+    }
+    /* Beyond one block of `in` and one block of rows. */
+    check_linear(13, 257, 10, 0, 1);
+    check_linear(11, 1025, 5, 2, 1);
+    check_linear(101, 513, 35, 1, 0);
+}
+
+static void *bytes_scratch(guarded *g, size_t bytes)
+{
+    CHECK(bytes % 16 == 0, "%zu bytes of scratch", bytes);
+    *g = guarded_floats(bytes / sizeof(float));
+    return g->data;
+}
+
+/* Scratch of exactly the size asked for, and the composites from it: compared between tables. */
+static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel)
+{
+    const size_t widest = 3 * dim > ff ? 3 * dim : ff;
+    const size_t row = ee_row_stride_qs8(dim > ff ? dim : ff);
+    guarded matrix = random_rows(widest, row, row, 1);
+    guarded floats = random_floats(kernel * ee_row_stride(dim) + widest, 0.02f);
+    guarded x = random_floats(rows * dim, 1.0f);
+    guarded out = guarded_floats(rows * dim);
+    guarded expected = guarded_floats(rows * dim);
+    const int8_t *const m = bytes_of(&matrix);
+    const float *const f = floats.data;
+    const ee_ops_qs8 *const tables[2] = {portable, isa};
+    float *const results[2] = {expected.data, out.data};
+    ee_conformer_weights_qs8 layer;
+    guarded s;
+
+    const void **const members = (const void **)(void *)&layer;
+    for (size_t i = 0; i < sizeof(layer) / sizeof(*members); i++) {
+        members[i] = f;
+    }
+    layer.ff1_up_weight = layer.ff1_down_weight = layer.attn_in_weight = layer.attn_out_weight = m;
+    layer.conv_in_weight = layer.conv_out_weight = layer.ff2_up_weight = layer.ff2_down_weight = m;
+
+    for (int i = 0; i < 2; i++) {
+        void *const scratch = bytes_scratch(&s, ee_feed_forward_qs8_scratch(rows, dim, ff));
+        ee_feed_forward_qs8_c(results[i], x.data, f, f, m, f, f, m, f, f, rows, dim, ff, 1e-5f,
+                              scratch, tables[i]);
+        CHECK(sentinels_intact(&s), "feed_forward wrote before scratch");
+        guarded_free(&s);
+    }
+    expect("feed_forward", &out, &expected, rows, dim);
+
+    for (int i = 0; i < 2; i++) {
+        void *const scratch = bytes_scratch(
+            &s, ee_multi_head_attention_qs8_scratch(rows, dim, heads));
+        ee_multi_head_attention_qs8_c(results[i], x.data, m, f, f, m, f, f, rows, dim, heads,
+                                      scratch, tables[i]);
+        CHECK(sentinels_intact(&s), "multi_head_attention wrote before scratch");
+        guarded_free(&s);
+    }
+    expect("multi_head_attention", &out, &expected, rows, dim);
+
+    for (int i = 0; i < 2; i++) {
+        void *const scratch = bytes_scratch(&s, ee_conv_module_qs8_scratch(rows, dim, kernel));
+        ee_conv_module_qs8_c(results[i], x.data, f, f, m, f, f, f, f, m, f, f, rows, dim, kernel,
+                             1e-5f, scratch, tables[i]);
+        CHECK(sentinels_intact(&s), "conv_module wrote before scratch");
+        guarded_free(&s);
+    }
+    expect("conv_module", &out, &expected, rows, dim);
+
+    for (int i = 0; i < 2; i++) {
+        void *const scratch = bytes_scratch(
+            &s, ee_conformer_layer_qs8_scratch(rows, dim, heads, ff, kernel));
+        ee_conformer_layer_qs8_c(results[i], x.data, &layer, rows, dim, heads, ff, kernel, 1e-5f,
+                                 scratch, tables[i]);
+        CHECK(sentinels_intact(&s), "conformer_layer wrote before scratch");
+        if (i == 1) {
+            ee_conformer_layer_qs8_c(x.data, x.data, &layer, rows, dim, heads, ff, kernel, 1e-5f,
+                                     scratch, isa);
+        }
+        guarded_free(&s);
+    }
+    expect("conformer_layer", &out, &expected, rows, dim);
+    expect("conformer_layer in place", &x, &expected, rows, dim);
+
+    guarded_free(&matrix);
+    guarded_free(&floats);
+    guarded_free(&x);
+    guarded_free(&out);
+    guarded_free(&expected);
+}
+
+static void check_sizes(void)
+{
+    CHECK(ee_row_stride_qs8(1) == 16 && ee_row_stride_qs8(16) == 16, "one group");
+    CHECK(ee_row_stride_qs8(17) == 32, "two groups");
+    CHECK(ee_feed_forward_qs8_scratch(10 * EE_BLOCK_FRAMES, 16, 64)
+          == (size_t)EE_BLOCK_FRAMES * (4 + 4 * 64 + 64), "scratch of one block");
+    CHECK(ee_multi_head_attention_qs8_scratch(SIZE_MAX / 2, 8, 2) == SIZE_MAX, "saturation");
+    CHECK(ee_conv_module_qs8_scratch(SIZE_MAX / 4, 8, 3) == SIZE_MAX, "saturation");
+    CHECK(ee_conformer_layer_qs8_scratch(SIZE_MAX / 4, 256, 8, 2048, 31) == SIZE_MAX, "saturation");
+    CHECK(ee_ops_qs8_for((ee_isa)99) == NULL && ee_ops_for((ee_isa)99) == NULL, "no such set");
+}
+
+int main(void)
+{
+    check_sizes();
+    portable = ee_ops_qs8_for(EE_ISA_C);
+    for (int i = EE_ISA_C; i <= (int)ee_isa_best(); i++) {
+        isa = ee_ops_qs8_for((ee_isa)i);
+        isa_name = ee_isa_name((ee_isa)i);
+        if (isa == NULL) {
+            continue;
+        }
+        check_primitives();
+        for (size_t n = 0; n < SIZE_COUNT; n++) {
+            check_composites(SIZES[n], 12, 3, 20, 5);
+            check_composites(5, SIZES[n], 1, 7, 3);
+        }
+        check_composites(0, 12, 3, 20, 5);
+        check_composites(97, 20, 4, 37, 5);
+        check_composites(50, 144, 4, 36, 15);
+    }
+    return check_result("check_qs8_ops");
+}
