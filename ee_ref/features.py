@@ -43,7 +43,7 @@ def extract(
     Raises AudioError for samples that are not a one-dimensional array of finite floats, or so large
     that their power overflows float32; ShapeError for a mean or scale that is not (mels,).
     """
-    samples = _checked(samples)
+    samples = checked_samples(samples)
     if len(samples) == 0:
         return np.zeros((0, config.mels), np.float32)
     energies = _mel_energies(np.pad(samples, config.pad), config)
@@ -62,7 +62,7 @@ def extract(
     return log_energies
 
 
-def _checked(samples: np.ndarray) -> np.ndarray:
+def checked_samples(samples: np.ndarray) -> np.ndarray:
     """`samples` as a float32 vector of finite numbers, or AudioError."""
     samples = np.asarray(samples)
     if samples.ndim != 1:

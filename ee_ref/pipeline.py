@@ -13,7 +13,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import BinaryIO, Union
@@ -26,6 +26,7 @@ from . import audio as audio_stage
 from . import decode, encoder, exits, features
 from .config import Config
 from .errors import ArgumentError, NativeUnavailable
+from .frontend_tables import is_supported
 from .tokens import Tokens, Word
 
 Audio = Union[str, Path, BinaryIO, tuple[np.ndarray, int]]
@@ -96,10 +97,12 @@ class Model:
         samples: (N,) float32 at `config.sample_rate`, full scale at 1.
         Returns (frames, mels) float32. Raises AudioError for NaN or infinite samples.
         """
-        tensors = self.file.tensors
-        return features.extract(
-            samples, self.config, tensors.get("frontend.mean"), tensors.get("frontend.scale")
-        )
+        return self._extract(samples)
+
+    @cached_property
+    def _extract(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The front end, made when it is first needed: its tables take longer than the file."""
+        return _feature_extractor(self.file, self.backend)
 
     def exits(self, features: np.ndarray) -> Iterator[encoder.ExitOutput]:
         """Run the encoder from exit to exit.
@@ -229,6 +232,21 @@ def load(
             _warn_once(f"{error}; using the NumPy backend")
             backend = "numpy"
     return Model(model_file.read(path or bundled_model(), crc32=crc32), backend)
+
+
+def _feature_extractor(
+    file: model_file.ModelFile, backend: str
+) -> Callable[[np.ndarray], np.ndarray]:
+    """samples -> features: in C for "native", where they are the same bytes as on a device."""
+    config = file.config
+    mean, scale = (file.tensors.get(f"frontend.{name}") for name in ("mean", "scale"))
+    if backend == "native" and is_supported(config):
+        from .native._frontend import NativeFrontend
+
+        frontend = NativeFrontend(config, mean, scale)
+        return lambda samples: frontend.extract(
+            np.ascontiguousarray(features.checked_samples(samples)))
+    return partial(features.extract, config=config, mean=mean, scale=scale)
 
 
 def bundled_model() -> Path:

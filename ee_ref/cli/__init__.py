@@ -13,9 +13,9 @@ import warnings
 
 from .. import __version__
 from ..errors import ArgumentError, EeError
-from . import convert, info, transcribe
+from . import convert, export, info, quantize, transcribe
 
-SUBCOMMANDS = (transcribe, info, convert)
+SUBCOMMANDS = (transcribe, info, convert, quantize, export)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,6 +17,8 @@ def add_parser(subparsers) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL",
                         help="model file (default: the bundled model)")
     parser.add_argument("--json", action="store_true", help="everything, as JSON")
+    parser.add_argument("--seconds", type=float, metavar="S",
+                        help="also flash and RAM on a device for audio of up to S seconds")
     parser.add_argument("--checksums", action="store_true", help="also the CRC-32 of every tensor")
     parser.set_defaults(run=run)
 
@@ -25,14 +27,20 @@ def run(args: argparse.Namespace) -> int:
     """Print the description of a model file on stdout."""
     from weights_io import model_file
 
+    from ..device import device_plan
     from ..info import describe
     from ..pipeline import bundled_model
 
-    found = describe(model_file.read(args.model or bundled_model()))
+    file = model_file.read(args.model or bundled_model())
+    found = describe(file)
+    if args.seconds is not None:
+        found["device"] = device_plan(file.config, file.tokens, file.special, args.seconds)
     if args.json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
         return 0
     print(_text(found))
+    if args.seconds is not None:
+        print("\n" + _device(found["device"]))
     if args.checksums:
         print()
         for name, checksum in found["checksums"]["tensors"].items():
@@ -46,9 +54,10 @@ def _text(found: dict[str, Any]) -> str:
     rows = [
         ("model", found["path"] + (f" ({found['name']})" if found["name"] else "")),
         ("size", f"{found['bytes']:,} bytes, {found['tensors']} tensors, "
-                 f"format version {found['format_version']}"),
+                 f"format version {found['format_version']} ({config['dtype']})"),
         ("parameters", f"{found['parameters']:,} (batch norm folded in) and "
-                       f"{found['constants']:,} constants (positions, normalisation)"),
+                       f"{found['constants']:,} constants "
+                       "(positions, normalisation, scales)"),
         ("encoder", f"{config['exits']} exits after {layers} layers, width {config['dim']}, "
                     f"{config['heads']} heads, feed-forward {config['ff']}, "
                     f"kernel {config['kernel']}, at most {config['max_frames']} frames"),
@@ -71,4 +80,21 @@ def _text(found: dict[str, Any]) -> str:
                         for cost in exit_["multiply_accumulates"].values())
         lines.append(f"{exit_['exit']:>10}{exit_['layers']:>8}{exit_['parameters']:>12,}"
                      f"{exit_['bytes']:>12,}{costs}")
+    return "\n".join(lines)
+
+
+def _device(plan: dict[str, Any]) -> str:
+    """Flash and RAM up to each exit, in bytes."""
+    lines = [
+        f"on a device, for audio of up to {plan['seconds']:g} s ({plan['frames']} frames of "
+        f"features, {plan['rows']} of the encoder), in bytes:",
+        f"features {plan['features']:,}, arena {plan['arena']:,} (before it begins, the front end "
+        f"uses {plan['frontend']:,} of it), stack {plan['stack']:,}; "
+        f"samples, where RAM keeps them, {plan['samples']:,}",
+        "",
+        "up to exit       flash       model    RAM peak",
+    ]
+    columns = zip(plan["flash"], plan["model"], plan["peak"])
+    lines += [f"{exit_:>10}{flash:>12,}{model:>12,}{peak:>12,}"
+              for exit_, (flash, model, peak) in enumerate(columns, start=1)]
     return "\n".join(lines)

@@ -1,0 +1,69 @@
+"""`ee-ref export`: a model file becomes a flash image for firmware."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from ..errors import ArgumentError, FileError
+
+
+def add_parser(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "export",
+        help="model file to flash image",
+        description="Write the flash image of a model: weights, front end and labels as firmware "
+        "reads them in place (weights_io/FORMAT.md), and with it, if wanted, C source. The memory "
+        "plan needs the native library.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="model file")
+    parser.add_argument("-o", "--output", required=True, metavar="IMAGE",
+                        help="flash image to write")
+    parser.add_argument("--exits", type=int, metavar="N",
+                        help="only the first N exits (default: all)")
+    parser.add_argument("--seconds", type=float, metavar="S",
+                        help="longest audio it is for; cuts the position table (default: what the "
+                        "model admits)")
+    parser.add_argument("--c-array", metavar="F.c", help="also the image as a C array")
+    parser.add_argument("--header", metavar="F.h",
+                        help="also a C header with its sizes and a plan of RAM for each exit")
+    parser.add_argument("--force", action="store_true", help="replace outputs that exist")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, read the result back and compare, and print a summary on stderr."""
+    from weights_io import c_source, files, flash_image, model_file
+
+    from ..device import device_plan
+
+    outputs = [path for path in (args.output, args.c_array, args.header) if path is not None]
+    if len({os.path.abspath(path) for path in (*outputs, args.model)}) <= len(outputs):
+        raise ArgumentError("expected a model and outputs of different names, found one twice")
+    for path in outputs:
+        files.refuse_existing(path, args.force)
+
+    file = model_file.read(args.model)
+    data = flash_image.build(file, args.exits, args.seconds)
+    image = flash_image.parse(data)
+    seconds = file.config.max_seconds if args.seconds is None else args.seconds
+    plan = None
+    if args.header is not None:
+        plan = device_plan(file.config, file.tokens, file.special, seconds)
+
+    flash_image.write(args.output, data, overwrite=args.force)
+    if flash_image.read(args.output).size != len(data):
+        raise FileError(f"{args.output}: does not read back as it was written")
+    if args.c_array is not None:
+        files.write_atomic(args.c_array, c_source.c_array(data), args.force)
+    if plan is not None:
+        name = os.path.basename(args.output)
+        files.write_atomic(args.header, [c_source.c_header(name, image, plan)], args.force)
+    print(
+        f"{args.output}: {len(data):,} bytes, {image.config.exits} of {file.config.exits} exits, "
+        f"{image.config.dtype}, audio of up to {seconds:.2f} s, model {image.model_checksum:08x}; "
+        "read back and checked",
+        file=sys.stderr,
+    )
+    return 0
