@@ -1,0 +1,203 @@
+/* Samples to text on a board: what a firmware does with the library, in order.
+ *
+ *   transcribe clip=FILE.wav [exit=N | entropy=THRESHOLD]
+ *
+ * The flash image is linked into the program, the clip is 16-bit mono PCM at the rate of the model.
+ * Prints each exit reached with its score, the text, and what it took of RAM and flash.
+ */
+#include <string.h>
+
+#include "ee_decode.h"
+#include "ee_exits.h"
+#include "ee_frontend.h"
+#include "ee_image.h"
+#include "port.h"
+#include "runner.h"
+
+enum { TEXT_BYTES = 1024 };
+
+static void check(ee_status status, const char *what)
+{
+    if (status != EE_OK) {
+        port_print(ee_status_name(status));
+        port_print("\n");
+        runner_fail(what, ee_strerror(status));
+    }
+}
+
+/* The model of the flash image: its checksums are computed, its tensors stay where they are. */
+static ee_image open_image(runner_memory *memory)
+{
+    const size_t bytes = (size_t)(port_image_end - port_image);
+    ee_image image;
+    size_t needed;
+
+    check(ee_image_memory(port_image, bytes, 0, &needed), "flash image");
+    void *const model = runner_take(memory, needed);
+    check(ee_image_open(&image, port_image, bytes, 0, model, needed, ee_ops_for(ee_isa_best())),
+          "flash image");
+    return image;
+}
+
+static uint32_t little_endian(const unsigned char *bytes, int count)
+{
+    uint32_t value = 0;
+
+    while (count-- > 0) {
+        value = value << 8 | bytes[count];
+    }
+    return value;
+}
+
+/* Reads the head of a WAV file up to its samples; returns their number. */
+static size_t open_clip(int file, const char *name, uint32_t sample_rate)
+{
+    unsigned char riff[12], chunk[8], format[16], skipped;
+
+    if (!port_read(file, riff, sizeof riff) || memcmp(riff, "RIFF", 4) != 0
+        || memcmp(riff + 8, "WAVE", 4) != 0) {
+        runner_fail(name, "not a WAV file");
+    }
+    while (port_read(file, chunk, sizeof chunk)) {
+        uint32_t bytes = little_endian(chunk + 4, 4);
+        if (memcmp(chunk, "data", 4) == 0) {
+            return bytes / sizeof(int16_t);
+        }
+        if (memcmp(chunk, "fmt ", 4) == 0 && bytes >= sizeof format
+            && port_read(file, format, sizeof format)) {
+            bytes -= sizeof format;
+            if (little_endian(format, 2) != 1 || little_endian(format + 2, 2) != 1
+                || little_endian(format + 4, 4) != sample_rate
+                || little_endian(format + 14, 2) != 16) {
+                runner_print_count("samples a second wanted", sample_rate);
+                runner_fail(name, "not 16-bit PCM of one channel at that rate");
+            }
+        }
+        for (bytes += bytes % 2; bytes > 0 && port_read(file, &skipped, 1); bytes--) {
+        }
+    }
+    runner_fail(name, "a WAV file without samples");
+}
+
+/* Features of the clip. Its samples leave the memory again, for the session to use. */
+static float *read_features(runner_memory *memory, const char *name, const ee_image *image,
+                            size_t *frames)
+{
+    const int file = port_open(name, PORT_READ);
+
+    if (file < 0) {
+        runner_fail(name, "cannot be opened");
+    }
+    const size_t count = open_clip(file, name, image->sample_rate);
+    *frames = ee_frontend_frames(&image->frontend, count);
+
+    float *const features = runner_take(memory, *frames * image->config.mels * sizeof(float));
+    const size_t mark = memory->used;
+    int16_t *const samples = runner_take(memory, count * sizeof *samples);
+    float *const scratch = runner_take(memory,
+                                       ee_frontend_scratch(&image->frontend) * sizeof *scratch);
+    if (!port_read(file, samples, count * sizeof *samples)) {
+        runner_fail(name, "ends too early");
+    }
+    port_close(file);
+    runner_print_count("samples", count);
+    check(ee_features_s16(features, &image->frontend, samples, count, 0, *frames, scratch),
+          "features");
+    runner_release(memory, mark);
+    return features;
+}
+
+static ee_policy parse_policy(int argc, char **argv, const ee_config *config)
+{
+    const char *const exit = runner_argument(argc, argv, "exit");
+    const char *const entropy = runner_argument(argc, argv, "entropy");
+    ee_policy policy = {.kind = EE_POLICY_FIXED, .exit = config->exits};
+
+    if (exit != NULL) {
+        policy.exit = (uint32_t)runner_number(exit);
+    }
+    if (entropy != NULL) {
+        policy.kind = EE_POLICY_ENTROPY;
+        policy.threshold = runner_number(entropy);
+    }
+    return policy;
+}
+
+/* Multiply-adds of the int8 matrix products up to an exit: of the linear layers, of queries with
+ * keys, and of two digits of probabilities with values. */
+static size_t matrix_products(const ee_config *config, size_t rows, uint32_t exit)
+{
+    const size_t dim = config->dim;
+    const size_t layer = rows * dim * (4 * (size_t)config->ff + 7 * dim + 3 * rows);
+    size_t layers = 0;
+
+    for (uint32_t e = 0; e < exit; e++) {
+        layers += config->layers_per_exit[e];
+    }
+    return layers * layer;
+}
+
+static void print_text(runner_memory *memory, const ee_image *image, const float *log_probs,
+                       size_t rows)
+{
+    ee_token *const tokens = runner_take(memory, rows * sizeof *tokens);
+    char *const text = runner_take(memory, TEXT_BYTES);
+    size_t count, length;
+
+    check(ee_greedy(tokens, rows, &count, log_probs, rows, image->config.vocab, image->blank),
+          "decoding");
+    check(ee_text(text, TEXT_BYTES, &length, &image->labels, tokens, count), "text");
+    port_print("text: ");
+    port_print(text);
+    port_print("\n");
+}
+
+/* Not inlined: where it begins, the plugin that counts instructions sees the work end. */
+static __attribute__((noinline)) void report(const runner_memory *memory, size_t arena)
+{
+    const size_t stack = port_stack_peak();
+
+    runner_print_count("RAM bytes", memory->peak + port_static_bytes() + stack);
+    runner_print_count("  arena", arena);
+    runner_print_count("  arena, model, features, text", memory->peak);
+    runner_print_count("  variables", port_static_bytes());
+    runner_print_count("  stack", stack);
+    runner_print_count("flash bytes", port_flash_bytes());
+    runner_print_count("  image", (size_t)(port_image_end - port_image));
+}
+
+int port_main(int argc, char **argv)
+{
+    const char *const clip = runner_argument(argc, argv, "clip");
+    runner_memory memory = runner_memory_open();
+    size_t frames, arena_bytes, rows = 0;
+    ee_session *session;
+    const float *log_probs = NULL;
+    int stop = 0;
+
+    if (clip == NULL) {
+        runner_fail("usage", "clip=FILE.wav [exit=N | entropy=THRESHOLD]");
+    }
+    const ee_image image = open_image(&memory);
+    const ee_policy policy = parse_policy(argc, argv, &image.config);
+    const float *const features = read_features(&memory, clip, &image, &frames);
+
+    check(ee_arena_size(&image.config, frames, &arena_bytes), "plan");
+    void *const arena = runner_take(&memory, arena_bytes);
+    check(ee_session_open(&session, image.model, arena, arena_bytes, features, frames), "session");
+    while (!stop && ee_session_step(session) == EE_OK) {
+        float score;
+
+        log_probs = ee_session_log_probs(session, &rows);
+        check(ee_policy_stop(&policy, ee_session_exit(session), log_probs, rows,
+                             image.config.vocab, &stop, &score),
+              "policy");
+        runner_print_count("exit", ee_session_exit(session));
+        runner_print_float("score", score);
+    }
+    print_text(&memory, &image, log_probs, rows);
+    runner_print_count("multiply-adds of matrix products",
+                       matrix_products(&image.config, rows, ee_session_exit(session)));
+    report(&memory, arena_bytes);
+    return 0;
+}

@@ -1,0 +1,131 @@
+# How the programs of one board, BOARD, are made and run.
+include $(BOARD)/board.mk
+
+LAYOUT ?= board
+POLICY ?=
+BUILD := $(OUT)/$(BOARD)/$(LAYOUT)
+LIBRARY := $(OUT)/$(BOARD)/library/libee.a
+
+CC := $(CROSS)gcc
+AR := $(CROSS)ar
+NM := $(CROSS)nm
+# Int8 mode alone; square roots without errno, an instruction where there is one.
+CFLAGS := $(CPU) -O2 -DEE_NO_F32 -fno-math-errno -ffunction-sections -fdata-sections
+FLAGS := $(CFLAGS) -std=c99 -ffp-contract=off -Wall -Wextra -Werror -I../include -Icommon
+
+# A bare-metal program gets no start files and no system calls: a heap or stdio would not link.
+ifneq ($(HOSTED),yes)
+SCRIPT := $(BOARD)/$(LAYOUT).ld
+LAYOUTS := $(SCRIPT) common/sections.ld
+LINK := -nostartfiles -nostdlib -Wl,--gc-sections,-z,noexecstack -Lcommon -T $(SCRIPT)
+LIBRARIES += -lgcc
+endif
+
+SHARED := common/runner.c $(START)
+HEADERS := $(wildcard common/*.h ../include/*.h)
+
+.PHONY: run vectors symbols build execute library tools c-library FORCE
+build: $(BUILD)/transcribe.elf $(BUILD)/vectors.elf $(BUILD)/faults.elf
+
+library:
+	$(MAKE) --no-print-directory -s -C .. OUT=$(patsubst %/,%,$(dir $(LIBRARY))) CC='$(CC)' \
+	    AR='$(AR)' CFLAGS='$(CFLAGS)' $(LIBRARY)
+$(LIBRARY): library ;
+
+# What has to be installed, for who wants to know before: programs, and a C library.
+tools:
+	echo $(CC) $(firstword $(EMULATOR))
+c-library:
+	printf '#include <%s.h>\n' math string | $(CC) $(CFLAGS) -fsyntax-only -xc -
+
+define objects
+$(addprefix $(BUILD)/,$(addsuffix .o,$(basename $(1))))
+endef
+
+$(BUILD)/%.o: %.c $(HEADERS) $(BOARD)/board.mk
+	mkdir -p $(@D)
+	$(CC) $(FLAGS) -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -c -o $@ $<
+
+$(BUILD)/%.o: %.S
+	mkdir -p $(@D)
+	$(CC) $(FLAGS) -c -o $@ $<
+
+# The image of the bundled model, all of its exits; a model with other weights is another file.
+MODEL := $(wildcard ../../ee_ref/assets/*.gguf)
+IMAGE ?= $(OUT)/image.bin
+$(OUT)/image.bin: $(MODEL)
+	mkdir -p $(@D)
+	cd ../.. && $(PYTHON) -m ee_ref export $(abspath $(MODEL)) -o $@ --force
+
+# Holds the name of the image, so that another one is linked when the name changes.
+$(BUILD)/image.name: FORCE
+	mkdir -p $(@D)
+	echo '$(abspath $(IMAGE))' | cmp -s - $@ || echo '$(abspath $(IMAGE))' >$@
+FORCE:
+
+$(BUILD)/image.o: common/image.S $(IMAGE) $(BUILD)/image.name
+	$(CC) $(FLAGS) -DIMAGE='"$(abspath $(IMAGE))"' -c -o $@ $<
+
+# Programs without an image of their own.
+$(BUILD)/vectors.elf: $(call objects,common/vectors.c common/vectors_ops.c \
+    common/vectors_model.c common/image.S $(SHARED)) $(LIBRARY) $(LAYOUTS)
+	$(CC) $(FLAGS) $(LINK) -o $@ $(filter %.o %.a,$^) $(LIBRARIES)
+
+$(BUILD)/transcribe.elf: $(call objects,common/transcribe.c $(SHARED)) \
+    $(BUILD)/image.o $(LIBRARY) $(LAYOUTS)
+	$(CC) $(FLAGS) $(LINK) -o $@ $(filter %.o %.a,$^) $(LIBRARIES)
+
+$(BUILD)/faults.elf: $(call objects,common/faults.c common/image.S $(SHARED)) $(LAYOUTS)
+	$(CC) $(FLAGS) $(LINK) -o $@ $(filter %.o,$^) $(LIBRARIES)
+
+symbols: $(LIBRARY) $(if $(SCRIPT),$(BUILD)/vectors.elf)
+	./symbols.sh $(NM) $^
+
+# execute: runs PROGRAM (transcribe, vectors or faults) with ARGUMENTS in the folder WORK, where its
+# files lie; a board that hangs is ended. COUNTS=file: instructions by stage and function (plugin/).
+CLIP ?= ../../ee_ref/assets/demo.wav
+PROGRAM ?= vectors
+WORK ?= $(BUILD)
+SECONDS_ALLOWED ?= 600
+empty :=
+space := $(empty) $(empty)
+SEMIHOSTING := enable=on,target=native,chardev=console,arg=$(PROGRAM)$(subst \
+    $(space),,$(ARGUMENTS:%=,arg=%))
+
+PLUGIN := $(OUT)/plugin/ee_count.so
+# name@function: entering the function begins the stage.
+STAGES := open@ee_image_open features@ee_features_s16 stem@ee_session_open \
+    layers@ee_conformer_layer_qs8_c head@ee_exit_head_qs8_c policy@ee_policy_stop \
+    decode@ee_greedy report@report
+ifneq ($(PLUGINS),no)
+ifneq ($(COUNTS),)
+COUNTING := $(PLUGIN) $(BUILD)/$(PROGRAM).map
+COUNT := -plugin $(PLUGIN),map=$(BUILD)/$(PROGRAM).map,out=$(COUNTS)$(subst \
+    $(space),,$(STAGES:%=,stage=%))
+endif
+endif
+
+execute: $(BUILD)/$(PROGRAM).elf $(COUNTING)
+	cd $(WORK) && timeout $(SECONDS_ALLOWED) $(call EMULATE,$(abspath $<)) </dev/null
+
+# vectors: every case of tests/cases on the board, compared with NumPy.
+vectors: $(BUILD)/vectors.elf
+	$(PYTHON) vectors.py $(BOARD) $(if $(ISA),--isa $(ISA)) \
+	    --set OUT='$(OUT)' --set LAYOUT='$(LAYOUT)'
+
+# run: samples to text, with what it took.
+run: $(BUILD)/transcribe.elf
+	cp '$(CLIP)' $(BUILD)/clip.wav
+	rm -f $(BUILD)/counts.txt
+	$(MAKE) --no-print-directory execute PROGRAM=transcribe WORK=$(BUILD) \
+	    ARGUMENTS='clip=clip.wav $(POLICY)' COUNTS=$(BUILD)/counts.txt >$(BUILD)/console.txt || \
+	    { cat $(BUILD)/console.txt; exit 1; }
+	echo 'board: $(BOARD), $(LAYOUT)'
+	awk -f report.awk $(BUILD)/console.txt $$(ls $(BUILD)/counts.txt 2>/dev/null)
+
+$(BUILD)/%.map: $(BUILD)/%.elf
+	$(NM) -S --defined-only $< >$@
+
+$(PLUGIN): plugin/ee_count.c
+	mkdir -p $(@D)
+	cc -std=gnu99 -O2 -Wall -Wextra -shared -fPIC -fvisibility=hidden -o $@ $<
