@@ -15,8 +15,8 @@ import soundfile
 from ee_ref import audio
 from recipe import MODEL
 
-VOICE = "slt"
-PHRASE = "Computer. Go forward. Seven. Stop."    # full stops: flite pauses at them
+VOICE = "rms"
+PHRASE = "Computer. Go forward. Nine. Stop."    # full stops: flite pauses at them
 
 
 def main():

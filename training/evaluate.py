@@ -18,7 +18,7 @@ import ee_ref
 from data import manifest
 from ee_ref import audio
 from scoring import edit_distance, nearest, strings_of_three
-from words import WORDS
+from words import DIGITS, WORDS
 
 STRINGS, STRINGS_SEED = 150, 1
 DRAWS = 1000
@@ -81,6 +81,8 @@ def evaluate(model, lines):
         texts = hypotheses(model, samples)
         words = [found.split() for found in texts]
         count(f"{name}, words", speaker, text.split(), words)
+        if name == "commands" and text in DIGITS:
+            count("commands, the digits of them, words", speaker, text.split(), words)
         if name.startswith("read"):
             count(f"{name}, characters", speaker, text, texts)
         else:
