@@ -6,6 +6,7 @@ import json
 import math
 import wave
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from ee_ref.cli import main
 from ee_ref.config import Config
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, ModelFileError
+from ee_ref.pipeline import bundled_model
 from ee_ref.wer import word_errors
 from tests.hostile.model_files import rebuild, with_field, with_tensor, without_field
 from tests.support import (
@@ -27,6 +29,8 @@ from weights_io.from_torch import convert_state_dict
 from weights_io.layout import tensor_specs
 from weights_io.model_file import ALIGNMENT
 from weights_io.quantize import dequantize, quantize, signal_to_noise, weight_report
+
+ROOT = Path(__file__).resolve().parent.parent
 
 BUNDLED_SHAPE = Config(
     exits=6, layers_per_exit=(2, 1, 1, 1, 1, 1), dim=96, heads=4, ff=384, kernel=15, vocab=29,
@@ -329,3 +333,17 @@ def test_outputs_that_exist_are_kept(files, capsys):
     again = main(["quantize", str(files / "int8.gguf"), "-o", str(files / "x.gguf")])
     assert again == 2 and not (files / "x.gguf").exists()
     assert "expected a float32 model" in capsys.readouterr().err
+
+
+def test_the_bundled_model_is_the_float_one_quantised():
+    """The weights of training/ and those of the package are one model, to the byte."""
+    source = ROOT / "training" / "commands-f32.gguf"
+    if not source.exists():
+        pytest.skip("the float32 weights are part of the repository, not of the source distribution")
+    source, bundled = model_file.read(source), model_file.read(bundled_model())
+    config, tensors = quantize(source.config, source.tensors)
+    assert bundled.config == config
+    assert (bundled.tokens, bundled.special) == (source.tokens, source.special)
+    assert {name: tensor.tobytes() for name, tensor in bundled.tensors.items()} == {
+        name: tensor.tobytes() for name, tensor in tensors.items()
+    }

@@ -3,7 +3,7 @@
     python train.py --data DATA --synth SYNTH --work WORK --minutes 100
 
 DATA is the data pack, SYNTH the folder of synthesize.py, WORK a folder for the feature cache, the curve
-(curve.jsonl), the checkpoint to resume from (last.pt) and the result (final.pt). Run the same command again to
+(curve.jsonl), the checkpoint to resume from (last.pt) and the result (commands.pt). Run the same command again to
 resume. On a CUDA device one process trains; on a CPU as many as --processes, with one thread each, which share
 gradients after every step.
 """
@@ -258,7 +258,7 @@ def train(rank, args, processes, rendezvous):
         if run.average.count:
             run.average.copy_to(run.parameters)
         measure_norms(run.model, sampler(opt.seed), opt.norm_batches, device)
-        save(args.work / "final.pt", run.result())
+        save(args.work / "commands.pt", run.result())
         print(journal.point(final=True), flush=True)
     if processes > 1:
         dist.barrier()
