@@ -28,7 +28,7 @@ MAX_LAYERS_PER_EXIT = 64
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes and choices of an early-exit Conformer-CTC model (paper, section 2; DESIGN, section 3).
+    """Sizes and choices of an early-exit Conformer-CTC model (paper, section 2).
 
     exits: number of exits; layers_per_exit: Conformer layers before each exit, one entry an exit.
     dim, heads, ff, kernel: width, attention heads, feed-forward width, depthwise kernel (odd).
