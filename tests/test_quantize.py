@@ -339,7 +339,7 @@ def test_the_bundled_model_is_the_float_one_quantised():
     """The weights of training/ and those of the package are one model, to the byte."""
     source = ROOT / "training" / "commands-f32.gguf"
     if not source.exists():
-        pytest.skip("the float32 weights are part of the repository, not of the source distribution")
+        pytest.skip("the float32 weights are in the repository, not in the source distribution")
     source, bundled = model_file.read(source), model_file.read(bundled_model())
     config, tensors = quantize(source.config, source.tensors)
     assert bundled.config == config

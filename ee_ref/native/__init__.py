@@ -1,7 +1,8 @@
-"""The ops of `ee_ref.ops` on the C kernels: the same names, signatures and results (to rounding).
+"""The ops of `ee_ref.ops` on the C kernels: the same names and signatures, and the same results: to
+rounding in float32 mode, to the byte in int8 mode (`*_qs8`).
 
 Every adapter checks its arrays, calls the kernel and returns what it wrote. Arrays are C-contiguous
-float32 of the shapes that `ee_ref.ops` gives; anything else is a ShapeError. Where the C library
+and of the dtypes and shapes that `ee_ref.ops` gives; anything else is a ShapeError. Where the C library
 was not built, this package can be imported and each use raises NativeUnavailable.
 
 Every module of this folder that does not start with an underscore is an op of the same name.
