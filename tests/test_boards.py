@@ -201,14 +201,18 @@ def test_small_model(board, small, tmp_path, out, native_library):
     assert not wrong, "\n".join(wrong)
 
 
-def test_bundled_model(board, bundled, tmp_path, out, native_library):
+@pytest.mark.parametrize(
+    "board, isa", [*((board, isas[-1]) for board, isas in ISAS.items()), ("linux_aarch64", "neon")]
+)
+def test_bundled_model(board, isa, bundled, tmp_path, out, native_library):
+    require_tools(board)
     cases = [vectors.image_vector("bundled", bundled.image)]
     for number, (name, samples) in enumerate(clips(bundled.config)):
         log_probs = vectors.exits_vector(name, bundled.encoder, bundled.features(samples))
         # The score of an exit as the threshold: one bit less, and it would not stop there.
         threshold = frame_entropy(log_probs.expected[number % bundled.config.exits])
         cases += [log_probs, bundled.utterance(name, samples, threshold=threshold)]
-    wrong = run(board, cases, tmp_path, out)
+    wrong = run(board, cases, tmp_path, out, isa=isa)
     assert not wrong, "\n".join(wrong)
 
 
