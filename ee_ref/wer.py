@@ -1,12 +1,13 @@
-"""Word error rate: the fewest substitutions, insertions and deletions per word of the reference."""
+"""What error rates count: the fewest substitutions, insertions and deletions that turn one sequence
+of words, or of characters, into another."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 
-def word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
-    """Edit distance of two sequences of words, every edit counted as one."""
+def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
+    """Levenshtein distance of two sequences, every edit counted as one."""
     distances = list(range(len(hypothesis) + 1))
     for row, expected in enumerate(reference, start=1):
         diagonal, distances[0] = distances[0], row

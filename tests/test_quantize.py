@@ -18,7 +18,7 @@ from ee_ref.config import Config
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, ModelFileError
 from ee_ref.pipeline import bundled_model
-from ee_ref.wer import word_errors
+from ee_ref.wer import edit_distance
 from tests.hostile.model_files import rebuild, with_field, with_tensor, without_field
 from tests.support import (
     FULL, FULL_CLIPS, FULL_SEED, SMALL, SMALL_SEED, random_features, random_int8_model,
@@ -238,19 +238,19 @@ def test_int8_file_is_at_most_28_percent(config):
     ("", "", 0), ("a b c", "a b c", 0), ("a b c", "a x c", 1), ("a b c", "a c", 1),
     ("a b c", "a b x c", 1), ("a b c", "", 3), ("", "a b", 2), ("a b c d", "b c d e", 2),
 ])
-def test_word_errors(reference, hypothesis, errors):
-    assert word_errors(reference.split(), hypothesis.split()) == errors
+def test_edit_distance(reference, hypothesis, errors):
+    assert edit_distance(reference.split(), hypothesis.split()) == errors
 
 
 words = st.lists(st.sampled_from("abc"), max_size=8)
 
 
 @given(words, words, words)
-def test_word_errors_are_a_distance(a, b, c):
-    assert word_errors(a, b) == word_errors(b, a)
-    assert (word_errors(a, b) == 0) == (a == b)
-    assert word_errors(a, c) <= word_errors(a, b) + word_errors(b, c)
-    assert abs(len(a) - len(b)) <= word_errors(a, b) <= max(len(a), len(b))
+def test_edit_distance_is_a_distance(a, b, c):
+    assert edit_distance(a, b) == edit_distance(b, a)
+    assert (edit_distance(a, b) == 0) == (a == b)
+    assert edit_distance(a, c) <= edit_distance(a, b) + edit_distance(b, c)
+    assert abs(len(a) - len(b)) <= edit_distance(a, b) <= max(len(a), len(b))
 
 
 # ---- The command ----

@@ -17,7 +17,8 @@ from tqdm import tqdm
 import ee_ref
 from data import manifest
 from ee_ref import audio
-from scoring import edit_distance, nearest, strings_of_three
+from ee_ref.wer import edit_distance
+from scoring import nearest, strings_of_three
 from words import DIGITS, WORDS
 
 STRINGS, STRINGS_SEED = 150, 1

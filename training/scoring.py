@@ -1,16 +1,8 @@
-"""Error counts, and the test strings made of several recordings."""
+"""The nearest word of a list, and the test strings made of several recordings."""
 
 import numpy as np
 
-
-def edit_distance(reference, hypothesis):
-    """Levenshtein distance of two sequences."""
-    row = list(range(len(hypothesis) + 1))
-    for i, wanted in enumerate(reference, 1):
-        diagonal, row[0] = row[0], i
-        for j, found in enumerate(hypothesis, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (wanted != found))
-    return row[-1]
+from ee_ref.wer import edit_distance
 
 
 def nearest(word, words):

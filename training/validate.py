@@ -5,8 +5,9 @@ import torch
 
 from data import manifest
 from ee_ref import audio, features
+from ee_ref.wer import edit_distance
 from recipe import MODEL, TOKENS
-from scoring import edit_distance, strings_of_three
+from scoring import strings_of_three
 
 
 def greedy_text(best):

@@ -107,7 +107,7 @@ def _compare(args: argparse.Namespace, recordings: list[_Recording]) -> list[_Ex
 
     from .. import audio, decode
     from ..pipeline import load
-    from ..wer import word_errors
+    from ..wer import edit_distance
 
     models = [load(path, backend=args.backend) for path in (args.model, args.output)]
     config = models[0].config
@@ -121,7 +121,7 @@ def _compare(args: argparse.Namespace, recordings: list[_Recording]) -> list[_Ex
             for number, (model, output) in enumerate(zip(models, outputs)):
                 best = decode.greedy(output.log_probs, blank=config.blank)
                 texts.append(model.tokens.text(best.tokens).casefold().split())
-                total.errors[number] += word_errors(recording.words, texts[-1])
+                total.errors[number] += edit_distance(recording.words, texts[-1])
             total.words += len(recording.words)
             total.changed += texts[0] != texts[1]
             expected, found = (output.log_probs.astype(np.float64) for output in outputs)
