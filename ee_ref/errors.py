@@ -45,5 +45,9 @@ class ArenaError(EeError, MemoryError):
     """A memory arena smaller than its plan."""
 
 
+class ThreadsError(EeError, OSError):
+    """The system has no threads, or gives no more."""
+
+
 class NativeUnavailable(EeError, ImportError):
     """The C library was not built or cannot be loaded; the NumPy backend still works."""

@@ -14,7 +14,7 @@ from cffi import FFI
 KERNELS = Path(__file__).parent
 HEADERS = (
     "ee_kernels.h", "ee_kernels_qs8.h", "ee.h", "ee_frontend.h", "ee_decode.h", "ee_exits.h",
-    "ee_image.h",
+    "ee_image.h", "ee_pool.h",
 )
 CDEF = re.compile(r"/\* cdef:begin \*/(.*?)/\* cdef:end \*/", re.DOTALL)
 
@@ -40,5 +40,6 @@ ffibuilder.set_source(
     depends=relative("include/*.h") + relative("src/**/*.h"),
     include_dirs=["kernels/include"],
     # The library decides what may be reordered or fused, not the compiler (docs/numerics.md).
-    extra_compile_args=["-std=c99", "-O3", "-ffp-contract=off"],
+    extra_compile_args=["-std=c99", "-O3", "-ffp-contract=off", "-pthread"],
+    extra_link_args=["-pthread"],
 )

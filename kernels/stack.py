@@ -4,7 +4,9 @@
 
 Prints the deepest chain of calls below each public function, in bytes, and the worst at the end.
 A call through a table counts as the worst that the table may hold: the functions of a graph, when
-the runtime calls, and primitives otherwise. Functions of the C library and of the compiler's
+the runtime calls, and primitives otherwise. A file that has tasks (`..._task`) gives them to a team,
+so its indirect calls may be of these as well; the pool of threads runs the tasks of any file. A team
+that a program brings of its own comes on top. Functions of the C library and of the compiler's
 runtime, whose call graphs are not there, are named and not counted.
 """
 
@@ -20,6 +22,8 @@ EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
 PRIMITIVE = re.compile(r"ee_\w+_(f32|qs8)_[a-z0-9]+")
 GRAPH = re.compile(r".*/ee_graph_\w+\.c:.*")
 RUNTIME = ("ee_model_", "ee_session_", "ee_arena_")
+POOL = "ee_pool.c"
+TASK = re.compile(r".*\.c:\w+_task")
 INDIRECT = "__indirect_call"
 
 
@@ -27,18 +31,23 @@ def main(folder: Path) -> int:
     """Print the report on the call graphs in a folder and below."""
     frames: dict[str, int] = {}
     calls: dict[str, set[str]] = {}
+    tasks: dict[str, set[str]] = {}  # of the file that a function is in
     for path in folder.rglob("*.ci"):
         text = path.read_text()
+        in_file = {name for name, _, _ in NODE.findall(text) if TASK.fullmatch(name)}
         for name, size, kind in NODE.findall(text):
             if size:
                 if kind not in ("static", "dynamic,bounded"):
                     sys.exit(f"{name}: its stack is {kind}: no array of variable length, no alloca")
                 frames[name] = max(frames.get(name, 0), int(size))
+                if not TASK.fullmatch(name):
+                    tasks.setdefault(name, set()).update(in_file)
         for source, target in EDGE.findall(text):
             calls.setdefault(source, set()).add(target)
     if not frames:
         sys.exit(f"{folder}: no call graphs: GCC 10 or later, with -fcallgraph-info=su")
     graph = [name for name in frames if GRAPH.fullmatch(name)]
+    every_task = {name for name in frames if TASK.fullmatch(name)}
     primitives = [name for name in frames
                   if PRIMITIVE.fullmatch(name) and INDIRECT not in calls.get(name, ())]
 
@@ -46,7 +55,12 @@ def main(folder: Path) -> int:
     def depth(name: str) -> int:
         below = set(calls.get(name, ()))
         if INDIRECT in below:
-            below.update(graph if name.startswith(RUNTIME) else primitives)
+            if name.startswith(RUNTIME):
+                below.update(graph)
+            elif name.startswith("ee_pool_") or f"/{POOL}:" in name:
+                below.update(every_task)
+            else:
+                below.update(primitives, tasks.get(name, ()))
         return frames.get(name, 0) + max(map(depth, below), default=0)
 
     for name in sorted(filter(re.compile(r"ee_\w+").fullmatch, frames), key=depth):

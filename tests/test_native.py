@@ -302,7 +302,7 @@ def test_arena_one_byte_too_small_is_refused(model, features):
     arena = arena[-arena.ctypes.data % 64 :]
     ffi, lib = _lib.ffi, _lib.lib
     result = ffi.new("ee_session **")
-    status = lib.ee_session_open(result, model.handle, ffi.from_buffer(arena), size - 1,
+    status = lib.ee_session_open(result, model.handle, model.team, ffi.from_buffer(arena), size - 1,
                                  ffi.from_buffer("float[]", features), len(features))
     assert status == lib.EE_ERR_ARENA_TOO_SMALL and not result[0]
     assert (arena == 0xA5).all()

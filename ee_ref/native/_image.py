@@ -35,11 +35,12 @@ class NativeImage:
                                         ffi.from_buffer(self._memory), size[0], all_ops()))
         self.config = flash_image.parse(image[: self._opened.bytes]).config
         self.handle = self._opened.model
+        self.team = ffi.NULL  # as in firmware: the calling thread alone
         self.memory_bytes = size[0]
 
     def arena_size(self, frames: int) -> int:
         """Bytes of arena for `frames` mel frames."""
-        return _size(lib.ee_arena_size, ffi.addressof(self._opened.config), frames)
+        return _size(lib.ee_arena_size, ffi.addressof(self._opened.config), frames, self.team)
 
     def features(self, samples: np.ndarray) -> np.ndarray:
         """Features (T, mels) of samples (N,) int16 or float32."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 
-from ..errors import ArenaError, ArgumentError, NativeUnavailable, ShapeError, TooLongError
+from ..errors import (
+    ArenaError, ArgumentError, NativeUnavailable, ShapeError, ThreadsError, TooLongError,
+)
 
 try:
     from ._kernels import ffi, lib
@@ -18,7 +20,7 @@ except ImportError as error:
         "(pip install . or python setup.py build_ext --inplace) or use backend='numpy'"
     ) from error
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 """Of the declarations that this package was written for."""
 
 if lib.ee_abi_version() != ABI_VERSION:
@@ -44,6 +46,7 @@ _ERRORS = {
     lib.EE_ERR_TENSOR_COUNT: ShapeError,
     lib.EE_ERR_TENSOR_SIZE: ShapeError,
     lib.EE_ERR_TOO_MANY_FRAMES: TooLongError,
+    lib.EE_ERR_THREADS: ThreadsError,
 }
 
 
@@ -77,6 +80,11 @@ def ops_qs8():
 def all_ops():
     """Both, a `const ee_ops *`."""
     return lib.ee_ops_for(_ISAS[isa()])
+
+
+def team():
+    """The team of the composites of this package: NULL, the calling thread alone."""
+    return ffi.NULL
 
 
 def ensure(status: int) -> int:

@@ -61,5 +61,5 @@ def memory_plan(config: Config, seconds: float) -> MemoryPlan:
     return MemoryPlan(
         seconds=seconds, frames=frames, rows=config.encoder_frames(frames), samples=2 * samples,
         features=4 * frames * config.mels,
-        arena=_size(lib.ee_arena_size, _c_config(config), frames),
+        arena=_size(lib.ee_arena_size, _c_config(config), frames, ffi.NULL),
         frontend=frontend.scratch_bytes, model=tuple(model), stack=lib.EE_STACK_BYTES)

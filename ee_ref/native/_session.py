@@ -20,13 +20,19 @@ class NativeModel:
     config: the model's. tensors: arrays by the names, shapes and dtypes of
     `weights_io.layout.tensor_specs(config)`; those of the front end are not used here. Arrays laid
     out as in a model file (rows padded to 16 bytes, 64-byte aligned) are used in place, others are
-    copied once. Any number of sessions may run at once.
-    Raises ArgumentError for a missing tensor or an unknown EE_REF_ISA, ShapeError for a tensor of
-    another shape or dtype.
+    copied once. Any number of sessions may run at once, in any number of threads.
+    threads: those that share the work of a session, the one that runs it included, from 1 to
+    MAX_THREADS. They serve one session at a time; another one meanwhile runs in its thread alone.
+    Results are the same bytes for every number.
+    Raises ArgumentError for a missing tensor, an unknown EE_REF_ISA or another number of threads,
+    ShapeError for a tensor of another shape or dtype, ThreadsError when the system gives none.
     """
 
-    def __init__(self, config: Config, tensors: Mapping[str, np.ndarray]):
+    def __init__(self, config: Config, tensors: Mapping[str, np.ndarray], threads: int = 1):
         self.config = config
+        self.threads = threads
+        self._pool = _open_pool(threads)
+        self.team = lib.ee_pool_team(self._pool)
         specs = [s for s in tensor_specs(config) if not s.name.startswith("frontend.")]
         self._tensors = [_in_layout(spec, tensors.get(spec.name)) for spec in specs]
         self._config = _c_config(config)
@@ -43,7 +49,7 @@ class NativeModel:
 
     def arena_size(self, frames: int) -> int:
         """Bytes of memory that a session over `frames` mel frames uses. Raises TooLongError."""
-        return _size(lib.ee_arena_size, self._config, frames)
+        return _size(lib.ee_arena_size, self._config, frames, self.team)
 
     def exits(self, features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (exit, log_probs) from exit 1 on; the work for an exit is done when asked for.
@@ -79,8 +85,9 @@ class Session:
         self._features = features
         self._arena = aligned(model.arena_size(frames), lib.EE_MEMORY_ALIGNMENT)
         result = ffi.new("ee_session **")
-        ensure(lib.ee_session_open(result, model.handle, ffi.from_buffer(self._arena),
-                                   len(self._arena), pointer(features), frames))
+        ensure(lib.ee_session_open(result, model.handle, model.team,
+                                   ffi.from_buffer(self._arena), len(self._arena),
+                                   pointer(features), frames))
         self._handle = result[0]
 
     def step(self) -> bool:
@@ -102,6 +109,18 @@ class Session:
         start = int(ffi.cast("uintptr_t", data)) - self._arena.ctypes.data
         shape = (rows[0], self._model.config.vocab)
         return np.ndarray(shape, np.float32, self._arena, start)
+
+
+def _open_pool(threads: int):
+    """An `ee_pool *` that closes itself, and keeps its memory until then."""
+    memory = aligned(_size(lib.ee_pool_size, threads), lib.EE_MEMORY_ALIGNMENT)
+    result = ffi.new("ee_pool **")
+    ensure(lib.ee_pool_open(ffi.from_buffer(memory), len(memory), threads, result))
+
+    def close(pool, memory=memory):
+        lib.ee_pool_close(pool)
+
+    return ffi.gc(result[0], close)
 
 
 def _stored_bytes(spec: TensorSpec) -> int:

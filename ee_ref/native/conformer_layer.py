@@ -9,7 +9,7 @@ from weights_io.layout import layer_shapes
 
 from ..errors import ArgumentError, ShapeError
 from ._arrays import check, padded, pointer, scratch
-from ._lib import ffi, lib, ops
+from ._lib import ffi, lib, ops, team
 
 
 def conformer_layer(
@@ -37,7 +37,7 @@ def conformer_layer(
         setattr(pointers, suffix.replace(".", "_"), alive[-1])
 
     out = np.empty_like(x)
-    work = scratch(lib.ee_conformer_layer_f32_scratch(rows, dim, heads, ff, kernel))
+    work = scratch(lib.ee_conformer_layer_f32_scratch(rows, dim, heads, ff, kernel, team()))
     lib.ee_conformer_layer_f32_c(pointer(out), pointer(x), pointers, rows, dim, heads, ff, kernel,
-                                 eps, pointer(work), ops())
+                                 eps, pointer(work), ops(), team())
     return out

@@ -9,7 +9,7 @@ from weights_io.layout import SCALE_SUFFIX, TensorSpec, layer_shapes
 
 from ..errors import ArgumentError, ShapeError
 from ._arrays import check, padded, padded_int8, pointer, scratch_qs8
-from ._lib import ffi, lib, ops_qs8
+from ._lib import ffi, lib, ops_qs8, team
 
 
 def conformer_layer_qs8(
@@ -45,9 +45,9 @@ def conformer_layer_qs8(
             put(suffix, padded(weight))
 
     out = np.empty_like(x)
-    work = scratch_qs8(lib.ee_conformer_layer_qs8_scratch(rows, dim, heads, ff, kernel))
+    work = scratch_qs8(lib.ee_conformer_layer_qs8_scratch(rows, dim, heads, ff, kernel, team()))
     lib.ee_conformer_layer_qs8_c(pointer(out), pointer(x), pointers, rows, dim, heads, ff, kernel,
-                                 eps, work, ops_qs8())
+                                 eps, work, ops_qs8(), team())
     return out
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ._arrays import check, padded, pointer, scratch
-from ._lib import lib, ops
+from ._lib import lib, ops, team
 
 
 def conv_module(
@@ -35,10 +35,11 @@ def conv_module(
     out = np.empty_like(x)
     in_weight, out_weight = padded(in_weight), padded(out_weight)
     depthwise_weight = padded(depthwise_weight)
-    work = scratch(lib.ee_conv_module_f32_scratch(rows, dim, kernel))
+    work = scratch(lib.ee_conv_module_f32_scratch(rows, dim, kernel, team()))
     lib.ee_conv_module_f32_c(
         pointer(out), pointer(x), pointer(norm_weight), pointer(norm_bias), pointer(in_weight),
         pointer(in_bias), pointer(depthwise_weight), pointer(depthwise_bias),
         pointer(out_weight), pointer(out_bias), rows, dim, kernel, eps, pointer(work), ops(),
+        team(),
     )
     return out

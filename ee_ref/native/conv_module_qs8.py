@@ -4,7 +4,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ._arrays import check, check_matrix, padded, padded_int8, pointer, scratch_qs8
-from ._lib import lib, ops_qs8
+from ._lib import lib, ops_qs8, team
 
 
 def conv_module_qs8(
@@ -27,11 +27,11 @@ def conv_module_qs8(
     out = np.empty_like(x)
     in_weight, out_weight = padded_int8(in_weight), padded_int8(out_weight)
     depthwise_weight = padded(depthwise_weight)
-    work = scratch_qs8(lib.ee_conv_module_qs8_scratch(rows, dim, kernel))
+    work = scratch_qs8(lib.ee_conv_module_qs8_scratch(rows, dim, kernel, team()))
     lib.ee_conv_module_qs8_c(
         pointer(out), pointer(x), pointer(norm_weight), pointer(norm_bias), pointer(in_weight),
         pointer(in_weight_scale), pointer(in_bias), pointer(depthwise_weight),
         pointer(depthwise_bias), pointer(out_weight), pointer(out_weight_scale),
-        pointer(out_bias), rows, dim, kernel, eps, work, ops_qs8(),
+        pointer(out_bias), rows, dim, kernel, eps, work, ops_qs8(), team(),
     )
     return out

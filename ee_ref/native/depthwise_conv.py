@@ -16,6 +16,6 @@ def depthwise_conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.nd
         raise ShapeError(f"weight: expected an odd number of taps, found {kernel}")
 
     out = np.empty_like(x)
-    ops().depthwise_conv(pointer(out), pointer(x), pointer(weight), pointer(bias), rows, dim,
-                         kernel, dim)
+    ops().depthwise_conv(pointer(out), pointer(x), pointer(weight), pointer(bias), rows, 0,
+                         rows, dim, kernel, dim)
     return out

@@ -16,6 +16,6 @@ def depthwise_conv_qs8(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> n
         raise ShapeError(f"weight: expected an odd number of taps, found {kernel}")
 
     out = np.empty_like(x)
-    ops_qs8().depthwise_conv(pointer(out), pointer(x), pointer(weight), pointer(bias), rows, dim,
-                             kernel, dim)
+    ops_qs8().depthwise_conv(pointer(out), pointer(x), pointer(weight), pointer(bias), rows, 0,
+                             rows, dim, kernel, dim)
     return out

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._arrays import check, padded, pointer
-from ._lib import lib, ops
+from ._lib import lib, ops, team
 
 
 def exit_head(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -15,5 +15,5 @@ def exit_head(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray
     out = np.empty((rows, vocab), np.float32)
     weight = padded(weight)
     lib.ee_exit_head_f32_c(pointer(out), pointer(x), pointer(weight), pointer(bias), rows, dim,
-                           vocab, ops())
+                           vocab, ops(), team())
     return out

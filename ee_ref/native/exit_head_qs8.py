@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._arrays import check, check_matrix, padded_int8, pointer
-from ._lib import lib, ops_qs8
+from ._lib import lib, ops_qs8, team
 
 
 def exit_head_qs8(
@@ -17,6 +17,6 @@ def exit_head_qs8(
     weight = padded_int8(weight)
     lib.ee_exit_head_qs8_c(
         pointer(out), pointer(x), pointer(weight), pointer(weight_scale), pointer(bias), rows, dim,
-        vocab, ops_qs8(),
+        vocab, ops_qs8(), team(),
     )
     return out

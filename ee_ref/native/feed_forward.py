@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._arrays import check, padded, pointer, scratch
-from ._lib import lib, ops
+from ._lib import lib, ops, team
 
 
 def feed_forward(
@@ -27,10 +27,10 @@ def feed_forward(
 
     out = np.empty_like(x)
     up_weight, down_weight = padded(up_weight), padded(down_weight)
-    work = scratch(lib.ee_feed_forward_f32_scratch(rows, dim, ff))
+    work = scratch(lib.ee_feed_forward_f32_scratch(rows, dim, ff, team()))
     lib.ee_feed_forward_f32_c(
         pointer(out), pointer(x), pointer(norm_weight), pointer(norm_bias), pointer(up_weight),
         pointer(up_bias), pointer(down_weight), pointer(down_bias), rows, dim, ff, eps,
-        pointer(work), ops(),
+        pointer(work), ops(), team(),
     )
     return out

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._arrays import check, check_matrix, padded_int8, pointer, scratch_qs8
-from ._lib import lib, ops_qs8
+from ._lib import lib, ops_qs8, team
 
 
 def feed_forward_qs8(
@@ -20,11 +20,11 @@ def feed_forward_qs8(
 
     out = np.empty_like(x)
     up_weight, down_weight = padded_int8(up_weight), padded_int8(down_weight)
-    work = scratch_qs8(lib.ee_feed_forward_qs8_scratch(rows, dim, ff))
+    work = scratch_qs8(lib.ee_feed_forward_qs8_scratch(rows, dim, ff, team()))
     lib.ee_feed_forward_qs8_c(
         pointer(out), pointer(x), pointer(norm_weight), pointer(norm_bias), pointer(up_weight),
         pointer(up_weight_scale), pointer(up_bias), pointer(down_weight),
         pointer(down_weight_scale), pointer(down_bias), rows, dim, ff, eps,
-        work, ops_qs8(),
+        work, ops_qs8(), team(),
     )
     return out

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..errors import ArgumentError
 from ._arrays import check, padded, pointer, scratch
-from ._lib import lib, ops
+from ._lib import lib, ops, team
 
 
 def multi_head_attention(
@@ -26,9 +26,9 @@ def multi_head_attention(
 
     out = np.empty_like(x)
     in_weight, out_weight = padded(in_weight), padded(out_weight)
-    work = scratch(lib.ee_multi_head_attention_f32_scratch(rows, dim, heads))
+    work = scratch(lib.ee_multi_head_attention_f32_scratch(rows, dim, heads, team()))
     lib.ee_multi_head_attention_f32_c(
         pointer(out), pointer(x), pointer(in_weight), pointer(in_bias), pointer(out_weight),
-        pointer(out_bias), rows, dim, heads, pointer(work), ops(),
+        pointer(out_bias), rows, dim, heads, pointer(work), ops(), team(),
     )
     return out

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..errors import ArgumentError
 from ._arrays import check, check_matrix, padded_int8, pointer, scratch_qs8
-from ._lib import lib, ops_qs8
+from ._lib import lib, ops_qs8, team
 
 
 def multi_head_attention_qs8(
@@ -20,10 +20,10 @@ def multi_head_attention_qs8(
 
     out = np.empty_like(x)
     in_weight, out_weight = padded_int8(in_weight), padded_int8(out_weight)
-    work = scratch_qs8(lib.ee_multi_head_attention_qs8_scratch(rows, dim, heads))
+    work = scratch_qs8(lib.ee_multi_head_attention_qs8_scratch(rows, dim, heads, team()))
     lib.ee_multi_head_attention_qs8_c(
         pointer(out), pointer(x), pointer(in_weight), pointer(in_weight_scale), pointer(in_bias),
         pointer(out_weight), pointer(out_weight_scale), pointer(out_bias), rows, dim, heads,
-        work, ops_qs8(),
+        work, ops_qs8(), team(),
     )
     return out

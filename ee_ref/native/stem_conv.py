@@ -4,7 +4,7 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError
 from ._arrays import check, padded, pointer
-from ._lib import lib, ops
+from ._lib import lib, ops, team
 
 
 def stem_conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 2) -> np.ndarray:
@@ -22,5 +22,5 @@ def stem_conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int =
     out = np.empty((rows, outs), np.float32)
     weight = padded(weight)
     lib.ee_stem_conv_f32_c(pointer(out), pointer(x), pointer(weight), pointer(bias), frames,
-                           channels, outs, kernel, stride, ops())
+                           channels, outs, kernel, stride, ops(), team())
     return out

@@ -24,7 +24,7 @@ extern "C" {
 
 /* cdef:begin */
 enum {
-    EE_ABI_VERSION = 1,       /* changes when a declaration of this file or ee_kernels.h does */
+    EE_ABI_VERSION = 2,       /* changes when a declaration of this file or ee_kernels.h does */
     EE_MEMORY_ALIGNMENT = 64, /* of the memory of models and sessions, in bytes */
     EE_TENSOR_ALIGNMENT = 16, /* of the data of every tensor, in bytes */
     EE_MAX_EXITS = 64,
@@ -53,7 +53,8 @@ typedef enum {
     EE_ERR_IMAGE_CHECKSUM = -15, /* a flash image whose checksum does not fit its bytes */
     EE_ERR_IMAGE_EXITS = -16,   /* more exits asked for than the flash image holds */
     EE_ERR_IMAGE_LAYOUT = -17,  /* sizes or offsets of a flash image that contradict each other */
-    EE_ERR_DTYPE = -18          /* the library or the ops given lack the arithmetic of the model */
+    EE_ERR_DTYPE = -18,         /* the library or the ops given lack the arithmetic of the model */
+    EE_ERR_THREADS = -19        /* the system has no threads, or no more */
 } ee_status;
 
 /* The arithmetic of a model, and how its weights are stored (docs/numerics.md). */
@@ -118,14 +119,17 @@ ee_status ee_model_open(void *memory, size_t size, const ee_config *config,
 /* Encoder frames of `frames` mel frames: two stem convolutions, 0 when there are too few. */
 size_t ee_encoder_frames(const ee_config *config, size_t frames);
 
-/* Bytes of arena that a session over `frames` mel frames uses, to the byte: the same for every
- * exit and on every target, so that a PC can plan for a microcontroller. */
-ee_status ee_arena_size(const ee_config *config, size_t frames, size_t *bytes);
+/* Bytes of arena that a session over `frames` mel frames uses on this team (NULL: the calling
+ * thread), to the byte: the same for every exit and on every target, so that a PC can plan for a
+ * microcontroller. */
+ee_status ee_arena_size(const ee_config *config, size_t frames, const ee_team *team,
+                        size_t *bytes);
 
-/* Begins an utterance. features (frames, mels), finite, unchanged until the first step is over.
+/* Begins an utterance. team: what does the work of its steps, or NULL for the calling thread; it
+ * outlives the session. features (frames, mels), finite, unchanged until the first step is over.
  * Everything is checked before the arena is written. On an error *session is NULL. */
-ee_status ee_session_open(ee_session **session, const ee_model *model, void *arena, size_t bytes,
-                          const float *features, size_t frames);
+ee_status ee_session_open(ee_session **session, const ee_model *model, const ee_team *team,
+                          void *arena, size_t bytes, const float *features, size_t frames);
 
 /* Computes up to the next exit: EE_OK, or EE_DONE when the last exit was reached before. */
 ee_status ee_session_step(ee_session *session);

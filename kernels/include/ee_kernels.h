@@ -12,8 +12,9 @@
  *   NaN and infinity go through as the formulas say, unless a comment says otherwise.
  *
  * Primitives have one variant per instruction set, ee_<op>_f32_<isa>, with one prototype.
- * Composites are written once over a table of primitives, `ops`, and take scratch memory from the
- * caller: ee_<op>_f32_scratch() says how many floats, or SIZE_MAX when that does not fit size_t.
+ * Composites are written once over a table of primitives, `ops`, run on a `team`, and take scratch
+ * memory from the caller: ee_<op>_f32_scratch() says how many floats for that team, or SIZE_MAX
+ * when that does not fit size_t.
  */
 #ifndef EE_KERNELS_H
 #define EE_KERNELS_H
@@ -27,8 +28,9 @@ extern "C" {
 
 /* cdef:begin */
 enum {
-    /* Composites work through the frames in blocks of this many, so that the widest intermediate
-     * values need scratch for one block and not for the whole utterance. */
+    /* Composites work through the frames in blocks of at most this many, unless their team says
+     * otherwise, so that the widest intermediate values need scratch for one block and not for the
+     * whole utterance. */
     EE_BLOCK_FRAMES = 48
 };
 
@@ -74,9 +76,11 @@ void ee_softmax_f32_c(float *out, const float *x, size_t rows, size_t dim);
 void ee_log_softmax_f32_c(float *out, const float *x, size_t rows, size_t dim);
 
 /* out[t, d] = bias[d] + sum_j weight[j, d] * x[t + j - kernel/2, d], frames outside x being 0
- * x, out (rows, dim); weight (kernel, dim) with its stride; bias (dim); kernel odd. */
+ * x, out (frames, dim), of which rows first..first+count-1 of out are written; weight (kernel, dim)
+ * with its stride; bias (dim); kernel odd. */
 void ee_depthwise_conv_f32_c(float *out, const float *x, const float *weight, const float *bias,
-                             size_t rows, size_t dim, size_t kernel, size_t weight_stride);
+                             size_t frames, size_t first, size_t count, size_t dim,
+                             size_t kernel, size_t weight_stride);
 
 /* The primitives of one instruction set. Where it has no variant of its own of an op, the entry is
  * the best one of the sets before it. */
@@ -91,7 +95,8 @@ typedef struct {
     void (*softmax)(float *out, const float *x, size_t rows, size_t dim);
     void (*log_softmax)(float *out, const float *x, size_t rows, size_t dim);
     void (*depthwise_conv)(float *out, const float *x, const float *weight, const float *bias,
-                           size_t rows, size_t dim, size_t kernel, size_t weight_stride);
+                           size_t frames, size_t first, size_t count, size_t dim,
+                           size_t kernel, size_t weight_stride);
 } ee_ops_f32;
 
 /* The best instruction set that this CPU has and this library was built with. */
@@ -105,6 +110,19 @@ const ee_ops_f32 *ee_ops_f32_for(ee_isa isa);
 /* "c", "avx2", ... or NULL for a number that names no instruction set. */
 const char *ee_isa_name(ee_isa isa);
 
+/* Who does the blocks of frames of a composite, and how long a block is. run calls
+ * task(context, item, worker) once for every item of 0..items-1 and returns when all are done, with
+ * all that they wrote to be seen. Items may run at the same time; those with the same worker
+ * (0..workers-1) never do. Where a team is asked for, NULL is the calling thread alone, with blocks
+ * of EE_BLOCK_FRAMES. Results are the same bytes for every team. */
+typedef struct ee_team ee_team;
+typedef void (*ee_task)(void *context, size_t item, size_t worker);
+struct ee_team {
+    size_t workers;      /* 1 or more */
+    size_t block_frames; /* most frames of a block, 1 or more */
+    void (*run)(const ee_team *team, ee_task task, void *context, size_t items);
+};
+
 /* ---- Composites ------------------------------------------------------------------------------
  * Weight matrices have rows of ee_row_stride(n) floats. */
 
@@ -113,7 +131,7 @@ const char *ee_isa_name(ee_isa isa);
  * out (ee_stem_conv_f32_frames(frames, kernel, stride), outs). */
 void ee_stem_conv_f32_c(float *out, const float *x, const float *weight, const float *bias,
                         size_t frames, size_t channels, size_t outs, size_t kernel, size_t stride,
-                        const ee_ops_f32 *ops);
+                        const ee_ops_f32 *ops, const ee_team *team);
 /* (frames - kernel) / stride + 1, or 0 when frames < kernel. */
 size_t ee_stem_conv_f32_frames(size_t frames, size_t kernel, size_t stride);
 
@@ -126,8 +144,9 @@ void ee_multi_head_attention_f32_c(float *out, const float *x,
                                    const float *in_weight, const float *in_bias,
                                    const float *out_weight, const float *out_bias,
                                    size_t rows, size_t dim, size_t heads,
-                                   float *scratch, const ee_ops_f32 *ops);
-size_t ee_multi_head_attention_f32_scratch(size_t rows, size_t dim, size_t heads);
+                                   float *scratch, const ee_ops_f32 *ops, const ee_team *team);
+size_t ee_multi_head_attention_f32_scratch(size_t rows, size_t dim, size_t heads,
+                                           const ee_team *team);
 
 /* out = down_weight @ silu(up_weight @ layer_norm(x) + up_bias) + down_bias
  * x, out (rows, dim); norm_weight, norm_bias, down_bias (dim); up_weight (ff, dim), up_bias (ff);
@@ -137,8 +156,8 @@ void ee_feed_forward_f32_c(float *out, const float *x,
                            const float *up_weight, const float *up_bias,
                            const float *down_weight, const float *down_bias,
                            size_t rows, size_t dim, size_t ff, float eps,
-                           float *scratch, const ee_ops_f32 *ops);
-size_t ee_feed_forward_f32_scratch(size_t rows, size_t dim, size_t ff);
+                           float *scratch, const ee_ops_f32 *ops, const ee_team *team);
+size_t ee_feed_forward_f32_scratch(size_t rows, size_t dim, size_t ff, const ee_team *team);
 
 /* out = out_weight @ silu(depthwise_conv(glu(in_weight @ layer_norm(x) + in_bias))) + out_bias
  * x, out (rows, dim); in_weight (2*dim, dim), in_bias (2*dim); depthwise_weight (kernel, dim),
@@ -150,8 +169,8 @@ void ee_conv_module_f32_c(float *out, const float *x,
                           const float *depthwise_weight, const float *depthwise_bias,
                           const float *out_weight, const float *out_bias,
                           size_t rows, size_t dim, size_t kernel, float eps,
-                          float *scratch, const ee_ops_f32 *ops);
-size_t ee_conv_module_f32_scratch(size_t rows, size_t dim, size_t kernel);
+                          float *scratch, const ee_ops_f32 *ops, const ee_team *team);
+size_t ee_conv_module_f32_scratch(size_t rows, size_t dim, size_t kernel, const ee_team *team);
 
 /* The tensors of one Conformer layer, in the order of the model file. Names are those of the file
  * with "." written "_"; shapes are those of the ops above. */
@@ -177,14 +196,16 @@ typedef struct {
  * x, out (rows, dim). out may be x. */
 void ee_conformer_layer_f32_c(float *out, const float *x, const ee_conformer_weights_f32 *weights,
                               size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel,
-                              float eps, float *scratch, const ee_ops_f32 *ops);
+                              float eps, float *scratch, const ee_ops_f32 *ops,
+                              const ee_team *team);
 size_t ee_conformer_layer_f32_scratch(size_t rows, size_t dim, size_t heads, size_t ff,
-                                      size_t kernel);
+                                      size_t kernel, const ee_team *team);
 
 /* out = log_softmax(weight @ x + bias)
  * x (rows, dim); weight (vocab, dim), bias (vocab); out (rows, vocab). */
 void ee_exit_head_f32_c(float *out, const float *x, const float *weight, const float *bias,
-                        size_t rows, size_t dim, size_t vocab, const ee_ops_f32 *ops);
+                        size_t rows, size_t dim, size_t vocab, const ee_ops_f32 *ops,
+                        const ee_team *team);
 
 /* Floats from one row to the next of a weight matrix whose rows hold n: n rounded up to 4. */
 size_t ee_row_stride(size_t n);
@@ -218,7 +239,8 @@ void ee_glu_f32_avx2(float *out, const float *x, size_t rows, size_t dim);
 void ee_softmax_f32_avx2(float *out, const float *x, size_t rows, size_t dim);
 void ee_log_softmax_f32_avx2(float *out, const float *x, size_t rows, size_t dim);
 void ee_depthwise_conv_f32_avx2(float *out, const float *x, const float *weight, const float *bias,
-                                size_t rows, size_t dim, size_t kernel, size_t weight_stride);
+                                size_t frames, size_t first, size_t count, size_t dim,
+                                size_t kernel, size_t weight_stride);
 #endif
 
 #ifdef __cplusplus

@@ -60,9 +60,11 @@ void ee_softmax_qs8_c(int8_t *high, int8_t *low, float *inverse, const float *x,
 void ee_log_softmax_qs8_c(float *out, const float *x, size_t rows, size_t dim);
 
 /* out[t, d] = bias[d] + sum_j x[t + j - kernel/2, d] * weight[j, d], frames outside x left out
- * x, out (rows, dim); weight (kernel, dim) with its stride; bias (dim); kernel odd. */
+ * x, out (frames, dim), of which rows first..first+count-1 of out are written; weight (kernel, dim)
+ * with its stride; bias (dim); kernel odd. */
 void ee_depthwise_conv_qs8_c(float *out, const float *x, const float *weight, const float *bias,
-                             size_t rows, size_t dim, size_t kernel, size_t weight_stride);
+                             size_t frames, size_t first, size_t count, size_t dim,
+                             size_t kernel, size_t weight_stride);
 
 /* out[t, o] = (weight[o] @ (x[stride*t], ..., x[stride*t + kernel-1])) * weight_scale[o] + bias[o]
  * x (frames, channels) float; weight (outs, kernel*channels) int8, taps outer, channels inner, rows
@@ -87,7 +89,8 @@ typedef struct {
                     size_t rows, size_t dim, size_t q_stride);
     void (*log_softmax)(float *out, const float *x, size_t rows, size_t dim);
     void (*depthwise_conv)(float *out, const float *x, const float *weight, const float *bias,
-                           size_t rows, size_t dim, size_t kernel, size_t weight_stride);
+                           size_t frames, size_t first, size_t count, size_t dim,
+                           size_t kernel, size_t weight_stride);
     void (*stem_conv)(float *out, const float *x, const int8_t *weight,
                       const float *weight_scale, const float *bias, size_t frames,
                       size_t channels, size_t outs, size_t kernel, size_t stride);
@@ -109,8 +112,9 @@ void ee_multi_head_attention_qs8_c(float *out, const float *x, const int8_t *in_
                                    const float *in_weight_scale, const float *in_bias,
                                    const int8_t *out_weight, const float *out_weight_scale,
                                    const float *out_bias, size_t rows, size_t dim, size_t heads,
-                                   void *scratch, const ee_ops_qs8 *ops);
-size_t ee_multi_head_attention_qs8_scratch(size_t rows, size_t dim, size_t heads);
+                                   void *scratch, const ee_ops_qs8 *ops, const ee_team *team);
+size_t ee_multi_head_attention_qs8_scratch(size_t rows, size_t dim, size_t heads,
+                                           const ee_team *team);
 
 /* out = down_weight @ silu(up_weight @ layer_norm(x) + up_bias) + down_bias
  * x, out (rows, dim); norm_weight, norm_bias, down_bias (dim); up_weight (ff, dim), up_bias (ff);
@@ -121,8 +125,8 @@ void ee_feed_forward_qs8_c(float *out, const float *x,
                            const float *up_bias, const int8_t *down_weight,
                            const float *down_weight_scale, const float *down_bias,
                            size_t rows, size_t dim, size_t ff, float eps,
-                           void *scratch, const ee_ops_qs8 *ops);
-size_t ee_feed_forward_qs8_scratch(size_t rows, size_t dim, size_t ff);
+                           void *scratch, const ee_ops_qs8 *ops, const ee_team *team);
+size_t ee_feed_forward_qs8_scratch(size_t rows, size_t dim, size_t ff, const ee_team *team);
 
 /* out = out_weight @ silu(depthwise_conv(glu(in_weight @ layer_norm(x) + in_bias))) + out_bias
  * x, out (rows, dim); in_weight (2*dim, dim), in_bias (2*dim); depthwise_weight (kernel, dim)
@@ -136,8 +140,8 @@ void ee_conv_module_qs8_c(float *out, const float *x,
                           const int8_t *out_weight, const float *out_weight_scale,
                           const float *out_bias,
                           size_t rows, size_t dim, size_t kernel, float eps,
-                          void *scratch, const ee_ops_qs8 *ops);
-size_t ee_conv_module_qs8_scratch(size_t rows, size_t dim, size_t kernel);
+                          void *scratch, const ee_ops_qs8 *ops, const ee_team *team);
+size_t ee_conv_module_qs8_scratch(size_t rows, size_t dim, size_t kernel, const ee_team *team);
 
 /* The tensors of one Conformer layer, in the order of the model file. */
 typedef struct {
@@ -170,15 +174,16 @@ typedef struct {
  * x, out (rows, dim). out may be x. */
 void ee_conformer_layer_qs8_c(float *out, const float *x, const ee_conformer_weights_qs8 *weights,
                               size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel,
-                              float eps, void *scratch, const ee_ops_qs8 *ops);
+                              float eps, void *scratch, const ee_ops_qs8 *ops, const ee_team *team);
 size_t ee_conformer_layer_qs8_scratch(size_t rows, size_t dim, size_t heads, size_t ff,
-                                      size_t kernel);
+                                      size_t kernel, const ee_team *team);
 
 /* out = log_softmax(weight @ x + bias), x not quantised
  * x (rows, dim); weight (vocab, dim), weight_scale, bias (vocab); out (rows, vocab). */
 void ee_exit_head_qs8_c(float *out, const float *x, const int8_t *weight,
                         const float *weight_scale, const float *bias,
-                        size_t rows, size_t dim, size_t vocab, const ee_ops_qs8 *ops);
+                        size_t rows, size_t dim, size_t vocab, const ee_ops_qs8 *ops,
+                        const ee_team *team);
 
 /* Bytes from one row of n int8 values to the next: n rounded up to 16. */
 size_t ee_row_stride_qs8(size_t n);
@@ -201,7 +206,8 @@ void ee_softmax_qs8_avx2(int8_t *high, int8_t *low, float *inverse, const float 
                          size_t rows, size_t dim, size_t q_stride);
 void ee_log_softmax_qs8_avx2(float *out, const float *x, size_t rows, size_t dim);
 void ee_depthwise_conv_qs8_avx2(float *out, const float *x, const float *weight, const float *bias,
-                                size_t rows, size_t dim, size_t kernel, size_t weight_stride);
+                                size_t frames, size_t first, size_t count, size_t dim,
+                                size_t kernel, size_t weight_stride);
 void ee_stem_conv_qs8_avx2(float *out, const float *x, const int8_t *weight,
                            const float *weight_scale, const float *bias, size_t frames,
                            size_t channels, size_t outs, size_t kernel, size_t stride);

@@ -233,9 +233,9 @@ static void run_image(const ee_image *image)
     CHECK(frames * image->config.mels <= sizeof(features) / sizeof(float), "%zu frames", frames);
     CHECK(ee_features_s16(features, &image->frontend, samples, SAMPLES, 0, frames, scratch)
           == EE_OK, "features");
-    CHECK(ee_arena_size(&image->config, frames, &bytes) == EE_OK && bytes <= sizeof(arena), "%zu",
-          bytes);
-    CHECK(ee_session_open(&session, image->model, arena, bytes, features, frames) == EE_OK,
+    CHECK(ee_arena_size(&image->config, frames, NULL, &bytes) == EE_OK && bytes <= sizeof(arena),
+          "%zu", bytes);
+    CHECK(ee_session_open(&session, image->model, NULL, arena, bytes, features, frames) == EE_OK,
           "session");
     while (session != NULL && ee_session_step(session) == EE_OK) {
         const float *const log_probs = ee_session_log_probs(session, &rows);
@@ -372,11 +372,12 @@ static void check_lie(guarded *copy, const char *what, size_t where, uint32_t va
                                <= sizeof(features) / sizeof(float)) {
         const size_t frames = ee_frontend_frames(&image.frontend, SAMPLES);
         size_t bytes = 0;
-        if (ee_arena_size(&image.config, frames, &bytes) == EE_OK && bytes <= sizeof(arena)
+        if (ee_arena_size(&image.config, frames, NULL, &bytes) == EE_OK && bytes <= sizeof(arena)
             && ee_frontend_scratch(&image.frontend) <= sizeof(scratch) / sizeof(float)) {
             ee_session *session = NULL;
             ee_features_s16(features, &image.frontend, samples, SAMPLES, 0, frames, scratch);
-            if (ee_session_open(&session, image.model, arena, bytes, features, frames) == EE_OK) {
+            if (ee_session_open(&session, image.model, NULL, arena, bytes, features, frames)
+                == EE_OK) {
                 ee_session_step(session);
             }
         }

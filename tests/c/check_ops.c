@@ -1,6 +1,7 @@
 /* Every primitive of every instruction set against portable C, and every composite, at sizes around
  * the tiles: results, nothing written outside or read past the end, in place where allowed. */
 #include "check.h"
+#include "check_teams.h"
 #include "ee_kernels.h"
 
 static const size_t SIZES[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 47, 48, 49};
@@ -32,6 +33,14 @@ static void expect(const char *op, const guarded *actual, const guarded *expecte
 
     CHECK(found <= 1e-5f, "%s %s (%zu, %zu): error %g", isa_name, op, rows, dim, (double)found);
     CHECK(sentinels_intact(actual), "%s %s (%zu, %zu): wrote before out", isa_name, op, rows, dim);
+}
+
+/* Of a composite on one of TEAMS. */
+static void expect_bytes(const char *op, const guarded *actual, const guarded *expected, int team)
+{
+    CHECK(memcmp(actual->data, expected->data, expected->count * sizeof(float)) == 0,
+          "%s %s on team %d: other bytes", isa_name, op, team);
+    CHECK(sentinels_intact(actual), "%s %s on team %d: wrote before out", isa_name, op, team);
 }
 
 static void check_linear(size_t rows, size_t in, size_t outs, size_t padding, int has_bias)
@@ -91,70 +100,106 @@ static void check_primitives(void)
     check_linear(12, 511, 37, 1, 0);
 }
 
-/* Scratch of exactly the size asked for, and the composites from it: compared between tables. */
+typedef enum {
+    FEED_FORWARD, ATTENTION, CONV_MODULE, CONFORMER_LAYER, EXIT_HEAD, STEM_CONV, COMPOSITE_COUNT
+} composite;
+
+static const char *const COMPOSITES[] = {"feed_forward", "multi_head_attention", "conv_module",
+                                         "conformer_layer", "exit_head", "stem_conv"};
+
+typedef struct {
+    size_t rows, dim, heads, ff, kernel;
+    const float *weights;
+    ee_conformer_weights_f32 layer;
+} shape;
+
+static size_t outputs(composite op, const shape *s)
+{
+    if (op == STEM_CONV) {
+        return ee_stem_conv_f32_frames(s->rows, 3, 2) * s->ff;
+    }
+    return s->rows * (op == EXIT_HEAD ? s->ff : s->dim);
+}
+
+/* The composite with scratch of exactly the size asked for. */
+static void run_composite(composite op, float *out, const float *x, const shape *s,
+                          const ee_ops_f32 *table, const ee_team *team)
+{
+    const size_t rows = s->rows, dim = s->dim, heads = s->heads, ff = s->ff, kernel = s->kernel;
+    const float *const w = s->weights;
+    const size_t sizes[COMPOSITE_COUNT] = {
+        ee_feed_forward_f32_scratch(rows, dim, ff, team),
+        ee_multi_head_attention_f32_scratch(rows, dim, heads, team),
+        ee_conv_module_f32_scratch(rows, dim, kernel, team),
+        ee_conformer_layer_f32_scratch(rows, dim, heads, ff, kernel, team), 0, 0,
+    };
+    guarded g = guarded_floats(sizes[op]);
+
+    switch (op) {
+    case FEED_FORWARD:
+        ee_feed_forward_f32_c(out, x, w, w, w, w, w, w, rows, dim, ff, 1e-5f, g.data, table, team);
+        break;
+    case ATTENTION:
+        ee_multi_head_attention_f32_c(out, x, w, w, w, w, rows, dim, heads, g.data, table, team);
+        break;
+    case CONV_MODULE:
+        ee_conv_module_f32_c(out, x, w, w, w, w, w, w, w, w, rows, dim, kernel, 1e-5f, g.data,
+                             table, team);
+        break;
+    case CONFORMER_LAYER:
+        ee_conformer_layer_f32_c(out, x, &s->layer, rows, dim, heads, ff, kernel, 1e-5f, g.data,
+                                 table, team);
+        break;
+    case EXIT_HEAD:
+        ee_exit_head_f32_c(out, x, w, w, rows, dim, ff, table, team);
+        break;
+    default:
+        ee_stem_conv_f32_c(out, x, w, w, rows, dim, ff, 3, 2, table, team);
+    }
+    CHECK(sentinels_intact(&g), "%s wrote before scratch", COMPOSITES[op]);
+    guarded_free(&g);
+}
+
+/* Every composite: compared between tables, and its bytes between teams, in place too. */
 static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel)
 {
     const size_t row = ee_row_stride(dim);
-    const size_t matrix = 3 * dim * row + ff * row + dim * ee_row_stride(ff) + kernel * row;
+    const size_t matrix = 3 * dim * row + ff * 3 * row + dim * ee_row_stride(ff) + kernel * row;
     guarded weights = random_floats(matrix, 0.3f);
-    guarded x = random_floats(rows * dim, 1.0f);
-    guarded out = guarded_floats(rows * dim);
-    guarded expected = guarded_floats(rows * dim);
-    const float *const w = weights.data;
-    const ee_ops_f32 *const tables[2] = {portable, isa};
-    float *const results[2] = {expected.data, out.data};
-    ee_conformer_weights_f32 layer;
-    const float **const members = (const float **)(void *)&layer;
+    shape s = {.rows = rows, .dim = dim, .heads = heads, .ff = ff, .kernel = kernel,
+               .weights = weights.data};
+    const float **const members = (const float **)(void *)&s.layer;
 
-    for (size_t i = 0; i < sizeof(layer) / sizeof(*members); i++) {
-        members[i] = w;
+    for (size_t i = 0; i < sizeof(s.layer) / sizeof(*members); i++) {
+        members[i] = weights.data;
     }
-    for (int i = 0; i < 2; i++) {
-        guarded s = guarded_floats(ee_feed_forward_f32_scratch(rows, dim, ff));
-        ee_feed_forward_f32_c(results[i], x.data, w, w, w, w, w, w, rows, dim, ff, 1e-5f, s.data,
-                              tables[i]);
-        CHECK(sentinels_intact(&s), "feed_forward wrote before scratch");
-        guarded_free(&s);
+    for (composite op = 0; op < COMPOSITE_COUNT; op++) {
+        guarded x = random_floats(rows * dim, 1.0f);
+        guarded out = guarded_floats(outputs(op, &s));
+        guarded expected = guarded_floats(outputs(op, &s));
+
+        run_composite(op, expected.data, x.data, &s, portable, NULL);
+        run_composite(op, out.data, x.data, &s, isa, NULL);
+        expect(COMPOSITES[op], &out, &expected, rows, dim);
+        memcpy(expected.data, out.data, out.count * sizeof(float));
+        for (int t = 0; t < TEAM_COUNT; t++) {
+            guarded again = guarded_floats(out.count);
+            run_composite(op, again.data, x.data, &s, isa, TEAMS[t]);
+            expect_bytes(COMPOSITES[op], &again, &expected, t);
+            guarded_free(&again);
+        }
+        for (int t = 0; t < TEAM_COUNT && op < EXIT_HEAD; t++) {
+            guarded in_place = guarded_floats(out.count);
+            memcpy(in_place.data, x.data, out.count * sizeof(float));
+            run_composite(op, in_place.data, in_place.data, &s, isa, TEAMS[t]);
+            expect_bytes(COMPOSITES[op], &in_place, &expected, t);
+            guarded_free(&in_place);
+        }
+        guarded_free(&x);
+        guarded_free(&out);
+        guarded_free(&expected);
     }
-    expect("feed_forward", &out, &expected, rows, dim);
-
-    for (int i = 0; i < 2; i++) {
-        guarded s = guarded_floats(ee_multi_head_attention_f32_scratch(rows, dim, heads));
-        ee_multi_head_attention_f32_c(results[i], x.data, w, w, w, w, rows, dim, heads, s.data,
-                                      tables[i]);
-        CHECK(sentinels_intact(&s), "multi_head_attention wrote before scratch");
-        guarded_free(&s);
-    }
-    expect("multi_head_attention", &out, &expected, rows, dim);
-
-    for (int i = 0; i < 2; i++) {
-        guarded s = guarded_floats(ee_conv_module_f32_scratch(rows, dim, kernel));
-        ee_conv_module_f32_c(results[i], x.data, w, w, w, w, w, w, w, w, rows, dim, kernel, 1e-5f,
-                             s.data, tables[i]);
-        CHECK(sentinels_intact(&s), "conv_module wrote before scratch");
-        guarded_free(&s);
-    }
-    expect("conv_module", &out, &expected, rows, dim);
-
-    for (int i = 0; i < 2; i++) {
-        guarded s = guarded_floats(ee_conformer_layer_f32_scratch(rows, dim, heads, ff, kernel));
-        ee_conformer_layer_f32_c(results[i], x.data, &layer, rows, dim, heads, ff, kernel, 1e-5f,
-                                 s.data, tables[i]);
-        CHECK(sentinels_intact(&s), "conformer_layer wrote before scratch");
-        guarded_free(&s);
-    }
-    expect("conformer_layer", &out, &expected, rows, dim);
-
-    guarded s = guarded_floats(ee_conformer_layer_f32_scratch(rows, dim, heads, ff, kernel));
-    ee_conformer_layer_f32_c(x.data, x.data, &layer, rows, dim, heads, ff, kernel, 1e-5f, s.data,
-                             isa);
-    expect("conformer_layer in place", &x, &expected, rows, dim);
-    guarded_free(&s);
-
     guarded_free(&weights);
-    guarded_free(&x);
-    guarded_free(&out);
-    guarded_free(&expected);
 }
 
 static void check_sizes(void)
@@ -162,10 +207,12 @@ static void check_sizes(void)
     CHECK(ee_stem_conv_f32_frames(2, 3, 2) == 0, "too few frames");
     CHECK(ee_stem_conv_f32_frames(3, 3, 2) == 1, "one window");
     CHECK(ee_stem_conv_f32_frames(1001, 3, 2) == 500, "ten seconds");
-    CHECK(ee_feed_forward_f32_scratch(10 * EE_BLOCK_FRAMES, 8, 32)
+    CHECK(ee_feed_forward_f32_scratch(10 * EE_BLOCK_FRAMES, 8, 32, NULL)
           == (size_t)EE_BLOCK_FRAMES * 40, "scratch of one block");
-    CHECK(ee_multi_head_attention_f32_scratch(SIZE_MAX / 2, 8, 2) == SIZE_MAX, "saturation");
-    CHECK(ee_conformer_layer_f32_scratch(SIZE_MAX / 4, 256, 8, 2048, 31) == SIZE_MAX, "saturation");
+    CHECK(ee_feed_forward_f32_scratch(70, 8, 32, &SEVENS) == 3 * 7 * 40, "scratch of three");
+    CHECK(ee_multi_head_attention_f32_scratch(SIZE_MAX / 2, 8, 2, NULL) == SIZE_MAX, "saturation");
+    CHECK(ee_conformer_layer_f32_scratch(SIZE_MAX / 4, 256, 8, 2048, 31, NULL) == SIZE_MAX,
+          "saturation");
     CHECK(ee_ops_f32_for((ee_isa)99) == NULL, "no such instruction set");
     CHECK(ee_isa_name((ee_isa)99) == NULL, "no such instruction set");
 }
@@ -187,6 +234,7 @@ int main(void)
         }
         check_composites(0, 12, 3, 20, 5);
         check_composites(97, 20, 4, 37, 5);
+        check_composites(271, 20, 4, 37, 5);
     }
     return check_result("check_ops");
 }

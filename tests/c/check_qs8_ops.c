@@ -2,6 +2,7 @@
  * sizes around the tiles: the same bytes, nothing written outside or read past the end, in place
  * where allowed. */
 #include "check.h"
+#include "check_teams.h"
 #include "ee.h"
 
 static const size_t SIZES[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 31, 32, 33, 47,
@@ -179,96 +180,111 @@ static void check_primitives(void)
     check_linear(101, 513, 35, 1, 0);
 }
 
-static void *bytes_scratch(guarded *g, size_t bytes)
+typedef enum {
+    FEED_FORWARD, ATTENTION, CONV_MODULE, CONFORMER_LAYER, EXIT_HEAD, COMPOSITE_COUNT
+} composite;
+
+static const char *const COMPOSITES[] = {"feed_forward", "multi_head_attention", "conv_module",
+                                         "conformer_layer", "exit_head"};
+
+typedef struct {
+    size_t rows, dim, heads, ff, kernel;
+    const int8_t *matrix;
+    const float *floats;
+    ee_conformer_weights_qs8 layer;
+} shape;
+
+/* The composite with scratch of exactly the size asked for. */
+static void run_composite(composite op, float *out, const float *x, const shape *s,
+                          const ee_ops_qs8 *table, const ee_team *team)
 {
-    CHECK(bytes % 16 == 0, "%zu bytes of scratch", bytes);
-    *g = guarded_floats(bytes / sizeof(float));
-    return g->data;
+    const size_t rows = s->rows, dim = s->dim, heads = s->heads, ff = s->ff, kernel = s->kernel;
+    const int8_t *const m = s->matrix;
+    const float *const f = s->floats;
+    const size_t sizes[COMPOSITE_COUNT] = {
+        ee_feed_forward_qs8_scratch(rows, dim, ff, team),
+        ee_multi_head_attention_qs8_scratch(rows, dim, heads, team),
+        ee_conv_module_qs8_scratch(rows, dim, kernel, team),
+        ee_conformer_layer_qs8_scratch(rows, dim, heads, ff, kernel, team), 0,
+    };
+    guarded g = guarded_floats(sizes[op] / sizeof(float));
+
+    CHECK(sizes[op] % 16 == 0, "%zu bytes of scratch", sizes[op]);
+    switch (op) {
+    case FEED_FORWARD:
+        ee_feed_forward_qs8_c(out, x, f, f, m, f, f, m, f, f, rows, dim, ff, 1e-5f, g.data, table,
+                              team);
+        break;
+    case ATTENTION:
+        ee_multi_head_attention_qs8_c(out, x, m, f, f, m, f, f, rows, dim, heads, g.data, table,
+                                      team);
+        break;
+    case CONV_MODULE:
+        ee_conv_module_qs8_c(out, x, f, f, m, f, f, f, f, m, f, f, rows, dim, kernel, 1e-5f,
+                             g.data, table, team);
+        break;
+    case CONFORMER_LAYER:
+        ee_conformer_layer_qs8_c(out, x, &s->layer, rows, dim, heads, ff, kernel, 1e-5f, g.data,
+                                 table, team);
+        break;
+    default:
+        ee_exit_head_qs8_c(out, x, m, f, f, rows, dim, ff, table, team);
+    }
+    CHECK(sentinels_intact(&g), "%s wrote before scratch", COMPOSITES[op]);
+    guarded_free(&g);
 }
 
-/* Scratch of exactly the size asked for, and the composites from it: compared between tables. */
+/* Every composite: the same bytes from every table and every team, in place too. */
 static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel)
 {
     const size_t widest = 3 * dim > ff ? 3 * dim : ff;
     const size_t row = ee_row_stride_qs8(dim > ff ? dim : ff);
     guarded matrix = random_rows(widest, row, row, 1);
     guarded floats = random_floats(kernel * ee_row_stride(dim) + widest, 0.02f);
-    guarded x = random_floats(rows * dim, 1.0f);
-    guarded out = guarded_floats(rows * dim);
-    guarded expected = guarded_floats(rows * dim);
-    const int8_t *const m = bytes_of(&matrix);
-    const float *const f = floats.data;
-    const ee_ops_qs8 *const tables[2] = {portable, isa};
-    float *const results[2] = {expected.data, out.data};
-    ee_conformer_weights_qs8 layer;
-    guarded s;
+    shape s = {.rows = rows, .dim = dim, .heads = heads, .ff = ff, .kernel = kernel,
+               .matrix = bytes_of(&matrix), .floats = floats.data};
+    const void **const members = (const void **)(void *)&s.layer;
 
-    const void **const members = (const void **)(void *)&layer;
-    for (size_t i = 0; i < sizeof(layer) / sizeof(*members); i++) {
-        members[i] = f;
+    for (size_t i = 0; i < sizeof(s.layer) / sizeof(*members); i++) {
+        members[i] = s.floats;
     }
-    layer.ff1_up_weight = layer.ff1_down_weight = layer.attn_in_weight = layer.attn_out_weight = m;
-    layer.conv_in_weight = layer.conv_out_weight = layer.ff2_up_weight = layer.ff2_down_weight = m;
+    s.layer.ff1_up_weight = s.layer.ff1_down_weight = s.layer.attn_in_weight = s.matrix;
+    s.layer.attn_out_weight = s.layer.conv_in_weight = s.layer.conv_out_weight = s.matrix;
+    s.layer.ff2_up_weight = s.layer.ff2_down_weight = s.matrix;
+    for (composite op = 0; op < COMPOSITE_COUNT; op++) {
+        const size_t count = rows * (op == EXIT_HEAD ? ff : dim);
+        guarded x = random_floats(rows * dim, 1.0f);
+        guarded expected = guarded_floats(count);
 
-    for (int i = 0; i < 2; i++) {
-        void *const scratch = bytes_scratch(&s, ee_feed_forward_qs8_scratch(rows, dim, ff));
-        ee_feed_forward_qs8_c(results[i], x.data, f, f, m, f, f, m, f, f, rows, dim, ff, 1e-5f,
-                              scratch, tables[i]);
-        CHECK(sentinels_intact(&s), "feed_forward wrote before scratch");
-        guarded_free(&s);
-    }
-    expect("feed_forward", &out, &expected, rows, dim);
-
-    for (int i = 0; i < 2; i++) {
-        void *const scratch = bytes_scratch(
-            &s, ee_multi_head_attention_qs8_scratch(rows, dim, heads));
-        ee_multi_head_attention_qs8_c(results[i], x.data, m, f, f, m, f, f, rows, dim, heads,
-                                      scratch, tables[i]);
-        CHECK(sentinels_intact(&s), "multi_head_attention wrote before scratch");
-        guarded_free(&s);
-    }
-    expect("multi_head_attention", &out, &expected, rows, dim);
-
-    for (int i = 0; i < 2; i++) {
-        void *const scratch = bytes_scratch(&s, ee_conv_module_qs8_scratch(rows, dim, kernel));
-        ee_conv_module_qs8_c(results[i], x.data, f, f, m, f, f, f, f, m, f, f, rows, dim, kernel,
-                             1e-5f, scratch, tables[i]);
-        CHECK(sentinels_intact(&s), "conv_module wrote before scratch");
-        guarded_free(&s);
-    }
-    expect("conv_module", &out, &expected, rows, dim);
-
-    for (int i = 0; i < 2; i++) {
-        void *const scratch = bytes_scratch(
-            &s, ee_conformer_layer_qs8_scratch(rows, dim, heads, ff, kernel));
-        ee_conformer_layer_qs8_c(results[i], x.data, &layer, rows, dim, heads, ff, kernel, 1e-5f,
-                                 scratch, tables[i]);
-        CHECK(sentinels_intact(&s), "conformer_layer wrote before scratch");
-        if (i == 1) {
-            ee_conformer_layer_qs8_c(x.data, x.data, &layer, rows, dim, heads, ff, kernel, 1e-5f,
-                                     scratch, isa);
+        run_composite(op, expected.data, x.data, &s, portable, NULL);
+        for (int t = 0; t < TEAM_COUNT; t++) {
+            guarded out = guarded_floats(count);
+            run_composite(op, out.data, x.data, &s, isa, TEAMS[t]);
+            expect(COMPOSITES[op], &out, &expected, rows, dim);
+            if (op != EXIT_HEAD) {
+                memcpy(out.data, x.data, count * sizeof(float));
+                run_composite(op, out.data, out.data, &s, isa, TEAMS[t]);
+                expect(COMPOSITES[op], &out, &expected, rows, dim);
+            }
+            guarded_free(&out);
         }
-        guarded_free(&s);
+        guarded_free(&x);
+        guarded_free(&expected);
     }
-    expect("conformer_layer", &out, &expected, rows, dim);
-    expect("conformer_layer in place", &x, &expected, rows, dim);
-
     guarded_free(&matrix);
     guarded_free(&floats);
-    guarded_free(&x);
-    guarded_free(&out);
-    guarded_free(&expected);
 }
 
 static void check_sizes(void)
 {
     CHECK(ee_row_stride_qs8(1) == 16 && ee_row_stride_qs8(16) == 16, "one group");
     CHECK(ee_row_stride_qs8(17) == 32, "two groups");
-    CHECK(ee_feed_forward_qs8_scratch(10 * EE_BLOCK_FRAMES, 16, 64)
+    CHECK(ee_feed_forward_qs8_scratch(10 * EE_BLOCK_FRAMES, 16, 64, NULL)
           == (size_t)EE_BLOCK_FRAMES * (4 + 4 * 64 + 64), "scratch of one block");
-    CHECK(ee_multi_head_attention_qs8_scratch(SIZE_MAX / 2, 8, 2) == SIZE_MAX, "saturation");
-    CHECK(ee_conv_module_qs8_scratch(SIZE_MAX / 4, 8, 3) == SIZE_MAX, "saturation");
-    CHECK(ee_conformer_layer_qs8_scratch(SIZE_MAX / 4, 256, 8, 2048, 31) == SIZE_MAX, "saturation");
+    CHECK(ee_multi_head_attention_qs8_scratch(SIZE_MAX / 2, 8, 2, NULL) == SIZE_MAX, "saturation");
+    CHECK(ee_conv_module_qs8_scratch(SIZE_MAX / 4, 8, 3, NULL) == SIZE_MAX, "saturation");
+    CHECK(ee_conformer_layer_qs8_scratch(SIZE_MAX / 4, 256, 8, 2048, 31, NULL) == SIZE_MAX,
+          "saturation");
     CHECK(ee_ops_qs8_for((ee_isa)99) == NULL && ee_ops_for((ee_isa)99) == NULL, "no such set");
 }
 
@@ -290,6 +306,7 @@ int main(void)
         check_composites(0, 12, 3, 20, 5);
         check_composites(97, 20, 4, 37, 5);
         check_composites(50, 144, 4, 36, 15);
+        check_composites(271, 20, 4, 37, 5);
     }
     return check_result("check_qs8_ops");
 }

@@ -64,10 +64,26 @@ static void check_depthwise_conv(size_t rows, size_t dim, size_t kernel)
     guarded out = guarded_floats(rows * dim);
     guarded expected = guarded_floats(rows * dim);
 
-    portable->depthwise_conv(expected.data, x.data, weight.data, bias.data, rows, dim, kernel,
-                             stride);
-    isa->depthwise_conv(out.data, x.data, weight.data, bias.data, rows, dim, kernel, stride);
+    portable->depthwise_conv(expected.data, x.data, weight.data, bias.data, rows, 0, rows, dim,
+                             kernel, stride);
+    isa->depthwise_conv(out.data, x.data, weight.data, bias.data, rows, 0, rows, dim, kernel,
+                        stride);
     expect("depthwise_conv", &out, &expected, rows, dim);
+
+    /* In ranges, backwards: the same bytes, and none outside the range. */
+    guarded ranges = guarded_floats(rows * dim);
+    for (size_t end = rows; end > 0;) {
+        const size_t count = end < 11 ? end : 11;
+        isa->depthwise_conv(ranges.data, x.data, weight.data, bias.data, rows, end - count, count,
+                            dim, kernel, stride);
+        end -= count;
+        CHECK(end == 0 || ranges.data[end * dim - 1] == SENTINEL, "%s depthwise_conv (%zu, %zu) "
+              "wrote before frame %zu", isa_name, rows, dim, end);
+    }
+    CHECK(memcmp(ranges.data, out.data, rows * dim * sizeof(float)) == 0,
+          "%s depthwise_conv (%zu, %zu) in ranges: other bytes", isa_name, rows, dim);
+    CHECK(sentinels_intact(&ranges), "%s depthwise_conv in ranges", isa_name);
+    guarded_free(&ranges);
     guarded_free(&x);
     guarded_free(&weight);
     guarded_free(&bias);

@@ -1,5 +1,6 @@
 /* The runtime: what it refuses, and that its memory plan is exact. */
 #include "check.h"
+#include "check_teams.h"
 #include "ee.h"
 
 enum { FRAMES = 50, MELS = 6, MAX_TENSORS = 300 };
@@ -123,7 +124,7 @@ static void expect_config(const char *field, uint32_t *value, uint32_t wrong)
 
     *value = wrong;
     CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "%s = %u", field, (unsigned)wrong);
-    CHECK(ee_arena_size(&config, FRAMES, &bytes) == EE_ERR_CONFIG, "%s = %u", field,
+    CHECK(ee_arena_size(&config, FRAMES, NULL, &bytes) == EE_ERR_CONFIG, "%s = %u", field,
           (unsigned)wrong);
     *value = right;
 }
@@ -156,7 +157,7 @@ static void check_config(void)
     config.norm_eps = 1e-5f;
     CHECK(ee_model_size(NULL, &bytes) == EE_ERR_ARGUMENT, "no config");
     CHECK(ee_model_size(&config, NULL) == EE_ERR_ARGUMENT, "no result");
-    CHECK(ee_arena_size(&config, FRAMES, NULL) == EE_ERR_ARGUMENT, "no result");
+    CHECK(ee_arena_size(&config, FRAMES, NULL, NULL) == EE_ERR_ARGUMENT, "no result");
 }
 
 static void check_model_open(void)
@@ -216,40 +217,47 @@ static void check_session_open(const ee_model *model, float *features)
     size_t bytes = 0;
     ee_session *session = NULL;
 
-    CHECK(ee_arena_size(&config, FRAMES, &bytes) == EE_OK, "arena");
+    CHECK(ee_arena_size(&config, FRAMES, NULL, &bytes) == EE_OK, "arena");
     unsigned char *const arena = aligned_memory(bytes);
     memset(arena, 0xA5, bytes);
 
-    CHECK(ee_session_open(NULL, model, arena, bytes, features, FRAMES)
+    CHECK(ee_session_open(NULL, model, NULL, arena, bytes, features, FRAMES)
           == EE_ERR_ARGUMENT, "no result");
-    CHECK(ee_session_open(&session, NULL, arena, bytes, features, FRAMES)
+    CHECK(ee_session_open(&session, NULL, NULL, arena, bytes, features, FRAMES)
           == EE_ERR_ARGUMENT, "no model");
-    CHECK(ee_session_open(&session, model, NULL, bytes, features, FRAMES)
+    CHECK(ee_session_open(&session, model, NULL, NULL, bytes, features, FRAMES)
           == EE_ERR_ARGUMENT, "no arena");
-    CHECK(ee_session_open(&session, model, arena, bytes, NULL, FRAMES)
+    CHECK(ee_session_open(&session, model, NULL, arena, bytes, NULL, FRAMES)
           == EE_ERR_ARGUMENT, "no features");
-    CHECK(ee_session_open(&session, model, arena + 32, bytes, features, FRAMES)
+    CHECK(ee_session_open(&session, model, NULL, arena + 32, bytes, features, FRAMES)
           == EE_ERR_ALIGNMENT, "misaligned arena");
-    CHECK(ee_session_open(&session, model, arena, bytes,
+    CHECK(ee_session_open(&session, model, NULL, arena, bytes,
                           (const float *)(const void *)((const char *)features + 1), FRAMES - 1)
           == EE_ERR_ALIGNMENT, "misaligned features");
-    CHECK(ee_session_open(&session, model, arena, bytes - 1, features, FRAMES)
+    CHECK(ee_session_open(&session, model, NULL, arena, bytes - 1, features, FRAMES)
           == EE_ERR_ARENA_TOO_SMALL, "one byte too small");
-    CHECK(ee_session_open(&session, model, arena, 0, features, FRAMES)
+    CHECK(ee_session_open(&session, model, NULL, arena, 0, features, FRAMES)
           == EE_ERR_ARENA_TOO_SMALL, "nothing");
 
     /* 60 positions: 243 mel frames give 60 encoder frames, 247 give 61. */
     CHECK(ee_encoder_frames(&config, 246) == 60 && ee_encoder_frames(&config, 247) == 61, "limit");
-    CHECK(ee_session_open(&session, model, arena, bytes, features, 247)
+    CHECK(ee_session_open(&session, model, NULL, arena, bytes, features, 247)
           == EE_ERR_TOO_MANY_FRAMES, "too many frames");
-    CHECK(ee_session_open(&session, model, arena, bytes, features, SIZE_MAX)
+    CHECK(ee_session_open(&session, model, NULL, arena, bytes, features, SIZE_MAX)
           == EE_ERR_TOO_MANY_FRAMES, "absurdly many frames");
+
+    const ee_team broken[] = {{0, 48, run_backwards}, {1, 0, run_backwards}, {1, 48, NULL}};
+    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+        CHECK(ee_arena_size(&config, FRAMES, &broken[i], &bytes) == EE_ERR_ARGUMENT, "team %zu", i);
+        CHECK(ee_session_open(&session, model, &broken[i], arena, bytes, features, FRAMES)
+              == EE_ERR_ARGUMENT, "team %zu", i);
+    }
 
     const float wrong[] = {NAN, INFINITY, -INFINITY};
     for (size_t i = 0; i < 3; i++) {
         const float right = features[FRAMES * MELS - 1];
         features[FRAMES * MELS - 1] = wrong[i];
-        CHECK(ee_session_open(&session, model, arena, bytes, features, FRAMES)
+        CHECK(ee_session_open(&session, model, NULL, arena, bytes, features, FRAMES)
               == EE_ERR_NOT_FINITE, "%g among the features", (double)wrong[i]);
         features[FRAMES * MELS - 1] = right;
     }
@@ -266,19 +274,20 @@ static void check_session_open(const ee_model *model, float *features)
 }
 
 /* The last byte that a run writes is the last byte of the plan. */
-static void check_plan(const ee_model *model, const float *features, size_t frames)
+static void check_plan(const ee_model *model, const float *features, size_t frames,
+                       const ee_team *team)
 {
     size_t bytes = 0, rows = 0, touched = 0;
     ee_session *session = NULL;
     const unsigned char patterns[2] = {0xA5, 0x5A};
 
-    CHECK(ee_arena_size(&config, frames, &bytes) == EE_OK, "%zu frames", frames);
+    CHECK(ee_arena_size(&config, frames, team, &bytes) == EE_OK, "%zu frames", frames);
     unsigned char *const arena = aligned_memory(bytes + 4096);
 
     /* Two patterns: a byte written may happen to equal one of them. */
     for (int p = 0; p < 2; p++) {
         memset(arena, patterns[p], bytes + 4096);
-        CHECK(ee_session_open(&session, model, arena, bytes, features, frames) == EE_OK,
+        CHECK(ee_session_open(&session, model, team, arena, bytes, features, frames) == EE_OK,
               "%zu frames", frames);
         CHECK(ee_session_exit(session) == 0, "before the first step");
         CHECK(ee_session_log_probs(session, &rows) == NULL && rows == 0, "before the first step");
@@ -311,17 +320,45 @@ static void check_plan(const ee_model *model, const float *features, size_t fram
     free(arena);
 }
 
+/* Every exit, on every team. */
+static void check_same_bytes(const ee_model *model, const float *features, size_t frames)
+{
+    ee_session *sessions[TEAM_COUNT];
+    size_t rows = 0;
+
+    for (int t = 0; t < TEAM_COUNT; t++) {
+        size_t bytes = 0;
+        CHECK(ee_arena_size(&config, frames, TEAMS[t], &bytes) == EE_OK, "team %d", t);
+        CHECK(ee_session_open(&sessions[t], model, TEAMS[t], aligned_memory(bytes), bytes, features,
+                              frames) == EE_OK, "team %d", t);
+    }
+    while (ee_session_step(sessions[0]) == EE_OK) {
+        const float *const expected = ee_session_log_probs(sessions[0], &rows);
+        for (int t = 1; t < TEAM_COUNT; t++) {
+            CHECK(ee_session_step(sessions[t]) == EE_OK, "team %d", t);
+            CHECK(memcmp(ee_session_log_probs(sessions[t], NULL), expected,
+                         rows * config.vocab * sizeof(float)) == 0,
+                  "%zu frames, team %d, exit %u: other bytes", frames, t,
+                  (unsigned)ee_session_exit(sessions[0]));
+        }
+    }
+    for (int t = 0; t < TEAM_COUNT; t++) {
+        free(sessions[t]);
+    }
+}
+
 /* Two sessions of one model, step by step in turn, give what each gives alone. */
 static void check_two_sessions(const ee_model *model, const float *features)
 {
     size_t bytes = 0, rows = 0;
     ee_session *sessions[3];
 
-    ee_arena_size(&config, FRAMES, &bytes);
+    const ee_team *const team = &SEVENS;
+    ee_arena_size(&config, FRAMES, team, &bytes);
     for (int i = 0; i < 3; i++) {
-        CHECK(ee_session_open(&sessions[i], model, aligned_memory(bytes), bytes,
-                              i == 1 ? features + MELS : features, FRAMES - (i == 1)) == EE_OK,
-              "session %d", i);
+        CHECK(ee_session_open(&sessions[i], model, i == 2 ? NULL : team, aligned_memory(bytes),
+                              bytes, i == 1 ? features + MELS : features, FRAMES - (i == 1))
+              == EE_OK, "session %d", i);
     }
     while (ee_session_step(sessions[0]) == EE_OK) {
         CHECK(ee_session_step(sessions[1]) == EE_OK, "other session");
@@ -341,7 +378,7 @@ static void check_names(void)
     const ee_status statuses[] = {
         EE_OK, EE_DONE, EE_ERR_ARGUMENT, EE_ERR_CONFIG, EE_ERR_TENSOR_COUNT, EE_ERR_TENSOR_SIZE,
         EE_ERR_ALIGNMENT, EE_ERR_MODEL_TOO_SMALL, EE_ERR_ARENA_TOO_SMALL, EE_ERR_TOO_MANY_FRAMES,
-        EE_ERR_TOO_LARGE, EE_ERR_NOT_FINITE, EE_ERR_DTYPE,
+        EE_ERR_TOO_LARGE, EE_ERR_NOT_FINITE, EE_ERR_DTYPE, EE_ERR_THREADS,
     };
     const size_t count = sizeof(statuses) / sizeof(statuses[0]);
 
@@ -374,7 +411,9 @@ static void check_runtime(uint32_t dtype, float *features)
         ee_model *const model = open_model();
         check_session_open(model, features);
         for (size_t f = 0; f < sizeof(all_frames) / sizeof(all_frames[0]); f++) {
-            check_plan(model, features, all_frames[f]);
+            check_plan(model, features, all_frames[f], NULL);
+            check_plan(model, features, all_frames[f], &ON_LAST);
+            check_same_bytes(model, features, all_frames[f]);
         }
         check_two_sessions(model, features);
         free(model);

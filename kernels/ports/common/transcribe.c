@@ -182,9 +182,10 @@ int port_main(int argc, char **argv)
     const ee_policy policy = parse_policy(argc, argv, &image.config);
     const float *const features = read_features(&memory, clip, &image, &frames);
 
-    check(ee_arena_size(&image.config, frames, &arena_bytes), "plan");
+    check(ee_arena_size(&image.config, frames, NULL, &arena_bytes), "plan");
     void *const arena = runner_take(&memory, arena_bytes);
-    check(ee_session_open(&session, image.model, arena, arena_bytes, features, frames), "session");
+    check(ee_session_open(&session, image.model, NULL, arena, arena_bytes, features, frames),
+          "session");
     while (!stop && ee_session_step(session) == EE_OK) {
         float score;
 

@@ -71,15 +71,15 @@ static ee_status open_session(ee_session **session, vectors_case *run,
                               const vectors_array *features, int32_t more)
 {
     size_t bytes;
-    const ee_status status = ee_arena_size(&image.config, features->rows, &bytes);
+    const ee_status status = ee_arena_size(&image.config, features->rows, NULL, &bytes);
 
     if (status != EE_OK) {
         return status;
     }
     bytes += (size_t)more;
     vectors_take(run, 0); /* a guard in front */
-    return ee_session_open(session, image.model, vectors_take(run, bytes), bytes, features->data,
-                           features->rows);
+    return ee_session_open(session, image.model, NULL, vectors_take(run, bytes), bytes,
+                           features->data, features->rows);
 }
 
 /* The log-probabilities of the exit reached, copied: the session writes over them. */

@@ -83,11 +83,11 @@ static void wrong_log_softmax(float *out, const float *x, size_t rows, size_t di
 }
 
 static void wrong_depthwise_conv(float *out, const float *x, const float *weight,
-                                 const float *bias, size_t rows, size_t dim, size_t kernel,
-                                 size_t weight_stride)
+                                 const float *bias, size_t frames, size_t first, size_t count,
+                                 size_t dim, size_t kernel, size_t weight_stride)
 {
-    right->depthwise_conv(out, x, weight, bias, rows, dim, kernel, weight_stride);
-    flip(out, rows * dim);
+    right->depthwise_conv(out, x, weight, bias, frames, first, count, dim, kernel, weight_stride);
+    flip(out + first * dim, count * dim);
 }
 
 static void wrong_stem_conv(float *out, const float *x, const int8_t *weight,
@@ -320,7 +320,7 @@ static int32_t depthwise_conv_qs8(vectors_case *run)
     const float *const weight = take_depthwise(&arguments, &kernel);
 
     kernels.depthwise_conv(output(run, x->rows, x->columns), x->data, weight,
-                           take_floats(&arguments), x->rows, x->columns, kernel,
+                           take_floats(&arguments), x->rows, 0, x->rows, x->columns, kernel,
                            ee_row_stride(x->columns));
     return EE_OK;
 }
@@ -357,7 +357,8 @@ static int32_t multi_head_attention_qs8(vectors_case *run)
     ee_multi_head_attention_qs8_c(
         output(run, x->rows, x->columns), x->data, in_weight, in_weight_scale, in_bias, out_weight,
         out_weight_scale, out_bias, x->rows, x->columns, heads,
-        scratch(run, ee_multi_head_attention_qs8_scratch(x->rows, x->columns, heads)), &kernels);
+        scratch(run, ee_multi_head_attention_qs8_scratch(x->rows, x->columns, heads, NULL)),
+        &kernels, NULL);
     return EE_OK;
 }
 
@@ -379,7 +380,7 @@ static int32_t feed_forward_qs8(vectors_case *run)
         output(run, x->rows, x->columns), x->data, norm_weight, norm_bias, up_weight,
         up_weight_scale, up_bias, down_weight, down_weight_scale, down_bias, x->rows, x->columns,
         ff, take_float(&arguments),
-        scratch(run, ee_feed_forward_qs8_scratch(x->rows, x->columns, ff)), &kernels);
+        scratch(run, ee_feed_forward_qs8_scratch(x->rows, x->columns, ff, NULL)), &kernels, NULL);
     return EE_OK;
 }
 
@@ -403,7 +404,8 @@ static int32_t conv_module_qs8(vectors_case *run)
         output(run, x->rows, x->columns), x->data, norm_weight, norm_bias, in_weight,
         in_weight_scale, in_bias, depthwise_weight, depthwise_bias, out_weight, out_weight_scale,
         out_bias, x->rows, x->columns, kernel, take_float(&arguments),
-        scratch(run, ee_conv_module_qs8_scratch(x->rows, x->columns, kernel)), &kernels);
+        scratch(run, ee_conv_module_qs8_scratch(x->rows, x->columns, kernel, NULL)), &kernels,
+        NULL);
     return EE_OK;
 }
 
@@ -455,8 +457,8 @@ static int32_t conformer_layer_qs8(vectors_case *run)
     ee_conformer_layer_qs8_c(
         output(run, x->rows, x->columns), x->data, &w, x->rows, x->columns, heads, ff, kernel,
         take_float(&arguments),
-        scratch(run, ee_conformer_layer_qs8_scratch(x->rows, x->columns, heads, ff, kernel)),
-        &kernels);
+        scratch(run, ee_conformer_layer_qs8_scratch(x->rows, x->columns, heads, ff, kernel, NULL)),
+        &kernels, NULL);
     return EE_OK;
 }
 
@@ -469,7 +471,7 @@ static int32_t exit_head_qs8(vectors_case *run)
     const float *const weight_scale = take_floats(&arguments);
 
     ee_exit_head_qs8_c(output(run, x->rows, vocab), x->data, weight, weight_scale,
-                       take_floats(&arguments), x->rows, x->columns, vocab, &kernels);
+                       take_floats(&arguments), x->rows, x->columns, vocab, &kernels, NULL);
     return EE_OK;
 }
 

@@ -75,11 +75,12 @@ static ee_status open_graph(ee_model *model, const ee_ops *ops, void *tables,
 }
 
 /* In turn: the output of the first convolution, what a layer needs, the log-probabilities. */
-static size_t scratch_bytes(const ee_config *config, size_t frames, size_t rows)
+static size_t scratch_bytes(const ee_config *config, size_t frames, size_t rows,
+                            const ee_team *team)
 {
     const size_t halved = ee_stem_conv_f32_frames(frames, config->stem_kernel, config->stem_stride);
     size_t floats = ee_conformer_layer_f32_scratch(rows, config->dim, config->heads, config->ff,
-                                                   config->kernel);
+                                                   config->kernel, team);
 
     floats = ee_size_max(floats, ee_size_mul(halved, config->dim));
     floats = ee_size_max(floats, ee_size_mul(rows, config->vocab));
@@ -87,7 +88,7 @@ static size_t scratch_bytes(const ee_config *config, size_t frames, size_t rows)
 }
 
 static void run_stem(const ee_model *model, float *x, const float *features, size_t frames,
-                     size_t rows, void *scratch)
+                     size_t rows, void *scratch, const ee_team *team)
 {
     const ee_config *const config = &model->config;
     const ee_weights_f32 *const w = &model->weights.f32;
@@ -95,9 +96,9 @@ static void run_stem(const ee_model *model, float *x, const float *features, siz
     const size_t halved = ee_stem_conv_f32_frames(frames, config->stem_kernel, config->stem_stride);
 
     ee_stem_conv_f32_c(scratch, features, w->conv1.weight, w->conv1.bias, frames, config->mels, dim,
-                       config->stem_kernel, config->stem_stride, w->ops);
+                       config->stem_kernel, config->stem_stride, w->ops, team);
     ee_stem_conv_f32_c(x, scratch, w->conv2.weight, w->conv2.bias, halved, dim, dim,
-                       config->stem_kernel, config->stem_stride, w->ops);
+                       config->stem_kernel, config->stem_stride, w->ops, team);
 
     for (size_t t = 0; t < rows; t++) {
         for (size_t d = 0; d < dim; d++) {
@@ -106,22 +107,23 @@ static void run_stem(const ee_model *model, float *x, const float *features, siz
     }
 }
 
-static void run_layer(const ee_model *model, float *x, size_t layer, size_t rows, void *scratch)
+static void run_layer(const ee_model *model, float *x, size_t layer, size_t rows, void *scratch,
+                      const ee_team *team)
 {
     const ee_config *const config = &model->config;
 
     ee_conformer_layer_f32_c(x, x, &model->weights.f32.layers[layer], rows, config->dim,
                              config->heads, config->ff, config->kernel, config->norm_eps, scratch,
-                             model->weights.f32.ops);
+                             model->weights.f32.ops, team);
 }
 
 static void run_head(const ee_model *model, const float *x, uint32_t exit, size_t rows,
-                     void *scratch)
+                     void *scratch, const ee_team *team)
 {
     const ee_affine_f32 *const head = &model->weights.f32.heads[exit];
 
     ee_exit_head_f32_c(scratch, x, head->weight, head->bias, rows, model->config.dim,
-                       model->config.vocab, model->weights.f32.ops);
+                       model->config.vocab, model->weights.f32.ops, team);
 }
 
 const ee_graph ee_graph_f32 = {

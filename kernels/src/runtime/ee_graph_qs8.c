@@ -1,4 +1,5 @@
 #include "../ee_qs8.h"
+#include "../ee_team.h"
 #include "ee_model.h"
 
 static const int8_t *take_bytes(ee_tensor_reader *reader, size_t rows, size_t columns)
@@ -88,29 +89,62 @@ static ee_status open_graph(ee_model *model, const ee_ops *ops, void *tables,
 }
 
 /* In turn: the output of the first convolution, what a layer needs, the log-probabilities. */
-static size_t scratch_bytes(const ee_config *config, size_t frames, size_t rows)
+static size_t scratch_bytes(const ee_config *config, size_t frames, size_t rows,
+                            const ee_team *team)
 {
     const size_t halved = ee_stem_conv_f32_frames(frames, config->stem_kernel, config->stem_stride);
     const size_t floats = ee_size_max(ee_size_mul(halved, config->dim),
                                       ee_size_mul(rows, config->vocab));
     const size_t layer = ee_conformer_layer_qs8_scratch(rows, config->dim, config->heads,
-                                                        config->ff, config->kernel);
+                                                        config->ff, config->kernel, team);
 
     return ee_size_max(ee_size_mul(floats, sizeof(float)), layer);
 }
 
+typedef struct {
+    float *out;
+    const float *x;
+    const ee_affine_qs8 *conv;
+    size_t channels, outs, kernel, stride;
+    ee_blocks blocks;
+    const ee_ops_qs8 *ops;
+} stem_conv_job;
+
+static void stem_conv_task(void *context, size_t item, size_t worker)
+{
+    const stem_conv_job *const j = context;
+    const ee_block b = ee_block_of(&j->blocks, item, worker);
+    const size_t frames = (b.count - 1) * j->stride + j->kernel;
+
+    j->ops->stem_conv(j->out + b.first * j->outs, j->x + b.first * j->stride * j->channels,
+                      j->conv->weight, j->conv->scale, j->conv->bias, frames, j->channels, j->outs,
+                      j->kernel, j->stride);
+}
+
+/* A convolution of the stem, a block of output frames a task. */
+static void run_stem_conv(float *out, const float *x, const ee_affine_qs8 *conv, size_t frames,
+                          size_t channels, const ee_config *config, const ee_ops_qs8 *ops,
+                          const ee_team *team)
+{
+    const size_t rows = ee_stem_conv_f32_frames(frames, config->stem_kernel, config->stem_stride);
+    const stem_conv_job j = {
+        out, x, conv, channels, config->dim, config->stem_kernel, config->stem_stride,
+        ee_blocks_without_scratch(rows, ee_block_frames(rows, team)), ops,
+    };
+
+    ee_for_blocks(team, &j.blocks, stem_conv_task, &j);
+}
+
 static void run_stem(const ee_model *model, float *x, const float *features, size_t frames,
-                     size_t rows, void *scratch)
+                     size_t rows, void *scratch, const ee_team *team)
 {
     const ee_config *const config = &model->config;
     const ee_weights_qs8 *const w = &model->weights.qs8;
     const size_t dim = config->dim;
     const size_t halved = ee_stem_conv_f32_frames(frames, config->stem_kernel, config->stem_stride);
 
-    w->ops->stem_conv(scratch, features, w->conv1.weight, w->conv1.scale, w->conv1.bias, frames,
-                      config->mels, dim, config->stem_kernel, config->stem_stride);
-    w->ops->stem_conv(x, scratch, w->conv2.weight, w->conv2.scale, w->conv2.bias, halved, dim, dim,
-                      config->stem_kernel, config->stem_stride);
+    run_stem_conv(scratch, features, &w->conv1, frames, config->mels, config, w->ops, team);
+    run_stem_conv(x, scratch, &w->conv2, halved, dim, config, w->ops, team);
 
     for (size_t t = 0; t < rows; t++) {
         const int8_t *const positions = w->positions + t * ee_row_stride_qs8(dim);
@@ -120,22 +154,23 @@ static void run_stem(const ee_model *model, float *x, const float *features, siz
     }
 }
 
-static void run_layer(const ee_model *model, float *x, size_t layer, size_t rows, void *scratch)
+static void run_layer(const ee_model *model, float *x, size_t layer, size_t rows, void *scratch,
+                      const ee_team *team)
 {
     const ee_config *const config = &model->config;
 
     ee_conformer_layer_qs8_c(x, x, &model->weights.qs8.layers[layer], rows, config->dim,
                              config->heads, config->ff, config->kernel, config->norm_eps, scratch,
-                             model->weights.qs8.ops);
+                             model->weights.qs8.ops, team);
 }
 
 static void run_head(const ee_model *model, const float *x, uint32_t exit, size_t rows,
-                     void *scratch)
+                     void *scratch, const ee_team *team)
 {
     const ee_affine_qs8 *const head = &model->weights.qs8.heads[exit];
 
     ee_exit_head_qs8_c(scratch, x, head->weight, head->scale, head->bias, rows, model->config.dim,
-                       model->config.vocab, model->weights.qs8.ops);
+                       model->config.vocab, model->weights.qs8.ops, team);
 }
 
 const ee_graph ee_graph_qs8 = {

@@ -48,15 +48,17 @@ typedef struct {
     ee_status (*open)(ee_model *model, const ee_ops *ops, void *tables, ee_tensor_reader *reader);
 
     /* Bytes that a session needs besides x (rows, dim); the log-probabilities begin there. */
-    size_t (*scratch)(const ee_config *config, size_t frames, size_t rows);
+    size_t (*scratch)(const ee_config *config, size_t frames, size_t rows, const ee_team *team);
 
     /* features (frames, mels) -> x (rows, dim), positions added */
     void (*stem)(const ee_model *model, float *x, const float *features, size_t frames, size_t rows,
-                 void *scratch);
+                 void *scratch, const ee_team *team);
     /* x -> x; layers are counted from 0 over all exits */
-    void (*layer)(const ee_model *model, float *x, size_t layer, size_t rows, void *scratch);
+    void (*layer)(const ee_model *model, float *x, size_t layer, size_t rows, void *scratch,
+                  const ee_team *team);
     /* x -> log-probabilities (rows, vocab) at the start of scratch */
-    void (*head)(const ee_model *model, const float *x, uint32_t exit, size_t rows, void *scratch);
+    void (*head)(const ee_model *model, const float *x, uint32_t exit, size_t rows, void *scratch,
+                 const ee_team *team);
 } ee_graph;
 
 struct ee_model {

@@ -6,6 +6,7 @@
  * is why those are valid only until the next step. */
 struct ee_session {
     const ee_model *model;
+    const ee_team *team;
     const float *features;
     float *x;
     void *scratch;
@@ -36,21 +37,28 @@ static size_t scratch_offset(const ee_config *config, size_t rows)
     return ee_size_add(end, beyond_line > 0 ? EE_MEMORY_ALIGNMENT - beyond_line : 0);
 }
 
-ee_status ee_arena_size(const ee_config *config, size_t frames, size_t *bytes)
+static int is_usable(const ee_team *team)
+{
+    return team == NULL
+           || (team->workers > 0 && team->block_frames > 0 && team->run != NULL);
+}
+
+ee_status ee_arena_size(const ee_config *config, size_t frames, const ee_team *team, size_t *bytes)
 {
     const ee_status status = ee_config_check(config);
 
     if (status != EE_OK) {
         return status;
     }
-    if (bytes == NULL) {
+    if (bytes == NULL || !is_usable(team)) {
         return EE_ERR_ARGUMENT;
     }
     const size_t rows = ee_encoder_frames(config, frames);
     if (rows > config->max_frames) {
         return EE_ERR_TOO_MANY_FRAMES;
     }
-    const size_t scratch = rows > 0 ? ee_graph_for(config)->scratch(config, frames, rows) : 0;
+    const size_t scratch =
+        rows > 0 ? ee_graph_for(config)->scratch(config, frames, rows, team) : 0;
     const size_t total = ee_size_add(scratch_offset(config, rows), scratch);
     if (total == SIZE_MAX) {
         return EE_ERR_TOO_LARGE;
@@ -70,8 +78,8 @@ static int all_finite(const float *values, size_t count)
     return sum == 0.0f;
 }
 
-ee_status ee_session_open(ee_session **session, const ee_model *model, void *arena, size_t bytes,
-                          const float *features, size_t frames)
+ee_status ee_session_open(ee_session **session, const ee_model *model, const ee_team *team,
+                          void *arena, size_t bytes, const float *features, size_t frames)
 {
     size_t needed;
 
@@ -86,7 +94,7 @@ ee_status ee_session_open(ee_session **session, const ee_model *model, void *are
         return EE_ERR_ALIGNMENT;
     }
     const ee_config *const config = &model->config;
-    const ee_status status = ee_arena_size(config, frames, &needed);
+    const ee_status status = ee_arena_size(config, frames, team, &needed);
     if (status != EE_OK) {
         return status;
     }
@@ -102,6 +110,7 @@ ee_status ee_session_open(ee_session **session, const ee_model *model, void *are
 
     ee_session *const opened = arena;
     opened->model = model;
+    opened->team = team;
     opened->features = features;
     opened->frames = frames;
     opened->rows = ee_encoder_frames(config, frames);
@@ -131,12 +140,13 @@ ee_status ee_session_step(ee_session *session)
     }
     if (exit == 0) {
         graph->stem(model, session->x, session->features, session->frames, session->rows,
-                    session->scratch);
+                    session->scratch, session->team);
     }
     for (uint32_t l = 0; l < config->layers_per_exit[exit]; l++) {
-        graph->layer(model, session->x, session->next_layer++, session->rows, session->scratch);
+        graph->layer(model, session->x, session->next_layer++, session->rows, session->scratch,
+                     session->team);
     }
-    graph->head(model, session->x, exit, session->rows, session->scratch);
+    graph->head(model, session->x, exit, session->rows, session->scratch, session->team);
     return EE_OK;
 }
 

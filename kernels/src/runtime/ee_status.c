@@ -48,6 +48,8 @@ const char *ee_strerror(ee_status status)
         return "sizes or offsets of the flash image contradict each other";
     case EE_ERR_DTYPE:
         return "the library was built without the arithmetic of the model";
+    case EE_ERR_THREADS:
+        return "the system has no threads, or gives no more";
     }
     return "unknown status";
 }
@@ -95,6 +97,8 @@ const char *ee_status_name(ee_status status)
         return "EE_ERR_IMAGE_LAYOUT";
     case EE_ERR_DTYPE:
         return "EE_ERR_DTYPE";
+    case EE_ERR_THREADS:
+        return "EE_ERR_THREADS";
     }
     return "EE_ERR_UNKNOWN";
 }

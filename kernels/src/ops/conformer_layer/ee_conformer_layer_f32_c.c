@@ -1,54 +1,135 @@
-#include "../../ee_size.h"
-#include "ee_kernels.h"
+#include "../../ee_composites_f32.h"
 
-/* Scratch: the output of one module (rows, dim), then the scratch of the module that needs most. */
-size_t ee_conformer_layer_f32_scratch(size_t rows, size_t dim, size_t heads, size_t ff,
-                                      size_t kernel)
+/* Scratch: module (rows, dim), what a module makes of all frames; behind it what attention shares,
+ * and behind that, or where attention is done with, behind module, the scratch of the workers. */
+static size_t attention_worker(size_t rows, size_t dim, const ee_team *team)
 {
-    size_t module = ee_feed_forward_f32_scratch(rows, dim, ff);
-
-    module = ee_size_max(module, ee_multi_head_attention_f32_scratch(rows, dim, heads));
-    module = ee_size_max(module, ee_conv_module_f32_scratch(rows, dim, kernel));
-    return ee_size_add(ee_size_mul(rows, dim), module);
+    return ee_size_max(ee_multi_head_attention_f32_block_scratch(rows, dim, team),
+                       ee_conv_module_f32_block_scratch(ee_block_frames(rows, team), dim));
 }
 
-/* out = x + factor * y; out may be x. */
-static void add_scaled(float *out, const float *x, const float *y, float factor, size_t count)
+static size_t worker(size_t rows, size_t dim, size_t ff, const ee_team *team)
 {
-    for (size_t i = 0; i < count; i++) {
-        out[i] = x[i] + factor * y[i];
-    }
+    const size_t step = ee_block_frames(rows, team);
+
+    return ee_size_max(ee_feed_forward_f32_block_scratch(step, dim, ff),
+                       ee_conv_module_f32_block_scratch(step, dim));
+}
+
+size_t ee_conformer_layer_f32_scratch(size_t rows, size_t dim, size_t heads, size_t ff,
+                                      size_t kernel, const ee_team *team)
+{
+    const size_t workers = ee_workers(team);
+    const size_t attention = ee_size_add(ee_multi_head_attention_f32_shared(rows, dim),
+                                         ee_size_mul(workers, attention_worker(rows, dim, team)));
+
+    (void)heads;
+    (void)kernel;
+    return ee_size_add(ee_size_mul(rows, dim),
+                       ee_size_max(attention, ee_size_mul(workers, worker(rows, dim, ff, team))));
+}
+
+typedef struct {
+    ee_feed_forward_f32 ff1, ff2;
+    ee_multi_head_attention_f32 attention;
+    ee_conv_module_f32 conv;
+    const ee_conformer_weights_f32 *weights;
+    ee_blocks blocks, attention_blocks;
+    float *out, *module;
+    const float *x;
+} job;
+
+/* out = x + feed_forward_1(x)/2 */
+static void feed_forward_task(void *context, size_t item, size_t worker)
+{
+    const job *const j = context;
+    const ee_block b = ee_block_of(&j->blocks, item, worker);
+    const size_t dim = j->ff1.dim;
+    const float *const x = j->x + b.first * dim;
+
+    ee_feed_forward_f32_block(&j->ff1, b.scratch, x, b.count, b.scratch);
+    ee_add_scaled(j->out + b.first * dim, x, b.scratch, 0.5f, b.count * dim);
+}
+
+/* Queries, keys and values of layer_norm(out) */
+static void project_task(void *context, size_t item, size_t worker)
+{
+    const job *const j = context;
+    const ee_block b = ee_block_of(&j->attention_blocks, item, worker);
+    const size_t dim = j->attention.dim;
+    float *const normed = j->module + b.first * dim;
+
+    j->attention.ops->layer_norm(normed, j->out + b.first * dim, j->weights->attn_norm_weight,
+                                 j->weights->attn_norm_bias, b.count, dim, j->conv.eps);
+    ee_multi_head_attention_f32_project(&j->attention, normed, b.first, b.count, b.scratch);
+}
+
+static void attend_task(void *context, size_t item, size_t worker)
+{
+    const job *const j = context;
+
+    ee_multi_head_attention_f32_attend(&j->attention, item,
+                                       ee_worker_scratch(&j->attention_blocks, worker));
+}
+
+/* out = out + attention; then the first half of the convolution module */
+static void gate_task(void *context, size_t item, size_t worker)
+{
+    const job *const j = context;
+    const ee_block b = ee_block_of(&j->attention_blocks, item, worker);
+    const size_t dim = j->attention.dim;
+    float *const out = j->out + b.first * dim;
+
+    ee_multi_head_attention_f32_output(&j->attention, b.scratch, b.first, b.count);
+    ee_add_scaled(out, out, b.scratch, 1.0f, b.count * dim);
+    ee_conv_module_f32_gate(&j->conv, out, b.first, b.count, b.scratch);
+}
+
+/* out = out + conv_module;  out = layer_norm(out + feed_forward_2(out)/2) */
+static void output_task(void *context, size_t item, size_t worker)
+{
+    const job *const j = context;
+    const ee_block b = ee_block_of(&j->blocks, item, worker);
+    const size_t dim = j->conv.dim;
+    float *const out = j->out + b.first * dim;
+
+    ee_conv_module_f32_output(&j->conv, b.scratch, b.first, b.count, b.scratch);
+    ee_add_scaled(out, out, b.scratch, 1.0f, b.count * dim);
+    ee_feed_forward_f32_block(&j->ff2, b.scratch, out, b.count, b.scratch);
+    ee_add_scaled(out, out, b.scratch, 0.5f, b.count * dim);
+    j->conv.ops->layer_norm(out, out, j->weights->norm_weight, j->weights->norm_bias, b.count, dim,
+                            j->conv.eps);
 }
 
 void ee_conformer_layer_f32_c(float *out, const float *x, const ee_conformer_weights_f32 *weights,
                               size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel,
-                              float eps, float *scratch, const ee_ops_f32 *ops)
+                              float eps, float *scratch, const ee_ops_f32 *ops,
+                              const ee_team *team)
 {
     const ee_conformer_weights_f32 *const w = weights;
-    const size_t count = rows * dim;
+    const size_t step = ee_block_frames(rows, team);
     float *const module = scratch;
-    float *const rest = scratch + count;
+    float *const rest = module + rows * dim;
+    job j = {
+        .ff1 = {w->ff1_norm_weight, w->ff1_norm_bias, w->ff1_up_weight, w->ff1_up_bias,
+                w->ff1_down_weight, w->ff1_down_bias, dim, ff, eps, ops},
+        .ff2 = {w->ff2_norm_weight, w->ff2_norm_bias, w->ff2_up_weight, w->ff2_up_bias,
+                w->ff2_down_weight, w->ff2_down_bias, dim, ff, eps, ops},
+        .attention = {w->attn_in_weight, w->attn_in_bias, w->attn_out_weight, w->attn_out_bias,
+                      rows, dim, heads, 0, NULL, NULL, ops},
+        .conv = {w->conv_norm_weight, w->conv_norm_bias, w->conv_in_weight, w->conv_in_bias,
+                 w->conv_depthwise_weight, w->conv_depthwise_bias, w->conv_out_weight,
+                 w->conv_out_bias, rows, dim, kernel, eps, module, ops},
+        .weights = w, .out = out, .module = module, .x = x,
+    };
+    float *const behind_attention = ee_multi_head_attention_f32_place(&j.attention, rest, team);
 
-    ee_feed_forward_f32_c(module, x, w->ff1_norm_weight, w->ff1_norm_bias, w->ff1_up_weight,
-                          w->ff1_up_bias, w->ff1_down_weight, w->ff1_down_bias, rows, dim, ff, eps,
-                          rest, ops);
-    add_scaled(out, x, module, 0.5f, count);
-
-    ops->layer_norm(module, out, w->attn_norm_weight, w->attn_norm_bias, rows, dim, eps);
-    ee_multi_head_attention_f32_c(module, module, w->attn_in_weight, w->attn_in_bias,
-                                  w->attn_out_weight, w->attn_out_bias, rows, dim, heads, rest,
-                                  ops);
-    add_scaled(out, out, module, 1.0f, count);
-
-    ee_conv_module_f32_c(module, out, w->conv_norm_weight, w->conv_norm_bias, w->conv_in_weight,
-                         w->conv_in_bias, w->conv_depthwise_weight, w->conv_depthwise_bias,
-                         w->conv_out_weight, w->conv_out_bias, rows, dim, kernel, eps, rest, ops);
-    add_scaled(out, out, module, 1.0f, count);
-
-    ee_feed_forward_f32_c(module, out, w->ff2_norm_weight, w->ff2_norm_bias, w->ff2_up_weight,
-                          w->ff2_up_bias, w->ff2_down_weight, w->ff2_down_bias, rows, dim, ff, eps,
-                          rest, ops);
-    add_scaled(out, out, module, 0.5f, count);
-
-    ops->layer_norm(out, out, w->norm_weight, w->norm_bias, rows, dim, eps);
+    j.blocks = ee_blocks_f32(rows, step, rest, worker(rows, dim, ff, team));
+    j.attention_blocks = ee_blocks_f32(rows, step, behind_attention,
+                                       attention_worker(rows, dim, team));
+    ee_for_blocks(team, &j.blocks, feed_forward_task, &j);
+    ee_for_blocks(team, &j.attention_blocks, project_task, &j);
+    ee_run(team, attend_task, &j, ee_multi_head_attention_f32_items(&j.attention));
+    ee_for_blocks(team, &j.attention_blocks, gate_task, &j);
+    ee_for_blocks(team, &j.blocks, output_task, &j);
 }

@@ -1,17 +1,85 @@
-#include "../../ee_qs8.h"
+#include "../../ee_composites_qs8.h"
 
-/* Scratch: gated (rows, dim), and for one block of frames the scales of its rows, wide
- * (block, 2*dim) and q (block, dim) in int8. The depthwise convolution looks both ways in time, so
- * its input and its output exist in full; everything else is done a block at a time. */
-size_t ee_conv_module_qs8_scratch(size_t rows, size_t dim, size_t kernel)
+/* wide (block, 2*dim), or convolved (block, dim); the scales of its rows; (block, dim) in int8. */
+size_t ee_conv_module_qs8_block_scratch(size_t block, size_t dim)
 {
-    const size_t block = ee_block_frames(rows);
-    size_t bytes = ee_floats_qs8(rows, dim);
+    const size_t floats = ee_size_add(ee_floats_qs8(block, 1),
+                                      ee_floats_qs8(block, ee_size_mul(2, dim)));
+
+    return ee_size_add(floats, ee_bytes_qs8(block, dim));
+}
+
+/* Gated (rows, dim): the depthwise convolution looks both ways in time, so its input exists in
+ * full; everything else is done a block at a time. */
+size_t ee_conv_module_qs8_scratch(size_t rows, size_t dim, size_t kernel, const ee_team *team)
+{
+    const size_t block = ee_conv_module_qs8_block_scratch(ee_block_frames(rows, team), dim);
 
     (void)kernel;
-    bytes = ee_size_add(bytes, ee_floats_qs8(block, 1));
-    bytes = ee_size_add(bytes, ee_floats_qs8(block, ee_size_mul(2, dim)));
-    return ee_size_add(bytes, ee_bytes_qs8(block, dim));
+    return ee_size_add(ee_floats_qs8(rows, dim), ee_size_mul(ee_workers(team), block));
+}
+
+void ee_conv_module_qs8_gate(const ee_conv_module_qs8 *op, const float *x, size_t first,
+                             size_t count, void *scratch)
+{
+    const ee_ops_qs8 *const ops = op->ops;
+    const size_t dim = op->dim;
+    const size_t stride = ee_row_stride_qs8(dim);
+    char *rest = scratch;
+    float *const wide = ee_take(&rest, ee_floats_qs8(count, 2 * dim));
+    float *const scale = ee_take(&rest, ee_floats_qs8(count, 1));
+    int8_t *const q = (int8_t *)rest;
+
+    ops->layer_norm(wide, x, op->norm_weight, op->norm_bias, count, dim, op->eps);
+    ops->quantize(q, scale, wide, count, dim, stride, dim);
+    ops->linear(wide, q, scale, op->in_weight, op->in_weight_scale, op->in_bias, count, dim,
+                2 * dim, 2 * dim, stride, stride);
+    ops->glu(op->gated + first * dim, wide, count, dim);
+}
+
+void ee_conv_module_qs8_output(const ee_conv_module_qs8 *op, float *out, size_t first,
+                               size_t count, void *scratch)
+{
+    const ee_ops_qs8 *const ops = op->ops;
+    const size_t dim = op->dim;
+    const size_t stride = ee_row_stride_qs8(dim);
+    char *rest = scratch;
+    float *const convolved = ee_take(&rest, ee_floats_qs8(count, 2 * dim));
+    float *const scale = ee_take(&rest, ee_floats_qs8(count, 1));
+    int8_t *const q = (int8_t *)rest;
+
+    /* The convolution counts its rows from frame 0, which would lie before this block by less than
+     * `gated` takes, so the pointer stays inside the array. */
+    ops->depthwise_conv(convolved - first * dim, op->gated, op->depthwise_weight,
+                        op->depthwise_bias, op->rows, first, count, dim, op->kernel,
+                        ee_row_stride(dim));
+    ops->silu(convolved, convolved, count * dim);
+    ops->quantize(q, scale, convolved, count, dim, stride, dim);
+    ops->linear(out, q, scale, op->out_weight, op->out_weight_scale, op->out_bias, count, dim, dim,
+                dim, stride, stride);
+}
+
+typedef struct {
+    ee_conv_module_qs8 op;
+    ee_blocks blocks;
+    float *out;
+    const float *x;
+} job;
+
+static void gate_task(void *context, size_t item, size_t worker)
+{
+    const job *const j = context;
+    const ee_block b = ee_block_of(&j->blocks, item, worker);
+
+    ee_conv_module_qs8_gate(&j->op, j->x + b.first * j->op.dim, b.first, b.count, b.scratch);
+}
+
+static void output_task(void *context, size_t item, size_t worker)
+{
+    const job *const j = context;
+    const ee_block b = ee_block_of(&j->blocks, item, worker);
+
+    ee_conv_module_qs8_output(&j->op, j->out + b.first * j->op.dim, b.first, b.count, b.scratch);
 }
 
 void ee_conv_module_qs8_c(float *out, const float *x,
@@ -22,34 +90,19 @@ void ee_conv_module_qs8_c(float *out, const float *x,
                           const int8_t *out_weight, const float *out_weight_scale,
                           const float *out_bias,
                           size_t rows, size_t dim, size_t kernel, float eps,
-                          void *scratch, const ee_ops_qs8 *ops)
+                          void *scratch, const ee_ops_qs8 *ops, const ee_team *team)
 {
-    const size_t step = ee_block_frames(rows);
-    const size_t stride = ee_row_stride_qs8(dim);
+    const size_t step = ee_block_frames(rows, team);
     char *rest = scratch;
     float *const gated = ee_take(&rest, ee_floats_qs8(rows, dim));
-    float *const scale = ee_take(&rest, ee_floats_qs8(step, 1));
-    float *const wide = ee_take(&rest, ee_floats_qs8(step, 2 * dim));
-    int8_t *const q = (int8_t *)rest;
+    const job j = {
+        {norm_weight, norm_bias, in_weight, in_weight_scale, in_bias, depthwise_weight,
+         depthwise_bias, out_weight, out_weight_scale, out_bias, rows, dim, kernel, eps, gated,
+         ops},
+        ee_blocks_qs8(rows, step, rest, ee_conv_module_qs8_block_scratch(step, dim)),
+        out, x,
+    };
 
-    for (size_t t = 0; t < rows; t += step) {
-        const size_t block = ee_size_min(rows - t, step);
-
-        ops->layer_norm(wide, x + t * dim, norm_weight, norm_bias, block, dim, eps);
-        ops->quantize(q, scale, wide, block, dim, stride, dim);
-        ops->linear(wide, q, scale, in_weight, in_weight_scale, in_bias, block, dim, 2 * dim,
-                    2 * dim, stride, stride);
-        ops->glu(gated + t * dim, wide, block, dim);
-    }
-    ops->depthwise_conv(out, gated, depthwise_weight, depthwise_bias, rows, dim, kernel,
-                        ee_row_stride(dim));
-    for (size_t t = 0; t < rows; t += step) {
-        const size_t block = ee_size_min(rows - t, step);
-        float *const y = out + t * dim;
-
-        ops->silu(y, y, block * dim);
-        ops->quantize(q, scale, y, block, dim, stride, dim);
-        ops->linear(y, q, scale, out_weight, out_weight_scale, out_bias, block, dim, dim, dim,
-                    stride, stride);
-    }
+    ee_for_blocks(team, &j.blocks, gate_task, &j);
+    ee_for_blocks(team, &j.blocks, output_task, &j);
 }

@@ -32,26 +32,28 @@ conv_tile(float *out, const float *x, const float *weight, __m256 bias, __m256i 
 }
 
 void ee_depthwise_conv_f32_avx2(float *out, const float *x, const float *weight, const float *bias,
-                                size_t rows, size_t dim, size_t kernel, size_t weight_stride)
+                                size_t frames, size_t first, size_t count, size_t dim,
+                                size_t kernel, size_t weight_stride)
 {
     const size_t half = kernel / 2;
+    const size_t end = first + count;
 
     for (size_t d = 0; d < dim; d += 8) {
         const __m256i mask = ee_avx2_mask(dim - d < 8 ? dim - d : 8);
         const __m256 b = _mm256_maskload_ps(bias + d, mask);
 
-        for (size_t t = 0; t < rows;) {
-            if (t >= half && t + TILE_ROWS + half <= rows) {
+        for (size_t t = first; t < end;) {
+            if (t >= half && t + TILE_ROWS <= end && t + TILE_ROWS + half <= frames) {
                 conv_tile(out + t * dim + d, x + (t - half) * dim + d, weight + d, b, mask,
                           TILE_ROWS, dim, kernel, weight_stride);
                 t += TILE_ROWS;
             } else {
-                /* Taps first..last-1 fall on frames that exist. */
-                const size_t first = t < half ? half - t : 0;
-                const size_t last = rows + half - t < kernel ? rows + half - t : kernel;
+                /* Taps skipped..last-1 fall on frames that exist. */
+                const size_t skipped = t < half ? half - t : 0;
+                const size_t last = frames + half - t < kernel ? frames + half - t : kernel;
 
-                conv_tile(out + t * dim + d, x + (t + first - half) * dim + d,
-                          weight + first * weight_stride + d, b, mask, 1, dim, last - first,
+                conv_tile(out + t * dim + d, x + (t + skipped - half) * dim + d,
+                          weight + skipped * weight_stride + d, b, mask, 1, dim, last - skipped,
                           weight_stride);
                 t += 1;
             }

@@ -1,10 +1,48 @@
-#include "../../ee_size.h"
-#include "ee_kernels.h"
+#include "../../ee_composites_f32.h"
 
-/* Scratch, for one block of frames: normed (block, dim), hidden (block, ff). */
-size_t ee_feed_forward_f32_scratch(size_t rows, size_t dim, size_t ff)
+/* normed (block, dim), hidden (block, ff). */
+size_t ee_feed_forward_f32_block_scratch(size_t block, size_t dim, size_t ff)
 {
-    return ee_size_mul(ee_block_frames(rows), ee_size_add(dim, ff));
+    return ee_size_mul(block, ee_size_add(dim, ff));
+}
+
+size_t ee_feed_forward_f32_scratch(size_t rows, size_t dim, size_t ff, const ee_team *team)
+{
+    return ee_size_mul(ee_workers(team), ee_feed_forward_f32_block_scratch(
+                                             ee_block_frames(rows, team), dim, ff));
+}
+
+void ee_feed_forward_f32_block(const ee_feed_forward_f32 *op, float *out, const float *x,
+                               size_t rows, float *scratch)
+{
+    const ee_ops_f32 *const ops = op->ops;
+    const size_t dim = op->dim;
+    const size_t ff = op->ff;
+    float *const normed = scratch;
+    float *const hidden = normed + rows * dim;
+
+    ops->layer_norm(normed, x, op->norm_weight, op->norm_bias, rows, dim, op->eps);
+    ops->linear(hidden, normed, op->up_weight, op->up_bias, rows, dim, ff, ff, dim,
+                ee_row_stride(dim));
+    ops->silu(hidden, hidden, rows * ff);
+    ops->linear(out, hidden, op->down_weight, op->down_bias, rows, ff, dim, dim, ff,
+                ee_row_stride(ff));
+}
+
+typedef struct {
+    ee_feed_forward_f32 op;
+    ee_blocks blocks;
+    float *out;
+    const float *x;
+} job;
+
+static void block_task(void *context, size_t item, size_t worker)
+{
+    const job *const j = context;
+    const ee_block b = ee_block_of(&j->blocks, item, worker);
+    const size_t start = b.first * j->op.dim;
+
+    ee_feed_forward_f32_block(&j->op, j->out + start, j->x + start, b.count, b.scratch);
 }
 
 void ee_feed_forward_f32_c(float *out, const float *x,
@@ -12,20 +50,14 @@ void ee_feed_forward_f32_c(float *out, const float *x,
                            const float *up_weight, const float *up_bias,
                            const float *down_weight, const float *down_bias,
                            size_t rows, size_t dim, size_t ff, float eps,
-                           float *scratch, const ee_ops_f32 *ops)
+                           float *scratch, const ee_ops_f32 *ops, const ee_team *team)
 {
-    const size_t step = ee_block_frames(rows);
-    float *const normed = scratch;
-    float *const hidden = normed + step * dim;
+    const size_t step = ee_block_frames(rows, team);
+    const job j = {
+        {norm_weight, norm_bias, up_weight, up_bias, down_weight, down_bias, dim, ff, eps, ops},
+        ee_blocks_f32(rows, step, scratch, ee_feed_forward_f32_block_scratch(step, dim, ff)),
+        out, x,
+    };
 
-    for (size_t t = 0; t < rows; t += step) {
-        const size_t block = ee_size_min(rows - t, step);
-
-        ops->layer_norm(normed, x + t * dim, norm_weight, norm_bias, block, dim, eps);
-        ops->linear(hidden, normed, up_weight, up_bias, block, dim, ff, ff, dim,
-                    ee_row_stride(dim));
-        ops->silu(hidden, hidden, block * ff);
-        ops->linear(out + t * dim, hidden, down_weight, down_bias, block, ff, dim, dim, ff,
-                    ee_row_stride(ff));
-    }
+    ee_for_blocks(team, &j.blocks, block_task, &j);
 }

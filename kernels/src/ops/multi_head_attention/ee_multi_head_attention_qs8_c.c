@@ -1,22 +1,21 @@
 #include <math.h>
 
-#include "../../ee_qs8.h"
+#include "../../ee_composites_qs8.h"
 
-/* Scratch, kept for the whole op: queries and keys in int8 (heads, rows, width) with a scale a row.
- * The values lie as floats in `out` until their head is done, and its context takes their place.
- * Then one after another, in the same memory:
- *   projection, for one block of frames: scales, queries and keys as floats (block, 2*dim), x in
- *   int8; the output projection needs less of the same
- *   heads: for one head the values transposed in int8 (width, rows) with their scales; for one
- *   block of queries the scores (block, rows), inverse sums, both digits of the context
- *   (2*block, width) and of the probabilities in int8 (2*block, rows) */
-static size_t kept_scratch(size_t rows, size_t dim, size_t heads)
+/* Values that are transposed and quantised at once. */
+enum { VALUE_ROWS = 16 };
+
+/* Queries, keys and values in int8 and their scales. The values lie as floats elsewhere before. */
+size_t ee_multi_head_attention_qs8_shared(size_t rows, size_t dim, size_t heads)
 {
     const size_t all = ee_size_mul(heads, rows);
+    const size_t queries = ee_size_add(ee_bytes_qs8(all, dim / heads), ee_floats_qs8(all, 1));
+    const size_t values = ee_size_add(ee_bytes_qs8(dim, rows), ee_floats_qs8(dim, 1));
 
-    return ee_size_mul(2, ee_size_add(ee_bytes_qs8(all, dim / heads), ee_floats_qs8(all, 1)));
+    return ee_size_add(ee_size_mul(2, queries), values);
 }
 
+/* Scales, queries and keys as floats (block, 2*dim), x in int8; the output needs less of these. */
 static size_t projection_scratch(size_t block, size_t dim)
 {
     const size_t floats = ee_size_add(ee_floats_qs8(block, 1),
@@ -25,131 +24,230 @@ static size_t projection_scratch(size_t block, size_t dim)
     return ee_size_add(floats, ee_bytes_qs8(block, dim));
 }
 
-static size_t heads_scratch(size_t block, size_t rows, size_t width)
+/* For one block of queries and one head: ones, the scores (block, rows), inverse sums, both digits
+ * of the context (2*block, width) and of the probabilities in int8 (2*block, rows). */
+static size_t attend_scratch(size_t block, size_t rows, size_t width)
 {
-    size_t bytes = ee_size_add(ee_bytes_qs8(width, rows), ee_floats_qs8(width, 1));
+    size_t bytes = ee_floats_qs8(ee_size_max(2 * block, width), 1);
 
-    bytes = ee_size_add(bytes, ee_floats_qs8(ee_size_max(2 * block, width), 1));
     bytes = ee_size_add(bytes, ee_floats_qs8(block, rows));
     bytes = ee_size_add(bytes, ee_floats_qs8(block, 1));
     bytes = ee_size_add(bytes, ee_floats_qs8(2 * block, width));
     return ee_size_add(bytes, ee_bytes_qs8(2 * block, rows));
 }
 
-size_t ee_multi_head_attention_qs8_scratch(size_t rows, size_t dim, size_t heads)
+size_t ee_multi_head_attention_qs8_block_scratch(size_t rows, size_t dim, size_t heads,
+                                                 const ee_team *team)
 {
-    const size_t block = ee_block_frames(rows);
+    const size_t width = dim / heads;
+    const size_t projection = projection_scratch(ee_block_frames(rows, team), dim);
+    const size_t attend = attend_scratch(ee_query_frames(rows, team), rows, width);
+    const size_t values = ee_floats_qs8(ee_size_min(VALUE_ROWS, width), rows);
 
-    return ee_size_add(kept_scratch(rows, dim, heads),
-                       ee_size_max(projection_scratch(block, dim),
-                                   heads_scratch(block, rows, dim / heads)));
+    return ee_size_max(ee_size_max(projection, attend), values);
 }
 
-/* Context of one head in the columns of `values` (rows, width), which hold its values before.
- * query (rows, width) and query_scale, the 1/sqrt(width) in it; key likewise. */
-static void attend(float *values, const int8_t *query, const float *query_scale,
-                   const int8_t *key, const float *key_scale, size_t rows, size_t width,
-                   size_t values_stride, char *scratch, const ee_ops_qs8 *ops)
+size_t ee_multi_head_attention_qs8_scratch(size_t rows, size_t dim, size_t heads,
+                                           const ee_team *team)
 {
-    const size_t step = ee_block_frames(rows);
+    return ee_size_add(ee_multi_head_attention_qs8_shared(rows, dim, heads),
+                       ee_size_mul(ee_workers(team), ee_multi_head_attention_qs8_block_scratch(
+                                                         rows, dim, heads, team)));
+}
+
+void *ee_multi_head_attention_qs8_place(ee_multi_head_attention_qs8 *op, void *scratch,
+                                        const ee_team *team)
+{
+    const size_t all = op->heads * op->rows;
+    const size_t width = op->dim / op->heads;
+    char *rest = scratch;
+
+    op->query_step = ee_query_frames(op->rows, team);
+    op->query = ee_take(&rest, ee_bytes_qs8(all, width));
+    op->key = ee_take(&rest, ee_bytes_qs8(all, width));
+    op->query_scale = ee_take(&rest, ee_floats_qs8(all, 1));
+    op->key_scale = ee_take(&rest, ee_floats_qs8(all, 1));
+    op->value = ee_take(&rest, ee_bytes_qs8(op->dim, op->rows));
+    op->value_scale = ee_take(&rest, ee_floats_qs8(op->dim, 1));
+    return rest;
+}
+
+size_t ee_multi_head_attention_qs8_items(const ee_multi_head_attention_qs8 *op)
+{
+    return op->heads * ee_block_count(op->rows, op->query_step);
+}
+
+void ee_multi_head_attention_qs8_project(const ee_multi_head_attention_qs8 *op, const float *x,
+                                         size_t first, size_t count, void *scratch)
+{
+    const ee_ops_qs8 *const ops = op->ops;
+    const size_t dim = op->dim;
+    const size_t width = dim / op->heads;
+    const size_t stride = ee_row_stride_qs8(dim);
+    const size_t head_stride = ee_row_stride_qs8(width);
+    const float one_over_root = 1.0f / sqrtf((float)width);
+    char *rest = scratch;
+    float *const scale = ee_take(&rest, ee_floats_qs8(count, 1));
+    float *const wide = ee_take(&rest, ee_floats_qs8(count, 2 * dim));
+    int8_t *const q = (int8_t *)rest;
+
+    ops->quantize(q, scale, x, count, dim, stride, dim);
+    ops->linear(wide, q, scale, op->in_weight, op->in_weight_scale, op->in_bias, count, dim,
+                2 * dim, 2 * dim, stride, stride);
+    ops->linear(op->values + first * dim, q, scale, op->in_weight + 2 * dim * stride,
+                op->in_weight_scale + 2 * dim, op->in_bias + 2 * dim, count, dim, dim, dim, stride,
+                stride);
+    for (size_t h = 0; h < op->heads; h++) {
+        const size_t row = h * op->rows + first;
+        const float *const queries = wide + h * width;
+
+        ops->quantize(op->query + row * head_stride, op->query_scale + row, queries, count, width,
+                      head_stride, 2 * dim);
+        ops->quantize(op->key + row * head_stride, op->key_scale + row, queries + dim, count, width,
+                      head_stride, 2 * dim);
+        for (size_t t = 0; t < count; t++) {
+            op->query_scale[row + t] *= one_over_root;
+        }
+    }
+}
+
+void ee_multi_head_attention_qs8_quantize_values(const ee_multi_head_attention_qs8 *op,
+                                                 size_t item, void *scratch)
+{
+    const size_t rows = op->rows;
+    const size_t stride = ee_row_stride_qs8(rows);
+    const size_t width = op->dim / op->heads;
+    const size_t end = (item + 1) * width;
+    float *const transposed = scratch;
+
+    for (size_t d = item * width; d < end; d += VALUE_ROWS) {
+        const size_t count = ee_size_min(end - d, VALUE_ROWS);
+
+        ee_transpose(transposed, op->values + d, rows, count, rows, op->dim);
+        op->ops->quantize(op->value + d * stride, op->value_scale + d, transposed, count, rows,
+                          stride, rows);
+    }
+}
+
+void ee_multi_head_attention_qs8_attend(const ee_multi_head_attention_qs8 *op, size_t item,
+                                        void *scratch)
+{
+    const ee_ops_qs8 *const ops = op->ops;
+    const size_t rows = op->rows;
+    const size_t width = op->dim / op->heads;
+    const size_t head = item % op->heads;
+    const size_t first = item / op->heads * op->query_step;
+    const size_t count = ee_size_min(rows - first, op->query_step);
     const size_t stride = ee_row_stride_qs8(width);
     const size_t time_stride = ee_row_stride_qs8(rows);
-    const size_t ones_count = ee_size_max(2 * step, width);
-    int8_t *const value = ee_take(&scratch, ee_bytes_qs8(width, rows));
-    float *const value_scale = ee_take(&scratch, ee_floats_qs8(width, 1));
-    float *const ones = ee_take(&scratch, ee_floats_qs8(ones_count, 1));
-    float *const scores = ee_take(&scratch, ee_floats_qs8(step, rows));
-    float *const inverse = ee_take(&scratch, ee_floats_qs8(step, 1));
-    float *const context = ee_take(&scratch, ee_floats_qs8(2 * step, width));
-    int8_t *const digits = (int8_t *)scratch;
+    const size_t ones_count = ee_size_max(2 * count, width);
+    const int8_t *const value = op->value + head * width * time_stride;
+    const float *const value_scale = op->value_scale + head * width;
+    char *rest = scratch;
+    float *const ones = ee_take(&rest, ee_floats_qs8(ones_count, 1));
+    float *const scores = ee_take(&rest, ee_floats_qs8(count, rows));
+    float *const inverse = ee_take(&rest, ee_floats_qs8(count, 1));
+    float *const sums = ee_take(&rest, ee_floats_qs8(2 * count, width));
+    int8_t *const high = (int8_t *)rest;
+    int8_t *const low = high + count * time_stride;
 
     for (size_t i = 0; i < ones_count; i++) {
         ones[i] = 1.0f;
     }
-    for (size_t d = 0; d < width; d++) {
-        for (size_t t = 0; t < rows; t++) {
-            scores[t] = values[t * values_stride + d];
-        }
-        ops->quantize(value + d * time_stride, value_scale + d, scores, 1, rows, time_stride, rows);
-    }
-    for (size_t t = 0; t < rows; t += step) {
-        const size_t block = ee_size_min(rows - t, step);
-        int8_t *const low = digits + block * time_stride;
+    ops->linear(scores, op->query + (head * rows + first) * stride,
+                op->query_scale + head * rows + first, op->key + head * rows * stride,
+                op->key_scale + head * rows, NULL, count, width, rows, rows, stride, stride);
+    ops->softmax(high, low, inverse, scores, count, rows, time_stride);
+    /* With scales of 1 a linear op gives the integer sums, rounded to float once. */
+    ops->linear(sums, high, ones, value, ones, NULL, 2 * count, rows, width, width, time_stride,
+                time_stride);
+    for (size_t i = 0; i < count; i++) {
+        float *const context = op->values + (first + i) * op->dim + head * width;
+        const float *const high_sum = sums + i * width;
+        const float *const low_sum = sums + (count + i) * width;
 
-        ops->linear(scores, query + t * stride, query_scale + t, key, key_scale, NULL, block,
-                    width, rows, rows, stride, stride);
-        ops->softmax(digits, low, inverse, scores, block, rows, time_stride);
-        /* With scales of 1 a linear op gives the integer sums, rounded to float once. */
-        ops->linear(context, digits, ones, value, ones, NULL, 2 * block, rows, width, width,
-                    time_stride, time_stride);
-        for (size_t i = 0; i < block; i++) {
-            const float *const high_sum = context + i * width;
-            const float *const low_sum = context + (block + i) * width;
-            for (size_t d = 0; d < width; d++) {
-                values[(t + i) * values_stride + d] =
-                    (high_sum[d] * 128.0f + low_sum[d]) * (value_scale[d] * inverse[i]);
-            }
+        for (size_t d = 0; d < width; d++) {
+            context[d] = (high_sum[d] * 128.0f + low_sum[d]) * (value_scale[d] * inverse[i]);
         }
     }
 }
 
+void ee_multi_head_attention_qs8_output(const ee_multi_head_attention_qs8 *op, float *out,
+                                        size_t first, size_t count, void *scratch)
+{
+    const size_t dim = op->dim;
+    const size_t stride = ee_row_stride_qs8(dim);
+    char *rest = scratch;
+    float *const scale = ee_take(&rest, ee_floats_qs8(count, 1));
+    int8_t *const q = (int8_t *)rest;
+
+    op->ops->quantize(q, scale, op->values + first * dim, count, dim, stride, dim);
+    op->ops->linear(out, q, scale, op->out_weight, op->out_weight_scale, op->out_bias, count, dim,
+                    dim, dim, stride, stride);
+}
+
+typedef struct {
+    ee_multi_head_attention_qs8 op;
+    ee_blocks blocks;
+    float *out;
+    const float *x;
+} job;
+
+static void project_task(void *context, size_t item, size_t worker)
+{
+    const job *const j = context;
+    const ee_block b = ee_block_of(&j->blocks, item, worker);
+
+    ee_multi_head_attention_qs8_project(&j->op, j->x + b.first * j->op.dim, b.first, b.count,
+                                        b.scratch);
+}
+
+static void values_task(void *context, size_t item, size_t worker)
+{
+    const job *const j = context;
+
+    ee_multi_head_attention_qs8_quantize_values(&j->op, item,
+                                                ee_worker_scratch(&j->blocks, worker));
+}
+
+static void attend_task(void *context, size_t item, size_t worker)
+{
+    const job *const j = context;
+
+    ee_multi_head_attention_qs8_attend(&j->op, item, ee_worker_scratch(&j->blocks, worker));
+}
+
+static void output_task(void *context, size_t item, size_t worker)
+{
+    const job *const j = context;
+    const ee_block b = ee_block_of(&j->blocks, item, worker);
+
+    ee_multi_head_attention_qs8_output(&j->op, j->out + b.first * j->op.dim, b.first, b.count,
+                                       b.scratch);
+}
+
+/* The values lie in `out`, and the context takes their place. */
 void ee_multi_head_attention_qs8_c(float *out, const float *x, const int8_t *in_weight,
                                    const float *in_weight_scale, const float *in_bias,
                                    const int8_t *out_weight, const float *out_weight_scale,
                                    const float *out_bias, size_t rows, size_t dim, size_t heads,
-                                   void *scratch, const ee_ops_qs8 *ops)
+                                   void *scratch, const ee_ops_qs8 *ops, const ee_team *team)
 {
-    const size_t width = dim / heads;
-    const size_t step = ee_block_frames(rows);
-    const size_t stride = ee_row_stride_qs8(dim);
-    const size_t head_stride = ee_row_stride_qs8(width);
-    char *rest = scratch;
-    int8_t *const query = ee_take(&rest, ee_bytes_qs8(heads * rows, width));
-    int8_t *const key = ee_take(&rest, ee_bytes_qs8(heads * rows, width));
-    float *const query_scale = ee_take(&rest, ee_floats_qs8(heads * rows, 1));
-    float *const key_scale = ee_take(&rest, ee_floats_qs8(heads * rows, 1));
-    char *temporary = rest;
-    float *const scale = ee_take(&temporary, ee_floats_qs8(step, 1));
-    float *const wide = ee_take(&temporary, ee_floats_qs8(step, 2 * dim));
-    int8_t *const q = (int8_t *)temporary;
+    job j = {
+        .op = {.in_weight = in_weight, .in_weight_scale = in_weight_scale, .in_bias = in_bias,
+               .out_weight = out_weight, .out_weight_scale = out_weight_scale,
+               .out_bias = out_bias, .rows = rows, .dim = dim, .heads = heads, .values = out,
+               .ops = ops},
+        .out = out, .x = x,
+    };
+    void *const rest = ee_multi_head_attention_qs8_place(&j.op, scratch, team);
 
-    for (size_t t = 0; t < rows; t += step) {
-        const size_t block = ee_size_min(rows - t, step);
-
-        ops->quantize(q, scale, x + t * dim, block, dim, stride, dim);
-        ops->linear(wide, q, scale, in_weight, in_weight_scale, in_bias, block, dim, 2 * dim,
-                    2 * dim, stride, stride);
-        ops->linear(out + t * dim, q, scale, in_weight + 2 * dim * stride,
-                    in_weight_scale + 2 * dim, in_bias + 2 * dim, block, dim, dim, dim, stride,
-                    stride);
-        for (size_t h = 0; h < heads; h++) {
-            const size_t row = h * rows + t;
-            const float *const queries = wide + h * width;
-
-            ops->quantize(query + row * head_stride, query_scale + row, queries, block, width,
-                          head_stride, 2 * dim);
-            ops->quantize(key + row * head_stride, key_scale + row, queries + dim, block, width,
-                          head_stride, 2 * dim);
-        }
+    j.blocks = ee_blocks_qs8(rows, ee_block_frames(rows, team), rest,
+                             ee_multi_head_attention_qs8_block_scratch(rows, dim, heads, team));
+    ee_for_blocks(team, &j.blocks, project_task, &j);
+    if (rows > 0) {
+        ee_run(team, values_task, &j, heads);
     }
-
-    const float one_over_root = 1.0f / sqrtf((float)width);
-    for (size_t i = 0; i < heads * rows; i++) {
-        query_scale[i] *= one_over_root;
-    }
-    for (size_t h = 0; h < heads; h++) {
-        const size_t row = h * rows;
-
-        attend(out + h * width, query + row * head_stride, query_scale + row,
-               key + row * head_stride, key_scale + row, rows, width, dim, rest, ops);
-    }
-
-    for (size_t t = 0; t < rows; t += step) {
-        const size_t block = ee_size_min(rows - t, step);
-        float *const y = out + t * dim;
-
-        ops->quantize(q, scale, y, block, dim, stride, dim);
-        ops->linear(y, q, scale, out_weight, out_weight_scale, out_bias, block, dim, dim, dim,
-                    stride, stride);
-    }
+    ee_run(team, attend_task, &j, ee_multi_head_attention_qs8_items(&j.op));
+    ee_for_blocks(team, &j.blocks, output_task, &j);
 }

@@ -1,0 +1,93 @@
+/* ee_composites_qs8.h: the composites of int8 mode in the pieces that a layer joins: what is done
+ * for one block of frames after another, by any worker. Scratch is that of a worker;
+ * ..._block_scratch() says how many bytes, a multiple of 16. */
+#ifndef EE_COMPOSITES_QS8_H
+#define EE_COMPOSITES_QS8_H
+
+#include "ee_qs8.h"
+#include "ee_team.h"
+
+/* As ee_blocks_f32, scratch and its size in bytes. */
+static inline ee_blocks ee_blocks_qs8(size_t rows, size_t step, void *scratch, size_t bytes)
+{
+    const ee_blocks blocks = {rows, step, scratch, bytes};
+
+    return blocks;
+}
+
+typedef struct {
+    const float *norm_weight, *norm_bias;
+    const int8_t *up_weight;
+    const float *up_weight_scale, *up_bias;
+    const int8_t *down_weight;
+    const float *down_weight_scale, *down_bias;
+    size_t dim, ff;
+    float eps;
+    const ee_ops_qs8 *ops;
+} ee_feed_forward_qs8;
+
+size_t ee_feed_forward_qs8_block_scratch(size_t block, size_t dim, size_t ff);
+
+/* x, out (rows, dim) of a block. out may be x, and the start of scratch. */
+void ee_feed_forward_qs8_block(const ee_feed_forward_qs8 *op, float *out, const float *x,
+                               size_t rows, void *scratch);
+
+/* project for all blocks; quantize_values for items 0..heads-1; attend for items 0..heads * (blocks
+ * of query_step frames) - 1; output for all blocks. */
+typedef struct {
+    const int8_t *in_weight;
+    const float *in_weight_scale, *in_bias;
+    const int8_t *out_weight;
+    const float *out_weight_scale, *out_bias;
+    size_t rows, dim, heads, query_step;
+    float *values;                  /* (rows, dim), the context after them */
+    int8_t *query, *key;            /* (heads, rows, width) */
+    float *query_scale, *key_scale; /* (heads, rows), 1/sqrt(width) in those of queries */
+    int8_t *value;                  /* (dim, rows) */
+    float *value_scale;             /* (dim) */
+    const ee_ops_qs8 *ops;
+} ee_multi_head_attention_qs8;
+
+/* Bytes of what lies from query to value_scale. */
+size_t ee_multi_head_attention_qs8_shared(size_t rows, size_t dim, size_t heads);
+/* query to value_scale and query_step of an attention that has all else. Returns what is left of
+ * scratch. */
+void *ee_multi_head_attention_qs8_place(ee_multi_head_attention_qs8 *op, void *scratch,
+                                        const ee_team *team);
+size_t ee_multi_head_attention_qs8_block_scratch(size_t rows, size_t dim, size_t heads,
+                                                 const ee_team *team);
+size_t ee_multi_head_attention_qs8_items(const ee_multi_head_attention_qs8 *op);
+
+/* x and out: the block's own; x may be its rows of values, out those of the context. */
+void ee_multi_head_attention_qs8_project(const ee_multi_head_attention_qs8 *op, const float *x,
+                                         size_t first, size_t count, void *scratch);
+void ee_multi_head_attention_qs8_quantize_values(const ee_multi_head_attention_qs8 *op,
+                                                 size_t item, void *scratch);
+void ee_multi_head_attention_qs8_attend(const ee_multi_head_attention_qs8 *op, size_t item,
+                                        void *scratch);
+void ee_multi_head_attention_qs8_output(const ee_multi_head_attention_qs8 *op, float *out,
+                                        size_t first, size_t count, void *scratch);
+
+/* gate for all blocks; output for all blocks. */
+typedef struct {
+    const float *norm_weight, *norm_bias;
+    const int8_t *in_weight;
+    const float *in_weight_scale, *in_bias;
+    const float *depthwise_weight, *depthwise_bias;
+    const int8_t *out_weight;
+    const float *out_weight_scale, *out_bias;
+    size_t rows, dim, kernel;
+    float eps;
+    float *gated; /* (rows, dim), in one array with the scratch of all workers, and before it */
+    const ee_ops_qs8 *ops;
+} ee_conv_module_qs8;
+
+size_t ee_conv_module_qs8_block_scratch(size_t block, size_t dim);
+
+/* x and out: the block's own. Of output, out may be the start of scratch. */
+void ee_conv_module_qs8_gate(const ee_conv_module_qs8 *op, const float *x, size_t first,
+                             size_t count, void *scratch);
+void ee_conv_module_qs8_output(const ee_conv_module_qs8 *op, float *out, size_t first,
+                               size_t count, void *scratch);
+
+#endif
