@@ -105,14 +105,16 @@ class NativeEncoder:
     """The same model on the C runtime: one session, in one arena, for each call of `exits`.
 
     tensors: as for `ReferenceEncoder`, used in place where they are laid out as in a model file.
-    Raises the same errors, and NativeUnavailable when the C library was not built.
+    threads: see `ee_ref.load`.
+    Raises the same errors, NativeUnavailable when the C library was not built, and ThreadsError
+    when the system gives no more threads.
     """
 
-    def __init__(self, config: Config, tensors: Mapping[str, np.ndarray]):
+    def __init__(self, config: Config, tensors: Mapping[str, np.ndarray], threads: int = 1):
         from .native._session import NativeModel
 
         self.config = config
-        self._model = NativeModel(config, tensors)
+        self._model = NativeModel(config, tensors, threads)
 
     def exits(self, features: np.ndarray) -> Iterator[ExitOutput]:
         """See `Encoder.exits`."""

@@ -57,7 +57,9 @@ def native_status() -> dict[str, Any]:
     return {"available": True, "isa": _lib.isa(), "isas": list(_lib.available_isas())}
 
 
-def describe(file: ModelFile, backend: str | None = None) -> dict[str, Any]:
+def describe(
+    file: ModelFile, backend: str | None = None, threads: int | None = None
+) -> dict[str, Any]:
     """Everything `ee-ref info --json` prints, of plain types.
 
     parameters: numbers in the file but for the `constants` (positions, normalisation of the front
@@ -107,5 +109,6 @@ def describe(file: ModelFile, backend: str | None = None) -> dict[str, Any]:
             "tensors": {name: f"{value:08x}" for name, value in file.checksums.items()},
         },
         "backend": backend,
+        "threads": threads,
         "native": native_status(),
     }

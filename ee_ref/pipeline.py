@@ -8,6 +8,7 @@ no stage knows another.
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 import zlib
@@ -33,6 +34,8 @@ Audio = Union[str, Path, BinaryIO, tuple[np.ndarray, int]]
 Decoder = Callable[[np.ndarray], Union[decode.Hypothesis, Sequence[decode.Hypothesis]]]
 
 BACKENDS = ("native", "numpy")
+MAX_THREADS = 256
+"""EE_MAX_WORKERS of the C library."""
 
 
 @dataclass(frozen=True)
@@ -74,22 +77,26 @@ class Model:
     """A loaded model. Made by `load`.
 
     config: `ee_ref.config.Config`; tokens: the CTC labels, a sequence of strings;
-    backend: "native" or "numpy", the one in use.
+    backend: "native" or "numpy", the one in use. threads: see `load`.
+
+    Any number of threads may use a model at once; C runs without the interpreter's lock.
     """
 
-    def __init__(self, file: model_file.ModelFile, backend: str):
+    def __init__(self, file: model_file.ModelFile, backend: str, threads: int = 1):
         self.config: Config = file.config
         self.tokens = Tokens(file.tokens, file.special, file.config.blank)
         self.backend = backend
         self.file = file
-        make = encoder.NativeEncoder if backend == "native" else encoder.ReferenceEncoder
-        self._encoder = make(file.config, file.tensors)
+        self.threads = threads
+        self._encoder: encoder.Encoder = (
+            encoder.NativeEncoder(file.config, file.tensors, threads) if backend == "native"
+            else encoder.ReferenceEncoder(file.config, file.tensors))
 
     def info(self) -> dict:
-        """Configuration, sizes, multiply-accumulates per exit, checksums, backend and ISA path."""
+        """Configuration, sizes, multiply-accumulates per exit, checksums, backend, threads, ISA."""
         from .info import describe
 
-        return describe(self.file, self.backend)
+        return describe(self.file, self.backend, self.threads)
 
     def features(self, samples: np.ndarray) -> np.ndarray:
         """Mel features of mono audio.
@@ -210,20 +217,21 @@ class _StageClock:
 
 
 def load(
-    path: str | Path | None = None, backend: str = "native", threads: int = 1
+    path: str | Path | None = None, backend: str = "native", threads: int | None = 1
 ) -> Model:
     """Open a model file, check it whole, and make it ready to run.
 
     path: a model file (weights_io/FORMAT.md); None is the bundled model of command words.
     backend: "native" (the C kernels) or "numpy" (the reference). Where the C library was not built,
     "native" falls back to NumPy and warns once.
-    threads: 1; the kernels run in the thread that calls them.
-    Raises FileError, ModelFileError or ArgumentError.
+    threads: how many share the work of one utterance, the calling one included, 1..MAX_THREADS;
+    None takes the number from EE_REF_THREADS, or 1. Results are the same bytes for every number.
+    The NumPy backend leaves threads to its BLAS library (OPENBLAS_NUM_THREADS and the like).
+    Raises FileError, ModelFileError, ArgumentError, or ThreadsError when the system gives no more.
     """
     if backend not in BACKENDS:
         raise ArgumentError(f"backend: expected one of {BACKENDS}, found {backend!r}")
-    if threads != 1:
-        raise ArgumentError(f"threads: expected 1, found {threads!r}")
+    threads = thread_count(threads)
     crc32 = zlib.crc32
     if backend == "native":
         try:
@@ -231,7 +239,20 @@ def load(
         except NativeUnavailable as error:
             _warn_once(f"{error}; using the NumPy backend")
             backend = "numpy"
-    return Model(model_file.read(path or bundled_model(), crc32=crc32), backend)
+    return Model(model_file.read(path or bundled_model(), crc32=crc32), backend, threads)
+
+
+def thread_count(threads: int | None = None) -> int:
+    """The number itself, or that of EE_REF_THREADS for None; ArgumentError for one out of range."""
+    name, found = "threads", threads
+    if threads is None:
+        name, found = "EE_REF_THREADS", os.environ.get("EE_REF_THREADS") or "1"
+        # Not int(): that takes "1_0", " 2" and digits of other scripts.
+        threads = int(found) if found.isascii() and found.isdigit() else None
+    is_integer = isinstance(threads, (int, np.integer)) and not isinstance(threads, bool)
+    if not is_integer or not 1 <= threads <= MAX_THREADS:
+        raise ArgumentError(f"{name}: expected an integer in 1..{MAX_THREADS}, found {found!r}")
+    return int(threads)
 
 
 def _feature_extractor(

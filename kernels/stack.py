@@ -40,16 +40,17 @@ def main(folder: Path) -> int:
                 if kind not in ("static", "dynamic,bounded"):
                     sys.exit(f"{name}: its stack is {kind}: no array of variable length, no alloca")
                 frames[name] = max(frames.get(name, 0), int(size))
-                if not TASK.fullmatch(name):
-                    tasks.setdefault(name, set()).update(in_file)
+                tasks.setdefault(name, set()).update(in_file - {name})
         for source, target in EDGE.findall(text):
             calls.setdefault(source, set()).add(target)
     if not frames:
         sys.exit(f"{folder}: no call graphs: GCC 10 or later, with -fcallgraph-info=su")
     graph = [name for name in frames if GRAPH.fullmatch(name)]
     every_task = {name for name in frames if TASK.fullmatch(name)}
+    in_tasks = reachable(every_task, calls)  # what tasks call has none of its own
     primitives = [name for name in frames
-                  if PRIMITIVE.fullmatch(name) and INDIRECT not in calls.get(name, ())]
+                  if PRIMITIVE.fullmatch(name) and INDIRECT not in calls.get(name, ())
+                  and not tasks[name]]
 
     @lru_cache(maxsize=None)
     def depth(name: str) -> int:
@@ -60,7 +61,7 @@ def main(folder: Path) -> int:
             elif name.startswith("ee_pool_") or f"/{POOL}:" in name:
                 below.update(every_task)
             else:
-                below.update(primitives, tasks.get(name, ()))
+                below.update(primitives, () if name in in_tasks else tasks[name])
         return frames.get(name, 0) + max(map(depth, below), default=0)
 
     for name in sorted(filter(re.compile(r"ee_\w+").fullmatch, frames), key=depth):
@@ -69,6 +70,15 @@ def main(folder: Path) -> int:
     print("not counted:", " ".join(sorted(outside - {INDIRECT})) or "nothing")
     print(f"stack: {max(map(depth, frames))} bytes")
     return 0
+
+
+def reachable(names: set[str], calls: dict[str, set[str]]) -> set[str]:
+    """These functions and all that they call directly, and so on."""
+    found, new = set(names), set(names)
+    while new:
+        new = {target for name in new for target in calls.get(name, ())} - found
+        found |= new
+    return found
 
 
 if __name__ == "__main__":

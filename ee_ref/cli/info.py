@@ -29,10 +29,10 @@ def run(args: argparse.Namespace) -> int:
 
     from ..device import device_plan
     from ..info import describe
-    from ..pipeline import bundled_model
+    from ..pipeline import bundled_model, thread_count
 
     file = model_file.read(args.model or bundled_model())
-    found = describe(file)
+    found = describe(file, threads=thread_count())
     if args.seconds is not None:
         found["device"] = device_plan(file.config, file.tokens, file.special, args.seconds)
     if args.json:
@@ -70,6 +70,7 @@ def _text(found: dict[str, Any]) -> str:
                      "every tensor)"),
         ("native", f"{native['isa']} (this CPU and build: {', '.join(native['isas'])})"
                    if native["available"] else f"not available: {native['reason']}"),
+        ("threads", f"{found['threads']} (EE_REF_THREADS), unless asked for otherwise"),
     ]
     lines = [f"{label:<12}{value}" for label, value in rows]
     lengths = list(found["exits"][0]["multiply_accumulates"])

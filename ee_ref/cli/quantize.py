@@ -29,6 +29,8 @@ def add_parser(subparsers) -> None:
                         "compare word error rates on these recordings, by greedy decoding")
     parser.add_argument("--backend", choices=("native", "numpy"), default="native",
                         help="what runs the two models over the manifest")
+    parser.add_argument("--threads", type=int, metavar="N",
+                        help="threads of the native backend (default: EE_REF_THREADS, or 1)")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
     parser.set_defaults(run=run)
 
@@ -109,7 +111,8 @@ def _compare(args: argparse.Namespace, recordings: list[_Recording]) -> list[_Ex
     from ..pipeline import load
     from ..wer import edit_distance
 
-    models = [load(path, backend=args.backend) for path in (args.model, args.output)]
+    models = [load(path, backend=args.backend, threads=args.threads)
+              for path in (args.model, args.output)]
     config = models[0].config
     totals = [_Exit() for _ in range(config.exits)]
     for recording in recordings:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..config import Config
 from ..errors import ArgumentError, EeError
+
+if TYPE_CHECKING:
+    from .. import exits
+    from ..encoder import ExitOutput
+    from ..pipeline import Result
 
 
 def add_parser(subparsers) -> None:
@@ -20,6 +29,9 @@ def add_parser(subparsers) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="audio files, - for stdin")
     parser.add_argument("--model", metavar="M", help="model file (default: the bundled model)")
     parser.add_argument("--backend", choices=("native", "numpy"), default="native")
+    parser.add_argument("--threads", type=int, metavar="N",
+                        help="threads: of one file they share the work, of several each does one "
+                        "at a time (default: EE_REF_THREADS, or 1)")
     depth = parser.add_mutually_exclusive_group()
     depth.add_argument("--exit", type=int, metavar="N", help="stop at exit N (default: the last)")
     depth.add_argument(
@@ -43,7 +55,7 @@ def add_parser(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Transcribe each file; a bad one is reported and the batch goes on. Returns the exit code."""
     from .. import formats
-    from ..pipeline import load
+    from ..pipeline import load, thread_count
 
     fmt = formats.FORMATS[args.format]
     if args.output_dir is None:
@@ -56,29 +68,74 @@ def run(args: argparse.Namespace) -> int:
         _refuse_shared_outputs(args)
     if args.policy is None and args.threshold is not None:
         raise ArgumentError(f"--threshold {args.threshold} needs --policy entropy|posterior")
-    model = load(args.model, backend=args.backend)
+    threads = thread_count(args.threads)
+    at_once = min(threads, len(args.files))
+    model = load(args.model, backend=args.backend, threads=1 if at_once > 1 else threads)
     policy = _policy(args, model.config)
     decoder = _decoder(args, model.config)
     progress = not args.quiet and len(args.files) > 1 and sys.stderr.isatty()
 
+    def transcribe(name: str, policy: exits.Policy) -> Result:
+        audio = sys.stdin.buffer if name == "-" else name
+        return model.transcribe(audio, policy=policy, decoder=decoder)
+
     failures = 0
-    for number, name in enumerate(args.files, 1):
-        if progress:
-            print(f"[{number}/{len(args.files)}] {name}", file=sys.stderr)
-        try:
-            audio = sys.stdin.buffer if name == "-" else name
-            result = model.transcribe(audio, policy=policy, decoder=decoder)
-            text = formats.render(args.format, name, result)
-            if args.output_dir is None:
-                sys.stdout.write(text)
-                sys.stdout.flush()
-            else:
-                formats.write(args.output_dir, args.format, name, text, overwrite=args.force)
-        except EeError as error:
-            failures += 1
-            where = "" if str(name) in str(error) else f"{name}: "
-            print(f"ee-ref: {where}{error}", file=sys.stderr)
+    with closing(_results(transcribe, args.files, policy, at_once)) as results:
+        for number, (name, result_of) in enumerate(zip(args.files, results), 1):
+            if progress:
+                print(f"[{number}/{len(args.files)}] {name}", file=sys.stderr)
+            try:
+                text = formats.render(args.format, name, result_of())
+                if args.output_dir is None:
+                    sys.stdout.write(text)
+                    sys.stdout.flush()
+                else:
+                    formats.write(args.output_dir, args.format, name, text, overwrite=args.force)
+            except EeError as error:
+                failures += 1
+                where = "" if str(name) in str(error) else f"{name}: "
+                print(f"ee-ref: {where}{error}", file=sys.stderr)
     return 1 if failures else 0
+
+
+class _Stoppable:
+    """A policy that gives up, with KeyboardInterrupt, once `stopped` is set."""
+
+    def __init__(self, policy: exits.Policy, stopped: threading.Event):
+        self._policy = policy
+        self._stopped = stopped
+        self.margin = policy.margin
+
+    def __call__(self, out: ExitOutput) -> tuple[bool, float]:
+        if self._stopped.is_set():
+            raise KeyboardInterrupt
+        return self._policy(out)
+
+
+def _results(
+    transcribe: Callable[[str, exits.Policy], Result], names: list[str], policy: exits.Policy,
+    at_once: int,
+) -> Generator[Callable[[], Result], None, None]:
+    """For each name, in order, a function that gives its result or raises its error.
+
+    With several at once their work goes on while one is waited for. Leaving early, as by
+    KeyboardInterrupt, stops those under way at their next exit and begins no other.
+    """
+    if at_once == 1:
+        for name in names:
+            yield partial(transcribe, name, policy)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    stopped = threading.Event()
+    executor = ThreadPoolExecutor(at_once)
+    try:
+        stoppable = _Stoppable(policy, stopped)
+        for future in [executor.submit(transcribe, name, stoppable) for name in names]:
+            yield future.result
+    finally:
+        stopped.set()
+        executor.shutdown(cancel_futures=True)
 
 
 def _refuse_shared_outputs(args: argparse.Namespace) -> None:
