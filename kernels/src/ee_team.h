@@ -15,7 +15,7 @@ static inline size_t ee_workers(const ee_team *team)
 
 /* Frames of a block: as few blocks as the team allows, but one for each worker when there are
  * frames enough, and all of one size but the last. A block of a few left-over frames would read all
- * weights again for next to nothing. */
+ * weights again for next to nothing. Without a team memory counts for more than whole tiles. */
 static inline size_t ee_block_frames(size_t rows, const ee_team *team)
 {
     const size_t most = team != NULL ? team->block_frames : EE_BLOCK_FRAMES;
@@ -27,7 +27,7 @@ static inline size_t ee_block_frames(size_t rows, const ee_team *team)
         return 1;
     }
     const size_t frames = rows / blocks + (rows % blocks != 0);
-    const size_t beyond_tile = frames % EE_BLOCK_TILE;
+    const size_t beyond_tile = team != NULL ? frames % EE_BLOCK_TILE : 0;
     const size_t tiled = beyond_tile > 0 ? frames + EE_BLOCK_TILE - beyond_tile : frames;
     return ee_size_min(ee_size_min(tiled, most), rows);
 }
