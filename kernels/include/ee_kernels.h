@@ -38,7 +38,7 @@ enum {
 typedef enum {
     EE_ISA_C = 0,      /* portable C */
     EE_ISA_AVX2 = 1,   /* x86-64 with AVX2 and FMA */
-    EE_ISA_AVX512 = 2, /* x86-64 with AVX-512 F, BW, DQ and VL; no kernel of its own yet */
+    EE_ISA_AVX512 = 2, /* x86-64 with AVX-512 F, BW, DQ and VL */
     EE_ISA_VNNI = 3,   /* x86-64 with AVX-512 and VNNI */
     EE_ISA_NEON = 4,   /* aarch64 */
     EE_ISA_DOT = 5,    /* aarch64 with the dot product instructions of Armv8.2 */
@@ -217,6 +217,7 @@ size_t ee_row_stride(size_t n);
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define EE_HAVE_AVX2 1
+#define EE_HAVE_AVX512 1
 #define EE_HAVE_VNNI 1
 #elif defined(__aarch64__) && defined(__GNUC__)
 #define EE_HAVE_NEON 1
@@ -241,6 +242,18 @@ void ee_log_softmax_f32_avx2(float *out, const float *x, size_t rows, size_t dim
 void ee_depthwise_conv_f32_avx2(float *out, const float *x, const float *weight, const float *bias,
                                 size_t frames, size_t first, size_t count, size_t dim,
                                 size_t kernel, size_t weight_stride);
+#endif
+
+#ifdef EE_HAVE_AVX512
+void ee_linear_f32_avx512(float *out, const float *x, const float *weight, const float *bias,
+                          size_t rows, size_t in, size_t outs,
+                          size_t out_stride, size_t x_stride, size_t weight_stride);
+void ee_layer_norm_f32_avx512(float *out, const float *x, const float *weight, const float *bias,
+                              size_t rows, size_t dim, float eps);
+void ee_silu_f32_avx512(float *out, const float *x, size_t count);
+void ee_glu_f32_avx512(float *out, const float *x, size_t rows, size_t dim);
+void ee_softmax_f32_avx512(float *out, const float *x, size_t rows, size_t dim);
+void ee_log_softmax_f32_avx512(float *out, const float *x, size_t rows, size_t dim);
 #endif
 
 #ifdef __cplusplus

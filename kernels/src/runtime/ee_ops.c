@@ -65,11 +65,27 @@ static const ee_ops_qs8 QS8_AVX2 = {
 static const ee_ops OPS_AVX2 = {F32(F32_AVX2), &QS8_AVX2};
 #endif
 
+#ifdef EE_HAVE_AVX512
+#ifndef EE_NO_F32
+static const ee_ops_f32 F32_AVX512 = {
+    .linear = ee_linear_f32_avx512,
+    .layer_norm = ee_layer_norm_f32_avx512,
+    .silu = ee_silu_f32_avx512,
+    .glu = ee_glu_f32_avx512,
+    .softmax = ee_softmax_f32_avx512,
+    .log_softmax = ee_log_softmax_f32_avx512,
+    .depthwise_conv = ee_depthwise_conv_f32_avx2,
+};
+#endif
+
+static const ee_ops OPS_AVX512 = {F32(F32_AVX512), &QS8_AVX2};
+#endif
+
 #ifdef EE_HAVE_VNNI
 static const ee_ops_qs8 QS8_VNNI = {
     QS8_GLUE_AVX2, .linear = ee_linear_qs8_vnni, .stem_conv = ee_stem_conv_qs8_avx2,
 };
-static const ee_ops OPS_VNNI = {F32(F32_AVX2), &QS8_VNNI};
+static const ee_ops OPS_VNNI = {F32(F32_AVX512), &QS8_VNNI};
 #endif
 
 #ifdef EE_HAVE_NEON
@@ -138,8 +154,11 @@ const ee_ops *ee_ops_for(ee_isa isa)
         return &OPS_C;
 #ifdef EE_HAVE_AVX2
     case EE_ISA_AVX2:
-    case EE_ISA_AVX512:
         return &OPS_AVX2;
+#endif
+#ifdef EE_HAVE_AVX512
+    case EE_ISA_AVX512:
+        return &OPS_AVX512;
 #endif
 #ifdef EE_HAVE_VNNI
     case EE_ISA_VNNI:

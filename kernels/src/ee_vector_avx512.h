@@ -1,0 +1,121 @@
+/* ee_vector_avx512.h: the names of ee_vector_avx2.h with AVX-512. */
+#ifndef EE_VECTOR_AVX512_H
+#define EE_VECTOR_AVX512_H
+
+#include <math.h>
+
+#include "ee_avx2.h"
+
+#define EE_VECTOR_TARGET "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
+
+typedef __m512 ee_vec;
+
+enum { EE_LANES = 16 };
+
+/* Rows of a tile: 28 of 32 registers are sums. More than latency asks for: a row costs one load for two
+ * multiply-adds and the weights two for all rows, and a core has one load port a multiplier. */
+#define EE_TILE_ROWS 14
+
+EE_TARGET_BEGIN(EE_VECTOR_TARGET)
+
+static inline __mmask16 ee_avx512_mask(size_t lanes)
+{
+    return (__mmask16)((1u << lanes) - 1u);
+}
+
+static inline ee_vec ee_set(float x)
+{
+    return _mm512_set1_ps(x);
+}
+
+static inline ee_vec ee_load(const float *x)
+{
+    return _mm512_loadu_ps(x);
+}
+
+static inline ee_vec ee_load_part(const float *x, size_t lanes)
+{
+    return _mm512_maskz_loadu_ps(ee_avx512_mask(lanes), x);
+}
+
+static inline void ee_store(float *out, ee_vec v)
+{
+    _mm512_storeu_ps(out, v);
+}
+
+static inline void ee_store_part(float *out, ee_vec v, size_t lanes)
+{
+    _mm512_mask_storeu_ps(out, ee_avx512_mask(lanes), v);
+}
+
+static inline ee_vec ee_keep_part(ee_vec v, ee_vec rest, size_t lanes)
+{
+    return _mm512_mask_mov_ps(rest, ee_avx512_mask(lanes), v);
+}
+
+static inline ee_vec ee_add(ee_vec a, ee_vec b)
+{
+    return _mm512_add_ps(a, b);
+}
+
+static inline ee_vec ee_sub(ee_vec a, ee_vec b)
+{
+    return _mm512_sub_ps(a, b);
+}
+
+static inline ee_vec ee_mul(ee_vec a, ee_vec b)
+{
+    return _mm512_mul_ps(a, b);
+}
+
+/* A division takes 16 cycles of its unit. The approximate reciprocal is good to 2^-14, and the
+ * remainder of the quotient it gives corrects that to the last bit or so. An infinite b has the
+ * reciprocal 0, and no remainder. */
+static inline ee_vec ee_div(ee_vec a, ee_vec b)
+{
+    const __m512 reciprocal = _mm512_rcp14_ps(b);
+    const __m512 quotient = _mm512_mul_ps(a, reciprocal);
+    const __m512 remainder = _mm512_fnmadd_ps(quotient, b, a);
+    const __mmask16 not_infinite = _mm512_cmp_ps_mask(b, _mm512_set1_ps(INFINITY), _CMP_NEQ_UQ);
+
+    return _mm512_mask3_fmadd_ps(remainder, reciprocal, quotient, not_infinite);
+}
+
+static inline ee_vec ee_fma(ee_vec a, ee_vec b, ee_vec c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+
+static inline ee_vec ee_fnma(ee_vec a, ee_vec b, ee_vec c)
+{
+    return _mm512_fnmadd_ps(a, b, c);
+}
+
+static inline ee_vec ee_max(ee_vec a, ee_vec b)
+{
+    return _mm512_max_ps(a, b);
+}
+
+static inline ee_vec ee_min(ee_vec a, ee_vec b)
+{
+    return _mm512_min_ps(a, b);
+}
+
+static inline ee_vec ee_to_exponent(ee_vec v)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(v), 23));
+}
+
+static inline float ee_sum_lanes(ee_vec v)
+{
+    return ee_avx2_sum(_mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1)));
+}
+
+static inline float ee_max_lanes(ee_vec v)
+{
+    return ee_avx2_max(_mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1)));
+}
+
+EE_TARGET_END
+
+#endif

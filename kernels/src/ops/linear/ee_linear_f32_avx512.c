@@ -1,0 +1,19 @@
+#include "ee_kernels.h"
+
+#ifdef EE_HAVE_AVX512
+
+#include "../../ee_vector_avx512.h"
+#include "ee_linear_f32_vector.h"
+
+EE_TARGET_BEGIN(EE_VECTOR_TARGET)
+
+void ee_linear_f32_avx512(float *out, const float *x, const float *weight, const float *bias,
+                          size_t rows, size_t in, size_t outs,
+                          size_t out_stride, size_t x_stride, size_t weight_stride)
+{
+    linear_vector(out, x, weight, bias, rows, in, outs, out_stride, x_stride, weight_stride);
+}
+
+EE_TARGET_END
+
+#endif

@@ -1,0 +1,18 @@
+#include "ee_kernels.h"
+
+#ifdef EE_HAVE_AVX512
+
+#include "../../ee_vector_avx512.h"
+#include "../../ee_exp_vector.h"
+#include "ee_silu_f32_vector.h"
+
+EE_TARGET_BEGIN(EE_VECTOR_TARGET)
+
+void ee_silu_f32_avx512(float *out, const float *x, size_t count)
+{
+    silu_vector(out, x, count);
+}
+
+EE_TARGET_END
+
+#endif

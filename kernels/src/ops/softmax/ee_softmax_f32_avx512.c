@@ -1,0 +1,20 @@
+#include <math.h>
+
+#include "ee_kernels.h"
+
+#ifdef EE_HAVE_AVX512
+
+#include "../../ee_vector_avx512.h"
+#include "../../ee_exp_vector.h"
+#include "ee_softmax_f32_vector.h"
+
+EE_TARGET_BEGIN(EE_VECTOR_TARGET)
+
+void ee_softmax_f32_avx512(float *out, const float *x, size_t rows, size_t dim)
+{
+    softmax_vector(out, x, rows, dim);
+}
+
+EE_TARGET_END
+
+#endif
