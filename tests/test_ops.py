@@ -56,6 +56,19 @@ def test_c_works_in_place(op, isa, monkeypatch):
         assert np.array_equal(result, expected), f"{op}/{case.name} in place"
 
 
+@pytest.mark.parametrize("ins", [40, 360])
+def test_an_output_of_linear_depends_on_its_own_row_and_weights_only(isa, ins):
+    """Whatever tile, block or thread it falls to: the same bytes."""
+    draw = Stream(ins)
+    x, weight, bias = draw(260, ins), draw.weight(70, ins), draw.bias(70)
+    expected = native.linear(x, weight, bias)
+    for n in range(1, 31):
+        some = slice(n, 2 * n)
+        np.testing.assert_array_equal(native.linear(x[some], weight, bias), expected[some])
+        np.testing.assert_array_equal(native.linear(x[:15], weight[some], bias[some]),
+                                      expected[:15, some])
+
+
 @pytest.mark.parametrize("op", op_names())
 def test_no_rows_give_no_rows(op, isa):
     arguments = cases_of(op)[0].arguments()

@@ -1,6 +1,6 @@
 /* ee_target.h: EE_TARGET_BEGIN(features) ... EE_TARGET_END around the functions of an ISA file let
  * the compiler use those instructions there, with no flag on the command line. Headers of
- * intrinsics are included before it. */
+ * intrinsics are included before it. EE_UNROLL(n) before a loop asks for n steps in one. */
 #ifndef EE_TARGET_H
 #define EE_TARGET_H
 
@@ -10,9 +10,11 @@
 #define EE_TARGET_BEGIN(features) \
     EE_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define EE_TARGET_END EE_PRAGMA(clang attribute pop)
+#define EE_UNROLL(n) EE_PRAGMA(unroll n)
 #elif defined(__GNUC__)
 #define EE_TARGET_BEGIN(features) EE_PRAGMA(GCC push_options) EE_PRAGMA(GCC target(features))
 #define EE_TARGET_END EE_PRAGMA(GCC pop_options)
+#define EE_UNROLL(n) EE_PRAGMA(GCC unroll n)
 #endif
 
 #endif

@@ -94,10 +94,16 @@ static void check_primitives(void)
         check_depthwise_conv(20, n, 31);
         check_depthwise_conv(n, 8, 31);
     }
-    /* Beyond one block of `in`, with rows enough for a copy of the panel and without. */
-    check_linear(13, 513, 10, 0, 1);
-    check_linear(11, 1025, 5, 2, 1);
-    check_linear(12, 511, 37, 1, 0);
+    /* Around the blocks of `in` and of rows, and tiles of every height. */
+    check_linear(13, 351, 10, 0, 1);
+    check_linear(11, 352, 33, 1, 0);
+    check_linear(12, 353, 37, 1, 0);
+    check_linear(14, 1025, 5, 2, 1);
+    check_linear(257, 9, 65, 1, 1);
+    for (size_t rows = 1; rows <= 30; rows++) {
+        check_linear(rows, 19, 32, 0, 1);
+        check_linear(rows, 360, 43, 1, 0);
+    }
 }
 
 typedef enum {

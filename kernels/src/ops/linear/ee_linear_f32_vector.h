@@ -10,7 +10,7 @@
  * depends on nothing but its row of x and its row of weights: not on the tile, the number of rows,
  * the lane or the vector length. */
 enum {
-    IN_BLOCK = 256,
+    IN_BLOCK = 352,
     ROW_BLOCK = 256,
     TILE_OUTS = 2 * EE_LANES,
     PANEL_FLOATS = IN_BLOCK * TILE_OUTS,
@@ -82,13 +82,16 @@ static inline __attribute__((always_inline)) void
 linear_tile(float *out, const float *x, const float *panel, const float *start,
             const tile_shape *shape, size_t rows)
 {
-    const size_t x_stride = shape->x_stride;
+    const size_t x_stride = shape->x_stride, depth = shape->depth;
     ee_vec sums[EE_TILE_ROWS][2];
 
+    /* Outputs that are not in the cache can come while the sums are formed. */
     for (size_t r = 0; r < rows; r++) {
+        __builtin_prefetch(out + r * shape->out_stride, 1);
         sums[r][0] = sums[r][1] = ee_set(0.0f);
     }
-    for (size_t i = 0; i < shape->depth; i++) {
+    EE_UNROLL(2)
+    for (size_t i = 0; i < depth; i++) {
         const ee_vec w0 = ee_load(panel + i * TILE_OUTS);
         const ee_vec w1 = ee_load(panel + i * TILE_OUTS + EE_LANES);
 
@@ -161,14 +164,17 @@ linear_vector(float *out, const float *x, const float *weight, const float *bias
 {
     float packed[PANEL_FLOATS] __attribute__((aligned(64)));
     const size_t blocks = (rows + ROW_BLOCK - 1) / ROW_BLOCK;
+    /* As few blocks of `in` as fit, of one size but for the last, a multiple of 8. */
+    const size_t in_blocks = (in + IN_BLOCK - 1) / IN_BLOCK;
+    const size_t in_block = ((in + in_blocks - 1) / in_blocks + 7) / 8 * 8;
 
     for (size_t b = 0; b < blocks; b++) {
         const size_t begin = rows * b / blocks, end = rows * (b + 1) / blocks;
         /* Tiles of one size, or one row apart: a last tile of a row or two would wait for its sums. */
         const size_t tiles = (end - begin + EE_TILE_ROWS - 1) / EE_TILE_ROWS;
 
-        for (size_t i = 0; i < in; i += IN_BLOCK) {
-            const size_t depth = in - i < IN_BLOCK ? in - i : IN_BLOCK;
+        for (size_t i = 0; i < in; i += in_block) {
+            const size_t depth = in - i < in_block ? in - i : in_block;
             /* Where `in` is short, several panels share a pass over x. */
             const size_t group = PANEL_FLOATS / (depth * TILE_OUTS) * TILE_OUTS;
 
@@ -181,7 +187,7 @@ linear_vector(float *out, const float *x, const float *weight, const float *bias
 
                 if (is_last) {
                     next = weight + i + depth;
-                    next_depth = in - i - depth < IN_BLOCK ? in - i - depth : IN_BLOCK;
+                    next_depth = in - i - depth < in_block ? in - i - depth : in_block;
                     next_width = outs;
                 }
                 next_width = next_width < group ? next_width : group;
