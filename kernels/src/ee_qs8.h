@@ -25,6 +25,15 @@ static inline size_t ee_bytes_qs8(size_t rows, size_t columns)
     return ee_size_mul(rows, ee_row_stride_qs8(columns));
 }
 
+/* The size of a part when `count` is cut into as few parts of at most `most` as it takes, all of one
+ * size but for the last. */
+static inline size_t ee_even_part(size_t count, size_t most)
+{
+    const size_t parts = count / most + (count % most != 0);
+
+    return parts == 0 ? 1 : count / parts + (count % parts != 0);
+}
+
 /* The next `bytes` bytes of scratch. */
 static inline void *ee_take(char **scratch, size_t bytes)
 {

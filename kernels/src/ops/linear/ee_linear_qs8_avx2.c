@@ -6,157 +6,295 @@
 
 #include "../../ee_exact_avx2.h"
 
-/* Outputs lie across the lanes, so that no sum crosses them. The weights of a panel are widened to
- * int16 and put in pairs along `in`: a vector holds one pair of 8 outputs. One VPMADDWD multiplies
- * it by a pair of x, the same in all lanes, and adds both products. (VPMADDUBSW takes bytes, but
- * with one side shifted to 0..255 its sums saturate.) A tile of 6 rows x 16 outputs keeps 12 sums
- * in registers.
+/* Outputs lie across the lanes, so that no sum crosses them: all lanes of a vector have the same x
+ * and the weights of 8 outputs. VPMADDWD with an addition does 16 products by two instructions, but
+ * a core with two multipliers and two more adders then does not keep all four busy (80 % on AMD Zen
+ * 3). Winograd's inner product does 32 by four, of which one multiplies:
  *
- * A panel is 16 KB, half of the first-level cache, and stays there while all rows stream past it.
- * Between two blocks of `in` the integer sums wait in `out`. */
+ *   x0 w0 + x1 w1 = (x0 + w1) (x1 + w0) - x0 x1 - w0 w1
+ *
+ * All are integers, so the sum is the same; of the last two terms one sum a row and one an output is
+ * taken away beforehand. The factors in parentheses are int16: even and odd values of x and of the
+ * weights are widened apart. (VPMADDUBSW takes bytes, 32 products. Without a sign on one side its
+ * sums would saturate; with VPSIGNB before it and VPMADDWD behind it, to add into int32, that makes
+ * four instructions as well, three of which not every port has.)
+ *
+ * x is widened once for all panels and streams past from the second-level cache. A panel is 8 KB, a
+ * quarter of the first-level cache, and stays there meanwhile. Between two blocks of `in` the
+ * integer sums wait in `out`. */
 enum {
-    TILE_ROWS = 6,
+    TILE_ROWS = 4,
     TILE_OUTS = 16,
-    PANEL_OUTS = 32,
-    IN_BLOCK = 256
+    IN_BLOCK = 256,
+    HALF = IN_BLOCK / 2, /* from the even values of a row of x to the odd ones */
+    ROW_BLOCK = 128
 };
 
-/* What a panel does with its sums. */
+/* The weights of a panel: for four values along `in`, vectors of int16 pairs of 8 outputs each: the
+ * odd values of outputs 0..7 and 8..15, then the even ones. */
+typedef struct {
+    int16_t pairs[TILE_OUTS * IN_BLOCK];
+    int32_t excess[TILE_OUTS]; /* sum of w0 w1 */
+} packed_panel;
+
+/* A block of x: of each row the even values, then the odd ones. */
+typedef struct {
+    int16_t values[ROW_BLOCK * IN_BLOCK];
+    int32_t excess[ROW_BLOCK]; /* sum of x0 x1 */
+} wide_rows;
+
+/* What a tile does with its sums. */
 typedef struct {
     int is_first, is_last; /* block of `in`: begins at 0; turns the sums into outputs */
+    size_t depth;          /* of the block, a multiple of 16 */
+    size_t outs;           /* that exist, at most TILE_OUTS */
     size_t out_stride;
     const float *weight_scale, *bias;
-} panel_plan;
+} tile_plan;
 
 EE_TARGET_BEGIN("avx2")
 
-/* 8 rows of 8 int32: columns become rows. */
-static inline void transpose(__m256i v[8])
+/* Of the 16-bit lanes the low and the high bytes, widened. */
+static inline __m256i even_bytes(__m256i v)
 {
-    __m256i a[8], b[8];
-
-    for (int i = 0; i < 8; i += 2) {
-        a[i] = _mm256_unpacklo_epi32(v[i], v[i + 1]);
-        a[i + 1] = _mm256_unpackhi_epi32(v[i], v[i + 1]);
-    }
-    for (int i = 0; i < 8; i += 4) {
-        b[i] = _mm256_unpacklo_epi64(a[i], a[i + 2]);
-        b[i + 1] = _mm256_unpackhi_epi64(a[i], a[i + 2]);
-        b[i + 2] = _mm256_unpacklo_epi64(a[i + 1], a[i + 3]);
-        b[i + 3] = _mm256_unpackhi_epi64(a[i + 1], a[i + 3]);
-    }
-    for (int i = 0; i < 4; i++) {
-        v[i] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x20);
-        v[i + 4] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x31);
-    }
+    return _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8);
 }
 
-/* Pairs of TILE_OUTS outputs, of which `outs` exist: the last one stands for the others. depth is a
- * multiple of 16. */
-static void pack_weights(int16_t *packed, const int8_t *weight, size_t outs, size_t depth,
+static inline __m256i odd_bytes(__m256i v)
+{
+    return _mm256_srai_epi16(v, 8);
+}
+
+/* Both halves of the vectors: 4 rows of 4 int32, columns become rows. */
+static inline void transpose(__m256i v[4])
+{
+    const __m256i a = _mm256_unpacklo_epi32(v[0], v[1]), b = _mm256_unpackhi_epi32(v[0], v[1]);
+    const __m256i c = _mm256_unpacklo_epi32(v[2], v[3]), d = _mm256_unpackhi_epi32(v[2], v[3]);
+
+    v[0] = _mm256_unpacklo_epi64(a, c);
+    v[1] = _mm256_unpackhi_epi64(a, c);
+    v[2] = _mm256_unpacklo_epi64(b, d);
+    v[3] = _mm256_unpackhi_epi64(b, d);
+}
+
+/* A panel of TILE_OUTS outputs, of which `outs` exist: the last one stands for the others. */
+static void pack_weights(packed_panel *panel, const int8_t *weight, size_t outs, size_t depth,
                          size_t weight_stride)
 {
     for (size_t o = 0; o < TILE_OUTS; o += 8) {
+        const int8_t *from[8];
+        __m256i excess = _mm256_setzero_si256();
+
+        for (size_t j = 0; j < 8; j++) {
+            from[j] = weight + ee_size_min(o + j, outs - 1) * weight_stride;
+        }
         for (size_t i = 0; i < depth; i += 16) {
-            __m256i pairs[8];
-            for (size_t j = 0; j < 8; j++) {
-                const size_t row = o + j < outs ? o + j : outs - 1;
-                const int8_t *const from = weight + row * weight_stride + i;
-                pairs[j] = _mm256_cvtepi8_epi16(_mm_load_si128((const void *)from));
+            __m256i odd[4], even[4];
+            for (size_t j = 0; j < 4; j++) {
+                const __m128i low = _mm_load_si128((const void *)(from[j] + i));
+                const __m128i high = _mm_load_si128((const void *)(from[j + 4] + i));
+                const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+                odd[j] = odd_bytes(both);
+                even[j] = even_bytes(both);
             }
-            transpose(pairs);
-            for (size_t j = 0; j < 8; j++) {
-                int16_t *const to = packed + (i / 2 + j) * 2 * TILE_OUTS + 2 * o;
-                _mm256_storeu_si256((__m256i *)(void *)to, pairs[j]);
+            transpose(odd);
+            transpose(even);
+            for (size_t j = 0; j < 4; j++) {
+                __m256i *const to = (__m256i *)(void *)(panel->pairs + (i + 4 * j) * TILE_OUTS
+                                                        + 2 * o);
+                _mm256_storeu_si256(to, odd[j]);
+                _mm256_storeu_si256(to + 2, even[j]);
+                excess = _mm256_add_epi32(excess, _mm256_madd_epi16(odd[j], even[j]));
             }
         }
+        _mm256_storeu_si256((__m256i *)(void *)(panel->excess + o), excess);
     }
 }
 
-/* x (rows, depth) widened, rows IN_BLOCK apart. */
-static void widen(int16_t *x, const int8_t *q, size_t rows, size_t depth, size_t q_stride)
+static void widen(wide_rows *x, const int8_t *q, size_t rows, size_t depth, size_t q_stride)
 {
     for (size_t r = 0; r < rows; r++) {
+        int16_t *const to = x->values + r * IN_BLOCK;
+        __m128i excess = _mm_setzero_si128();
+
         for (size_t i = 0; i < depth; i += 16) {
-            const __m128i bytes = _mm_load_si128((const void *)(q + r * q_stride + i));
-            _mm256_storeu_si256((__m256i *)(void *)(x + r * IN_BLOCK + i),
-                                _mm256_cvtepi8_epi16(bytes));
+            const __m128i v = _mm_load_si128((const void *)(q + r * q_stride + i));
+            const __m128i even = _mm_srai_epi16(_mm_slli_epi16(v, 8), 8);
+            const __m128i odd = _mm_srai_epi16(v, 8);
+            _mm_storeu_si128((__m128i *)(void *)(to + i / 2), even);
+            _mm_storeu_si128((__m128i *)(void *)(to + HALF + i / 2), odd);
+            excess = _mm_add_epi32(excess, _mm_madd_epi16(even, odd));
         }
+        excess = _mm_add_epi32(excess, _mm_shuffle_epi32(excess, _MM_SHUFFLE(1, 0, 3, 2)));
+        excess = _mm_add_epi32(excess, _mm_shuffle_epi32(excess, _MM_SHUFFLE(2, 3, 0, 1)));
+        x->excess[r] = _mm_cvtsi128_si32(excess);
     }
 }
 
-/* sums (rows, TILE_OUTS) = the integer sums of one block of `in`. `rows` is a constant where this
- * is called, so that the sums stay in registers. */
+/* The sums of a row of a tile. */
+typedef struct {
+    __m256i v[2];
+} row_sums;
+
+static inline __attribute__((always_inline)) row_sums
+begin_row(const float *out, const packed_panel *panel, int32_t excess, const tile_plan *plan)
+{
+    const size_t count = plan->outs;
+    const __m256i row_excess = _mm256_set1_epi32(excess);
+    row_sums sums = {{_mm256_setzero_si256(), _mm256_setzero_si256()}};
+
+    if (!plan->is_first) {
+        sums.v[0] = _mm256_castps_si256(ee_exact_load(out, count));
+        sums.v[1] = _mm256_castps_si256(ee_exact_load(out + 8, count > 8 ? count - 8 : 0));
+    }
+    for (int h = 0; h < 2; h++) {
+        const __m256i both = _mm256_add_epi32(
+            row_excess, _mm256_loadu_si256((const void *)(panel->excess + 8 * h)));
+        sums.v[h] = _mm256_sub_epi32(sums.v[h], both);
+    }
+    return sums;
+}
+
+/* Adds four products to each sum. Even and odd: x, the same in all lanes; w, as in a panel. */
 static inline __attribute__((always_inline)) void
-sum_tile(int32_t *sums, const int16_t *x, const int16_t *packed, size_t rows, size_t depth)
+add_products(row_sums *sums, const int16_t *x, const __m256i w[4])
 {
-    __m256i tile[TILE_ROWS][2];
+    int32_t pair;
+    memcpy(&pair, x, sizeof(pair));
+    const __m256i even = _mm256_set1_epi32(pair);
+    memcpy(&pair, x + HALF, sizeof(pair));
+    const __m256i odd = _mm256_set1_epi32(pair);
 
-    for (size_t r = 0; r < rows; r++) {
-        tile[r][0] = tile[r][1] = _mm256_setzero_si256();
-    }
-    for (size_t i = 0; i < depth; i += 2) {
-        const __m256i *const pairs = (const __m256i *)(const void *)(packed + i * TILE_OUTS);
-        const __m256i w0 = _mm256_loadu_si256(pairs);
-        const __m256i w1 = _mm256_loadu_si256(pairs + 1);
-        for (size_t r = 0; r < rows; r++) {
-            int32_t pair;
-            memcpy(&pair, x + r * IN_BLOCK + i, sizeof(pair));
-            const __m256i v = _mm256_set1_epi32(pair);
-            tile[r][0] = _mm256_add_epi32(tile[r][0], _mm256_madd_epi16(v, w0));
-            tile[r][1] = _mm256_add_epi32(tile[r][1], _mm256_madd_epi16(v, w1));
-        }
-    }
-    for (size_t r = 0; r < rows; r++) {
-        __m256i *const to = (__m256i *)(void *)(sums + r * TILE_OUTS);
-        _mm256_storeu_si256(to, tile[r][0]);
-        _mm256_storeu_si256(to + 1, tile[r][1]);
+    for (int h = 0; h < 2; h++) {
+        const __m256i a = _mm256_add_epi16(even, w[h]), b = _mm256_add_epi16(odd, w[2 + h]);
+        /* _mm256_add_epi32, here and in place: else GCC begins with the factors of all rows, has no
+         * registers left, or moves sums about. */
+        __asm__ volatile("vpaddd %1, %0, %0" : "+x"(sums->v[h]) : "x"(_mm256_madd_epi16(a, b)));
     }
 }
 
-/* From sums to outputs, of which `outs` exist: 8 at a time. */
-static void end_tile(float *out, const int32_t *sums, const float *scale,
-                     const float *weight_scale, const float *bias, size_t rows, size_t outs,
-                     const panel_plan *plan)
-{
-    for (size_t o = 0; o < outs; o += 8) {
-        const size_t count = outs - o;
-        const __m256 weight_scales = ee_exact_load(weight_scale + o, count);
-
-        for (size_t r = 0; r < rows; r++) {
-            float *const to = out + r * plan->out_stride + o;
-            __m256i sum = _mm256_loadu_si256((const void *)(sums + r * TILE_OUTS + o));
-
-            if (!plan->is_first) {
-                sum = _mm256_add_epi32(sum, _mm256_castps_si256(ee_exact_load(to, count)));
-            }
-            if (!plan->is_last) {
-                ee_exact_store(to, _mm256_castsi256_ps(sum), count);
-                continue;
-            }
-            const __m256 factor = _mm256_mul_ps(_mm256_set1_ps(scale[r]), weight_scales);
-            __m256 y = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), factor);
-            if (bias) {
-                y = _mm256_add_ps(y, ee_exact_load(bias + o, count));
-            }
-            ee_exact_store(to, y, count);
-        }
-    }
-}
-
-/* `rows` rows, a constant of at most TILE_ROWS, against a panel of `outs` outputs. */
 static inline __attribute__((always_inline)) void
-linear_rows(float *out, const int8_t *q, const float *scale, const int16_t *packed, size_t rows,
-            size_t depth, size_t outs, size_t q_stride, const panel_plan *plan)
+add_step(row_sums *r0, row_sums *r1, row_sums *r2, row_sums *r3, const int16_t *values,
+         const __m256i *pairs, size_t rows)
 {
-    int16_t x[TILE_ROWS * IN_BLOCK];
-    int32_t sums[TILE_ROWS * TILE_OUTS];
+    const __m256i w[4] = {
+        _mm256_loadu_si256(pairs), _mm256_loadu_si256(pairs + 1),
+        _mm256_loadu_si256(pairs + 2), _mm256_loadu_si256(pairs + 3),
+    };
 
-    widen(x, q, rows, depth, q_stride);
-    for (size_t o = 0; o < outs; o += TILE_OUTS) {
-        sum_tile(sums, x, packed + o * IN_BLOCK, rows, depth);
-        end_tile(out + o, sums, scale, plan->weight_scale + o, plan->bias ? plan->bias + o : NULL,
-                 rows, ee_size_min(outs - o, TILE_OUTS), plan);
+    add_products(r0, values, w);
+    if (rows > 1) {
+        add_products(r1, values + IN_BLOCK, w);
+    }
+    if (rows > 2) {
+        add_products(r2, values + 2 * IN_BLOCK, w);
+    }
+    if (rows > 3) {
+        add_products(r3, values + 3 * IN_BLOCK, w);
+    }
+}
+
+static inline __attribute__((always_inline)) void
+end_row(float *out, row_sums sums, float scale, const tile_plan *plan)
+{
+    for (size_t o = 0; o < plan->outs; o += 8) {
+        const size_t count = plan->outs - o;
+        __m256 y = _mm256_castsi256_ps(sums.v[o / 8]);
+
+        if (plan->is_last) {
+            const __m256 weight_scale = ee_exact_load(plan->weight_scale + o, count);
+            y = _mm256_mul_ps(_mm256_cvtepi32_ps(sums.v[o / 8]),
+                              _mm256_mul_ps(_mm256_set1_ps(scale), weight_scale));
+            if (plan->bias) {
+                y = _mm256_add_ps(y, ee_exact_load(plan->bias + o, count));
+            }
+        }
+        ee_exact_store(out + o, y, count);
+    }
+}
+
+/* A tile of `rows` rows, a constant where this is called, so that the sums stay in registers. */
+static inline __attribute__((always_inline)) void
+linear_tile(float *out, const wide_rows *x, size_t first, const float *scale,
+            const packed_panel *panel, size_t rows, const tile_plan *plan)
+{
+    const int16_t *values = x->values + first * IN_BLOCK;
+    const int32_t *const excess = x->excess + first;
+    const size_t stride = plan->out_stride;
+    const __m256i *pairs = (const __m256i *)(const void *)panel->pairs;
+    row_sums r0, r1, r2, r3;
+
+    r0 = r1 = r2 = r3 = begin_row(out, panel, excess[0], plan);
+    if (rows > 1) {
+        r1 = begin_row(out + stride, panel, excess[1], plan);
+    }
+    if (rows > 2) {
+        r2 = begin_row(out + 2 * stride, panel, excess[2], plan);
+    }
+    if (rows > 3) {
+        r3 = begin_row(out + 3 * stride, panel, excess[3], plan);
+    }
+    for (size_t i = 0; i < plan->depth; i += 16) {
+        add_step(&r0, &r1, &r2, &r3, values, pairs, rows);
+        add_step(&r0, &r1, &r2, &r3, values + 2, pairs + 4, rows);
+        add_step(&r0, &r1, &r2, &r3, values + 4, pairs + 8, rows);
+        add_step(&r0, &r1, &r2, &r3, values + 6, pairs + 12, rows);
+        values += 8;
+        pairs += 16;
+    }
+    end_row(out, r0, scale[0], plan);
+    if (rows > 1) {
+        end_row(out + stride, r1, scale[1], plan);
+    }
+    if (rows > 2) {
+        end_row(out + 2 * stride, r2, scale[2], plan);
+    }
+    if (rows > 3) {
+        end_row(out + 3 * stride, r3, scale[3], plan);
+    }
+}
+
+/* All of at most ROW_BLOCK rows. */
+static void linear_rows(float *out, const int8_t *q, const float *scale, const int8_t *weight,
+                        const float *weight_scale, const float *bias,
+                        size_t rows, size_t padded, size_t outs,
+                        size_t out_stride, size_t q_stride, size_t weight_stride)
+{
+    wide_rows x;
+    packed_panel panel;
+    const size_t step = ee_even_part(rows, TILE_ROWS);
+
+    for (size_t i = 0; i < padded; i += IN_BLOCK) {
+        const size_t depth = ee_size_min(padded - i, IN_BLOCK);
+
+        widen(&x, q + i, rows, depth, q_stride);
+        for (size_t o = 0; o < outs; o += TILE_OUTS) {
+            const tile_plan plan = {
+                .is_first = i == 0, .is_last = i + depth == padded, .depth = depth,
+                .outs = ee_size_min(outs - o, TILE_OUTS), .out_stride = out_stride,
+                .weight_scale = weight_scale + o, .bias = bias ? bias + o : NULL,
+            };
+
+            pack_weights(&panel, weight + o * weight_stride + i, plan.outs, depth, weight_stride);
+            for (size_t t = 0; t < rows; t += step) {
+                float *const to = out + t * out_stride + o;
+
+                switch (ee_size_min(rows - t, step)) {
+                case 4:
+                    linear_tile(to, &x, t, scale + t, &panel, 4, &plan);
+                    break;
+                case 3:
+                    linear_tile(to, &x, t, scale + t, &panel, 3, &plan);
+                    break;
+                case 2:
+                    linear_tile(to, &x, t, scale + t, &panel, 2, &plan);
+                    break;
+                default:
+                    linear_tile(to, &x, t, scale + t, &panel, 1, &plan);
+                    break;
+                }
+            }
+        }
     }
 }
 
@@ -165,39 +303,12 @@ void ee_linear_qs8_avx2(float *out, const int8_t *q, const float *scale, const i
                         size_t rows, size_t in, size_t outs,
                         size_t out_stride, size_t q_stride, size_t weight_stride)
 {
-    int16_t packed[PANEL_OUTS * IN_BLOCK];
-    const size_t padded = ee_row_stride_qs8(in);
+    const size_t step = ee_even_part(rows, ROW_BLOCK);
 
-    for (size_t i = 0; i < padded; i += IN_BLOCK) {
-        const size_t depth = ee_size_min(padded - i, IN_BLOCK);
-
-        for (size_t o = 0; o < outs; o += PANEL_OUTS) {
-            const size_t width = ee_size_min(outs - o, PANEL_OUTS);
-            const panel_plan plan = {
-                .is_first = i == 0, .is_last = i + depth == padded, .out_stride = out_stride,
-                .weight_scale = weight_scale + o, .bias = bias ? bias + o : NULL,
-            };
-
-            for (size_t p = 0; p < width; p += TILE_OUTS) {
-                pack_weights(packed + p * IN_BLOCK, weight + (o + p) * weight_stride + i,
-                             ee_size_min(width - p, TILE_OUTS), depth, weight_stride);
-            }
-            for (size_t t = 0; t < rows;) {
-                float *const to = out + t * out_stride + o;
-                const int8_t *const x = q + t * q_stride + i;
-
-                if (rows - t >= TILE_ROWS) {
-                    linear_rows(to, x, scale + t, packed, TILE_ROWS, depth, width, q_stride, &plan);
-                    t += TILE_ROWS;
-                } else if (rows - t >= 3) {
-                    linear_rows(to, x, scale + t, packed, 3, depth, width, q_stride, &plan);
-                    t += 3;
-                } else {
-                    linear_rows(to, x, scale + t, packed, 1, depth, width, q_stride, &plan);
-                    t += 1;
-                }
-            }
-        }
+    for (size_t t = 0; t < rows; t += step) {
+        linear_rows(out + t * out_stride, q + t * q_stride, scale + t, weight, weight_scale, bias,
+                    ee_size_min(rows - t, step), ee_row_stride_qs8(in), outs, out_stride, q_stride,
+                    weight_stride);
     }
 }
 
