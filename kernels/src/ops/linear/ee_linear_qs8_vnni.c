@@ -16,19 +16,22 @@
  * products of at most 255 * 127 leaves int32. A tile of 12 rows x 32 outputs keeps 24 sums in
  * registers.
  *
- * A panel is 16 KB, half of the first-level cache, and stays there while the rows stream past it.
- * Between two blocks of `in` the integer sums wait in `out`. */
+ * A panel is 16 KB, a third to a half of the first-level cache, and stays there while the rows
+ * stream past it; the block of x, 128 KB, comes from the second-level cache. Between two blocks of
+ * `in` the integer sums wait in `out`. */
 enum {
     TILE_ROWS = 12,
     TILE_OUTS = 32,
     IN_BLOCK = 512,
-    ROW_BLOCK = 96
+    ROW_BLOCK = 256
 };
 
 /* What a tile does with its sums. */
 typedef struct {
-    int is_first, is_last; /* block of `in`: begins at 0; turns the sums into outputs */
-    size_t out_stride;
+    int is_first, is_last;   /* block of `in`: begins at 0; turns the sums into outputs */
+    size_t depth;            /* of the block, a multiple of 16 */
+    __mmask16 exists[2];     /* outputs of either half */
+    size_t out_stride, q_stride;
     const float *weight_scale, *bias;
 } tile_plan;
 
@@ -102,69 +105,101 @@ static int32_t row_excess(const int8_t *q, size_t padded)
     return _mm512_reduce_add_epi32(sum);
 }
 
-/* sums (rows, TILE_OUTS) = the integer sums of one block of `in`. `rows` is a constant where this
- * is called, so that the sums stay in registers. */
-static inline __attribute__((always_inline)) void
-sum_tile(int32_t *sums, const int8_t *q, const uint8_t *packed, size_t rows, size_t depth,
-         size_t q_stride)
-{
-    __m512i tile[TILE_ROWS][2];
+/* The rows of a tile, written out: GCC would keep an array of sums in memory. */
+#define EACH_ROW(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
 
-    for (size_t r = 0; r < rows; r++) {
-        tile[r][0] = tile[r][1] = _mm512_setzero_si512();
-    }
-    for (size_t i = 0; i < depth; i += 4) {
-        const __m512i w0 = _mm512_loadu_si512(packed + i * TILE_OUTS);
-        const __m512i w1 = _mm512_loadu_si512(packed + i * TILE_OUTS + 64);
-        for (size_t r = 0; r < rows; r++) {
-            int32_t group;
-            memcpy(&group, q + r * q_stride + i, sizeof(group));
-            const __m512i v = _mm512_set1_epi32(group);
-            tile[r][0] = _mm512_dpbusd_epi32(tile[r][0], w0, v);
-            tile[r][1] = _mm512_dpbusd_epi32(tile[r][1], w1, v);
-        }
-    }
-    for (size_t r = 0; r < rows; r++) {
-        _mm512_storeu_si512(sums + r * TILE_OUTS, tile[r][0]);
-        _mm512_storeu_si512(sums + r * TILE_OUTS + 16, tile[r][1]);
+/* The sums of one row of a tile before the products, from its place in `out`. */
+static inline __attribute__((always_inline)) void
+begin_row(__m512i sums[2], const float *out, int32_t excess, const tile_plan *plan)
+{
+    if (plan->is_first) {
+        sums[0] = sums[1] = _mm512_set1_epi32(-excess);
+    } else {
+        sums[0] = _mm512_maskz_loadu_epi32(plan->exists[0], out);
+        sums[1] = _mm512_maskz_loadu_epi32(plan->exists[1], out + 16);
     }
 }
 
-/* From sums to outputs, of which `outs` exist: 16 at a time. */
-static void end_tile(float *out, const int32_t *sums, const float *scale, const int32_t *excess,
-                     size_t rows, size_t outs, const tile_plan *plan)
+/* Adds four products to each sum. */
+static inline __attribute__((always_inline)) void
+add_products(__m512i sums[2], const int8_t *q, __m512i w0, __m512i w1)
 {
-    for (size_t o = 0; o < outs; o += 16) {
-        const __mmask16 exists = (__mmask16)((1u << ee_size_min(outs - o, 16)) - 1);
-        const __m512 weight_scale = _mm512_maskz_loadu_ps(exists, plan->weight_scale + o);
+    int32_t group;
+    memcpy(&group, q, sizeof(group));
+    const __m512i v = _mm512_set1_epi32(group);
+
+    sums[0] = _mm512_dpbusd_epi32(sums[0], w0, v);
+    sums[1] = _mm512_dpbusd_epi32(sums[1], w1, v);
+}
+
+/* From the sums of a tile to outputs, or to the sums of the next block of `in`. Apart from the
+ * products: in one function GCC runs out of registers and spills between the products. */
+static __attribute__((noinline)) void
+end_tile(float *out, const int32_t *sums, const float *scale, size_t rows, const tile_plan *plan)
+{
+    for (size_t h = 0; h < 2; h++) {
+        const __mmask16 exists = plan->exists[h];
+        const __m512 weight_scale = _mm512_maskz_loadu_ps(exists, plan->weight_scale + 16 * h);
+        const __m512 bias = plan->bias ? _mm512_maskz_loadu_ps(exists, plan->bias + 16 * h)
+                                       : _mm512_setzero_ps();
 
         for (size_t r = 0; r < rows; r++) {
-            float *const to = out + r * plan->out_stride + o;
-            __m512i sum = _mm512_loadu_si512(sums + r * TILE_OUTS + o);
+            float *const to = out + r * plan->out_stride + 16 * h;
+            const __m512i sum = _mm512_loadu_si512(sums + r * TILE_OUTS + 16 * h);
 
-            if (!plan->is_first) {
-                sum = _mm512_add_epi32(sum, _mm512_maskz_loadu_epi32(exists, to));
-            }
             if (!plan->is_last) {
                 _mm512_mask_storeu_epi32(to, exists, sum);
                 continue;
             }
-            sum = _mm512_sub_epi32(sum, _mm512_set1_epi32(excess[r]));
-
-            const __m512 factor = _mm512_mul_ps(_mm512_set1_ps(scale[r]), weight_scale);
-            __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), factor);
+            __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(sum),
+                                     _mm512_mul_ps(_mm512_set1_ps(scale[r]), weight_scale));
             if (plan->bias) {
-                y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(exists, plan->bias + o));
+                y = _mm512_add_ps(y, bias);
             }
             _mm512_mask_storeu_ps(to, exists, y);
         }
     }
 }
 
-/* Rows of the next tile when so many are left. */
-static inline size_t tile_rows(size_t left)
+/* A tile of `rows` rows, a constant where this is called, so that the sums stay in registers. */
+static inline __attribute__((always_inline)) void
+linear_tile(float *out, const int8_t *q, const float *scale, const int32_t *excess,
+            const uint8_t *packed, size_t rows, const tile_plan *plan)
 {
-    return left >= TILE_ROWS ? TILE_ROWS : left >= 6 ? 6 : left >= 3 ? 3 : 1;
+    const size_t out_stride = plan->out_stride, q_stride = plan->q_stride;
+
+#define BEGIN(r)                                                                 \
+    __m512i row##r[2];                                                           \
+    begin_row(row##r, out + (rows > r ? r : 0) * out_stride, excess[rows > r ? r : 0], plan);
+    EACH_ROW(BEGIN)
+#undef BEGIN
+
+    for (size_t i = 0; i < plan->depth; i += 4) {
+        const __m512i w0 = _mm512_loadu_si512(packed + i * TILE_OUTS);
+        const __m512i w1 = _mm512_loadu_si512(packed + i * TILE_OUTS + 64);
+#define ADD(r)                                                                   \
+        if (rows > r) {                                                          \
+            add_products(row##r, q + r * q_stride + i, w0, w1);                  \
+        }
+        EACH_ROW(ADD)
+#undef ADD
+    }
+
+    int32_t sums[TILE_ROWS * TILE_OUTS];
+#define STORE(r)                                                                 \
+    if (rows > r) {                                                              \
+        _mm512_storeu_si512(sums + r * TILE_OUTS, row##r[0]);                    \
+        _mm512_storeu_si512(sums + r * TILE_OUTS + 16, row##r[1]);               \
+    }
+    EACH_ROW(STORE)
+#undef STORE
+    end_tile(out, sums, scale, rows, plan);
+}
+
+/* The first `count` lanes. */
+static inline __mmask16 first_lanes(size_t count)
+{
+    return (__mmask16)((1u << ee_size_min(count, 16)) - 1);
 }
 
 /* All of at most ROW_BLOCK rows. */
@@ -175,7 +210,7 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
 {
     uint8_t packed[TILE_OUTS * IN_BLOCK];
     int32_t excess[ROW_BLOCK];
-    int32_t sums[TILE_ROWS * TILE_OUTS];
+    const size_t step = ee_even_part(rows, TILE_ROWS);
 
     for (size_t t = 0; t < rows; t++) {
         excess[t] = row_excess(q + t * q_stride, padded);
@@ -186,30 +221,36 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
         for (size_t o = 0; o < outs; o += TILE_OUTS) {
             const size_t width = ee_size_min(outs - o, TILE_OUTS);
             const tile_plan plan = {
-                .is_first = i == 0, .is_last = i + depth == padded, .out_stride = out_stride,
+                .is_first = i == 0, .is_last = i + depth == padded, .depth = depth,
+                .exists = {first_lanes(width), first_lanes(width > 16 ? width - 16 : 0)},
+                .out_stride = out_stride, .q_stride = q_stride,
                 .weight_scale = weight_scale + o, .bias = bias ? bias + o : NULL,
             };
 
             pack_weights(packed, weight + o * weight_stride + i, width, depth, weight_stride);
-            for (size_t t = 0, tile; t < rows; t += tile) {
+            for (size_t t = 0; t < rows; t += step) {
+                float *const to = out + t * out_stride + o;
                 const int8_t *const x = q + t * q_stride + i;
 
-                tile = tile_rows(rows - t);
-                switch (tile) {
-                case TILE_ROWS:
-                    sum_tile(sums, x, packed, TILE_ROWS, depth, q_stride);
-                    break;
-                case 6:
-                    sum_tile(sums, x, packed, 6, depth, q_stride);
-                    break;
-                case 3:
-                    sum_tile(sums, x, packed, 3, depth, q_stride);
-                    break;
-                default:
-                    sum_tile(sums, x, packed, 1, depth, q_stride);
-                    break;
+                switch (ee_size_min(rows - t, step)) {
+#define TILE(count)                                                              \
+    case count:                                                                  \
+        linear_tile(to, x, scale + t, excess + t, packed, count, &plan);         \
+        break
+                    TILE(1);
+                    TILE(2);
+                    TILE(3);
+                    TILE(4);
+                    TILE(5);
+                    TILE(6);
+                    TILE(7);
+                    TILE(8);
+                    TILE(9);
+                    TILE(10);
+                    TILE(11);
+                    TILE(12);
+#undef TILE
                 }
-                end_tile(out + t * out_stride + o, sums, scale + t, excess + t, tile, width, &plan);
             }
         }
     }
@@ -220,10 +261,12 @@ void ee_linear_qs8_vnni(float *out, const int8_t *q, const float *scale, const i
                         size_t rows, size_t in, size_t outs,
                         size_t out_stride, size_t q_stride, size_t weight_stride)
 {
-    for (size_t t = 0; t < rows; t += ROW_BLOCK) {
+    const size_t step = ee_even_part(rows, ROW_BLOCK);
+
+    for (size_t t = 0; t < rows; t += step) {
         linear_rows(out + t * out_stride, q + t * q_stride, scale + t, weight, weight_scale, bias,
-                    ee_size_min(rows - t, ROW_BLOCK), ee_row_stride_qs8(in), outs, out_stride,
-                    q_stride, weight_stride);
+                    ee_size_min(rows - t, step), ee_row_stride_qs8(in), outs, out_stride, q_stride,
+                    weight_stride);
     }
 }
 
