@@ -55,11 +55,14 @@ static inline float ee_exact_sum(__m256 lanes)
 static inline float ee_exact_max(const float *x, size_t count)
 {
     __m256 max = _mm256_set1_ps(x[0]);
+    size_t i = 0;
 
-    for (size_t i = 0; i < count; i += 8) {
-        const __m256 missing = _mm256_castsi256_ps(ee_exact_mask(count - i));
-        const __m256 v = ee_exact_load(x + i, count - i);
-        max = _mm256_max_ps(max, count - i >= 8 ? v : _mm256_blendv_ps(max, v, missing));
+    for (; count - i >= 8; i += 8) {
+        max = _mm256_max_ps(max, _mm256_loadu_ps(x + i));
+    }
+    if (i < count) {
+        const __m256 exists = _mm256_castsi256_ps(ee_exact_mask(count - i));
+        max = _mm256_max_ps(max, _mm256_blendv_ps(max, ee_exact_load(x + i, count - i), exists));
     }
     __m128 half = _mm_max_ps(_mm256_castps256_ps128(max), _mm256_extractf128_ps(max, 1));
     half = _mm_max_ps(half, _mm_movehl_ps(half, half));

@@ -33,7 +33,17 @@ static void conv_tile(float *out, const float *x, const int8_t *weight, const fl
         xs[r] = x + (r < rows ? r : rows - 1) * x_stride;
         sums[r][0] = sums[r][1] = _mm256_setzero_ps();
     }
-    for (size_t i = 0; i < window; i += 8) {
+    size_t i = 0;
+    for (; window - i >= 8; i += 8) {
+        const __m256 w0 = load_weights(weight + i);
+        const __m256 w1 = load_weights(weight1 + i);
+        for (size_t r = 0; r < TILE_ROWS; r++) {
+            const __m256 v = _mm256_loadu_ps(xs[r] + i);
+            sums[r][0] = _mm256_add_ps(sums[r][0], _mm256_mul_ps(v, w0));
+            sums[r][1] = _mm256_add_ps(sums[r][1], _mm256_mul_ps(v, w1));
+        }
+    }
+    if (i < window) {
         const __m256 w0 = load_weights(weight + i);
         const __m256 w1 = load_weights(weight1 + i);
         for (size_t r = 0; r < TILE_ROWS; r++) {
