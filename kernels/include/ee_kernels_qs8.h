@@ -213,6 +213,15 @@ void ee_stem_conv_qs8_avx2(float *out, const float *x, const int8_t *weight,
                            size_t channels, size_t outs, size_t kernel, size_t stride);
 #endif
 
+#ifdef EE_HAVE_AVX512
+void ee_quantize_qs8_avx512(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
+                            size_t q_stride, size_t x_stride);
+void ee_silu_qs8_avx512(float *out, const float *x, size_t count);
+void ee_glu_qs8_avx512(float *out, const float *x, size_t rows, size_t dim);
+void ee_softmax_qs8_avx512(int8_t *high, int8_t *low, float *inverse, const float *x,
+                           size_t rows, size_t dim, size_t q_stride);
+#endif
+
 #ifdef EE_HAVE_VNNI
 void ee_linear_qs8_vnni(float *out, const int8_t *q, const float *scale, const int8_t *weight,
                         const float *weight_scale, const float *bias,

@@ -178,6 +178,11 @@ static void check_primitives(void)
     check_linear(13, 257, 10, 0, 1);
     check_linear(11, 1025, 5, 2, 1);
     check_linear(101, 513, 35, 1, 0);
+    check_linear(129, 257, 17, 0, 1);
+    check_linear(257, 520, 33, 1, 1);
+    for (size_t rows = 1; rows <= 26; rows++) { /* every height of a tile, three blocks of `in` */
+        check_linear(rows, 1040, 40, 1, rows % 2 == 0);
+    }
 }
 
 typedef enum {

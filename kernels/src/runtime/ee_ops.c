@@ -78,13 +78,23 @@ static const ee_ops_f32 F32_AVX512 = {
 };
 #endif
 
-static const ee_ops OPS_AVX512 = {F32(F32_AVX512), &QS8_AVX2};
+/* Sums of floats have eight lanes in int8 mode: those ops stay with AVX2. */
+#define QS8_GLUE_AVX512                              \
+    .quantize = ee_quantize_qs8_avx512,              \
+    .layer_norm = ee_layer_norm_qs8_avx2,            \
+    .silu = ee_silu_qs8_avx512,                      \
+    .glu = ee_glu_qs8_avx512,                        \
+    .softmax = ee_softmax_qs8_avx512,                \
+    .log_softmax = ee_log_softmax_qs8_avx2,          \
+    .depthwise_conv = ee_depthwise_conv_qs8_avx2,    \
+    .stem_conv = ee_stem_conv_qs8_avx2
+
+static const ee_ops_qs8 QS8_AVX512 = {QS8_GLUE_AVX512, .linear = ee_linear_qs8_avx2};
+static const ee_ops OPS_AVX512 = {F32(F32_AVX512), &QS8_AVX512};
 #endif
 
 #ifdef EE_HAVE_VNNI
-static const ee_ops_qs8 QS8_VNNI = {
-    QS8_GLUE_AVX2, .linear = ee_linear_qs8_vnni, .stem_conv = ee_stem_conv_qs8_avx2,
-};
+static const ee_ops_qs8 QS8_VNNI = {QS8_GLUE_AVX512, .linear = ee_linear_qs8_vnni};
 static const ee_ops OPS_VNNI = {F32(F32_AVX512), &QS8_VNNI};
 #endif
 
