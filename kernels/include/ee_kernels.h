@@ -43,7 +43,8 @@ typedef enum {
     EE_ISA_NEON = 4,   /* aarch64 */
     EE_ISA_DOT = 5,    /* aarch64 with the dot product instructions of Armv8.2 */
     EE_ISA_DSP = 6,    /* Arm M with the DSP extension (M4, M7): by the compiler's flags */
-    EE_ISA_MVE = 7     /* Arm M with the vector extension (M55, M85): likewise */
+    EE_ISA_MVE = 7,    /* Arm M with the vector extension (M55, M85): likewise */
+    EE_ISA_I8MM = 8    /* aarch64 with the int8 matrix products of Armv8.6, and those of dot */
 } ee_isa;
 
 /* ---- Primitives ----------------------------------------------------------------------------- */
@@ -222,6 +223,9 @@ size_t ee_row_stride(size_t n);
 #elif defined(__aarch64__) && defined(__GNUC__)
 #define EE_HAVE_NEON 1
 #define EE_HAVE_DOT 1
+#if defined(__clang__) ? __clang_major__ >= 16 : __GNUC__ >= 10
+#define EE_HAVE_I8MM 1
+#endif
 #elif defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && defined(__ARM_FEATURE_DSP)
 #define EE_HAVE_DSP 1
 #ifdef __ARM_FEATURE_MVE
@@ -254,6 +258,20 @@ void ee_silu_f32_avx512(float *out, const float *x, size_t count);
 void ee_glu_f32_avx512(float *out, const float *x, size_t rows, size_t dim);
 void ee_softmax_f32_avx512(float *out, const float *x, size_t rows, size_t dim);
 void ee_log_softmax_f32_avx512(float *out, const float *x, size_t rows, size_t dim);
+#endif
+
+#ifdef EE_HAVE_NEON
+void ee_linear_f32_neon(float *out, const float *x, const float *weight, const float *bias,
+                        size_t rows, size_t in, size_t outs,
+                        size_t out_stride, size_t x_stride, size_t weight_stride);
+void ee_layer_norm_f32_neon(float *out, const float *x, const float *weight, const float *bias,
+                            size_t rows, size_t dim, float eps);
+void ee_silu_f32_neon(float *out, const float *x, size_t count);
+void ee_glu_f32_neon(float *out, const float *x, size_t rows, size_t dim);
+void ee_softmax_f32_neon(float *out, const float *x, size_t rows, size_t dim);
+void ee_log_softmax_f32_neon(float *out, const float *x, size_t rows, size_t dim);
+void ee_depthwise_conv_f32_neon(float *out, const float *x, const float *weight, const float *bias,
+                                size_t rows, size_t dim, size_t kernel, size_t weight_stride);
 #endif
 
 #ifdef __cplusplus

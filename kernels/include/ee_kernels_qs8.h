@@ -230,10 +230,21 @@ void ee_linear_qs8_vnni(float *out, const int8_t *q, const float *scale, const i
 #endif
 
 #ifdef EE_HAVE_NEON
+void ee_quantize_qs8_neon(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
+                          size_t q_stride, size_t x_stride);
 void ee_linear_qs8_neon(float *out, const int8_t *q, const float *scale, const int8_t *weight,
                         const float *weight_scale, const float *bias,
                         size_t rows, size_t in, size_t outs,
                         size_t out_stride, size_t q_stride, size_t weight_stride);
+void ee_layer_norm_qs8_neon(float *out, const float *x, const float *weight, const float *bias,
+                            size_t rows, size_t dim, float eps);
+void ee_silu_qs8_neon(float *out, const float *x, size_t count);
+void ee_glu_qs8_neon(float *out, const float *x, size_t rows, size_t dim);
+void ee_softmax_qs8_neon(int8_t *high, int8_t *low, float *inverse, const float *x,
+                         size_t rows, size_t dim, size_t q_stride);
+void ee_log_softmax_qs8_neon(float *out, const float *x, size_t rows, size_t dim);
+void ee_depthwise_conv_qs8_neon(float *out, const float *x, const float *weight, const float *bias,
+                                size_t rows, size_t dim, size_t kernel, size_t weight_stride);
 void ee_stem_conv_qs8_neon(float *out, const float *x, const int8_t *weight,
                            const float *weight_scale, const float *bias, size_t frames,
                            size_t channels, size_t outs, size_t kernel, size_t stride);
@@ -244,6 +255,13 @@ void ee_linear_qs8_dot(float *out, const int8_t *q, const float *scale, const in
                        const float *weight_scale, const float *bias,
                        size_t rows, size_t in, size_t outs,
                        size_t out_stride, size_t q_stride, size_t weight_stride);
+#endif
+
+#ifdef EE_HAVE_I8MM
+void ee_linear_qs8_i8mm(float *out, const int8_t *q, const float *scale, const int8_t *weight,
+                        const float *weight_scale, const float *bias,
+                        size_t rows, size_t in, size_t outs,
+                        size_t out_stride, size_t q_stride, size_t weight_stride);
 #endif
 
 #ifdef EE_HAVE_DSP

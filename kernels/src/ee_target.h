@@ -17,4 +17,14 @@
 #define EE_UNROLL(n) EE_PRAGMA(GCC unroll n)
 #endif
 
+/* EE_UNROLL before a loop whose bounds are constants and whose arrays are to be registers unrolls it
+ * completely, which GCC does by itself at -O3 only; EE_UNROLL_BY(n) before another one, n times. */
+#if defined(__clang__)
+#define EE_UNROLL EE_PRAGMA(unroll)
+#define EE_UNROLL_BY(n) EE_PRAGMA(unroll(n))
+#elif defined(__GNUC__)
+#define EE_UNROLL EE_PRAGMA(GCC unroll 16)
+#define EE_UNROLL_BY(n) EE_PRAGMA(GCC unroll n)
+#endif
+
 #endif

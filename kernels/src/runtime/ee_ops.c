@@ -99,17 +99,45 @@ static const ee_ops OPS_VNNI = {F32(F32_AVX512), &QS8_VNNI};
 #endif
 
 #ifdef EE_HAVE_NEON
-static const ee_ops_qs8 QS8_NEON = {
-    QS8_GLUE_C, .linear = ee_linear_qs8_neon, .stem_conv = ee_stem_conv_qs8_neon,
+#ifndef EE_NO_F32
+static const ee_ops_f32 F32_NEON = {
+    .linear = ee_linear_f32_neon,
+    .layer_norm = ee_layer_norm_f32_neon,
+    .silu = ee_silu_f32_neon,
+    .glu = ee_glu_f32_neon,
+    .softmax = ee_softmax_f32_neon,
+    .log_softmax = ee_log_softmax_f32_neon,
+    .depthwise_conv = ee_depthwise_conv_f32_neon,
 };
-static const ee_ops OPS_NEON = {F32(F32_C), &QS8_NEON};
+#endif
+
+#define QS8_GLUE_NEON                            \
+    .quantize = ee_quantize_qs8_neon,            \
+    .layer_norm = ee_layer_norm_qs8_neon,        \
+    .silu = ee_silu_qs8_neon,                    \
+    .glu = ee_glu_qs8_neon,                      \
+    .softmax = ee_softmax_qs8_neon,              \
+    .log_softmax = ee_log_softmax_qs8_neon,      \
+    .depthwise_conv = ee_depthwise_conv_qs8_neon
+
+static const ee_ops_qs8 QS8_NEON = {
+    QS8_GLUE_NEON, .linear = ee_linear_qs8_neon, .stem_conv = ee_stem_conv_qs8_neon,
+};
+static const ee_ops OPS_NEON = {F32(F32_NEON), &QS8_NEON};
 #endif
 
 #ifdef EE_HAVE_DOT
 static const ee_ops_qs8 QS8_DOT = {
-    QS8_GLUE_C, .linear = ee_linear_qs8_dot, .stem_conv = ee_stem_conv_qs8_neon,
+    QS8_GLUE_NEON, .linear = ee_linear_qs8_dot, .stem_conv = ee_stem_conv_qs8_neon,
 };
-static const ee_ops OPS_DOT = {F32(F32_C), &QS8_DOT};
+static const ee_ops OPS_DOT = {F32(F32_NEON), &QS8_DOT};
+#endif
+
+#ifdef EE_HAVE_I8MM
+static const ee_ops_qs8 QS8_I8MM = {
+    QS8_GLUE_NEON, .linear = ee_linear_qs8_i8mm, .stem_conv = ee_stem_conv_qs8_neon,
+};
+static const ee_ops OPS_I8MM = {F32(F32_NEON), &QS8_I8MM};
 #endif
 
 #ifdef EE_HAVE_DSP
@@ -140,11 +168,22 @@ ee_isa ee_isa_best(void)
     }
     return __builtin_cpu_supports("avx512vnni") ? EE_ISA_VNNI : EE_ISA_AVX512;
 #elif defined(EE_HAVE_DOT)
-#if defined(__ARM_FEATURE_DOTPROD)
-    return EE_ISA_DOT;
-#elif defined(__linux__)
+#if defined(__linux__)
     const unsigned long dot_product = 1ul << 20; /* HWCAP_ASIMDDP */
-    return getauxval(AT_HWCAP) & dot_product ? EE_ISA_DOT : EE_ISA_NEON;
+    if (!(getauxval(AT_HWCAP) & dot_product)) {
+        return EE_ISA_NEON;
+    }
+#ifdef EE_HAVE_I8MM
+    const unsigned long matrix_product = 1ul << 13; /* HWCAP2_I8MM */
+    if (getauxval(AT_HWCAP2) & matrix_product) {
+        return EE_ISA_I8MM;
+    }
+#endif
+    return EE_ISA_DOT;
+#elif defined(EE_HAVE_I8MM) && defined(__ARM_FEATURE_MATMUL_INT8)
+    return EE_ISA_I8MM;
+#elif defined(__ARM_FEATURE_DOTPROD)
+    return EE_ISA_DOT;
 #else
     return EE_ISA_NEON;
 #endif
@@ -182,6 +221,10 @@ const ee_ops *ee_ops_for(ee_isa isa)
     case EE_ISA_DOT:
         return &OPS_DOT;
 #endif
+#ifdef EE_HAVE_I8MM
+    case EE_ISA_I8MM:
+        return &OPS_I8MM;
+#endif
 #ifdef EE_HAVE_DSP
     case EE_ISA_DSP:
         return &OPS_DSP;
@@ -212,7 +255,7 @@ const ee_ops_qs8 *ee_ops_qs8_for(ee_isa isa)
 const char *ee_isa_name(ee_isa isa)
 {
     static const char *const NAMES[] = {
-        "c", "avx2", "avx512", "vnni", "neon", "dot", "dsp", "mve",
+        "c", "avx2", "avx512", "vnni", "neon", "dot", "dsp", "mve", "i8mm",
     };
     const size_t number = (size_t)isa;
 

@@ -1,0 +1,70 @@
+#include "ee_kernels_qs8.h"
+
+#ifdef EE_HAVE_NEON
+
+#include <string.h>
+
+#include "../../ee_exact_neon.h"
+
+enum { GROUP = 16 };
+
+static inline float largest_magnitude(const float *x, size_t count)
+{
+    float32x4_t max[4];
+    size_t i = 0;
+
+    for (size_t v = 0; v < 4; v++) {
+        max[v] = vdupq_n_f32(0.0f);
+    }
+    for (; i + GROUP <= count; i += GROUP) {
+        for (size_t v = 0; v < 4; v++) {
+            max[v] = vmaxq_f32(max[v], vabsq_f32(vld1q_f32(x + i + 4 * v)));
+        }
+    }
+    for (; i < count; i += 4) {
+        max[0] = vmaxq_f32(max[0], vabsq_f32(ee_neon_load(x + i, count - i, 0.0f)));
+    }
+    return vmaxvq_f32(vmaxq_f32(vmaxq_f32(max[0], max[1]), vmaxq_f32(max[2], max[3])));
+}
+
+/* 16 values rounded to even; lanes without a value are 0. */
+static inline int8x16_t quantize_group(const float *x, size_t count, float inverse)
+{
+    int32x4_t v[4];
+
+    for (size_t i = 0; i < 4; i++) {
+        const float32x4_t f = count > 4 * i ? ee_neon_load(x + 4 * i, count - 4 * i, 0.0f)
+                                            : vdupq_n_f32(0.0f);
+        v[i] = vcvtnq_s32_f32(vmulq_n_f32(f, inverse));
+    }
+    return ee_exact_pack(v);
+}
+
+void ee_quantize_qs8_neon(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
+                          size_t q_stride, size_t x_stride)
+{
+    const size_t whole = in - in % GROUP;
+
+    for (size_t t = 0; t < rows; t++) {
+        const float *row = x + t * x_stride;
+        int8_t *const to = q + t * q_stride;
+        const float max = largest_magnitude(row, in);
+
+        if (max < EE_SMALLEST_MAX) {
+            scale[t] = 0.0f;
+            memset(to, 0, ee_row_stride_qs8(in));
+            continue;
+        }
+        scale[t] = max / 127.0f;
+
+        const float inverse = 127.0f / max;
+        for (size_t i = 0; i < whole; i += GROUP) {
+            vst1q_s8(to + i, quantize_group(row + i, GROUP, inverse));
+        }
+        if (whole < in) {
+            vst1q_s8(to + whole, quantize_group(row + whole, in - whole, inverse));
+        }
+    }
+}
+
+#endif
