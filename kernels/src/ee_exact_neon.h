@@ -130,6 +130,19 @@ static inline float32x4_t ee_exact_gate(float32x4_t value, float32x4_t gate)
     return vdivq_f32(value, vaddq_f32(vdupq_n_f32(1.0f), ee_exact_exp4(vnegq_f32(gate))));
 }
 
+/* Up to four outputs of a linear op from their integer sums, as ee_store_sum; bias may be NULL. */
+static inline void ee_exact_store_sums(float *out, int32x4_t sums, float scale,
+                                       const float *weight_scale, const float *bias, size_t count)
+{
+    const float32x4_t factor = vmulq_n_f32(ee_neon_load(weight_scale, count, 0.0f), scale);
+    float32x4_t y = vmulq_f32(vcvtq_f32_s32(sums), factor);
+
+    if (bias) {
+        y = vaddq_f32(y, ee_neon_load(bias, count, 0.0f));
+    }
+    ee_neon_store(out, y, count);
+}
+
 /* Four vectors of int32 in -127..127 as 16 int8: the lowest byte of each. */
 static inline int8x16_t ee_exact_pack(const int32x4_t v[4])
 {

@@ -2,9 +2,7 @@
 
 #ifdef EE_HAVE_DOT
 
-#include <arm_neon.h>
-
-#include "../../ee_qs8.h"
+#include "../../ee_exact_neon.h"
 #include "../../ee_target.h"
 
 /* Four rows by four outputs: SDOT adds four products of int8 to each of four int32, and eight loads
@@ -25,32 +23,38 @@ static void linear_tile(float *out, const int8_t *q, const float *scale, const i
     const int8_t *qs[TILE], *weights[TILE];
     int32x4_t sums[TILE][TILE];
 
+    EE_UNROLL
     for (size_t i = 0; i < TILE; i++) {
         qs[i] = q + ee_size_min(i, rows - 1) * q_stride;
         weights[i] = weight + ee_size_min(i, outs - 1) * weight_stride;
+        EE_UNROLL
         for (size_t o = 0; o < TILE; o++) {
             sums[i][o] = vdupq_n_s32(0);
         }
     }
     for (size_t i = 0; i < in; i += 16) {
         int8x16_t w[TILE];
+
+        EE_UNROLL
         for (size_t o = 0; o < TILE; o++) {
             w[o] = vld1q_s8(weights[o] + i);
         }
+        EE_UNROLL
         for (size_t r = 0; r < TILE; r++) {
             const int8x16_t x = vld1q_s8(qs[r] + i);
+
+            EE_UNROLL
             for (size_t o = 0; o < TILE; o++) {
                 sums[r][o] = vdotq_s32(sums[r][o], x, w[o]);
             }
         }
     }
-    for (size_t r = 0; r < rows; r++) {
-        int32_t sum[TILE];
-        vst1q_s32(sum, vpaddq_s32(vpaddq_s32(sums[r][0], sums[r][1]),
-                                  vpaddq_s32(sums[r][2], sums[r][3])));
-        for (size_t o = 0; o < outs; o++) {
-            ee_store_sum(out + r * out_stride + o, sum[o], scale[r], weight_scale[o],
-                         bias ? bias + o : NULL);
+    EE_UNROLL
+    for (size_t r = 0; r < TILE; r++) {
+        if (r < rows) {
+            const int32x4_t sum = vpaddq_s32(vpaddq_s32(sums[r][0], sums[r][1]),
+                                             vpaddq_s32(sums[r][2], sums[r][3]));
+            ee_exact_store_sums(out + r * out_stride, sum, scale[r], weight_scale, bias, outs);
         }
     }
 }

@@ -2,8 +2,7 @@
 
 #ifdef EE_HAVE_I8MM
 
-#include "../../ee_neon.h"
-#include "../../ee_qs8.h"
+#include "../../ee_exact_neon.h"
 #include "../../ee_target.h"
 
 /* SMMLA multiplies two rows of 8 int8 by two outputs of 8: 32 products into 2 x 2 sums. For that
@@ -57,26 +56,52 @@ typedef struct {
     int is_first, is_last; /* block of `in` */
 } target;
 
-/* Four sums of row `r` from output `o` on. Between blocks `out` holds the bits of integers. */
-static inline void put_sums(const target *to, size_t r, size_t o, int32x4_t sums)
+/* Four outputs, or `count`, of each row from their sums. Between blocks `out` holds the bits of
+ * integers. The flags and `count` from 4 on are constants where speed matters. */
+static inline __attribute__((always_inline)) void
+put_column(float *out, const int32_t *sums, const float *scale, float32x4_t weight_scale,
+           float32x4_t bias, size_t rows, size_t count, size_t out_stride, int is_first,
+           int is_last, int has_bias)
 {
-    float *const out = to->out + r * to->out_stride + o;
-    const size_t left = to->outs - o;
+    for (size_t r = 0; r < rows; r++, out += out_stride) {
+        int32x4_t sum = vld1q_s32(sums + r * STRIP);
 
-    if (!to->is_first) {
-        sums = vaddq_s32(sums, vreinterpretq_s32_f32(ee_neon_load(out, left, 0.0f)));
+        if (!is_first) {
+            sum = vaddq_s32(sum, vreinterpretq_s32_f32(ee_neon_load(out, count, 0.0f)));
+        }
+        if (is_last) {
+            const float32x4_t factor = vmulq_n_f32(weight_scale, scale[r]);
+            const float32x4_t y = vmulq_f32(vcvtq_f32_s32(sum), factor);
+            ee_neon_store(out, has_bias ? vaddq_f32(y, bias) : y, count);
+        } else {
+            ee_neon_store(out, vreinterpretq_f32_s32(sum), count);
+        }
     }
-    if (!to->is_last) {
-        ee_neon_store(out, vreinterpretq_f32_s32(sums), left);
-        return;
-    }
-    const float32x4_t weight_scale = ee_neon_load(to->weight_scale + o, left, 0.0f);
-    float32x4_t y = vmulq_f32(vcvtq_f32_s32(sums), vmulq_n_f32(weight_scale, to->scale[r]));
+}
 
-    if (to->bias) {
-        y = vaddq_f32(y, ee_neon_load(to->bias + o, left, 0.0f));
+/* The outputs of `rows` rows of a tile from row `first` on. */
+static void put_sums(const target *to, const int32_t *sums, size_t first, size_t rows)
+{
+    const size_t stride = to->out_stride;
+    const float *const scale = to->scale + first;
+
+    for (size_t o = 0; o < to->outs; o += 4) {
+        const size_t left = to->outs - o;
+        const int32_t *const column = sums + o;
+        float *const out = to->out + first * stride + o;
+        const float32x4_t weight_scale = ee_neon_load(to->weight_scale + o, left, 0.0f);
+        const float32x4_t bias = to->bias ? ee_neon_load(to->bias + o, left, 0.0f)
+                                          : vdupq_n_f32(0.0f);
+
+        if (left < 4 || !to->is_first || !to->is_last) {
+            put_column(out, column, scale, weight_scale, bias, rows, left, stride, to->is_first,
+                       to->is_last, to->bias != NULL);
+        } else if (to->bias) {
+            put_column(out, column, scale, weight_scale, bias, rows, 4, stride, 1, 1, 1);
+        } else {
+            put_column(out, column, scale, weight_scale, bias, rows, 4, stride, 1, 1, 0);
+        }
     }
-    ee_neon_store(out, y, left);
 }
 
 /* `pairs` pairs of rows, the first of them `first`, by a strip of outputs. `pairs` is a constant
@@ -86,6 +111,7 @@ linear_tile(const target *to, const int8_t *x, const int8_t *weight, size_t in, 
             size_t pairs)
 {
     int32x4_t sums[PAIRS][PAIRS]; /* row, output: even even, even odd, odd even, odd odd */
+    int32_t rows[STRIP][STRIP];
 
     EE_UNROLL
     for (size_t r = 0; r < pairs; r++) {
@@ -95,44 +121,38 @@ linear_tile(const target *to, const int8_t *x, const int8_t *weight, size_t in, 
         }
     }
     x += first * 16;
-    for (size_t i = 0; i < in; i += 2 * STEP) {
+    EE_UNROLL_BY(2)
+    for (size_t i = 0; i < in; i += STEP) {
+        int8x16_t w[PAIRS];
+
         EE_UNROLL
-        for (size_t half = 0; half < 2; half++) {
-            int8x16_t w[PAIRS];
+        for (size_t o = 0; o < PAIRS; o++) {
+            w[o] = vld1q_s8(weight + o * 16);
+        }
+        EE_UNROLL
+        for (size_t r = 0; r < pairs; r++) {
+            const int8x16_t v = vld1q_s8(x + r * 16);
+
             EE_UNROLL
             for (size_t o = 0; o < PAIRS; o++) {
-                w[o] = vld1q_s8(weight + o * 16);
+                sums[r][o] = vmmlaq_s32(sums[r][o], v, w[o]);
             }
-            EE_UNROLL
-            for (size_t r = 0; r < pairs; r++) {
-                const int8x16_t v = vld1q_s8(x + r * 16);
-                EE_UNROLL
-                for (size_t o = 0; o < PAIRS; o++) {
-                    sums[r][o] = vmmlaq_s32(sums[r][o], v, w[o]);
-                }
-            }
-            x += PAIRS * 16;
-            weight += PAIRS * 16;
         }
+        x += PAIRS * 16;
+        weight += PAIRS * 16;
     }
     EE_UNROLL
     for (size_t r = 0; r < pairs; r++) {
-        const size_t row = 2 * (first + r);
-
         EE_UNROLL
         for (size_t o = 0; o < PAIRS; o += 2) {
-            if (2 * o >= to->outs) {
-                break;
-            }
             const int64x2_t left = vreinterpretq_s64_s32(sums[r][o]);
             const int64x2_t right = vreinterpretq_s64_s32(sums[r][o + 1]);
 
-            put_sums(to, row, 2 * o, vreinterpretq_s32_s64(vzip1q_s64(left, right)));
-            if (row + 1 < to->rows) {
-                put_sums(to, row + 1, 2 * o, vreinterpretq_s32_s64(vzip2q_s64(left, right)));
-            }
+            vst1q_s32(rows[2 * r] + 2 * o, vreinterpretq_s32_s64(vzip1q_s64(left, right)));
+            vst1q_s32(rows[2 * r + 1] + 2 * o, vreinterpretq_s32_s64(vzip2q_s64(left, right)));
         }
     }
+    put_sums(to, rows[0], 2 * first, ee_size_min(2 * pairs, to->rows - 2 * first));
 }
 
 /* One block of `in`: a panel of weights for all rows, then the next. */

@@ -2,9 +2,8 @@
 
 #ifdef EE_HAVE_NEON
 
-#include <arm_neon.h>
-
-#include "../../ee_qs8.h"
+#include "../../ee_exact_neon.h"
+#include "../../ee_target.h"
 
 /* Two rows by four outputs. Two products of values in -127..127 fit int16 together (32258), so
  * SMULL is followed by one SMLAL, and SADALP adds the pairs to int32. Sums lie along `in` and are
@@ -27,6 +26,7 @@ static void linear_tile(float *out, const int8_t *q, const float *scale, const i
     const int8_t *weights[TILE_OUTS];
     int32x4_t sums[TILE_ROWS][TILE_OUTS];
 
+    EE_UNROLL
     for (size_t o = 0; o < TILE_OUTS; o++) {
         weights[o] = weight + ee_size_min(o, outs - 1) * weight_stride;
         sums[0][o] = sums[1][o] = vdupq_n_s32(0);
@@ -34,19 +34,21 @@ static void linear_tile(float *out, const int8_t *q, const float *scale, const i
     for (size_t i = 0; i < in; i += 16) {
         const int8x16_t x0 = vld1q_s8(q + i);
         const int8x16_t x1 = vld1q_s8(q1 + i);
+
+        EE_UNROLL
         for (size_t o = 0; o < TILE_OUTS; o++) {
             const int8x16_t w = vld1q_s8(weights[o] + i);
+
             sums[0][o] = add_products(sums[0][o], x0, w);
             sums[1][o] = add_products(sums[1][o], x1, w);
         }
     }
-    for (size_t r = 0; r < rows; r++) {
-        int32_t sum[TILE_OUTS];
-        vst1q_s32(sum, vpaddq_s32(vpaddq_s32(sums[r][0], sums[r][1]),
-                                  vpaddq_s32(sums[r][2], sums[r][3])));
-        for (size_t o = 0; o < outs; o++) {
-            ee_store_sum(out + r * out_stride + o, sum[o], scale[r], weight_scale[o],
-                         bias ? bias + o : NULL);
+    EE_UNROLL
+    for (size_t r = 0; r < TILE_ROWS; r++) {
+        if (r < rows) {
+            const int32x4_t sum = vpaddq_s32(vpaddq_s32(sums[r][0], sums[r][1]),
+                                             vpaddq_s32(sums[r][2], sums[r][3]));
+            ee_exact_store_sums(out + r * out_stride, sum, scale[r], weight_scale, bias, outs);
         }
     }
 }
