@@ -27,7 +27,8 @@ from ee_ref.decode import greedy
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.exits import frame_entropy
 from ee_ref.tokens import Tokens
-from tests.support import SMALL, Stream, random_features, random_int8_model
+from tests.cases import cases_of
+from tests.support import SMALL, Stream, assert_close, random_features, random_int8_model
 from weights_io import flash_image, model_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,12 +46,13 @@ ISAS = {
     "mps2_an500": ("c", "dsp"),
     "mps3_an547": ("c", "mve"),
     "virt_rv32": ("c",),
-    "linux_aarch64": ("c", "neon", "dot"),
+    "linux_aarch64": ("c", "neon", "dot", "i8mm"),
 }
 PARTS = ("mps2_an386", "mps2_an500")
 """The boards that are also cut to a part with 2 MB of flash and 1 MB of RAM."""
 BARE_METAL = tuple(board for board in ISAS if not board.startswith("linux"))
 FAULT_STATUS = 70
+F32_PRIMITIVES = ("depthwise_conv", "glu", "layer_norm", "linear", "log_softmax", "silu", "softmax")
 
 
 def make(*arguments: str, check: bool = True) -> subprocess.CompletedProcess:
@@ -189,6 +191,50 @@ def test_ops(board, isa, op_vectors, tmp_path, out):
     assert not wrong, "\n".join(wrong[:20])
 
 
+@pytest.mark.parametrize("op", F32_PRIMITIVES)
+@pytest.mark.parametrize("isa", ["c", "neon"])
+def test_float32_ops(isa, op, tmp_path, out):
+    require_tools("linux_aarch64")
+    cases = vectors.op_vectors([op])
+    results = vectors.compute("linux_aarch64", cases, tmp_path, isa=isa, settings={"OUT": str(out)})
+    assert len(results) == len(cases)
+    for vector, case, (status, outputs) in zip(cases, cases_of(op), results):
+        assert status == 0, f"{vector.name}: status {status}"
+        expected = np.atleast_2d(vector.expected[0])
+        assert_close(outputs[0], expected, case.tolerance, f"{vector.name} on {isa}")
+
+
+@pytest.mark.parametrize("program", ["check_ops", "check_qs8_ops"])
+def test_checks_of_the_library(program, out):
+    """Sizes around the tiles, guard pages, equal rows: what `make check` does, on aarch64."""
+    require_tools("linux_aarch64")
+    built = out / "aarch64-checks"
+    subprocess.run(
+        ["make", "--no-print-directory", "-s", "-C", str(PORTS.parent), f"OUT={built}",
+         "CC=aarch64-linux-gnu-gcc", "AR=aarch64-linux-gnu-ar", "CFLAGS=-O2 -static",
+         str(built / program)], check=True)
+    emulator = shutil.which("qemu-aarch64") or "qemu-aarch64-static"
+    done = subprocess.run([emulator, "-cpu", "max", str(built / program)], capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("cpu, best, lacking", [
+    ("cortex-a72", "neon", "dot"), ("neoverse-n1", "dot", "i8mm"), ("max", "i8mm", None),
+])
+def test_aarch64_cpus(cpu, best, lacking, tmp_path, out):
+    """The instruction sets that a CPU has are found, and no others."""
+    require_tools("linux_aarch64")
+    settings = {"EMULATED": cpu}
+    cases = vectors.op_vectors(["linear_qs8"])
+    for isa in (best, None):
+        wrong = run("linux_aarch64", cases, tmp_path, out, isa=isa, settings=dict(settings))
+        assert not wrong, "\n".join(wrong)
+    if lacking:
+        with pytest.raises(vectors.BoardError, match="no instruction set of this CPU"):
+            run("linux_aarch64", cases, tmp_path, out, isa=lacking, settings=dict(settings))
+
+
 def test_small_model(board, small, tmp_path, out, native_library):
     cases = [vectors.image_vector("small", small.image)]
     for frames in (0, 6, 7, 8, 70, 230):
@@ -202,7 +248,8 @@ def test_small_model(board, small, tmp_path, out, native_library):
 
 
 @pytest.mark.parametrize(
-    "board, isa", [*((board, isas[-1]) for board, isas in ISAS.items()), ("linux_aarch64", "neon")]
+    "board, isa", [*((board, isas[-1]) for board, isas in ISAS.items()),
+                   ("linux_aarch64", "neon"), ("linux_aarch64", "dot")]
 )
 def test_bundled_model(board, isa, bundled, tmp_path, out, native_library):
     require_tools(board)

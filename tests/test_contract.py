@@ -27,7 +27,7 @@ KERNELS = ROOT / "kernels" / "src" / "ops"
 HEADERS = (ROOT / "kernels" / "include").glob("ee_kernels*.h")
 HEADER = "".join(path.read_text() for path in sorted(HEADERS))
 
-ISAS = ("c", "avx2", "avx512", "vnni", "neon", "dot", "dsp", "mve", "rvv")
+ISAS = ("c", "avx2", "avx512", "vnni", "neon", "dot", "i8mm", "dsp", "mve", "rvv")
 DTYPES = ("f32", "qs8")
 KERNEL = re.compile(rf"ee_(?P<op>\w+)_(?P<dtype>{'|'.join(DTYPES)})_(?P<isa>{'|'.join(ISAS)})")
 LOOSEST = 1e-5

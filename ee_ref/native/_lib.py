@@ -1,7 +1,7 @@
 """The C library: the only importer of the cffi module, and the choice of an instruction set.
 
-`EE_REF_ISA` (x86-64: c, avx2, avx512, vnni; aarch64: c, neon, dot) caps the instruction set; what
-the CPU lacks is never used.
+`EE_REF_ISA` (x86-64: c, avx2, avx512, vnni; aarch64: c, neon, dot, i8mm) caps the instruction set;
+what the CPU lacks is never used.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _ISAS = {
     for name, number in (
         ("c", lib.EE_ISA_C), ("avx2", lib.EE_ISA_AVX2), ("avx512", lib.EE_ISA_AVX512),
         ("vnni", lib.EE_ISA_VNNI), ("neon", lib.EE_ISA_NEON), ("dot", lib.EE_ISA_DOT),
+        ("i8mm", lib.EE_ISA_I8MM),
     )
     if lib.ee_ops_for(number)
 }

@@ -131,7 +131,10 @@ def read(path: str | Path) -> list[tuple[int, list[np.ndarray]]]:
 
 
 def _flat(name: str, value: Any) -> list[np.ndarray | Rows]:
-    """An argument of an op as arrays of a case: a mapping's in its order, a number as one value."""
+    """An argument of an op as arrays of a case: a mapping's in its order, a number as one value,
+    None as no values."""
+    if value is None:
+        return [np.zeros((1, 0), np.float32)]
     if isinstance(value, Mapping):
         return [array for key, part in value.items() for array in _flat(key, part)]
     if isinstance(value, np.ndarray) and name.endswith("weight") and value.ndim == 2:
@@ -142,7 +145,7 @@ def _flat(name: str, value: Any) -> list[np.ndarray | Rows]:
 
 
 def op_vectors(names: Iterable[str] | None = None) -> list[Vector]:
-    """Every case of the int8 ops (tests/cases), as NumPy computes it."""
+    """Every case of the ops (tests/cases), by default of all of int8 mode, as NumPy computes it."""
     vectors = []
     for op in names or op_names("qs8"):
         function = getattr(ops, op)
@@ -252,7 +255,7 @@ def read_clip(path: str | Path) -> np.ndarray:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("board")
-    parser.add_argument("--isa", help="kernels to use: c, dsp, mve, neon, dot; default: the best")
+    parser.add_argument("--isa", help="kernels to use: c, dsp, mve, neon, dot, i8mm; default: the best")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                         help="variables for make")
     options = parser.parse_args()

@@ -66,6 +66,14 @@ static void check_linear(size_t rows, size_t in, size_t outs, size_t padding, in
         }
     }
     CHECK(sentinels_intact(&out), "%s linear %zu x %zu -> %zu", isa_name, rows, in, outs);
+
+    /* A row by itself: its values depend neither on the number of rows nor on its place. */
+    guarded row = guarded_floats(outs);
+    isa->linear(row.data, x.data + (rows - 1) * x_stride, weight.data, b, 1, in, outs, outs,
+                x_stride, w_stride);
+    CHECK(memcmp(row.data, out.data + (rows - 1) * out_stride, outs * sizeof(float)) == 0,
+          "%s linear %zu x %zu -> %zu: the last row differs by itself", isa_name, rows, in, outs);
+    guarded_free(&row);
     guarded_free(&x);
     guarded_free(&weight);
     guarded_free(&bias);

@@ -475,7 +475,90 @@ static int32_t exit_head_qs8(vectors_case *run)
     return EE_OK;
 }
 
+#ifndef EE_NO_F32
+/* ---- Primitives of float32 mode, for the host to judge by tolerance -------------------------- */
+
+static int32_t linear(vectors_case *run)
+{
+    reader arguments = {run, 0};
+    const vectors_array *const x = take(&arguments);
+    const vectors_array *const weight = take(&arguments);
+    const vectors_array *const bias = take(&arguments); /* of no columns: none */
+
+    ops.f32->linear(output(run, x->rows, weight->rows), x->data, weight->data,
+                    bias->columns > 0 ? bias->data : NULL, x->rows, x->columns, weight->rows,
+                    weight->rows, x->columns, ee_row_stride(x->columns));
+    return EE_OK;
+}
+
+static int32_t layer_norm(vectors_case *run)
+{
+    reader arguments = {run, 0};
+    const vectors_array *const x = take(&arguments);
+    const float *const weight = take_floats(&arguments);
+    const float *const bias = take_floats(&arguments);
+
+    ops.f32->layer_norm(output(run, x->rows, x->columns), x->data, weight, bias, x->rows,
+                        x->columns, take_float(&arguments));
+    return EE_OK;
+}
+
+static int32_t silu(vectors_case *run)
+{
+    const vectors_array *const x = &run->inputs[0];
+
+    ops.f32->silu(output(run, x->rows, x->columns), x->data, x->rows * x->columns);
+    return EE_OK;
+}
+
+static int32_t glu(vectors_case *run)
+{
+    const vectors_array *const x = &run->inputs[0];
+
+    ops.f32->glu(output(run, x->rows, x->columns / 2), x->data, x->rows, x->columns / 2);
+    return EE_OK;
+}
+
+static int32_t softmax(vectors_case *run)
+{
+    const vectors_array *const x = &run->inputs[0];
+
+    ops.f32->softmax(output(run, x->rows, x->columns), x->data, x->rows, x->columns);
+    return EE_OK;
+}
+
+static int32_t log_softmax(vectors_case *run)
+{
+    const vectors_array *const x = &run->inputs[0];
+
+    ops.f32->log_softmax(output(run, x->rows, x->columns), x->data, x->rows, x->columns);
+    return EE_OK;
+}
+
+static int32_t depthwise_conv(vectors_case *run)
+{
+    reader arguments = {run, 0};
+    size_t kernel;
+    const vectors_array *const x = take(&arguments);
+    const float *const weight = take_depthwise(&arguments, &kernel);
+
+    ops.f32->depthwise_conv(output(run, x->rows, x->columns), x->data, weight,
+                            take_floats(&arguments), x->rows, x->columns, kernel,
+                            ee_row_stride(x->columns));
+    return EE_OK;
+}
+#endif
+
 const vectors_op VECTORS_OPS[] = {
+#ifndef EE_NO_F32
+    {"linear", linear},
+    {"layer_norm", layer_norm},
+    {"silu", silu},
+    {"glu", glu},
+    {"softmax", softmax},
+    {"log_softmax", log_softmax},
+    {"depthwise_conv", depthwise_conv},
+#endif
     {"quantize_qs8", quantize_qs8},
     {"linear_qs8", linear_qs8},
     {"layer_norm_qs8", layer_norm_qs8},
