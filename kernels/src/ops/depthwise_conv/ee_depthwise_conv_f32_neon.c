@@ -3,6 +3,7 @@
 #ifdef EE_HAVE_NEON
 
 #include "../../ee_neon.h"
+#include "../../ee_target.h"
 
 enum { TILE_ROWS = 8 };
 
@@ -15,15 +16,18 @@ conv_tile(float *out, const float *x, const float *weight, const float *bias, si
 {
     float32x4_t sums[TILE_ROWS];
 
+    EE_UNROLL
     for (size_t i = 0; i < tile; i++) {
         sums[i] = ee_neon_load(bias, count, 0.0f);
     }
     for (size_t j = 0; j < taps; j++) {
         const float32x4_t w = ee_neon_load(weight + j * weight_stride, count, 0.0f);
+        EE_UNROLL
         for (size_t i = 0; i < tile; i++) {
             sums[i] = vfmaq_f32(sums[i], ee_neon_load(x + (i + j) * dim, count, 0.0f), w);
         }
     }
+    EE_UNROLL
     for (size_t i = 0; i < tile; i++) {
         ee_neon_store(out + i * dim, sums[i], count);
     }

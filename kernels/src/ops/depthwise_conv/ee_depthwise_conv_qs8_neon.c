@@ -3,6 +3,7 @@
 #ifdef EE_HAVE_NEON
 
 #include "../../ee_exact_neon.h"
+#include "../../ee_target.h"
 
 enum { TILE_ROWS = 8 };
 
@@ -16,16 +17,19 @@ conv_tile(float *out, const float *x, const float *weight, const float *bias, si
 {
     float32x4_t sums[TILE_ROWS];
 
+    EE_UNROLL
     for (size_t i = 0; i < tile; i++) {
         sums[i] = ee_neon_load(bias, count, 0.0f);
     }
     for (size_t j = 0; j < taps; j++) {
         const float32x4_t w = ee_neon_load(weight + j * weight_stride, count, 0.0f);
+        EE_UNROLL
         for (size_t i = 0; i < tile; i++) {
             const float32x4_t v = ee_neon_load(x + (i + j) * dim, count, 0.0f);
             sums[i] = vaddq_f32(sums[i], vmulq_f32(v, w));
         }
     }
+    EE_UNROLL
     for (size_t i = 0; i < tile; i++) {
         ee_neon_store(out + i * dim, sums[i], count);
     }

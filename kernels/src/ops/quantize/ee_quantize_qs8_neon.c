@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../../ee_exact_neon.h"
+#include "../../ee_target.h"
 
 enum { GROUP = 16 };
 
@@ -13,10 +14,12 @@ static inline float largest_magnitude(const float *x, size_t count)
     float32x4_t max[4];
     size_t i = 0;
 
+    EE_UNROLL
     for (size_t v = 0; v < 4; v++) {
         max[v] = vdupq_n_f32(0.0f);
     }
     for (; i + GROUP <= count; i += GROUP) {
+        EE_UNROLL
         for (size_t v = 0; v < 4; v++) {
             max[v] = vmaxq_f32(max[v], vabsq_f32(vld1q_f32(x + i + 4 * v)));
         }
@@ -32,6 +35,7 @@ static inline int8x16_t quantize_group(const float *x, size_t count, float inver
 {
     int32x4_t v[4];
 
+    EE_UNROLL
     for (size_t i = 0; i < 4; i++) {
         const float32x4_t f = count > 4 * i ? ee_neon_load(x + 4 * i, count - 4 * i, 0.0f)
                                             : vdupq_n_f32(0.0f);

@@ -3,15 +3,17 @@
 #ifdef EE_HAVE_NEON
 
 #include "../../ee_exact_neon.h"
+#include "../../ee_target.h"
 
 enum { GROUP = 16 };
 
 /* p of 16 values, or of `count`, then 0; written as two digits. Returns four sums of p. */
-static inline int32x4_t softmax_group(int8_t *high, int8_t *low, const float *x, size_t count,
-                                      float32x4_t max)
+static inline __attribute__((always_inline)) int32x4_t
+softmax_group(int8_t *high, int8_t *low, const float *x, size_t count, float32x4_t max)
 {
     int32x4_t p[4], highs[4];
 
+    EE_UNROLL
     for (size_t i = 0; i < 4; i++) {
         if (count <= 4 * i) {
             p[i] = vdupq_n_s32(0);

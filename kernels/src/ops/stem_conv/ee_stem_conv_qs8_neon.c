@@ -7,6 +7,7 @@
 #include <arm_neon.h>
 
 #include "../../ee_qs8.h"
+#include "../../ee_target.h"
 
 /* Every sum has its eight lanes in two vectors; four rows share the conversion of the weights. No
  * fused multiply-add: product and sum are rounded one after the other (docs/numerics.md). */
@@ -32,6 +33,7 @@ static inline void add_group(lanes8 sums[TILE_ROWS], const float *const x[TILE_R
     const float32x4_t low = vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
     const float32x4_t high = vcvtq_f32_s32(vmovl_s16(vget_high_s16(wide)));
 
+    EE_UNROLL
     for (size_t r = 0; r < TILE_ROWS; r++) {
         sums[r].low = vaddq_f32(sums[r].low, vmulq_f32(vld1q_f32(x[r]), low));
         sums[r].high = vaddq_f32(sums[r].high, vmulq_f32(vld1q_f32(x[r] + 4), high));
@@ -46,12 +48,14 @@ static void conv_tile(float *out, const float *x, const int8_t *weight, float we
     const float *xs[TILE_ROWS];
     lanes8 sums[TILE_ROWS];
 
+    EE_UNROLL
     for (size_t r = 0; r < TILE_ROWS; r++) {
         xs[r] = x + ee_size_min(r, rows - 1) * x_stride;
         sums[r].low = sums[r].high = vdupq_n_f32(0.0f);
     }
     for (size_t i = 0; i < whole; i += LANES) {
         add_group(sums, xs, weight + i);
+        EE_UNROLL
         for (size_t r = 0; r < TILE_ROWS; r++) {
             xs[r] += LANES;
         }
@@ -59,6 +63,7 @@ static void conv_tile(float *out, const float *x, const int8_t *weight, float we
     if (whole < window) {
         /* Rows of weights are padded; those of x are filled up with zeros, which change no sum. */
         float filled[TILE_ROWS][LANES] = {{0.0f}};
+        EE_UNROLL
         for (size_t r = 0; r < TILE_ROWS; r++) {
             memcpy(filled[r], xs[r], (window - whole) * sizeof(float));
             xs[r] = filled[r];
