@@ -25,9 +25,9 @@ enum {
     PANEL_ROWS = 4 * TILE_ROWS
 };
 
-/* packed[i * width + r] = from[r * stride + i] for r < width, 4, 8 or 12; rows from `count` on repeat
- * the last one that exists, and what is computed of them is not stored. `width` is a constant where
- * this is called. */
+/* packed[i * width + r] = from[r * stride + i] for r < width, which is 4, 8 or 12; rows from `count`
+ * on repeat the last one that exists, and what is computed of them is not stored. `width` is a
+ * constant where this is called. */
 static inline __attribute__((always_inline)) void
 transpose(float *packed, const float *from, size_t count, size_t in, size_t stride, size_t width)
 {
