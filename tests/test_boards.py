@@ -356,7 +356,8 @@ def test_transcribe(board, bundled, bundled_files, out, native_library):
     expected = bundled.utterance("clip", samples, exit=bundled.config.exits).expected
     assert f"text: {expected[-1].tobytes().decode()}\n" in printed
     assert number(printed, "flash bytes") > len(bundled.image)
-    assert number(printed, "stack") < 8192
+    # Kernels of hosts pack weights on the stack (kernels/README.md); those of firmware do not.
+    assert number(printed, "stack") < (8192 if board in BARE_METAL else 65536)
     assert number(printed, "instructions") > 0 or board == "linux_aarch64"
 
 
