@@ -543,7 +543,7 @@ static int32_t depthwise_conv(vectors_case *run)
     const float *const weight = take_depthwise(&arguments, &kernel);
 
     ops.f32->depthwise_conv(output(run, x->rows, x->columns), x->data, weight,
-                            take_floats(&arguments), x->rows, x->columns, kernel,
+                            take_floats(&arguments), x->rows, 0, x->rows, x->columns, kernel,
                             ee_row_stride(x->columns));
     return EE_OK;
 }

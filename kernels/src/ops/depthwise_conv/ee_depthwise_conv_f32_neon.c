@@ -34,26 +34,29 @@ conv_tile(float *out, const float *x, const float *weight, const float *bias, si
 }
 
 void ee_depthwise_conv_f32_neon(float *out, const float *x, const float *weight, const float *bias,
-                                size_t rows, size_t dim, size_t kernel, size_t weight_stride)
+                                size_t frames, size_t first, size_t count, size_t dim,
+                                size_t kernel, size_t weight_stride)
 {
     const size_t half = kernel / 2;
+    const size_t end = first + count;
 
     for (size_t d = 0; d < dim; d += 4) {
-        for (size_t t = 0; t < rows;) {
-            const int is_inside = t >= half && t + TILE_ROWS + half <= rows;
-            /* Taps first..last-1 fall on frames that exist. */
-            const size_t first = t < half ? half - t : 0;
-            const size_t last = rows + half - t < kernel ? rows + half - t : kernel;
+        for (size_t t = first; t < end;) {
+            const int is_inside =
+                t >= half && t + TILE_ROWS <= end && t + TILE_ROWS + half <= frames;
+            /* Taps skipped..last-1 fall on frames that exist. */
+            const size_t skipped = t < half ? half - t : 0;
+            const size_t last = frames + half - t < kernel ? frames + half - t : kernel;
             float *const to = out + t * dim + d;
-            const float *const from = x + (t + first - half) * dim + d;
-            const float *const w = weight + first * weight_stride + d;
+            const float *const from = x + (t + skipped - half) * dim + d;
+            const float *const w = weight + skipped * weight_stride + d;
 
             if (is_inside && dim - d >= 4) {
                 conv_tile(to, from, w, bias + d, 4, TILE_ROWS, dim, kernel, weight_stride);
             } else if (is_inside) {
                 conv_tile(to, from, w, bias + d, dim - d, TILE_ROWS, dim, kernel, weight_stride);
             } else {
-                conv_tile(to, from, w, bias + d, dim - d, 1, dim, last - first, weight_stride);
+                conv_tile(to, from, w, bias + d, dim - d, 1, dim, last - skipped, weight_stride);
             }
             t += is_inside ? TILE_ROWS : 1;
         }
