@@ -4,9 +4,9 @@
 
 Prints the deepest chain of calls below each public function, in bytes, and the worst at the end.
 A call through a table counts as the worst that the table may hold: the functions of a graph, when
-the runtime calls, and primitives otherwise. A file that has tasks (`..._task`) gives them to a team,
-so its indirect calls may be of these as well; the pool of threads runs the tasks of any file. A team
-that a program brings of its own comes on top. Functions of the C library and of the compiler's
+the runtime calls, and primitives otherwise. A file that has tasks (`..._task`) gives them to a
+team, so its indirect calls may be of these as well; the pool of threads runs the tasks of any file.
+A team that a program brings of its own comes on top. Functions of the C library and of the compiler's
 runtime, whose call graphs are not there, are named and not counted.
 """
 

@@ -1,4 +1,4 @@
-"""Threads: the same bytes for every number of them, one model in many threads, fork, exit, errors."""
+"""Threads: the same bytes for every number, one model in many threads, fork, exit, errors."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
  * its own (docs/porting.md).
  *
  * The caller of a composite, or of ee_session_step, is one of the workers; the others are threads
- * that wait for it. Between two pieces of work they look for the next one for some ten microseconds,
- * then they sleep. Any number of sessions in any number of threads may share a pool: it works for
- * one at a time, and the others meanwhile do their work in their own thread.
+ * that wait for it. Between two pieces of work they look for the next one for some tens of
+ * microseconds, then they sleep. Any number of sessions in any number of threads may share a pool:
+ * it works for one at a time, and the others meanwhile do their work in their own thread.
  *
  * After fork() the child has none of the threads: there the pool is the calling thread alone.
  */
@@ -20,8 +20,8 @@ extern "C" {
 /* cdef:begin */
 enum {
     EE_MAX_WORKERS = 256,
-    /* Of the pool's team. Kernels of a host put the weights into another order before they multiply,
-     * once a block. */
+    /* Of the pool's team. Kernels of a host may put the weights into another order before they
+     * multiply, once a block. */
     EE_POOL_BLOCK_FRAMES = 256
 };
 

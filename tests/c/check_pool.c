@@ -1,5 +1,5 @@
-/* The pool of threads: every item once and by one worker at a time, shared by several threads, after
- * fork(), and layers whose bytes do not depend on it. `make check-tsan` looks for data races. */
+/* The pool of threads: every item once and by one worker at a time, shared by several threads,
+ * after fork(), and layers whose bytes do not depend on it. `make check-tsan` looks for races. */
 #include <pthread.h>
 #include <sys/wait.h>
 
@@ -108,7 +108,8 @@ static void check_items(size_t workers)
     CHECK(team->workers == workers && team->block_frames == EE_POOL_BLOCK_FRAMES, "team");
     for (int round = 0; round < ROUNDS; round++) {
         const size_t items = (size_t)round % (MOST_ITEMS + 1);
-        CHECK(is_right(team, items, round % 7 == 0, round % 5 == 0), "%zu workers, %zu items", workers, items);
+        CHECK(is_right(team, items, round % 7 == 0, round % 5 == 0), "%zu workers, %zu items",
+              workers, items);
         if (round % 50 == 0) {
             usleep(2000); /* long enough for all to sleep */
         }

@@ -11,7 +11,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-/* Looks at a word before a thread sleeps: some ten microseconds, longer than the serial steps
+/* Looks at a word before a thread sleeps: some tens of microseconds, longer than the serial steps
  * between two phases of a layer and far shorter than an utterance. */
 enum { SPINS = 1000 };
 
