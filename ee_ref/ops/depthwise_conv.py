@@ -10,6 +10,7 @@ def depthwise_conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.nd
     the batch norm that follows it in the Conformer is already folded into weight and bias.
     x (T, D), weight (kernel, D) with kernel odd, bias (D,) -> (T, D)
     """
-    frames, kernel = len(x), len(weight)
-    padded = np.pad(x, ((kernel // 2, kernel // 2), (0, 0)))
-    return sum((padded[k : k + frames] * weight[k] for k in range(kernel)), start=bias)
+    half = len(weight) // 2
+    padded = np.pad(x, ((half, half), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, len(weight), axis=0)
+    return np.einsum("tdk,kd->td", windows, weight) + bias

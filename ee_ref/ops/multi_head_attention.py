@@ -19,6 +19,6 @@ def multi_head_attention(
     frames, dim = x.shape
     qkv = linear(x, in_weight, in_bias).reshape(frames, 3, heads, dim // heads)
     q, k, v = qkv.transpose(1, 2, 0, 3)                               # each (heads, T, d)
-    scores = q @ k.transpose(0, 2, 1) * (dim // heads) ** -0.5        # (heads, T, T)
+    scores = q * (dim // heads) ** -0.5 @ k.transpose(0, 2, 1)        # (heads, T, T)
     mixed = softmax(scores) @ v                                       # (heads, T, d)
     return linear(mixed.transpose(1, 0, 2).reshape(frames, dim), out_weight, out_bias)
