@@ -15,7 +15,6 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
-from importlib import resources
 from pathlib import Path
 from typing import BinaryIO, Union
 
@@ -272,7 +271,7 @@ def _feature_extractor(
 
 def bundled_model() -> Path:
     """Path of the model of command words that is part of the package (docs/model-card.md)."""
-    return Path(str(resources.files("ee_ref") / "assets" / "commands.gguf"))
+    return Path(__file__).parent / "assets" / "commands.gguf"
 
 
 @lru_cache(maxsize=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -124,7 +125,7 @@ def _open_pool(threads: int):
 
 
 def _stored_bytes(spec: TensorSpec) -> int:
-    return np.dtype(spec.dtype).itemsize * int(np.prod(spec.stored_shape))
+    return np.dtype(spec.dtype).itemsize * math.prod(spec.stored_shape)
 
 
 def _in_layout(spec: TensorSpec, array: np.ndarray | None) -> np.ndarray:
@@ -136,7 +137,7 @@ def _in_layout(spec: TensorSpec, array: np.ndarray | None) -> np.ndarray:
         raise ShapeError(
             f"tensor {name}: expected {spec.dtype} {shape}, found {array.dtype} {array.shape}"
         )
-    strides = tuple(array.itemsize * int(np.prod(stored[axis + 1 :]))
+    strides = tuple(array.itemsize * math.prod(stored[axis + 1 :])
                     for axis in range(len(stored)))
     if array.strides == strides and array.ctypes.data % lib.EE_MEMORY_ALIGNMENT == 0:
         return array
