@@ -136,7 +136,7 @@ class Model:
         """
         policy = self._policy(exit, policy)
         decoder = decoder or partial(decode.greedy, blank=self.config.blank)
-        clock = _StageClock()
+        clock = StageClock()
 
         samples = audio_stage.read(audio, self.config.sample_rate)
         clock.lap("audio")
@@ -197,7 +197,7 @@ class Model:
         )
 
 
-class _StageClock:
+class StageClock:
     """Seconds spent in each stage; a stage visited twice adds up."""
 
     def __init__(self):

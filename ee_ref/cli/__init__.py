@@ -13,9 +13,9 @@ import warnings
 
 from .. import __version__
 from ..errors import ArgumentError, EeError
-from . import convert, export, info, quantize, transcribe
+from . import bench, convert, export, info, quantize, transcribe
 
-SUBCOMMANDS = (transcribe, info, convert, quantize, export)
+SUBCOMMANDS = (transcribe, info, bench, convert, quantize, export)
 
 
 def _parser() -> argparse.ArgumentParser:

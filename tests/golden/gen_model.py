@@ -8,6 +8,7 @@ what a user of PyTorch sees. Long outputs are kept on a stride of frames, their 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -53,14 +54,16 @@ class PublishedModel(nn.Module):
 
     def forward(self, features: torch.Tensor) -> list[torch.Tensor]:
         """(T, mels) -> the log-probabilities of every exit, each (T', vocab)."""
+        return list(self.steps(features))
+
+    def steps(self, features: torch.Tensor) -> Iterator[torch.Tensor]:
+        """The same, from exit to exit."""
         x = self.conv_subsample.sequential(features.T[None]).transpose(1, 2)
         x = x + self.positional_encoder.pe[: x.shape[1], 0]
         lengths = torch.tensor([x.shape[1]])
-        outputs = []
         for group, linear in zip(self.conformer, self.linears):
             x, _ = group(x, lengths)
-            outputs.append(linear(x).log_softmax(dim=-1)[0])
-        return outputs
+            yield linear(x).log_softmax(dim=-1)[0]
 
 
 def published_model(config: Config, state: dict[str, np.ndarray]) -> PublishedModel:

@@ -1,0 +1,148 @@
+"""What all benchmarks share: the yardstick model, its files, results as JSON lines, peaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from ee_ref import bench
+from ee_ref.info import multiply_accumulates
+from tests.support import FULL, FULL_SEED, random_state_dict
+
+Line = dict[str, Any]
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+PEAK_OF = {
+    "f32": {"c": "fma_f32_256", "avx2": "fma_f32_256", "avx512": "fma_f32_512",
+            "vnni": "fma_f32_512", "neon": "fma_f32_128", "dot": "fma_f32_128"},
+    "qs8": {"c": "madd_i16_256", "avx2": "madd_i16_256", "avx512": "madd_i16_512",
+            "vnni": "dpbusd_512", "neon": "adalp_i8_128", "dot": "sdot_128"},
+}
+"""The peak of `peak.c` by which kernels of a dtype and instruction set are measured."""
+
+
+def frames_of(seconds: float) -> int:
+    """Mel frames of the yardstick model for audio of `seconds`."""
+    return 1 + int(seconds * FULL.sample_rate) // FULL.hop_length
+
+
+def operations(seconds: float) -> tuple[int, ...]:
+    """Operations up to each exit: two a multiply-accumulate."""
+    return tuple(2 * macs for macs in multiply_accumulates(FULL, seconds))
+
+
+def cache() -> Path:
+    """A folder for what is expensive to make and may be thrown away."""
+    path = Path(tempfile.gettempdir()) / f"ee_ref-benchmarks-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+@lru_cache(maxsize=None)
+def yardstick(dtype: str):
+    """(config, tensors) of the 31.5 M parameter shape, random weights, "f32" or "qs8"."""
+    from weights_io.from_torch import convert_state_dict
+    from weights_io.quantize import quantize
+
+    config, tensors = convert_state_dict(random_state_dict(FULL, FULL_SEED))
+    return (config, tensors) if dtype == "f32" else quantize(config, tensors)
+
+
+def model_path(dtype: str) -> Path:
+    """A model file of `yardstick(dtype)`, made when it is missing."""
+    from weights_io import model_file
+
+    path = cache() / f"full-{FULL_SEED}-{dtype}.gguf"
+    if not path.exists():
+        config, tensors = yardstick(dtype)
+        tokens = [f"\u2581{number}" for number in range(config.vocab)]
+        model_file.write(path, config, tokens, {0}, tensors, name="benchmark")
+    return path
+
+
+@lru_cache(maxsize=None)
+def _peak_program() -> Path:
+    program = cache() / "peak"
+    compiler = os.environ.get("CC", "cc")
+    source = str(ROOT / "benchmarks" / "peak.c")
+    subprocess.run([*compiler.split(), "-O2", "-std=gnu99", source, "-o", str(program)], check=True)
+    return program
+
+
+def peaks() -> Line:
+    """What one core can do now (peak.c), in 1e9 operations and bytes a second; takes a second."""
+    done = subprocess.run([_peak_program()], check=True, capture_output=True, text=True)
+    return {"benchmark": "peaks", **json.loads(done.stdout), **load()}
+
+
+def load() -> dict[str, float]:
+    """Load average of the last minute."""
+    return {"load": round(os.getloadavg()[0], 1)}
+
+
+def machine() -> Line:
+    """The line that begins every list of results."""
+    return {"benchmark": "machine", **bench.machine(), "commit": commit()}
+
+
+def commit() -> str:
+    """Git's name for the checkout, "+" added when it has changes; "unknown" outside of git."""
+    describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+"]
+    try:
+        done = subprocess.run(describe, capture_output=True, text=True)
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"
+
+
+def ratio(above: list[float], below: list[float]) -> dict[str, Any]:
+    """Median and quartiles of the ratios of runs that followed each other."""
+    low, middle, high = quantiles((a / b for a, b in zip(above, below)), n=4, method="inclusive")
+    return {"median": round(middle, 4), "quartiles": [round(low, 4), round(high, 4)]}
+
+
+def emit(lines: Iterable[Line]) -> list[Line]:
+    """Print each line as it comes; return them all."""
+    kept = []
+    for line in lines:
+        print(json.dumps(line, ensure_ascii=False), flush=True)
+        kept.append(line)
+    return kept
+
+
+def read(path: Path) -> list[Line]:
+    """The lines of a results file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def write(path: Path, lines: Iterable[Line]) -> None:
+    """A results file of these lines."""
+    path.parent.mkdir(exist_ok=True)
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    path.write_text(text, encoding="utf-8")
+
+
+def file_name(cpu: str, isa: str | None) -> str:
+    """Name of the results file of a machine: AMD EPYC, avx2 -> amd-epyc-avx2.jsonl"""
+    words = re.sub(r"\(\w+\)|@.*|\bcpu\b|\bprocessor\b", " ", f"{cpu}".lower())
+    return "-".join(re.findall(r"[a-z0-9.]+", f"{words} {isa or 'numpy'}")) + ".jsonl"
+
+
+def of(lines: Iterable[Line], benchmark: str, **fields: Any) -> list[Line]:
+    """The lines of one benchmark whose fields have these values."""
+    return [line for line in lines if line["benchmark"] == benchmark
+            and all(line.get(name) == value for name, value in fields.items())]

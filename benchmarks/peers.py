@@ -1,0 +1,154 @@
+"""One process a peer: the same random weights and features, a run for each line on stdin.
+
+A peer is a kind and a number of threads, written `native-int8` or `native-int8@2`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from common import FULL, FULL_SEED, frames_of, random_state_dict, yardstick
+from tests.support import random_features
+
+Run = Callable[[np.ndarray], Iterator[np.ndarray]]
+"""features -> the log-probabilities of each exit, as they are reached."""
+
+REST = 0.02
+"""Seconds before each run in which the threads of the peer before may stop spinning."""
+
+
+# In the process of a peer.
+
+
+def native(dtype: str, threads: int) -> tuple[Run, dict]:
+    """The C runtime."""
+    from ee_ref.encoder import NativeEncoder
+
+    config, tensors = yardstick(dtype)
+    options = {} if threads == 1 else {"threads": threads}
+    encoder = NativeEncoder(config, tensors, **options)
+    return _log_probs(encoder), {}
+
+
+def numpy_ops(threads: int) -> tuple[Run, dict]:
+    """The NumPy ops; its BLAS takes the threads from the environment."""
+    from ee_ref.encoder import ReferenceEncoder
+
+    return _log_probs(ReferenceEncoder(*yardstick("f32"))), {"numpy": np.__version__}
+
+
+def _log_probs(encoder) -> Run:
+    return lambda features: (out.log_probs for out in encoder.exits(features))
+
+
+def torch_modules(threads: int) -> tuple[Run, dict]:
+    """torchaudio's Conformer, from exit to exit."""
+    import torch
+
+    from tests.golden.gen_model import published_model
+
+    torch.set_num_threads(threads)
+    model = published_model(FULL, random_state_dict(FULL, FULL_SEED))
+
+    def run(features):
+        with torch.inference_mode():
+            for out in model.steps(torch.from_numpy(features)):
+                yield out.numpy()
+
+    return run, {"torch": torch.__version__}
+
+
+def onnx(kind: str, seconds: float, threads: int) -> tuple[Run, dict]:
+    """ONNX Runtime, which gives all exits at once."""
+    import onnxruntime
+
+    from onnx_export import exported
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    path = str(exported(seconds, kind))
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return (lambda features: iter([session.run(None, {name: features})[0]]),
+            {"onnxruntime": onnxruntime.__version__})
+
+
+KINDS: dict[str, Callable[[float, int], tuple[Run, dict]]] = {
+    "native-int8": lambda seconds, threads: native("qs8", threads),
+    "native-f32": lambda seconds, threads: native("f32", threads),
+    "numpy": lambda seconds, threads: numpy_ops(threads),
+    "onnx-int8": lambda seconds, threads: onnx("int8", seconds, threads),
+    "onnx-f32": lambda seconds, threads: onnx("f32", seconds, threads),
+    "torch": lambda seconds, threads: torch_modules(threads),
+}
+
+
+def serve(kind: str, threads: int, seconds: float, outputs: str) -> None:
+    """Write the last exit's log-probabilities to `outputs`, say what runs here, then answer each
+    line on stdin with the seconds after which each exit was reached."""
+    run, about = KINDS[kind](seconds, threads)
+    features = random_features(frames_of(seconds), 3)
+    *_, last = run(features)
+    np.save(outputs, last[-1] if last.ndim == 3 else last)
+    print(json.dumps(about), flush=True)
+    for _ in sys.stdin:
+        time.sleep(REST)
+        start, reached = time.perf_counter(), []
+        for _ in run(features):
+            reached.append(time.perf_counter() - start)
+        print(json.dumps(reached), flush=True)
+
+
+# In the first process.
+
+
+class Peer:
+    """A peer's process. runs: for each run the seconds after which each exit was reached."""
+
+    def __init__(self, name: str, seconds: float, folder: str):
+        kind, _, threads = name.partition("@")
+        if kind not in KINDS:
+            raise SystemExit(f"peers: expected one of {', '.join(KINDS)}, found {kind!r}")
+        self.name, self.kind, self.threads = name, kind, int(threads or 1)
+        self._outputs = f"{folder}/{name}.npy"
+        limits = {name: str(self.threads) for name in (
+            "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, kind, str(self.threads), repr(seconds), self._outputs],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, **limits},
+        )
+        self.about = self._answer()
+        self.last_exit = np.load(self._outputs)
+        self.runs: list[list[float]] = []
+
+    def _answer(self):
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"peers: {self.name} ended early (its error is above)")
+        return json.loads(line)
+
+    def run(self) -> list[float]:
+        """Seconds until each exit of one more run."""
+        self._process.stdin.write("run\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4])
