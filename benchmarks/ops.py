@@ -1,0 +1,272 @@
+"""Every op of the C library over the shapes of the 31.5 M parameter model.
+
+    python benchmarks/ops.py --seconds 10 --dtypes f32 qs8
+
+The ops are those that have cases and a kernel in the library; their arguments are caught while the
+NumPy reference runs one layer, so that no shape is listed by hand; and the time is that of the C
+call alone, taken inside the adapter of `ee_ref.native`. Prints one JSON line for each op, shape and
+instruction set with a kernel of its own (composites: every set).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from common import PEAK_OF, Line, emit, frames_of, load, machine, peaks, yardstick
+from ee_ref import ops
+from ee_ref.bench import spread
+from ee_ref.encoder import ReferenceEncoder
+from tests.cases import op_names
+from tests.support import random_features
+
+DTYPES = ("f32", "qs8")
+SECONDS_A_KERNEL, FEWEST, MOST = 0.12, 3, 25  # samples of one kernel and shape
+SAMPLE = 0.001  # a sample is as many calls as take about this long
+
+
+# ---- Which ops, and what the model calls them with ----
+
+
+def kernels(dtype: str) -> set[str]:
+    """The ops of a dtype that have a portable kernel in the library, by their names in Python."""
+    from ee_ref.native._lib import lib
+
+    found = (re.fullmatch(rf"ee_(\w+)_{dtype}_c", name) for name in dir(lib))
+    return {_python_name(match[1], dtype) for match in found if match}
+
+
+def names(dtype: str) -> list[str]:
+    """The ops to measure: those with cases and a kernel."""
+    return sorted(kernels(dtype) & set(op_names(dtype)))
+
+
+def _python_name(op: str, dtype: str) -> str:
+    return op if dtype == "f32" else f"{op}_{dtype}"
+
+
+@dataclass
+class Call:
+    """An op as the model calls it: its arguments, how often in one forward pass, how many
+    multiply-accumulates one call has, and the bytes of its arguments and results."""
+
+    op: str
+    arguments: dict[str, Any]
+    calls: int
+    macs: int
+    bytes: int
+
+
+def trace(dtype: str, seconds: float) -> list[Call]:
+    """What one forward pass calls, each op and shape once: a model of one layer is run, and its
+    calls counted for all layers and heads."""
+    config, tensors = yardstick(dtype)
+    short = replace(config, exits=1, layers_per_exit=(1,))
+    frames = frames_of(seconds)
+    found: dict[tuple, Call] = {}
+    with _caught(found, {"conformer_layer": sum(config.layers_per_exit), "exit_head": config.exits}):
+        for _ in ReferenceEncoder(short, tensors).exits(random_features(frames, 3)):
+            pass
+    return list(found.values())
+
+
+@contextmanager
+def _caught(found: dict[tuple, Call], repeated: Mapping[str, int]) -> Iterator[None]:
+    """While it lasts, the ops note their calls. repeated: op -> how often the whole model calls it
+    where the shortened one does once; what it calls counts as often."""
+    factors, nested = [1], [0]
+
+    def noting(op: str, function: Callable) -> Callable:
+        def noted(*values, **named):
+            factors.append(factors[-1] * repeated.get(op.removesuffix("_qs8"), 1))
+            nested.append(0)
+            result = function(*values, **named)
+            arguments = dict(zip(parameters, values)) | named
+            macs = nested.pop() + _own_macs(op, arguments)
+            nested[-1] += macs
+            key = (op, *(np.shape(value) for value in arguments.values()))
+            if key not in found:
+                found[key] = Call(op, arguments, 0, macs, _bytes(arguments) + _bytes(result))
+            found[key].calls += factors.pop()
+            return result
+
+        parameters = function.__code__.co_varnames
+        return noted
+
+    modules = [importlib.import_module(f"ee_ref.ops.{op}") for op in ops.__all__] + [ops]
+    originals = {op: getattr(ops, op) for op in ops.__all__}
+    places = [(module, op) for module in modules for op in originals
+              if getattr(module, op, None) is originals[op]]
+    wrapped = {op: noting(op, function) for op, function in originals.items()}
+    for module, op in places:
+        setattr(module, op, wrapped[op])
+    try:
+        yield
+    finally:
+        for module, op in places:
+            setattr(module, op, originals[op])
+
+
+def _own_macs(op: str, arguments: Mapping[str, Any]) -> int:
+    """Multiply-accumulates that an op does itself, without those of the ops it calls in NumPy."""
+    stem, is_int8 = op.removesuffix("_qs8"), op.endswith("_qs8")
+    if stem in ("linear", "depthwise_conv"):
+        rows = len(arguments["q" if is_int8 and stem == "linear" else "x"])
+        return rows * arguments["weight"].size
+    if stem == "stem_conv" and is_int8:
+        outs, window = arguments["weight"].shape
+        frames, channels = arguments["x"].shape
+        return ((frames - window // channels) // arguments.get("stride", 2) + 1) * outs * window
+    if stem == "multi_head_attention":
+        rows, dim = arguments["x"].shape
+        return 2 * rows * rows * dim
+    return 0
+
+
+def _bytes(value: Any) -> int:
+    """Of every array in arguments or results."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    parts = value.values() if isinstance(value, Mapping) else value
+    return sum(map(_bytes, parts)) if isinstance(parts, (tuple, list, type({}.values()))) else 0
+
+
+# ---- The time of the C call ----
+
+
+class _Watch:
+    """In place of the C library or a table of primitives: times the kernel of one op."""
+
+    def __init__(self, target, names: tuple[str, ...], times: list[float]):
+        self._target, self._names, self._times = target, names, times
+
+    def __getattr__(self, name: str):
+        found = getattr(self._target, name)
+        return (lambda *arguments: _repeat(found, arguments, self._times)
+                if name in self._names else found(*arguments)) if callable(found) else found
+
+
+def _repeat(function: Callable, arguments: tuple, times: list[float]) -> None:
+    """Call again and again; append the seconds a call took, from `FEWEST` to `MOST` samples."""
+    start = time.perf_counter()
+    function(*arguments)
+    once = time.perf_counter() - start
+    calls = max(1, int(SAMPLE / max(once, 1e-7)))
+    end = time.perf_counter() + SECONDS_A_KERNEL
+    while len(times) < FEWEST or (len(times) < MOST and time.perf_counter() < end):
+        start = time.perf_counter()
+        for _ in range(calls):
+            function(*arguments)
+        times.append((time.perf_counter() - start) / calls)
+
+
+def kernel_times(call: Call, dtype: str) -> list[float]:
+    """Seconds of the kernel of an op, some samples, at the instruction set in use."""
+    import ee_ref.native
+
+    stem = call.op.removesuffix("_qs8")
+    times: list[float] = []
+    module = importlib.import_module(f"ee_ref.native.{call.op}")
+    watched = (stem, f"ee_{stem}_{dtype}_c")
+    saved = {name: value for name, value in vars(module).items()
+             if name in ("lib", "ops", "ops_qs8")}
+    # A primitive is called through a table that `ops` or `ops_qs8` returns, a composite by name.
+    for name, value in saved.items():
+        if name == "lib":
+            setattr(module, name, _Watch(value, watched, times))
+        elif hasattr(value(), stem):
+            setattr(module, name, lambda table=value(): _Watch(table, watched, times))
+    try:
+        getattr(ee_ref.native, call.op)(**_as_rows(call.arguments))
+    finally:
+        for name, value in saved.items():
+            setattr(module, name, value)
+    return times
+
+
+def _as_rows(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as the adapters take them: contiguous, and x of two axes (softmax of all heads)."""
+    made = {}
+    for name, value in arguments.items():
+        if isinstance(value, np.ndarray):
+            value = np.ascontiguousarray(value)
+            if name == "x":
+                value = value.reshape(-1, value.shape[-1])
+        made[name] = value
+    return made
+
+
+def isas_of(op: str, dtype: str) -> list[str]:
+    """The instruction sets with a variant of a primitive; all available ones for a composite."""
+    from ee_ref.native import _lib
+
+    stem = op.removesuffix("_qs8")
+    tables = {isa: getattr(_lib.lib, f"ee_ops_{dtype}_for")(_lib._ISAS[isa])
+              for isa in _lib.available_isas()}
+    seen, found = [], []
+    for isa, table in tables.items():
+        entry = getattr(table, stem, None)
+        if entry is None or entry not in seen:
+            found.append(isa)
+            seen.append(entry)
+    return found
+
+
+def measure(seconds: float, dtypes: tuple[str, ...] = DTYPES) -> Iterator[Line]:
+    """One line for each op, shape and instruction set, after the peaks they are compared with."""
+    limits = peaks()
+    yield limits
+    before = os.environ.get("EE_REF_ISA")
+    try:
+        for dtype in dtypes:
+            wanted = names(dtype)
+            for call in trace(dtype, seconds):
+                for isa in isas_of(call.op, dtype) if call.op in wanted else ():
+                    os.environ["EE_REF_ISA"] = isa
+                    yield _line(call, dtype, isa, seconds, limits)
+    finally:
+        os.environ.pop("EE_REF_ISA", None)
+        if before is not None:
+            os.environ["EE_REF_ISA"] = before
+
+
+def _line(call: Call, dtype: str, isa: str, seconds: float, limits: Line) -> Line:
+    times = kernel_times(call, dtype)
+    taken = spread(times)
+    least = taken["median_ms"] / 1e3
+    line = {
+        "benchmark": "ops", "op": call.op, "dtype": dtype, "isa": isa, "seconds": seconds,
+        "shapes": {name: list(value.shape) for name, value in call.arguments.items()
+                   if isinstance(value, np.ndarray)},
+        "calls": call.calls, "samples": len(times), **taken,
+        "bytes": call.bytes, "gb_per_s": round(1e-9 * call.bytes / least, 2),
+        "read_percent": round(100e-9 * call.bytes / least / limits["read"], 1),
+    }
+    if call.macs:
+        rate = 2e-9 * call.macs / least
+        peak = limits.get(PEAK_OF[dtype].get(isa))
+        line |= {"operations": 2 * call.macs, "gop_per_s": round(rate, 2),
+                 "peak_percent": peak and round(100 * rate / peak, 1)}
+    return line | load()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=10, help="length of the audio")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
+    arguments = parser.parse_args()
+    emit([machine()])
+    emit(measure(arguments.seconds, tuple(arguments.dtypes)))
+
+
+if __name__ == "__main__":
+    main()
