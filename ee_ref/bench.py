@@ -11,6 +11,7 @@ import platform
 import re
 import wave
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -68,10 +69,9 @@ def measure(model: Model, seconds: float = 10.0, runs: int = 10) -> dict[str, An
             del times["total"]
             for stage, spent in times.items():
                 stages.setdefault(stage, []).append(spent)
-            spent = 0.0
-            for number, values in enumerate(encoder, start=1):
-                spent += times[f"exit {number}"]
-                values.append(spent)
+            steps = (times[f"exit {number}"] for number in range(1, config.exits + 1))
+            for values, reached in zip(encoder, accumulate(steps)):
+                values.append(reached)
     around = sum(median(stages[stage]) for stage in ("audio", "features", "decode"))
     exits = []
     for number, (values, work) in enumerate(zip(encoder, macs), start=1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from typing import Any
 
 MIB = 1 << 20
@@ -17,8 +18,8 @@ def add_parser(subparsers) -> None:
         "real-time factor, operations a second, memory. Medians, with quartiles, of several runs.",
     )
     parser.add_argument("--model", metavar="M", help="model file (default: the bundled model)")
-    parser.add_argument("--seconds", type=float, default=10.0, metavar="S",
-                        help="length of the audio (default: 10)")
+    parser.add_argument("--seconds", type=float, metavar="S",
+                        help="length of the audio (default: 10, or less where the model ends)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
     parser.add_argument("--backend", choices=("native", "numpy"), default="native")
     parser.add_argument("--runs", type=int, default=10, metavar="N",
@@ -33,8 +34,11 @@ def run(args: argparse.Namespace) -> int:
     from ..pipeline import load
 
     model = load(args.model, backend=args.backend, threads=args.threads)
+    seconds = args.seconds
+    if seconds is None:
+        seconds = min(10.0, math.floor(10 * model.config.max_seconds) / 10)
     found = {"model": model.file.path, "dtype": model.config.dtype, "threads": args.threads,
-             **bench.machine(), **bench.measure(model, args.seconds, args.runs)}
+             **bench.machine(), **bench.measure(model, seconds, args.runs)}
     print(json.dumps(found, ensure_ascii=False, indent=2) if args.json else _text(found))
     return 0
 
