@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -77,7 +78,7 @@ def model_path(dtype: str) -> Path:
 @lru_cache(maxsize=None)
 def _peak_program() -> Path:
     program = cache() / "peak"
-    compiler = os.environ.get("CC", "cc")
+    compiler = os.environ.get("CC") or ("cc" if shutil.which("cc") else "gcc")
     source = str(ROOT / "benchmarks" / "peak.c")
     subprocess.run([*compiler.split(), "-O2", "-std=gnu99", source, "-o", str(program)], check=True)
     return program

@@ -73,7 +73,8 @@ def trace(dtype: str, seconds: float) -> list[Call]:
     short = replace(config, exits=1, layers_per_exit=(1,))
     frames = frames_of(seconds)
     found: dict[tuple, Call] = {}
-    with _caught(found, {"conformer_layer": sum(config.layers_per_exit), "exit_head": config.exits}):
+    repeated = {"conformer_layer": sum(config.layers_per_exit), "exit_head": config.exits}
+    with _caught(found, repeated):
         for _ in ReferenceEncoder(short, tensors).exits(random_features(frames, 3)):
             pass
     return list(found.values())
@@ -151,8 +152,9 @@ class _Watch:
 
     def __getattr__(self, name: str):
         found = getattr(self._target, name)
-        return (lambda *arguments: _repeat(found, arguments, self._times)
-                if name in self._names else found(*arguments)) if callable(found) else found
+        if name not in self._names:
+            return found
+        return lambda *arguments: _repeat(found, arguments, self._times)
 
 
 def _repeat(function: Callable, arguments: tuple, times: list[float]) -> None:

@@ -1,4 +1,4 @@
-"""Stages of one utterance on the 31.5 M parameter shape: audio, features, stem, groups, head, decode.
+"""Stages of an utterance on the 31.5 M parameter shape: audio, features, stem, groups, heads, text.
 
     python benchmarks/stages.py --seconds 10 --runs 10 --threads 1
 

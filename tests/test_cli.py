@@ -194,3 +194,16 @@ print([name for name in ("scipy", "soundfile", "cffi") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_transcribing_imports_no_more_than_it_needs(clip, model_path):
+    """SciPy only resamples; the rest belongs to writing files and to zipped packages."""
+    code = f"""
+import sys
+sys.path[0] = {str(PACKAGE.parent)!r}
+from ee_ref.cli import main
+assert main(["transcribe", "--model", {str(model_path)!r}, {str(clip)!r}]) == 0
+print([name for name in ("scipy", "secrets", "zipfile") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
