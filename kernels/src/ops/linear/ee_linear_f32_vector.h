@@ -90,7 +90,7 @@ linear_tile(float *out, const float *x, const float *panel, const float *start,
         __builtin_prefetch(out + r * shape->out_stride, 1);
         sums[r][0] = sums[r][1] = ee_set(0.0f);
     }
-    EE_UNROLL(2)
+    EE_UNROLL_BY(2)
     for (size_t i = 0; i < depth; i++) {
         const ee_vec w0 = ee_load(panel + i * TILE_OUTS);
         const ee_vec w1 = ee_load(panel + i * TILE_OUTS + EE_LANES);
