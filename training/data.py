@@ -18,6 +18,8 @@ from words import COMMANDS, DIGITS
 
 READ_SOURCES = ("librispeech-dev-clean", "librispeech-train-clean-100", "kathleen", "ljspeech", "speechocean762")
 
+LENGTHS = tuple(round(40 * 1.1 ** step) for step in range(41))    # frames of a row in ``stream``: 0.4 to 18 s
+
 
 def manifest(folder, name):
     """The lines of a JSONL manifest; ``path`` is made relative to the working folder."""
@@ -133,18 +135,35 @@ class Sampler:
         for batch in self.order.permutation(self.pool_batches):
             chosen = [sample for sample, own in zip(samples, batch_of) if own == batch]
             if chosen:
-                yield self._finish(chosen)
+                energies, targets = self._finish(chosen, max(len(power) for power, _ in chosen))
+                yield torch.from_numpy(energies), targets
 
-    def _finish(self, samples):
+    def stream(self, progress):
+        """Endless batches (log_mel (B, T, mels) NumPy, list of token lists) whose shapes are a fixed few.
+
+        A GPU is slow at shapes that it has not seen: T is one of a series of lengths, B follows from it.
+        progress: a function that returns it, 0..1.
+        """
+        waiting = {length: [] for length in LENGTHS}
+        while True:
+            power, text = self._sample(progress())
+            if len(power) > LENGTHS[-1]:
+                continue
+            length = next(length for length in LENGTHS if length >= len(power))
+            waiting[length].append((power, text))
+            if len(waiting[length]) == max(1, self.batch_frames // (length + 2 * PAD_FRAMES)):
+                yield self._finish(waiting[length], length)
+                waiting[length] = []
+
+    def _finish(self, samples, longest):
         """Fills the samples to one length with silence (on which noise is then laid) and augments them."""
-        longest = max(len(power) for power, _ in samples)
         rows, targets = [], []
         for power, text in samples:
             before = self.rng.integers(longest - len(power) + 1)
             filled = np.pad(power, ((before, longest - len(power) - before), (0, 0)))
             rows.append(augment.finish(filled, self.rng, self.changes, self._background))
             targets.append(encode(text))
-        return torch.from_numpy(np.stack(rows)), targets
+        return np.stack(rows), targets
 
     def _background(self, frames):
         """Mel energies (frames, mels) of recorded background or of someone reading, and whether it is speech."""

@@ -22,8 +22,7 @@ class ChannelDropout(nn.Module):
     def forward(self, x):
         if not self.training or not self.share:
             return x
-        keep = torch.rand(x.shape[0], 1, x.shape[2], device=x.device) >= self.share
-        return x * (keep / (1.0 - self.share)).to(x.dtype)
+        return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), self.share)
 
 
 class FeedForward(nn.Module):
@@ -52,9 +51,11 @@ class SelfAttention(nn.Module):
         batch, frames, dim = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         query, key, value = qkv.view(batch, frames, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
-        # Written out: three times faster in the backward pass than the fused CPU kernel at these lengths.
-        weights = (query * (dim // self.heads) ** -0.5 @ key.transpose(-1, -2)).softmax(-1)
-        mixed = weights @ value
+        if x.is_cuda:
+            mixed = F.scaled_dot_product_attention(query, key, value)
+        else:    # written out: three times faster in the backward pass than the fused CPU kernel at these lengths
+            weights = (query * (dim // self.heads) ** -0.5 @ key.transpose(-1, -2)).softmax(-1)
+            mixed = weights @ value
         return self.out_proj(mixed.transpose(1, 2).reshape(batch, frames, dim))
 
 

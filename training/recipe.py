@@ -33,7 +33,7 @@ def encode(text):
 @dataclass(frozen=True)
 class Mix:
     """What a training sample is made of."""
-    read: float = 0.08          # share of samples that are one read sentence
+    read: float = 0.15          # share of samples that are one read sentence
     read_after: float = 0.12    # of the training time; until then words only
     read_longest: float = 9.0
     digit_strings: float = 0.06  # share of samples that are one synthetic digit string
@@ -44,13 +44,13 @@ class Mix:
     gap: float = 0.5            # longest gap between cut clips
     margin: float = 0.3         # longest stretch kept beside the word in a cut clip
     pools: dict = field(default_factory=lambda: {
-        "core": 34, "other": 14, "digits": 12, "synth-digits": 14, "wake": 12, "synth": 12})
+        "core": 38, "other": 14, "digits": 11, "synth-digits": 14, "wake": 12, "synth": 12})
 
 
 @dataclass(frozen=True)
 class Augment:
     """How a training sample is changed; all of it works on mel energies."""
-    speeds: tuple = (0.9, 1.0, 1.11)    # resampled copies of every real clip of a word
+    speeds: tuple = (0.86, 0.93, 1.0, 1.08, 1.16)    # resampled copies of every real clip of a word
     time_warp: tuple = (0.82, 1.22)
     frequency_warp: tuple = (0.88, 1.14)
     gain: tuple = (-20.0, 10.0)
@@ -88,3 +88,8 @@ class Optimisation:
     norm_momentum: float = 0.02
     norm_batches: int = 96      # batches from which the averaged weights' batch-norm statistics are measured
     seed: int = 1
+
+
+ON_CPU = Optimisation()
+# Many times the steps: what limits the result is no longer time but the number of speakers.
+ON_GPU = Optimisation(batch_frames=40000, dropout=0.1)

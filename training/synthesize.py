@@ -32,9 +32,9 @@ VARIANTS = ("", "+f1", "+f2", "+f3", "+f4", "+f5", "+m1", "+m2", "+m3", "+m4", "
 FLITE_VOICES = ("awb", "rms", "slt", "kal16")
 FLITE_SHARE = 0.25          # of the clips; four voices only, so a quarter is plenty
 CLIPS_PER_TEXT = (          # (texts, clips of each)
-    (DIGITS, 100),
+    (DIGITS, 200),
     (COMMANDS, 36),
-    (OTHERS, 30),
+    (OTHERS, 45),
     (WAKE, 36),
 )
 DIGIT_STRINGS = 300

@@ -4,11 +4,13 @@
 
 DATA is the data pack, SYNTH the folder of synthesize.py, WORK a folder for the feature cache, the curve
 (curve.jsonl), the checkpoint to resume from (last.pt) and the result (commands.pt). Run the same command again to
-resume. On a CUDA device one process trains; on a CPU as many as --processes, with one thread each, which share
-gradients after every step.
+resume. On a CUDA device one process trains, fed by --producers that draw its batches; on a CPU as many as --processes
+train, with one thread each, which draw their own batches and share gradients after every step.
 """
 
 import argparse
+import copy
+import itertools
 import json
 import math
 import os
@@ -27,24 +29,26 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 import validate
-from data import Corpus, Sampler, build_cache, manifest
+from data import LENGTHS, Corpus, Sampler, build_cache, manifest
 from model import EarlyExitConformer
-from recipe import MODEL, TOKENS, Augment, Mix, Optimisation
+from producers import Producers
+from recipe import MODEL, ON_CPU, ON_GPU, PAD_FRAMES, TOKENS, Augment, Mix
 
 
 class Clock:
-    """Training time: the sum of step durations, each counted as at most five times the running median.
+    """Training time: the sum of step durations, each counted as at most ``longest`` times the running median.
 
     So a machine that sleeps, or a process that is stopped for a while, does not shorten the training.
     """
 
-    def __init__(self, elapsed=0.0):
+    def __init__(self, elapsed=0.0, longest=5.0):
         self.elapsed = elapsed    # seconds
+        self.longest = longest
         self.recent = deque(maxlen=101)
 
     def add(self, seconds):
         self.recent.append(seconds)
-        self.elapsed += min(seconds, 5 * float(np.median(self.recent)))
+        self.elapsed += min(seconds, self.longest * float(np.median(self.recent)))
 
 
 class Average:
@@ -75,9 +79,11 @@ class Run:
         matrices = [parameter for parameter in self.parameters if parameter.dim() > 1]
         vectors = [parameter for parameter in self.parameters if parameter.dim() == 1]
         self.optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": opt.weight_decay},
-                                            {"params": vectors, "weight_decay": 0.0}], lr=opt.rate, betas=opt.betas)
+                                            {"params": vectors, "weight_decay": 0.0}], lr=opt.rate, betas=opt.betas,
+                                           fused=device.type == "cuda")
         self.average = Average(self.parameters)
-        self.clock = Clock()
+        # A GPU is lent for a time, so there all that passes counts.
+        self.clock = Clock(longest=math.inf if device.type == "cuda" else 5.0)
         self.step = 0
         self.audio_hours = 0.0
 
@@ -94,8 +100,10 @@ class Run:
     def load(self, state):
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.average.means, self.average.count = state["average"], state["average_count"]
-        self.clock = Clock(state["minutes"] * 60)
+        for mean, saved in zip(self.average.means, state["average"]):
+            mean.copy_(saved)
+        self.average.count = state["average_count"]
+        self.clock.elapsed = state["minutes"] * 60
         self.step, self.audio_hours = state["step"], state["audio_hours"]
 
 
@@ -108,12 +116,12 @@ class Journal:
         self.bar = tqdm(total=round(args.minutes * 60), initial=round(run.clock.elapsed), unit="s", smoothing=0,
                         mininterval=5)
         self.saved = self.validated = run.clock.elapsed
-        self.losses = []
+        self.losses, self.steps = 0.0, 0
 
     def add(self, losses):
-        """Notes the losses of a step (exits,); saves and validates when it is time."""
+        """Notes the losses of a step (exits,), where they are; saves and validates when it is time."""
         elapsed = self.run.clock.elapsed
-        self.losses.append(losses)
+        self.losses, self.steps = self.losses + losses, self.steps + 1
         self.bar.update(round(elapsed) - self.bar.n)
         if elapsed - self.saved > self.args.save_every * 60:
             self.saved = elapsed
@@ -121,8 +129,8 @@ class Journal:
         if elapsed - self.validated > self.args.validate_every * 60:
             self.validated = elapsed
             self.bar.write(self.point(rate=self.run.optimizer.param_groups[0]["lr"],
-                                      loss=torch.stack(self.losses).mean(0).tolist()))
-            self.losses.clear()
+                                      loss=(self.losses / self.steps).tolist()))
+            self.losses, self.steps = 0.0, 0
 
     def point(self, **more):
         """Validates and appends a line to the curve; returns it."""
@@ -152,6 +160,35 @@ def learning_rate(opt, step, progress):
     return cosine * min(1.0, (step + 1) / opt.warmup_steps)
 
 
+def to_device(values, device):
+    """A copy that a GPU's queue does not wait for."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+
+
+def drawn(sampler, progress):
+    """Endless batches of a sampler in this process; ``progress()`` is asked for before each pool of them."""
+    while True:
+        yield from sampler.batches(progress())
+
+
+def produced(producers, values, device):
+    """Endless batches of the producers on ``device``, through buffers that it copies from by itself."""
+    cuda = device.type == "cuda"
+    buffers = [torch.empty(values, dtype=torch.float16, pin_memory=cuda) for _ in range(3)]
+    copied = [torch.cuda.Event() if cuda else None for _ in buffers]
+    for number in itertools.cycle(range(len(buffers))):
+        energies, targets, release = producers.take()
+        if cuda:
+            copied[number].synchronize()    # at once, unless the copy of three batches ago is still to run
+        buffer = buffers[number][:energies.size].view(energies.shape)
+        buffer.numpy()[:] = energies
+        release()
+        log_mel = buffer.to(device, non_blocking=True).to(torch.float32)
+        if cuda:
+            copied[number].record()
+        yield log_mel, targets
+
+
 def exit_losses(model, log_mel, targets, device):
     """CTC losses of the exits (exits,), each the sum over the batch divided by its number of target tokens.
 
@@ -163,10 +200,10 @@ def exit_losses(model, log_mel, targets, device):
     exits, batch, frames, vocab = logits.shape
     log_probs = logits.float().log_softmax(-1).permute(2, 0, 1, 3).reshape(frames, exits * batch, vocab)
     lengths = torch.tensor([len(target) for target in targets])
-    joined = torch.tensor([token for target in targets for token in target], device=device)
+    joined = to_device(torch.tensor([token for target in targets for token in target]), device)
     losses = F.ctc_loss(log_probs, joined.repeat(exits), torch.full((exits * batch,), frames), lengths.repeat(exits),
                         reduction="none", zero_infinity=True)
-    return losses.view(exits, batch).sum(1) / lengths.sum()
+    return losses.view(exits, batch).sum(1) / sum(map(len, targets))
 
 
 def share(parameters, duration, frames, processes):
@@ -191,75 +228,106 @@ def measure_frontend(model, sampler):
 
 
 @torch.no_grad()
-def measure_norms(model, sampler, batches, device):
+def measure_norms(model, batches, device):
     """Sets the batch-norm statistics to the plain average over training batches."""
+    momenta = [norm.momentum for norm in batch_norms(model)]
     for norm in batch_norms(model):
         norm.reset_running_stats()
         norm.momentum = None    # a cumulative average
     model.train()
-    done = 0
-    while done < batches:
-        for log_mel, _ in sampler.batches(1.0):
-            with torch.autocast(device.type, torch.bfloat16):
-                model(log_mel.to(device))
-            done += 1
+    for log_mel, _ in batches:
+        with torch.autocast(device.type, torch.bfloat16):
+            model(log_mel.to(device))
+    for norm, momentum in zip(batch_norms(model), momenta):
+        norm.momentum = momentum
+
+
+def finish(run, journal, batches, opt, path):
+    """Writes the better on dev of the last weights and the averaged ones, with batch-norm statistics of their own."""
+    best, lowest = None, math.inf
+    for weights in ("last", "average") if run.average.count else ("last",):
+        if weights == "average":
+            run.average.copy_to(run.parameters)
+        measure_norms(run.model, itertools.islice(batches, opt.norm_batches), journal.device)
+        rates = validate.error_rates(run.model, journal.dev, journal.device)
+        score = sum(np.mean(rates[name]) for name in rates)
+        journal.bar.write(json.dumps({"weights": weights, "score": round(float(score), 2), **rates}))
+        if score <= lowest:
+            best, lowest = copy.deepcopy(run.model.state_dict()), score
+            save(path, run.result())
+    run.model.load_state_dict(best)
 
 
 def train(rank, args, processes, rendezvous):
     """The work of one process; all hold the same weights, and the first one also keeps the journal."""
-    opt, device, lead = Optimisation(), torch.device(args.device), rank == 0
+    device, lead = torch.device(args.device), rank == 0
+    opt = ON_GPU if args.producers else ON_CPU
     if device.type == "cpu":
         torch.set_num_threads(1 if processes > 1 else os.cpu_count())
     if processes > 1:
         # A stopped process must not look like a lost one, so the time-out is days.
         dist.init_process_group("gloo", f"file://{rendezvous}", timedelta(days=3), processes, rank)
     corpus = Corpus(args.work / "cache", Mix.read_longest)
+    last = args.work / "last.pt"
+    state = torch.load(last, map_location="cpu", weights_only=True) if last.exists() else None
+    seed = opt.seed + 1 + (state["step"] if state else 0)
 
     def sampler(seed, rank=rank):
         return Sampler(corpus, opt.batch_frames // processes, opt.pool_batches, seed, rank)
 
+    if args.producers:    # forked before anything else, CUDA above all, has started threads
+        values = (opt.batch_frames + LENGTHS[-1] + 2 * PAD_FRAMES) * MODEL.mels
+        producers = Producers(lambda rank: sampler(seed, rank), args.producers, values, 2 * args.producers + 8)
+    torch.backends.cuda.enable_cudnn_sdp(False)    # it plans anew for every shape
     torch.manual_seed(opt.seed)
     run = Run(opt, device)
-    measure_frontend(run.model, sampler(opt.seed, rank=processes))
-    if (args.work / "last.pt").exists():
-        run.load(torch.load(args.work / "last.pt", map_location=device, weights_only=True))
-    source = sampler(opt.seed + 1 + run.step)
+    measure_frontend(run.model, sampler(opt.seed, rank=max(processes, args.producers)))
+    if state:
+        run.load(state)
     torch.manual_seed(opt.seed + 1000 * (run.step + 1) + rank)    # dropout differs between processes
+    budget = args.minutes * 60
+    if args.producers:
+        batches = produced(producers, values, device)
+    else:
+        batches = drawn(sampler(seed), lambda: min(1.0, run.clock.elapsed / budget))
 
     journal = Journal(run, args, device) if lead else None
-    budget = args.minutes * 60
     run.model.train()
     started = time.perf_counter()
     while run.clock.elapsed < budget:
-        for log_mel, targets in source.batches(run.clock.elapsed / budget):
-            progress = run.clock.elapsed / budget
-            for group in run.optimizer.param_groups:
-                group["lr"] = learning_rate(opt, run.step, progress)
-            losses = exit_losses(run.model, log_mel, targets, device)
-            run.optimizer.zero_grad(set_to_none=True)
-            losses.sum().backward()
-            now = time.perf_counter()
-            duration, frames, started = now - started, log_mel.shape[0] * log_mel.shape[1], now
-            if processes > 1:
-                duration, frames = share(run.parameters, duration if lead else 0.0, frames, processes)
-            torch.nn.utils.clip_grad_norm_(run.parameters, opt.clip)
-            run.optimizer.step()
-            run.step += 1
-            run.clock.add(duration)
-            run.audio_hours += frames * MODEL.hop_length / MODEL.sample_rate / 3600
-            if progress >= opt.average_after and run.step % opt.average_every == 0:
-                run.average.add(run.parameters)
-            if lead:
-                before = time.perf_counter()
-                journal.add(losses.detach().cpu())
-                started += time.perf_counter() - before    # validating and saving are not training time
+        log_mel, targets = next(batches)
+        progress = run.clock.elapsed / budget
+        if args.producers:
+            producers.progress = progress
+        for group in run.optimizer.param_groups:
+            group["lr"] = learning_rate(opt, run.step, progress)
+        losses = exit_losses(run.model, log_mel, targets, device)
+        run.optimizer.zero_grad(set_to_none=True)
+        losses.sum().backward()
+        now = time.perf_counter()
+        duration, frames, started = now - started, log_mel.shape[0] * log_mel.shape[1], now
+        if processes > 1:
+            duration, frames = share(run.parameters, duration if lead else 0.0, frames, processes)
+        torch.nn.utils.clip_grad_norm_(run.parameters, opt.clip)
+        run.optimizer.step()
+        run.step += 1
+        run.clock.add(duration)
+        run.audio_hours += frames * MODEL.hop_length / MODEL.sample_rate / 3600
+        if progress >= opt.average_after and run.step % opt.average_every == 0:
+            run.average.add(run.parameters)
+        if lead:
+            before = time.perf_counter()
+            journal.add(losses.detach())
+            if device.type == "cpu":
+                started += time.perf_counter() - before    # validating and saving are not training time there
     if lead:
+        save(last, run.state())
+        finish(run, journal, batches if args.producers else drawn(sampler(opt.seed), lambda: 1.0), opt,
+               args.work / "commands.pt")
         journal.bar.close()
-        if run.average.count:
-            run.average.copy_to(run.parameters)
-        measure_norms(run.model, sampler(opt.seed), opt.norm_batches, device)
-        save(args.work / "commands.pt", run.result())
         print(journal.point(final=True), flush=True)
+    if args.producers:
+        producers.stop()
     if processes > 1:
         dist.barrier()
         dist.destroy_process_group()
@@ -273,7 +341,10 @@ def main():
     parser.add_argument("--minutes", type=float, default=100.0, help="training time (default %(default)s)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--processes", type=int, help="default: the number of cores on a CPU, 1 on a GPU")
-    parser.add_argument("--save-every", type=float, default=2.0, metavar="MINUTES")
+    parser.add_argument("--producers", type=int,
+                        help="processes that draw batches (default: the number of cores less one on a GPU, 0 on a CPU)")
+    parser.add_argument("--save-every", type=float, default=2.0, metavar="MINUTES",
+                        help="of training time (default %(default)s)")
     parser.add_argument("--validate-every", type=float, default=8.0, metavar="MINUTES")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))    # so that the processes below end with this one
@@ -281,7 +352,14 @@ def main():
     if not (args.work / "cache" / "clips.json").exists():
         lines = manifest(args.data, "train.jsonl") + manifest(args.synth, "synth.jsonl")
         build_cache(lines, args.work / "cache", Augment.speeds)
-    processes = args.processes or (1 if args.device.startswith("cuda") else os.cpu_count())
+    gpu = args.device.startswith("cuda")
+    if args.producers is None:
+        args.producers = max(1, os.cpu_count() - 1) if gpu else 0
+    processes = args.processes or (1 if gpu or args.producers else os.cpu_count())
+    if processes > 1 and args.producers:
+        parser.error("expected --producers 0 with more than one process: they draw their own batches")
+    if gpu and not args.producers:
+        parser.error("expected at least one of --producers with --device cuda")
     with tempfile.TemporaryDirectory() as folder:
         arguments = (args, processes, os.path.join(folder, "rendezvous"))
         if processes == 1:
