@@ -33,9 +33,14 @@ def multiply_accumulates(config: Config, seconds: float) -> tuple[int, ...] | No
     mel front end are not counted. None when the audio is longer than the model admits.
     """
     mel_frames = 1 + int(seconds * config.sample_rate + 2 * config.pad) // config.hop_length
-    frames = config.encoder_frames(mel_frames)
-    if frames > config.max_frames:
+    if config.encoder_frames(mel_frames) > config.max_frames:
         return None
+    return frame_costs(config, mel_frames)
+
+
+def frame_costs(config: Config, mel_frames: int) -> tuple[int, ...]:
+    """`multiply_accumulates` for features of so many frames, whether the model admits them or not."""
+    frames = config.encoder_frames(mel_frames)
     half = max(0, (mel_frames - config.stem_kernel) // config.stem_stride + 1)
     dim = config.dim
     total = config.stem_kernel * dim * (half * config.mels + frames * dim)

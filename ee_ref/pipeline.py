@@ -25,8 +25,9 @@ from weights_io import model_file
 from . import audio as audio_stage
 from . import decode, encoder, exits, features
 from .config import Config
-from .errors import ArgumentError, NativeUnavailable
+from .errors import ArgumentError, ModelFileError, NativeUnavailable
 from .frontend_tables import is_supported
+from .info import frame_costs
 from .tokens import Tokens, Word
 
 Audio = Union[str, Path, BinaryIO, tuple[np.ndarray, int]]
@@ -35,6 +36,9 @@ Decoder = Callable[[np.ndarray], Union[decode.Hypothesis, Sequence[decode.Hypoth
 BACKENDS = ("native", "numpy")
 MAX_THREADS = 256
 """EE_MAX_WORKERS of the C library."""
+
+DEFAULT_POLICY = "balanced"
+"""Operating point that `Model.transcribe` uses when it is given neither exit nor policy."""
 
 
 @dataclass(frozen=True)
@@ -124,17 +128,18 @@ class Model:
         self,
         audio: Audio,
         exit: int | None = None,
-        policy: exits.Policy | None = None,
+        policy: exits.Policy | str | None = None,
         decoder: Decoder | None = None,
     ) -> Result:
         """Words of one utterance, at the exit chosen.
 
         audio: a path, a binary file object, or (samples, rate).
-        exit: stop at this exit, 1-based. policy: stop where it says. Neither: the last exit.
+        exit: stop at this exit, 1-based. policy: stop where it says; a name is one of `policies`.
+        Neither: the policy `balanced` where the model has it, else the last exit.
         decoder: log_probs -> Hypothesis, or a list of them, best first; greedy by default.
         Raises AudioError, AudioFileError, TooLongError or ArgumentError.
         """
-        policy = self._policy(exit, policy)
+        policy = self.policy(exit, policy)
         decoder = decoder or partial(decode.greedy, blank=self.config.blank)
         clock = StageClock()
 
@@ -144,9 +149,12 @@ class Model:
         mel = self.features(samples)
         clock.lap("features")
 
+        utterance = self.utterance(len(mel))
+        utterance.started = clock.started
+        rule = exits.begin(policy, utterance)
         for out in self.exits(mel):
             clock.lap("encoder")
-            stop, score = policy(out)
+            stop, score = rule(out)
             clock.lap("policy")
             if stop:
                 break
@@ -162,12 +170,11 @@ class Model:
         words = self._words(best, confidences, duration)
         clock.lap("words")
 
-        margin = getattr(policy, "margin", None)
         return Result(
             text=self.tokens.text(best.tokens),
             exit=out.exit,
             score=score,
-            margin=margin(score) if margin else float("nan"),
+            margin=exits.margin_of(rule, score),
             confidence=min((word.confidence for word in words), default=1.0),
             words=words,
             n_best=[Alternative(self.tokens.text(h.tokens), h.score, h.tokens) for h in hypotheses],
@@ -175,16 +182,56 @@ class Model:
             duration=duration,
         )
 
-    def _policy(self, exit: int | None, policy: exits.Policy | None) -> exits.Policy:
+    @cached_property
+    def policies(self) -> dict[str, exits.Policy]:
+        """The operating points that `ee-ref calibrate` stored in the file, by name; may be empty.
+
+        Raises ModelFileError when they cannot be understood.
+        """
+        try:
+            points = model_file.operating_points(self.file)
+            return {name: exits.from_plain(point["policy"]) for name, point in points.items()}
+        except (ArgumentError, KeyError) as error:
+            raise ModelFileError(f"{self.file.path}: operating points: {error}") from None
+
+    def policy(self, exit: int | None = None, policy: exits.Policy | str | None = None
+               ) -> exits.Policy:
+        """The policy that `transcribe` uses for these arguments. Raises ArgumentError."""
         if exit is not None and policy is not None:
             raise ArgumentError(f"expected exit or policy, found both: {exit!r} and {policy!r}")
+        if isinstance(policy, str):
+            if policy not in self.policies:
+                known = ", ".join(self.policies) or "none: see ee-ref calibrate"
+                raise ArgumentError(
+                    f"policy: expected an operating point of this model ({known}), "
+                    f"found {policy!r}")
+            policy = self.policies[policy]
+        if policy is None and exit is None:
+            policy = self.policies.get(DEFAULT_POLICY)
         if policy is None:
             policy = exits.Fixed(self.config.exits if exit is None else exit)
-        if isinstance(policy, exits.Fixed) and policy.n > self.config.exits:
+        deepest = exits.deepest_fixed(policy)
+        if deepest > self.config.exits:
             raise ArgumentError(
-                f"exit: expected an integer in 1..{self.config.exits}, found {policy.n}"
+                f"exit: expected an integer in 1..{self.config.exits}, found {deepest}"
             )
         return policy
+
+    def utterance(self, mel_frames: int) -> exits.Utterance:
+        """What policies may ask about an utterance of so many mel frames, begun now."""
+        now = time.perf_counter()
+        return exits.Utterance(
+            exits=self.config.exits, blank=self.config.blank,
+            costs=frame_costs(self.config, mel_frames), started=now, encoder_started=now,
+            measure=self._measure)
+
+    @cached_property
+    def _measure(self) -> Callable[..., tuple[exits.Scores, np.ndarray]]:
+        if self.backend == "native":
+            from .native._exits import measure
+
+            return measure
+        return exits.measure
 
     def _words(
         self, best: decode.Hypothesis, confidences: Sequence[float], duration: float
@@ -201,7 +248,7 @@ class StageClock:
     """Seconds spent in each stage; a stage visited twice adds up."""
 
     def __init__(self):
-        self._start = self._last = time.perf_counter()
+        self.started = self._last = time.perf_counter()
         self._seconds: dict[str, float] = {}
 
     def lap(self, stage: str) -> None:
@@ -212,7 +259,7 @@ class StageClock:
 
     def timing(self) -> dict[str, float]:
         """Seconds by stage, and their total."""
-        return {**self._seconds, "total": self._last - self._start}
+        return {**self._seconds, "total": self._last - self.started}
 
 
 def load(

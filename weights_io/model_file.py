@@ -7,6 +7,7 @@ order (layout.py), so a file cut after head k is a model of k exits.
 from __future__ import annotations
 
 import dataclasses
+import json
 import mmap
 import os
 import struct
@@ -35,6 +36,9 @@ ALIGNMENT = 64
 NORMAL, UNKNOWN, CONTROL = 1, 2, 3  # token types; the last two are special
 
 _STORED_AS = {TensorType.F32: "<f4", TensorType.I8: "i1"}
+
+OPERATING_POINTS = "exits.operating_points"
+"""Optional: policies by name, as JSON (FORMAT.md). No key of `ee.`: readers may ignore it."""
 
 _CRC_TENSORS = "ee.tensor_crc32"
 _CRC_HEADER = "ee.header_crc32"
@@ -297,6 +301,38 @@ def _tensor(data: memoryview, start: int, info: TensorInfo, spec: TensorSpec, ex
     return stored[..., :columns]
 
 
+def operating_points(file: ModelFile) -> dict[str, Any]:
+    """Name -> what `ee-ref calibrate` stored under it: `policy` and how it was found; may be empty.
+
+    Raises ModelFileError when the field is there and is not what FORMAT.md says.
+    """
+    text = file.metadata.get(OPERATING_POINTS, "{}")
+    try:
+        points = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{file.path}: {OPERATING_POINTS}: expected JSON, {error}") from None
+    if not isinstance(points, dict) or not all(isinstance(p, dict) for p in points.values()):
+        raise ModelFileError(f"{file.path}: {OPERATING_POINTS}: expected an object of objects, "
+                             f"found {text[:60]!r}")
+    return points
+
+
+def store_operating_points(
+    source: ModelFile, path: str | os.PathLike, points: Mapping[str, Any], overwrite: bool = False
+) -> None:
+    """Write `source` again with these operating points; nothing else of it changes.
+
+    The path may be that of `source`: it is replaced in one step, and `source` stays usable. Raises
+    ArgumentError for a file that was cut after an exit (its header describes the whole model), and
+    the errors of `write`.
+    """
+    if source.config.exits < source.metadata["ee.exits"]:
+        raise ArgumentError(f"{source.path} ends after exit {source.config.exits} of "
+                            f"{source.metadata['ee.exits']}: expected a whole model file")
+    write(path, source.config, source.tokens, source.special, source.tensors,
+          name=source.metadata.get("general.name", ""), points=points, overwrite=overwrite)
+
+
 def write(
     path: str | os.PathLike,
     config: Config,
@@ -305,23 +341,26 @@ def write(
     tensors: Mapping[str, np.ndarray],
     *,
     name: str = "",
+    points: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a model file; the same arguments give the same bytes.
 
-    tensors: name -> array of the shape and dtype that `tensor_specs(config)` gives. The file
+    tensors: name -> array of the shape and dtype that `tensor_specs(config)` gives. points:
+    operating points, plain data for JSON (`operating_points`), left out when empty. The file
     appears complete or not at all. Raises ModelFileError naming a missing, surplus, misshapen or
     non-finite tensor, int8 of -128, a negative scale or a token list that does not fit;
     ArgumentError for an invalid configuration; FileError when the output exists (unless
     `overwrite`) or cannot be written.
     """
-    chunks = _serialize(config.validate(), tuple(tokens), frozenset(special), tensors, name)
+    chunks = _serialize(config.validate(), tuple(tokens), frozenset(special), tensors, name,
+                        dict(points or {}))
     write_atomic(path, chunks, overwrite)
 
 
 def _serialize(
     config: Config, tokens: tuple[str, ...], special: frozenset[int],
-    tensors: Mapping[str, np.ndarray], name: str,
+    tensors: Mapping[str, np.ndarray], name: str, points: dict[str, Any],
 ) -> Iterator[bytes | memoryview]:
     """The bytes of a model file: the header, then each tensor with its padding."""
     if len(tokens) != config.vocab:
@@ -339,7 +378,7 @@ def _serialize(
         infos.append(info)
         checksums.append(zlib.crc32(_stored(tensors, spec)))
         offset += align(info.nbytes, ALIGNMENT)
-    yield _header(config, tokens, special, name, infos, checksums)
+    yield _header(config, tokens, special, name, points, infos, checksums)
     for spec, info in zip(specs, infos, strict=True):
         yield _stored(tensors, spec).data
         yield bytes(-info.nbytes % ALIGNMENT)
@@ -366,7 +405,7 @@ def _stored(tensors: Mapping[str, np.ndarray], spec: TensorSpec) -> np.ndarray:
 
 def _header(
     config: Config, tokens: tuple[str, ...], special: frozenset[int], name: str,
-    infos: Sequence[TensorInfo], checksums: list[int],
+    points: dict[str, Any], infos: Sequence[TensorInfo], checksums: list[int],
 ) -> bytes:
     value = {f"ee.{field}": getattr(config, field) for field in CONFIG_FIELDS}
     value.update({
@@ -383,6 +422,9 @@ def _header(
     fields = {key: Field(type_, value[key], item_type)
               for key, (type_, item_type) in _required(VERSIONS[config.dtype]).items()}
     fields["general.name"] = Field(ValueType.STRING, name)
+    if points:
+        text = json.dumps(points, allow_nan=False, separators=(",", ":"))
+        fields[OPERATING_POINTS] = Field(ValueType.STRING, text)
     # Readers of GGUF expect the general fields first.
     fields = dict(sorted(fields.items(), key=lambda item: not item[0].startswith("general.")))
     try:

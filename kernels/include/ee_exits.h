@@ -43,6 +43,49 @@ typedef struct {
  * of the exit. EE_ERR_CONFIG for a policy out of its ranges; on an error *stop is 0. */
 ee_status ee_policy_stop(const ee_policy *policy, uint32_t exit, const float *log_probs,
                          size_t rows, size_t vocab, int *stop, float *score);
+
+/* What one greedy pass says of an exit; ee_ref/exits/scores.py defines each. A frame is speech when
+ * its best label (of equal ones the lowest) is not the blank. */
+typedef struct {
+    float entropy;            /* ee_frame_entropy */
+    float entropy_normalised; /* mean over frames of the entropy, divided by log(vocab) */
+    float entropy_speech;     /* the same over speech frames; 0 without any */
+    float path;               /* exp of the mean over frames of the largest log-probability */
+    float least_confidence;   /* of the tokens' probabilities at their emission frames, or 1 */
+    float mean_confidence;
+    float blank_share;        /* of the frames; 1 for no rows */
+    float agreement;          /* share of frames with the label of the exit before; or 0 */
+    uint32_t same;            /* 1 when the tokens are those of the exit before, else 0 */
+    uint32_t tokens;
+} ee_scores;
+
+/* All of ee_scores, in the order of docs/numerics.md. labels (rows): the best label of every frame.
+ * before (rows): those of the exit before, NULL at the first; not labels itself, so that a caller
+ * keeps two buffers and swaps them. log_probs (rows, vocab), -inf allowed; vocab at least 2, blank <
+ * vocab. EE_ERR_CONFIG for other sizes; EE_ERR_NOT_FINITE, before anything is written, for NaN or a
+ * value above 0 (by more than rounding). */
+ee_status ee_exit_scores(ee_scores *scores, uint32_t *labels, const uint32_t *before,
+                         const float *log_probs, size_t rows, size_t vocab, uint32_t blank);
+
+/* Patience: *stop = the tokens were the same as at the exit before `exits` times in a row, at least
+ * 1. *in_a_row counts them; 0 before the first exit. EE_ERR_CONFIG for 0 exits. */
+ee_status ee_patience_stop(uint32_t exits, uint32_t *in_a_row, const ee_scores *scores, int *stop);
+
+/* A deadline, in any unit of time. reserve: kept for what follows the last exit. */
+typedef struct {
+    float limit;   /* at least 0 */
+    float safety;  /* at least 1: on the time foretold for the next group */
+    float reserve; /* at least 0 */
+} ee_deadline;
+
+/* *stop = the next group would not be done in time. It is foretold at the slowest rate so far:
+ *   *rate = max(*rate, group / cost)
+ *   *missing = ((elapsed + (*rate * next_cost) * safety) + reserve) - limit;  stop: *missing >= 0
+ * elapsed: since the utterance began; group: time of the group just done (the first with the stem);
+ * cost, next_cost: of that group and the next, in any unit, cost above 0. *rate: 0 before the first
+ * exit. EE_ERR_CONFIG for what is out of its range, also NaN. */
+ee_status ee_deadline_stop(const ee_deadline *deadline, float elapsed, float group, float cost,
+                           float next_cost, float *rate, int *stop, float *missing);
 /* cdef:end */
 
 #ifdef __cplusplus

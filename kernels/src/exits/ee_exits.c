@@ -1,18 +1,34 @@
 #include "ee_exits.h"
 
 #include "../ee_exact.h"
+#include "ee_exit_row.h"
 
-/* SUM over v of exp(l[v]) * l[v], where that is not 0 */
-static float row_sum(const float *log_probs, size_t vocab)
+uint32_t ee_exit_row_c(float *sum, const float *row, size_t vocab)
 {
     float lanes[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+    uint32_t label = 0;
 
     for (size_t v = 0; v < vocab; v++) {
-        if (log_probs[v] > -87.0f) {
-            lanes[v % 8] += ee_exp(log_probs[v]) * log_probs[v];
+        if (row[v] > -87.0f) {
+            lanes[v % 8] += ee_exp(row[v]) * row[v];
+        }
+        if (row[v] > row[label]) {
+            label = (uint32_t)v;
         }
     }
-    return ee_sum_lanes(lanes);
+    *sum = ee_sum_lanes(lanes);
+    return label;
+}
+
+static ee_exit_row best_exit_row(void)
+{
+#ifdef EE_HAVE_EXIT_ROW_AVX2
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2")) {
+        return ee_exit_row_avx2;
+    }
+#endif
+    return ee_exit_row_c;
 }
 
 ee_status ee_frame_entropy(float *entropy, const float *log_probs, size_t rows, size_t vocab)
@@ -31,8 +47,13 @@ ee_status ee_frame_entropy(float *entropy, const float *log_probs, size_t rows, 
             return EE_ERR_NOT_FINITE;
         }
     }
+    const ee_exit_row exit_row = best_exit_row();
+
     for (size_t t = 0; t < rows; t++) {
-        lanes[t % 8] += row_sum(log_probs + t * vocab, vocab);
+        float sum;
+
+        exit_row(&sum, log_probs + t * vocab, vocab);
+        lanes[t % 8] += sum;
     }
     const float mean = (0.0f - ee_sum_lanes(lanes)) / ((float)rows * (float)vocab);
     if (!ee_is_finite(mean)) {
@@ -69,4 +90,180 @@ ee_status ee_policy_stop(const ee_policy *policy, uint32_t exit, const float *lo
         return status;
     }
     return EE_ERR_CONFIG;
+}
+
+/* Rounding may lift a log-probability above zero by about this much; logits are far beyond it. */
+static const float ROUNDING = 1e-3f;
+
+static float positive(float x)
+{
+    return x > 0.0f ? x : 0.0f;
+}
+
+static float at_most_1(float x)
+{
+    return x < 1.0f ? x : 1.0f;
+}
+
+/* The next token of a greedy alignment from frame *t on, or `blank` at its end; *t moves past the
+ * first frame of it. */
+static uint32_t next_token(const uint32_t *labels, size_t rows, uint32_t blank, size_t *t)
+{
+    for (; *t < rows; (*t)++) {
+        const uint32_t label = labels[*t];
+
+        if (label != blank && (*t == 0 || labels[*t - 1] != label)) {
+            (*t)++;
+            return label;
+        }
+    }
+    return blank;
+}
+
+static uint32_t same_tokens(const uint32_t *a, const uint32_t *b, size_t rows, uint32_t blank)
+{
+    size_t i = 0, j = 0;
+
+    for (;;) {
+        const uint32_t token = next_token(a, rows, blank, &i);
+
+        if (token != next_token(b, rows, blank, &j)) {
+            return 0;
+        }
+        if (token == blank) {
+            return 1;
+        }
+    }
+}
+
+/* The probabilities of tokens at their emission frames, one after another. */
+typedef struct {
+    float lanes[8], least;
+    uint32_t tokens;
+} confidences;
+
+static void add_confidence(confidences *found, float log_prob)
+{
+    const float p = at_most_1(ee_exp(log_prob));
+
+    found->lanes[found->tokens % 8] += p;
+    found->least = p < found->least ? p : found->least;
+    found->tokens++;
+}
+
+ee_status ee_exit_scores(ee_scores *scores, uint32_t *labels, const uint32_t *before,
+                         const float *log_probs, size_t rows, size_t vocab, uint32_t blank)
+{
+    const ee_scores none = {0.0f, 0.0f, 0.0f, 1.0f, 1.0f, 1.0f, 1.0f, 0.0f, 0, 0};
+    float all[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+    float spoken[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+    float highest[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+    confidences found = {{0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f}, 1.0f, 0};
+    size_t speech = 0, agreed = 0;
+    uint32_t last = blank;
+    float peak = 0.0f; /* of the run of the token `last` so far */
+
+    if (scores == NULL || (rows > 0 && (log_probs == NULL || labels == NULL))
+        || (labels != NULL && before == labels)) {
+        return EE_ERR_ARGUMENT;
+    }
+    if (vocab < 2 || blank >= vocab) {
+        return EE_ERR_CONFIG;
+    }
+    int refused = 0;
+
+    for (size_t i = 0; i < rows * vocab; i++) {
+        refused |= !(log_probs[i] <= ROUNDING);
+    }
+    if (refused) {
+        return EE_ERR_NOT_FINITE;
+    }
+    *scores = none;
+    if (rows == 0) {
+        scores->agreement = before != NULL ? 1.0f : 0.0f;
+        scores->same = before != NULL;
+        return EE_OK;
+    }
+    const ee_exit_row exit_row = best_exit_row();
+
+    for (size_t t = 0; t < rows; t++) {
+        const float *const row = log_probs + t * vocab;
+        float sum;
+        const uint32_t label = exit_row(&sum, row, vocab);
+
+        all[t % 8] += sum;
+        highest[t % 8] += row[label];
+        agreed += before != NULL && before[t] == label;
+        if (label != last && last != blank) {
+            add_confidence(&found, peak);
+        }
+        if (label != blank) {
+            spoken[t % 8] += sum;
+            speech++;
+            peak = label == last && peak > row[label] ? peak : row[label];
+        }
+        last = label;
+        labels[t] = label;
+    }
+    if (last != blank) {
+        add_confidence(&found, peak);
+    }
+    const float frames = (float)rows;
+    const float log_vocab = ee_log((float)vocab);
+    const float total = 0.0f - ee_sum_lanes(all);
+
+    scores->entropy = positive(total / (frames * (float)vocab));
+    scores->entropy_normalised = positive(total / (frames * log_vocab));
+    if (speech > 0) {
+        scores->entropy_speech = positive(
+            (0.0f - ee_sum_lanes(spoken)) / ((float)speech * log_vocab));
+    }
+    scores->path = at_most_1(ee_exp(ee_sum_lanes(highest) / frames));
+    if (found.tokens > 0) {
+        scores->least_confidence = found.least;
+        scores->mean_confidence = ee_sum_lanes(found.lanes) / (float)found.tokens;
+    }
+    scores->blank_share = (frames - (float)speech) / frames;
+    if (before != NULL) {
+        scores->agreement = (float)agreed / frames;
+        scores->same = same_tokens(before, labels, rows, blank);
+    }
+    scores->tokens = found.tokens;
+    return EE_OK;
+}
+
+ee_status ee_patience_stop(uint32_t exits, uint32_t *in_a_row, const ee_scores *scores, int *stop)
+{
+    if (in_a_row == NULL || scores == NULL || stop == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    *stop = 0;
+    if (exits < 1) {
+        return EE_ERR_CONFIG;
+    }
+    *in_a_row = scores->same ? *in_a_row + 1 : 0;
+    *stop = *in_a_row >= exits;
+    return EE_OK;
+}
+
+ee_status ee_deadline_stop(const ee_deadline *deadline, float elapsed, float group, float cost,
+                           float next_cost, float *rate, int *stop, float *missing)
+{
+    if (deadline == NULL || rate == NULL || stop == NULL || missing == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    *stop = 0;
+    *missing = 0.0f;
+    if (!(deadline->limit >= 0.0f) || !(deadline->safety >= 1.0f) || !(deadline->reserve >= 0.0f)
+        || !(elapsed >= 0.0f) || !(group >= 0.0f) || !(cost > 0.0f) || !(next_cost >= 0.0f)
+        || !(*rate >= 0.0f)) {
+        return EE_ERR_CONFIG;
+    }
+    const float now = group / cost;
+
+    *rate = now > *rate ? now : *rate;
+    *missing = ((elapsed + (*rate * next_cost) * deadline->safety) + deadline->reserve)
+        - deadline->limit;
+    *stop = *missing >= 0.0f;
+    return EE_OK;
 }

@@ -1,0 +1,32 @@
+"""When to stop: scores of an exit, and policies that act on them (docs/decoding.md, docs/exits.md).
+
+A policy is any callable `(out) -> (stop, score)`, with `out.exit` the number of the exit, from 1,
+and `out.log_probs` its log-probabilities (frames, vocab). `Model.transcribe` asks it after each
+exit and decodes the first one where it says stop, or the last. Writing one takes a few lines:
+
+    class Confident:
+        def __call__(self, out):
+            score = float(np.exp(out.log_probs.max(axis=1)).min(initial=1.0))
+            return score > 0.9, score
+        def margin(self, score):
+            return score - 0.9
+
+A policy that must remember something of an utterance, or wants to know its cost or the time, has a
+method `start(utterance: Utterance)` that returns such a callable for this utterance alone; the
+policy itself stays unchanged, so that one object serves any number of utterances at once.
+"""
+
+from .policies import (
+    Budget, Deadline, Entropy, ExitLike, FirstOf, Fixed, Learned, Patience, Policy, Posterior,
+    Threshold, Within, begin, deepest_fixed, margin_of,
+)
+from .scores import (
+    FEATURES, SCORES, Scores, Utterance, frame_entropy, measure, sentence_posterior,
+)
+from .stored import from_plain, to_plain
+
+__all__ = [
+    "Budget", "Deadline", "Entropy", "ExitLike", "FEATURES", "FirstOf", "Fixed", "Learned",
+    "Patience", "Policy", "Posterior", "SCORES", "Scores", "Threshold", "Utterance", "Within",
+    "begin", "deepest_fixed", "frame_entropy", "from_plain", "margin_of", "measure", "sentence_posterior", "to_plain",
+]

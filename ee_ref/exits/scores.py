@@ -1,0 +1,257 @@
+"""Scores of an exit: how sure it is, from its log-probabilities alone.
+
+`measure` gives all that one greedy pass yields, in float32 operations that C repeats to the byte
+(kernels/include/ee_exits.h, docs/numerics.md); only the sentence posterior needs a beam search.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from .. import decode
+from ..decode.hypothesis import checked_log_probs
+from ..errors import ArgumentError
+from ..ops._exact import ONE, ZERO, exp, log, row_sum
+
+# Log-probabilities up to here count as those of 0.
+_LOG_OF_ZERO = np.float32(-87)
+
+
+class ExitLike(Protocol):
+    """What a policy sees of an exit: ee_ref.encoder.ExitOutput, or anything alike."""
+
+    exit: int
+    log_probs: np.ndarray
+
+
+class Scores(NamedTuple):
+    """What one greedy pass says of an exit; float32 numbers, but for the counts.
+
+    T frames, V labels, p = exp(log_probs); a frame is speech when its best label is not the blank.
+
+    entropy: `frame_entropy`, the paper's: mean over frames of the entropy, divided by V.
+    entropy_normalised: mean over frames of the entropy, divided by log V: in [0, 1] for every V
+    (Shannon's efficiency).
+    entropy_speech: the same over speech frames alone, 0 without any: blanks are sure and many, and
+    hide the frames that matter (Laptev and Ginsburg, arXiv:2212.08703, leave them out likewise).
+    path: exp of the mean over frames of log max p: the greedy alignment's probability, per frame.
+    least_confidence, mean_confidence: of the tokens' probabilities at their emission frames, 1
+    without tokens (docs/decoding.md).
+    blank_share: frames whose best label is the blank.
+    agreement: frames whose best label is the same as at the exit before; 0 at the first exit.
+    same: 1 when the tokens are those of the exit before (patience: Zhou et al., arXiv:2006.04152;
+    for speech Berrebbi et al., arXiv:2211.08989), else 0; 0 at the first exit.
+    tokens: their number. frames: T.
+    """
+
+    entropy: float
+    entropy_normalised: float
+    entropy_speech: float
+    path: float
+    least_confidence: float
+    mean_confidence: float
+    blank_share: float
+    agreement: float
+    same: int
+    tokens: int
+    frames: int
+
+
+def frame_entropy(log_probs: np.ndarray) -> float:
+    """Entropy of the labels, averaged over frames and divided by their number: smaller is surer.
+
+    E = -1 / (T V) * sum over frames t and labels v of p[t, v] log p[t, v]       (paper, section 2)
+
+    log_probs: (T, V) natural logs, taken as float32; 0 log 0 counts as 0, and T = 0 gives 0.0. E is
+    in [0, log(V) / V], a float32 number. The order and rounding of every operation are those of
+    docs/numerics.md: the same log-probabilities give the same E on every platform. The released
+    code of the paper leaves out the minus sign: its scores are -E.
+    Raises ArgumentError for NaN, +inf or another shape.
+    """
+    log_probs = np.asarray(log_probs, np.float32)
+    if log_probs.ndim != 2:
+        raise ArgumentError(f"expected log-probabilities (T, V), found shape {log_probs.shape}")
+    if not log_probs.size:
+        return 0.0
+    frames, labels = map(np.float32, log_probs.shape)
+    entropy = float((ZERO - row_sum(_row_sums(log_probs))) / (frames * labels))
+    if not math.isfinite(entropy) or np.isnan(log_probs).any():
+        raise ArgumentError(f"expected log-probabilities, found {log_probs.max()} among them")
+    return max(0.0, entropy)
+
+
+def _row_sums(log_probs: np.ndarray) -> np.ndarray:
+    """SUM over labels of p log p. (T, V) -> (T,)"""
+    logs = np.where(log_probs > _LOG_OF_ZERO, log_probs, ZERO)
+    return row_sum(exp(logs) * logs)
+
+
+def sentence_posterior(scores: Sequence[float]) -> float:
+    """Share of the best of N hypotheses in their total probability: larger is surer.
+
+    P = max over n of exp(score[n]) / sum over m of exp(score[m])                (paper, section 2)
+
+    scores: (N,) natural-log scores of the N best hypotheses, N >= 1; -inf is allowed. P is in
+    [1 / N, 1], and 0.0 when no hypothesis has a probability. Raises ArgumentError for no scores,
+    NaN or +inf.
+    """
+    scores = np.asarray(scores, np.float64)
+    if scores.ndim != 1 or not scores.size or not scores.max() < math.inf:
+        raise ArgumentError(f"expected one or more log scores, none NaN or +inf, found {scores}")
+    best = scores.max()
+    if best == -math.inf:
+        return 0.0
+    return float(1.0 / np.exp(scores - best).sum())
+
+
+def n_best_posterior(
+    log_probs: np.ndarray, n_best: int = 10, blank: int = 0
+) -> tuple[float, float]:
+    """`sentence_posterior` of a prefix beam search, and the same normalised by length.
+
+    log_probs: (T, V). The second is P ** (1 / tokens) with the tokens of the best hypothesis, at
+    least 1: a long sentence has more rivals that differ in one token, and P falls with length
+    whatever the quality. The search is 10 wide, or n_best if that is more.
+    Raises ArgumentError as `decode.beam_search` does.
+    """
+    hypotheses = decode.beam_search(
+        log_probs, beam_width=max(10, n_best), n_best=n_best, blank=blank)
+    posterior = sentence_posterior([hypothesis.score for hypothesis in hypotheses])
+    return posterior, posterior ** (1 / max(1, len(hypotheses[0].tokens)))
+
+
+def measure(
+    log_probs: np.ndarray, blank: int = 0, before: np.ndarray | None = None
+) -> tuple[Scores, np.ndarray]:
+    """The `Scores` of an exit, and its best label of every frame, (T,) uint32.
+
+    log_probs: (T, V) float32; of equal labels the lowest is best. before: the labels of the exit
+    before, None at the first. `ee_ref.native._exits.measure` gives the same bytes.
+    Raises ArgumentError for NaN, values above 0, another shape or a blank outside 0..V-1.
+    """
+    log_probs = checked_log_probs(np.asarray(log_probs, np.float32), blank)
+    frames, vocab = log_probs.shape
+    if before is not None and before.shape != (frames,):
+        raise ArgumentError(f"before: expected labels ({frames},), found {before.shape}")
+    later = before is not None
+    if not frames:
+        return (Scores(0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, float(later), int(later), 0, 0),
+                np.zeros(0, np.uint32))
+    best = decode.greedy(log_probs, blank)
+    labels = log_probs.argmax(axis=1).astype(np.uint32)
+    speech = labels != blank
+    of_frames, of_speech = np.float32(frames), np.float32(speech.sum())
+    row_sums = _row_sums(log_probs)
+    total = ZERO - row_sum(row_sums)
+    spoken = ZERO - row_sum(np.where(speech, row_sums, ZERO))
+    log_vocab = log(np.float32(vocab))
+    highest = log_probs.max(axis=1)
+    confidences = np.minimum(exp(highest[list(best.frames)]), ONE)
+    path = np.minimum(exp(row_sum(highest) / of_frames), ONE)
+    tokens = len(best.tokens)
+    scores = Scores(
+        entropy=_clipped(total / (of_frames * np.float32(vocab))),
+        entropy_normalised=_clipped(total / (of_frames * log_vocab)),
+        entropy_speech=_clipped(spoken / (of_speech * log_vocab)) if speech.any() else 0.0,
+        path=float(path),
+        least_confidence=float(confidences.min()) if tokens else 1.0,
+        mean_confidence=float(row_sum(confidences) / np.float32(tokens)) if tokens else 1.0,
+        blank_share=float((of_frames - of_speech) / of_frames),
+        agreement=float(np.float32((labels == before).sum()) / of_frames) if later else 0.0,
+        same=int(later and _collapsed(before, blank) == best.tokens),
+        tokens=tokens,
+        frames=frames,
+    )
+    return scores, labels
+
+
+def _clipped(entropy: np.float32) -> float:
+    return float(entropy) if entropy > 0 else 0.0
+
+
+def _collapsed(labels: np.ndarray, blank: int) -> tuple[int, ...]:
+    """The tokens of a greedy alignment."""
+    kept = labels[np.flatnonzero(np.diff(labels.astype(np.int64), prepend=-1))]
+    return tuple(int(label) for label in kept if label != blank)
+
+
+@dataclass
+class Utterance:
+    """What a policy may ask about the utterance that it decides on. Made by `Model.transcribe`.
+
+    exits: exits of the model; blank: its CTC blank. costs: multiply-accumulates of the encoder up
+    to each exit, (exits,), empty when unknown. started: when the caller asked for this utterance,
+    by `clock`, in seconds. encoder_started: when its first layer began to run.
+    measure: `measure`, or its twin in C. One utterance belongs to one thread.
+    """
+
+    exits: int = 0
+    blank: int = 0
+    costs: tuple[int, ...] = ()
+    clock: Callable[[], float] = time.perf_counter
+    started: float = 0.0
+    encoder_started: float = 0.0
+    measure: Callable[..., tuple[Scores, np.ndarray]] = measure
+    _exit: int = field(default=0, init=False, repr=False)
+    _scores: Scores | None = field(default=None, init=False, repr=False)
+    _labels: np.ndarray | None = field(default=None, init=False, repr=False)
+
+    def scores(self, out: ExitLike) -> Scores:
+        """`Scores` at this exit, computed once however many ask.
+
+        To compare with the exit before, it has to be called at every exit on the way; after a gap
+        the exit counts as a first one.
+        """
+        if self._scores is None or out.exit != self._exit:
+            before = self._labels if out.exit == self._exit + 1 else None
+            self._scores, self._labels = self.measure(out.log_probs, self.blank, before)
+            self._exit = out.exit
+        return self._scores
+
+
+class Score(NamedTuple):
+    """larger: whether a larger score is surer. of: (utterance, out) -> the score."""
+
+    larger: bool
+    of: Callable[[Utterance, ExitLike], float]
+
+
+def _greedy(name: str, larger: bool) -> Score:
+    index = Scores._fields.index(name)
+    return Score(larger, lambda utterance, out: utterance.scores(out)[index])
+
+
+def _posterior(index: int) -> Score:
+    return Score(True, lambda utterance, out: n_best_posterior(
+        out.log_probs, blank=utterance.blank)[index])
+
+
+SCORES: dict[str, Score] = {
+    "entropy": _greedy("entropy", False),
+    "entropy_normalised": _greedy("entropy_normalised", False),
+    "entropy_speech": _greedy("entropy_speech", False),
+    "path": _greedy("path", True),
+    "least_confidence": _greedy("least_confidence", True),
+    "mean_confidence": _greedy("mean_confidence", True),
+    "blank_share": _greedy("blank_share", True),
+    "agreement": _greedy("agreement", True),
+    "posterior": _posterior(0),
+    "posterior_per_token": _posterior(1),
+}
+"""Scores by name, for `Threshold`; the last two search for the N best at every exit visited."""
+
+
+FEATURES = ("entropy_normalised", "entropy_speech", "path", "least_confidence", "mean_confidence",
+            "blank_share", "agreement", "same", "log_frames")
+"""What `Learned` weighs: `Scores` of those names, and log(1 + frames)."""
+
+
+def features_of(scores: Scores) -> tuple[float, ...]:
+    """The values of FEATURES."""
+    return (*scores[1:9], math.log1p(scores.frames))
