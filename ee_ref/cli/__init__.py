@@ -13,9 +13,9 @@ import warnings
 
 from .. import __version__
 from ..errors import ArgumentError, EeError
-from . import bench, convert, export, info, quantize, transcribe
+from . import bench, calibrate, convert, eval, export, info, quantize, transcribe
 
-SUBCOMMANDS = (transcribe, info, bench, convert, quantize, export)
+SUBCOMMANDS = (transcribe, info, eval, calibrate, bench, convert, quantize, export)
 
 
 def _parser() -> argparse.ArgumentParser:

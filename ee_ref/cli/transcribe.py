@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..config import Config
 from ..errors import ArgumentError, EeError
+from . import _policy
 
 if TYPE_CHECKING:
     from .. import exits
@@ -32,12 +33,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--threads", type=int, metavar="N",
                         help="threads: of one file they share the work, of several each does one "
                         "at a time (default: EE_REF_THREADS, or 1)")
-    depth = parser.add_mutually_exclusive_group()
-    depth.add_argument("--exit", type=int, metavar="N", help="stop at exit N (default: the last)")
-    depth.add_argument(
-        "--policy", choices=("entropy", "posterior"), help="let the utterance choose"
-    )
-    parser.add_argument("--threshold", type=float, metavar="X", help="threshold of --policy")
+    _policy.add_arguments(parser)
     parser.add_argument(
         "--beam", type=int, metavar="N", help="prefix beam search of width N (default: greedy)"
     )
@@ -66,12 +62,10 @@ def run(args: argparse.Namespace) -> int:
             )
     else:
         _refuse_shared_outputs(args)
-    if args.policy is None and args.threshold is not None:
-        raise ArgumentError(f"--threshold {args.threshold} needs --policy entropy|posterior")
     threads = thread_count(args.threads)
     at_once = min(threads, len(args.files))
     model = load(args.model, backend=args.backend, threads=1 if at_once > 1 else threads)
-    policy = _policy(args, model.config)
+    policy = _policy.policy_of(args, model)
     decoder = _decoder(args, model.config)
     progress = not args.quiet and len(args.files) > 1 and sys.stderr.isatty()
 
@@ -104,7 +98,16 @@ class _Stoppable:
     def __init__(self, policy: exits.Policy, stopped: threading.Event):
         self._policy = policy
         self._stopped = stopped
-        self.margin = policy.margin
+
+    def start(self, utterance: exits.Utterance) -> _Stoppable:
+        from ..exits import begin
+
+        return _Stoppable(begin(self._policy, utterance), self._stopped)
+
+    def margin(self, score: float) -> float:
+        from ..exits import margin_of
+
+        return margin_of(self._policy, score)
 
     def __call__(self, out: ExitOutput) -> tuple[bool, float]:
         if self._stopped.is_set():
@@ -148,20 +151,6 @@ def _refuse_shared_outputs(args: argparse.Namespace) -> None:
         if path in names:
             raise ArgumentError(f"{names[path]} and {name} would both be written to {path}")
         names[path] = name
-
-
-def _policy(args: argparse.Namespace, config: Config):
-    from .. import exits
-
-    if args.policy is None:
-        if args.exit is not None and not 1 <= args.exit <= config.exits:
-            raise ArgumentError(f"--exit {args.exit}: expected 1..{config.exits}")
-        return exits.Fixed(config.exits if args.exit is None else args.exit)
-    if args.threshold is None:
-        raise ArgumentError(f"--policy {args.policy} needs --threshold X")
-    if args.policy == "entropy":
-        return exits.Entropy(args.threshold)
-    return exits.Posterior(args.threshold, blank=config.blank)
 
 
 def _decoder(args: argparse.Namespace, config: Config):

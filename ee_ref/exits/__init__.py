@@ -21,12 +21,13 @@ from .policies import (
     Threshold, Within, begin, deepest_fixed, margin_of,
 )
 from .scores import (
-    FEATURES, SCORES, Scores, Utterance, frame_entropy, measure, sentence_posterior,
+    FEATURES, SCORES, Scores, Utterance, features_of, frame_entropy, measure, n_best_posterior,
+    sentence_posterior,
 )
 from .stored import from_plain, to_plain
 
 __all__ = [
     "Budget", "Deadline", "Entropy", "ExitLike", "FEATURES", "FirstOf", "Fixed", "Learned",
     "Patience", "Policy", "Posterior", "SCORES", "Scores", "Threshold", "Utterance", "Within",
-    "begin", "deepest_fixed", "frame_entropy", "from_plain", "margin_of", "measure", "sentence_posterior", "to_plain",
+    "begin", "deepest_fixed", "features_of", "frame_entropy", "from_plain", "margin_of", "measure", "n_best_posterior", "sentence_posterior", "to_plain",
 ]

@@ -1,0 +1,1 @@
+"""Fit policies to measurements, choose operating points, prove bounds: `ee-ref calibrate`."""

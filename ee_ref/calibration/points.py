@@ -1,0 +1,142 @@
+"""Curves of all families by cross-validation, and the operating points chosen from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import exits
+from ..errors import ArgumentError
+from ..evaluation import figures
+from ..evaluation.run import Table
+from . import fit, risk
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an operating point must keep: `wer`, points above the word error rate of the last exit,
+    or `cost`, a share of the layers."""
+
+    kind: str
+    value: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Target":
+        """"wer+0.5" or "cost 0.5". Raises ArgumentError."""
+        match = re.fullmatch(r"(wer\+|cost )(\d+(?:\.\d+)?)", text.strip())
+        if match is None or (match[1] == "cost " and not 0 < float(match[2]) <= 1):
+            raise ArgumentError(
+                f"target: expected wer+POINTS or cost SHARE, as in wer+0.5 or cost 0.5, "
+                f"found {text!r}")
+        return cls(match[1].strip(" +"), float(match[2]))
+
+    def __str__(self) -> str:
+        return f"wer+{self.value:g}" if self.kind == "wer" else f"cost {self.value:g}"
+
+
+def curves(
+    table: Table, fold: np.ndarray, names: Iterable[str] | None = None,
+    progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
+) -> dict[str, list[dict[str, Any]]]:
+    """Family -> a point for each price, of cross-validation: `price`, `wer` [%], `depth` (layers),
+    `depth_share`, `cost`, `time`. names: the families; all by default."""
+    known = fit.families(table)
+    names = list(known) if names is None else list(names)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name in progress(names, len(names)):
+        if name not in known:
+            raise ArgumentError(f"family: expected one of {sorted(known)}, found {name!r}")
+        found[name] = [
+            {"price": float(price), **_brief(table, fit.held_out_choices(
+                known[name], table, price, fold))}
+            for price in fit.prices(table)]
+    return found
+
+
+def _brief(table: Table, choice: np.ndarray) -> dict[str, float]:
+    whole = figures.figures(table, choice, draws=2)
+    return {"wer": whole["wer"][0],
+            **{name: whole[name] for name in ("depth", "depth_share", "cost", "time")}}
+
+
+def choose(
+    target: Target, found: dict[str, list[dict[str, Any]]], full_wer: float
+) -> tuple[str, float, dict[str, Any]]:
+    """(family, price, its cross-validated figures) that keeps the target best.
+
+    For `wer`: the least depth among those with a word error rate of at most full_wer + value; for
+    `cost`: the least word error rate among those of at most that share of the layers. Equal ones:
+    the family named first. Raises ArgumentError when nothing keeps it.
+    """
+    points = [(name, point) for name, path in found.items() for point in path]
+    if target.kind == "wer":
+        kept = [item for item in points if item[1]["wer"] <= full_wer + target.value + 1e-9]
+        kept.sort(key=lambda item: (item[1]["depth"], item[1]["wer"]))
+    else:
+        kept = [item for item in points if item[1]["depth_share"] <= target.value + 1e-9]
+        kept.sort(key=lambda item: (item[1]["wer"], item[1]["depth"]))
+    if not kept:
+        least = min(point["depth_share"] for _, point in points)
+        raise ArgumentError(f"target {target}: nothing keeps it; the least depth is "
+                            f"{least:.3f} of the layers")
+    name, point = kept[0]
+    return name, point["price"], point
+
+
+def point(
+    table: Table, target: Target, found: dict[str, list[dict[str, Any]]], full_wer: float
+) -> dict[str, Any]:
+    """An operating point: `policy` as plain data, fitted to the whole table, and its `figures`."""
+    name, price, brief = choose(target, found, full_wer)
+    policy = fit.families(table)[name](table, price)
+    return {"policy": exits.to_plain(policy), "family": name, "target": str(target),
+            "wer": _round(brief["wer"]), "full_wer": _round(full_wer),
+            "depth": _round(brief["depth"]), "utterances": len(table)}
+
+
+def guaranteed_point(
+    table: Table, target: Target, groups: Sequence[str], confidence: float,
+    names: Sequence[str], seed: int = 0,
+) -> dict[str, Any]:
+    """An operating point whose added error is proved: `risk` on half the set, fitted to the other.
+
+    Of every family a path of policies is fitted to one half of the groups, cheapest last; on the
+    other half the longest proved piece of each is found, at level (1 - confidence) / families, so
+    that the choice among families is paid for. The cheapest policy proved is taken; full depth when
+    there is none. target: of kind `wer`, its value the bound in points on the mean of `risk`'s loss.
+    Raises ArgumentError for another kind, or a set that is too small.
+    """
+    if target.kind != "wer" or not target.value > 0:
+        raise ArgumentError(f"target {target}: expected wer+POINTS above 0 for a guarantee")
+    half = fit.folds(groups, 2, seed) == 0
+    fitted, proving = table.rows(half), table.rows(~half)
+    alpha, delta = target.value / 100, (1 - confidence) / len(names)
+    best: tuple[float, str, exits.Policy] = (
+        1.0, "fixed", exits.Fixed(table.word_errors.shape[1]))
+    for name in names:
+        path = [fit.families(table)[name](fitted, price) for price in fit.prices(fitted)]
+        chosen = [fit.choices(policy, proving) for policy in path]
+        losses = [risk.added_loss(proving.word_errors, proving.words, choice)
+                  for choice in chosen]
+        count = risk.proved(losses, alpha, delta)
+        for policy, choice in zip(path[:count], chosen[:count]):
+            share = _brief(proving, choice)["depth_share"]
+            if share < best[0]:
+                best = (share, name, policy)
+    share, name, policy = best
+    choice = fit.choices(policy, proving)
+    return {"policy": exits.to_plain(policy), "family": name, "target": str(target),
+            **{key: _round(value) for key, value in _brief(proving, choice).items()
+               if key in ("wer", "depth")},
+            "full_wer": _round(100 * proving.word_errors[:, -1].sum() / max(1, proving.words.sum())),
+            "utterances": len(table),
+            "guarantee": {"bound": target.value, "confidence": confidence,
+                          "utterances": len(proving)}}
+
+
+def _round(value: float) -> float:
+    return round(float(value), 3)

@@ -1,0 +1,81 @@
+"""The options that choose a depth, shared by the commands that run a model."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ..errors import ArgumentError
+
+if TYPE_CHECKING:
+    from ..exits import Policy
+    from ..pipeline import Model
+
+_RULES = "entropy, posterior, patience, or another score of docs/exits.md"
+
+
+ALL = "all"
+
+
+def add_arguments(parser: argparse.ArgumentParser, or_all: bool = False) -> None:
+    """--exit or --policy with its --threshold, --deadline, --floor, --ceiling.
+
+    or_all: `--exit all` is possible too; what it means is the command's business.
+    """
+    depth = parser.add_mutually_exclusive_group()
+    depth.add_argument("--exit", type=_exit_or_all if or_all else int, metavar="N",
+                       help="stop at exit N" + "; all: no policy, every exit" * or_all)
+    depth.add_argument(
+        "--policy", metavar="P",
+        help="let the utterance choose: fast, balanced or accurate in a calibrated model (default: "
+        f"balanced, or the last exit), or with --threshold a rule: {_RULES}")
+    parser.add_argument("--threshold", type=float, metavar="X", help="threshold of --policy")
+    parser.add_argument("--deadline", type=float, metavar="MS",
+                        help="also stop in time for a result after so many milliseconds")
+    parser.add_argument("--floor", type=int, metavar="N", help="never stop before exit N")
+    parser.add_argument("--ceiling", type=int, metavar="N", help="always stop at exit N")
+
+
+def _exit_or_all(text: str) -> int | str:
+    return ALL if text == ALL else int(text)
+
+
+def policy_of(args: argparse.Namespace, model: Model) -> Policy:
+    """The policy that the options ask for. Raises ArgumentError naming the option."""
+    from .. import exits
+
+    count = model.config.exits
+    for name in ("exit", "floor", "ceiling"):
+        number = getattr(args, name)
+        if number is not None and not 1 <= number <= count:
+            raise ArgumentError(f"--{name} {number}: expected 1..{count}")
+    policy = model.policy(args.exit, None if args.policy is None else _named(args, model))
+    if args.policy is None and args.threshold is not None:
+        raise ArgumentError(f"--threshold {args.threshold} needs --policy P")
+    if args.floor is not None or args.ceiling is not None:
+        policy = exits.Within(policy, args.floor or 1, args.ceiling)
+    if args.deadline is not None:
+        policy = exits.FirstOf(exits.Deadline(args.deadline), policy)
+    return policy
+
+
+def _named(args: argparse.Namespace, model: Model) -> Policy:
+    from .. import exits
+
+    name, threshold = args.policy, args.threshold
+    if name in model.policies:
+        if threshold is not None:
+            raise ArgumentError(f"--policy {name} has its own thresholds; found --threshold")
+        return model.policies[name]
+    if name not in (*exits.SCORES, "patience"):
+        known = ", ".join((*model.policies, *exits.SCORES, "patience"))
+        raise ArgumentError(f"--policy {name}: expected one of {known}")
+    if threshold is None:
+        raise ArgumentError(f"--policy {name} needs --threshold X")
+    if name == "entropy":
+        return exits.Entropy(threshold)
+    if name == "posterior":
+        return exits.Posterior(threshold, blank=model.config.blank)
+    if name == "patience":
+        return exits.Patience(int(threshold) if threshold == int(threshold) else threshold)
+    return exits.Threshold(name, threshold)

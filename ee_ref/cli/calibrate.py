@@ -1,0 +1,178 @@
+"""`ee-ref calibrate`: fit policies to a manifest and store operating points in the model file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ArgumentError
+from . import _progress
+from .eval import add_inputs
+
+if TYPE_CHECKING:
+    from ..evaluation.run import Table
+
+POINTS = {"fast": "cost 0.5", "balanced": None, "accurate": "wer+0"}
+"""Operating points and their targets; that of `balanced` is --target."""
+
+CHOSEN_FROM = ("learned", "agreement, per exit", "entropy, per exit", "entropy", "patience", "fixed")
+"""Families an operating point may come from. All families are drawn; to pick the luckiest of twenty
+would flatter its cross-validation, and a rule that searches for the N best costs more than it saves."""
+
+PROVED_FROM = ("learned", "entropy", "agreement")
+"""With --confidence: each more family costs some of it."""
+
+
+def add_parser(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "calibrate",
+        help="fit exit policies to a manifest and store them in the model file",
+        description="Fit policies of every kind to a manifest, report word error rate against "
+        "depth by cross-validation, and store the operating points fast (half of the layers), "
+        "balanced (--target) and accurate (no errors added) in the model file. Needs jiwer.",
+    )
+    add_inputs(parser)
+    parser.add_argument("--target", default="wer+0.3", metavar="T",
+                        help="of balanced: wer+POINTS above the last exit's word error rate, or "
+                        "cost SHARE of the layers (default: wer+0.3)")
+    parser.add_argument("--point", action="append", default=[], metavar="NAME=T",
+                        help="another operating point, or another target for fast or accurate")
+    parser.add_argument("--confidence", type=float, metavar="C",
+                        help="prove the bound of balanced with this confidence, as in 0.9, on half "
+                        "of the set (docs/exits.md)")
+    parser.add_argument("--posterior", action="store_true",
+                        help="measure the N-best posteriors too: a beam search at every exit")
+    parser.add_argument("--group", default="speaker", metavar="FIELD",
+                        help="field of the manifest whose values stay in one fold (speaker)")
+    parser.add_argument("-o", "--output", type=Path, metavar="MODEL",
+                        help="model file to write (default: the model itself is replaced)")
+    parser.add_argument("--dry-run", action="store_true", help="write no model file")
+    parser.add_argument("--json", type=Path, metavar="F", help="write the report to F")
+    parser.add_argument("--plot", type=Path, metavar="F.png|F.svg",
+                        help="draw the curves (needs matplotlib)")
+    parser.add_argument("--force", action="store_true", help="replace outputs that exist")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, fit, report, and write what was asked for."""
+    from weights_io import files, model_file
+
+    from ..calibration import plot
+    from ..calibration.points import Target
+    from ..evaluation import manifest, scoring
+    from ..evaluation import run as runs
+    from ..pipeline import load
+
+    scoring.require()
+    if args.plot:
+        plot.require(args.plot)
+    targets = {name: Target.parse(text) for name, text in _targets(args).items()}
+    if args.confidence is not None and not 0 < args.confidence < 1:
+        raise ArgumentError(f"--confidence {args.confidence}: expected between 0 and 1")
+    if args.model is None and args.output is None and not args.dry_run:
+        raise ArgumentError("the bundled model is not replaced: expected --model, --output or "
+                            "--dry-run")
+    for path in (args.output, args.json, args.plot):
+        if path is not None:
+            files.refuse_existing(path, args.force)
+    recordings = manifest.read(args.manifest)
+    model = load(args.model, backend=args.backend)
+    utterances = runs.run(model, recordings, posteriors=args.posterior, threads=args.threads,
+                          progress=_progress.bar)
+    table = runs.table(model, utterances, args.normaliser)
+    groups = [str(recording.fields.get(args.group) or recording.id) for recording in recordings]
+    report = calibrate(table, groups, targets, args.confidence)
+    report.update(split=args.manifest.stem, normaliser=args.normaliser)
+    sys.stdout.write(_text(report))
+    if args.json:
+        files.write_atomic(args.json, [(json.dumps(report, indent=1) + "\n").encode()], args.force)
+    if args.plot:
+        files.write_atomic(args.plot, [plot.draw(report, args.plot)], args.force)
+    if not args.dry_run:
+        replaced = args.output is None
+        model_file.store_operating_points(
+            model.file, args.output or args.model, _stored(report["points"], args.normaliser),
+            overwrite=replaced or args.force)
+    return 0
+
+
+def _targets(args: argparse.Namespace) -> dict[str, str]:
+    found = {name: target or args.target for name, target in POINTS.items()}
+    for text in args.point:
+        name, equals, target = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise ArgumentError(f"--point {text}: expected NAME=TARGET")
+        found[name] = target
+    return found
+
+
+def calibrate(table: "Table", groups: list[str], targets: dict[str, Any],
+              confidence: float | None = None) -> dict[str, Any]:
+    """The report: figures of fixed exits and the oracle, `curves` by family, `points` by name."""
+    import numpy as np
+
+    from ..calibration import fit, points
+    from ..evaluation import figures
+
+    count = table.word_errors.shape[1]
+    fold = fit.folds(groups)
+    if len(np.unique(fold)) < 5:
+        raise ArgumentError(f"calibration set too small: expected 5 groups or more, "
+                            f"found {len(set(groups))}")
+    curves = points.curves(table, fold, progress=_progress.bar)
+    exits = [figures.figures(table, np.full(len(table), exit)) for exit in range(count)]
+    full_wer = exits[-1]["wer"][0]
+    chosen_from = {name: curves[name] for name in CHOSEN_FROM}
+    found = {}
+    for name, target in targets.items():
+        if confidence is not None and name == "balanced":
+            found[name] = points.guaranteed_point(table, target, groups, confidence,
+                                                  PROVED_FROM)
+        else:
+            found[name] = points.point(table, target, chosen_from, full_wer)
+    return {"utterances": len(table), "words": int(table.words.sum()),
+            "seconds": float(table.seconds.sum()), "layers": table.layers.tolist(),
+            "exits": exits, "oracle": figures.figures(table, figures.oracle(table)),
+            "curves": curves, "points": found}
+
+
+def _stored(points: dict[str, Any], normaliser: str) -> dict[str, Any]:
+    return {name: {**point, "normaliser": normaliser} for name, point in points.items()}
+
+
+def _text(report: dict[str, Any]) -> str:
+    layers = report["layers"][-1]
+    lines = [f"{report['utterances']} utterances, {report['words']} words, "
+             f"{report['seconds']:.0f} s; word error rates by cross-validation", "",
+             f"{'fixed':<10}{'WER %':>8}{'layers':>8}"]
+    for number, row in enumerate(report["exits"], start=1):
+        lines.append(f"exit {number:<5}{row['wer'][0]:>8.2f}{row['depth']:>8.2f}")
+    lines += [f"{'oracle':<10}{report['oracle']['wer'][0]:>8.2f}{report['oracle']['depth']:>8.2f}",
+              "", f"{'family, WER % at a share of the layers':<44}"
+              + "".join(f"{share:>8.0%}" for share in _SHARES)]
+    for name, path in report["curves"].items():
+        lines.append(f"{name:<44}" + "".join(
+            f"{_at(path, share):>8}" for share in _SHARES))
+    lines += ["", f"{'point':<12}{'target':<10}{'family':<30}{'WER %':>8}{'layers':>8}{'share':>7}"]
+    for name, point in report["points"].items():
+        lines.append(f"{name:<12}{point['target']:<10}{point['family']:<30}{point['wer']:>8.2f}"
+                     f"{point['depth']:>8.2f}{point['depth'] / layers:>7.1%}")
+        if "guarantee" in point:
+            proof = point["guarantee"]
+            lines.append(f"  proved on {proof['utterances']} utterances: the error added to one "
+                         f"is at most {proof['bound']:g} % on average, with confidence "
+                         f"{proof['confidence']:g}")
+    return "\n".join(lines) + "\n"
+
+
+_SHARES = (0.35, 0.5, 0.6, 0.75, 0.9)
+
+
+def _at(path: list[dict[str, Any]], share: float) -> str:
+    """The least rate on the path at no more than this share of the layers."""
+    rates = [point["wer"] for point in path if point["depth_share"] <= share + 1e-9]
+    return f"{min(rates):.2f}" if rates else "-"

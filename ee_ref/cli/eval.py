@@ -1,0 +1,94 @@
+"""`ee-ref eval`: error rates and costs of every exit and of a policy over a manifest."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..errors import ArgumentError
+from . import _policy, _progress
+
+FORMATS = ("table", "json", "csv", "trn", "ctm")
+
+
+def add_parser(subparsers) -> None:
+    parser = subparsers.add_parser(
+        "eval",
+        help="error rates and costs per exit over a manifest",
+        description="Word and character error rates of every exit and of a policy, with 95 %% "
+        "bootstrap intervals, the exits it chose, and what it cost. Needs jiwer (the extra eval).",
+    )
+    add_inputs(parser)
+    _policy.add_arguments(parser, or_all=True)
+    parser.add_argument("--by", metavar="FIELD",
+                        help="a part for each value of this field of the manifest (table, json)")
+    parser.add_argument("--format", choices=FORMATS, default="table",
+                        help="csv: a line an utterance and exit; trn, ctm: what the policy heard")
+    parser.add_argument("-o", "--output", type=Path, metavar="F", help="write F instead of stdout")
+    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+    parser.set_defaults(run=run)
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """What is run over what; `ee-ref calibrate` has the same."""
+    parser.add_argument("--manifest", type=Path, required=True, metavar="M",
+                        help="JSON lines with path and text, a LibriSpeech folder, or a Kaldi "
+                        "folder with wav.scp and text")
+    parser.add_argument("--model", metavar="M", help="model file (default: the bundled model)")
+    parser.add_argument("--backend", choices=("native", "numpy"), default="native")
+    parser.add_argument("--threads", type=int, default=1, metavar="N",
+                        help="utterances that run at once")
+    parser.add_argument("--normaliser", choices=("none", "plain"), default="plain",
+                        help="what is done to both texts before they are compared")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, and print or write the report."""
+    from weights_io import files
+
+    from ..evaluation import manifest, report, scoring
+    from ..evaluation import run as runs
+    from ..pipeline import load
+
+    scoring.require()
+    if args.output:
+        files.refuse_existing(args.output, args.force)
+    recordings = manifest.read(args.manifest)
+    model = load(args.model, backend=args.backend)
+    policy = None if args.exit == _policy.ALL else _policy.policy_of(args, model)
+    render = args.format if args.format in ("trn", "ctm") else None
+    begun = time.perf_counter()
+    utterances = runs.run(model, recordings, policy, threads=args.threads, render=render,
+                          progress=_progress.bar)
+    seconds = time.perf_counter() - begun
+    if render:
+        text = "".join(utterance.result for utterance in utterances)
+    elif args.format == "csv":
+        text = _csv(report.rows(model, utterances, args.normaliser))
+    else:
+        found = report.report(model, utterances, policy, args.normaliser, by=args.by)
+        found["wall_seconds"] = seconds
+        found["times_real_time"] = found["seconds"] / seconds
+        found["threads"] = args.threads
+        text = json.dumps(found, indent=1) + "\n" if args.format == "json" else report.text(found)
+    if args.output:
+        files.write_atomic(args.output, [text.encode()], args.force)
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        raise ArgumentError("expected utterances, found none")
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()

@@ -1,0 +1,115 @@
+"""Figures of a choice of exits over a `Table`: error rates with intervals, depth, cost, time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .run import Table
+
+DRAWS = 1000
+SEED = 0
+
+
+def figures(table: Table, choice: np.ndarray, *, word_errors: np.ndarray | None = None,
+            groups: Sequence[Any] | None = None, draws: int = DRAWS) -> dict[str, Any]:
+    """Everything that is reported of one way to choose exits.
+
+    choice (n,): the exit of each utterance, from 0. word_errors (n,): instead of the table's.
+    groups (n,): draw whole groups (speakers) instead of utterances for the intervals.
+
+    wer, cer: errors by reference length, in %, with [low, high] of a 95 % percentile bootstrap over
+    utterances; minus_full: word error rate less that of the last exit, from the same draws. depth:
+    layers, weighted by audio; depth_share of all layers; cost, time: multiply-accumulates and CPU
+    time of the encoder as a share of the full pass; histogram: utterances by exit.
+    """
+    n, exits = table.word_errors.shape
+    rows = np.arange(n)
+    errors = table.word_errors[rows, choice] if word_errors is None else word_errors
+    counts = np.stack([errors, table.words, table.character_errors[rows, choice],
+                       table.characters, table.word_errors[:, -1]]).astype(float)
+    drawn = _draws(counts, groups, draws)
+    depth = _weighted(table.layers[choice], table.seconds)
+    return {
+        "wer": _interval(counts[0].sum(), counts[1].sum(), drawn[0], drawn[1]),
+        "cer": _interval(counts[2].sum(), counts[3].sum(), drawn[2], drawn[3]),
+        "minus_full": _interval((counts[0] - counts[4]).sum(), counts[1].sum(),
+                                drawn[0] - drawn[4], drawn[1]),
+        "depth": depth,
+        "depth_share": depth / float(table.layers[-1]),
+        "exit": _weighted(choice + 1, table.seconds),
+        "cost": float(table.costs[rows, choice].sum() / table.costs[:, -1].sum()),
+        "time": float(table.times[rows, choice].sum() / table.times[:, -1].sum()),
+        "histogram": np.bincount(choice, minlength=exits).tolist(),
+    }
+
+
+def _draws(counts: np.ndarray, groups: Sequence[Any] | None, draws: int) -> np.ndarray:
+    """Sums over bootstrap draws: (rows of counts, draws)."""
+    if groups is not None:
+        _, index = np.unique(np.asarray([str(group) for group in groups]), return_inverse=True)
+        counts = np.stack([np.bincount(index, row) for row in counts])
+    n = counts.shape[1]
+    rng = np.random.default_rng(SEED)
+    weights = rng.multinomial(n, np.full(n, 1 / n), size=draws)
+    return counts @ weights.T
+
+
+def _interval(errors: float, length: float, drawn_errors: np.ndarray, drawn_lengths: np.ndarray
+              ) -> list[float]:
+    low, high = np.quantile(100 * drawn_errors / np.maximum(drawn_lengths, 1), (0.025, 0.975))
+    return [float(100 * errors / max(length, 1)), float(low), float(high)]
+
+
+def _weighted(values: np.ndarray, weights: np.ndarray) -> float:
+    total = float(weights.sum())
+    return float((values * weights).sum() / total) if total else float(np.mean(values))
+
+
+def oracle(table: Table) -> np.ndarray:
+    """(n,) the earliest exit with no more word errors than the last: what a perfect rule chooses."""
+    return (table.word_errors <= table.word_errors[:, -1:]).argmax(axis=1)
+
+
+def mixture(table: Table, depth: float) -> tuple[float, tuple[int, int, float]]:
+    """Word error rate in % of fixed exits mixed at random at an average depth, at its best.
+
+    Two exits a <= b, b with probability w, so that the layers average to `depth`; of all pairs the
+    one with the lowest rate. Returns it with (a, b, w). Shallower than exit 1 gives exit 1.
+    """
+    rates = 100 * table.word_errors.sum(axis=0) / max(table.words.sum(), 1)
+    layers = table.layers
+    depth = min(max(depth, layers[0]), layers[-1])
+    found = []
+    for a in range(len(layers)):
+        for b in range(a, len(layers)):
+            if layers[a] <= depth <= layers[b]:
+                share = 0.0 if a == b else float((depth - layers[a]) / (layers[b] - layers[a]))
+                found.append(((1 - share) * rates[a] + share * rates[b], (a, b, share)))
+    rate, pair = min(found)
+    return float(rate), pair
+
+
+def against_mixture(table: Table, choice: np.ndarray, draws: int = DRAWS) -> dict[str, Any]:
+    """The choice against fixed exits mixed at random, at the choice's own average depth.
+
+    relative: by how much the word error rate is lower, in %, with a 95 % interval of bootstrap draws
+    of utterances, the two exits and their shares as found on all of them.
+    """
+    rows = np.arange(len(table))
+    depth = _weighted(table.layers[choice], table.seconds)
+    rate, (a, b, share) = mixture(table, depth)
+    mixed = (1 - share) * table.word_errors[:, a] + share * table.word_errors[:, b]
+    chosen = table.word_errors[rows, choice]
+    counts = np.stack([mixed, chosen]).astype(float)
+    drawn = _draws(counts, None, draws)
+    if not mixed.sum():
+        drawn, counts = np.ones_like(drawn), np.ones_like(counts)  # nothing to be better than
+    relative = 100 * (1 - drawn[1] / np.maximum(drawn[0], 1e-9))
+    low, high = np.quantile(relative, (0.025, 0.975))
+    return {"depth": depth, "mixture_wer": rate,
+            "wer": float(100 * chosen.sum() / max(table.words.sum(), 1)),
+            "relative": [float(100 * (1 - counts[1].sum() / counts[0].sum())),
+                         float(low), float(high)]}

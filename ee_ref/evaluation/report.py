@@ -1,0 +1,125 @@
+"""The report of `ee-ref eval`: plain data, and the same as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import exits
+from ..errors import ArgumentError
+from ..pipeline import Model
+from . import figures, scoring
+from .run import Table, Utterance, table
+
+
+def report(model: Model, utterances: Sequence[Utterance], policy: exits.Policy | None,
+           normalise: str, by: str | None = None) -> dict[str, Any]:
+    """Figures of every exit, the oracle and the policy, overall and by a field of the manifest."""
+    whole = table(model, utterances, normalise)
+    chosen = policy_choice(utterances) if policy is not None else None
+    found: dict[str, Any] = {
+        "model": model.file.path, "header_checksum": f"{model.file.header_checksum:08x}",
+        "normaliser": normalise, "decoder": "greedy", "policy": _described(policy),
+        "layers": whole.layers.tolist(), **_part(whole, chosen),
+    }
+    if chosen is not None:
+        followed = sum(utterance.seconds_used for utterance in utterances)
+        groups = float(whole.times[np.arange(len(whole)), chosen].sum())
+        in_rule = sum(utterance.score_seconds for utterance in utterances)
+        found["policy_run"] = {
+            "time_of_full_pass": followed / max(float(whole.times[:, -1].sum()), 1e-12),
+            "rule_of_groups": in_rule / max(groups, 1e-12),
+        }
+    if by is not None:
+        values = np.array([str(u.recording.fields.get(by, "")) for u in utterances])
+        found["by"] = by
+        found["parts"] = {
+            value: _part(whole.rows(values == value),
+                         None if chosen is None else chosen[values == value])
+            for value in sorted(set(values))}
+    return found
+
+
+def policy_choice(utterances: Sequence[Utterance]) -> np.ndarray:
+    """(n,) exits that the policy chose, from 0."""
+    return np.array([utterance.exit - 1 for utterance in utterances])
+
+
+def _described(policy: exits.Policy | None) -> Any:
+    try:
+        return None if policy is None else exits.to_plain(policy)
+    except ArgumentError:
+        return repr(policy)
+
+
+def _part(part: Table, choice: np.ndarray | None) -> dict[str, Any]:
+    n, count = part.word_errors.shape
+    found = {
+        "utterances": n, "words": int(part.words.sum()), "seconds": float(part.seconds.sum()),
+        "exits": [figures.figures(part, np.full(n, exit)) for exit in range(count)],
+        "oracle": figures.figures(part, figures.oracle(part)),
+    }
+    if choice is not None:
+        found["chosen"] = figures.figures(part, choice)
+        found["against_mixture"] = figures.against_mixture(part, choice)
+    return found
+
+
+def rows(model: Model, utterances: Sequence[Utterance], normalise: str) -> list[dict[str, Any]]:
+    """A row an utterance and exit."""
+    found = []
+    for utterance in utterances:
+        counted = scoring.count(
+            [utterance.recording.text] * len(utterance.texts), utterance.texts, normalise)
+        for number, (text, errors) in enumerate(zip(utterance.texts, counted)):
+            found.append({
+                "id": utterance.recording.id, "exit": number + 1,
+                "chosen": int(number + 1 == utterance.exit), "seconds": utterance.seconds,
+                "word_errors": errors.words, "words": errors.reference_words,
+                "character_errors": errors.characters, "characters": errors.reference_characters,
+                "multiply_accumulates": utterance.costs[number],
+                "cpu_seconds": utterance.times[number], **utterance.scores[number]._asdict(),
+                "text": text, "reference": utterance.recording.text,
+            })
+    return found
+
+
+def text(found: dict[str, Any]) -> str:
+    """The report as a table of plain text."""
+    lines = [f"{found['utterances']} utterances, {found['words']} words, "
+             f"{found['seconds']:.0f} s; normaliser {found['normaliser']}, greedy decoding"]
+    if "times_real_time" in found:
+        lines.append(f"{found['wall_seconds']:.1f} s with {found['threads']} threads: "
+                     f"{found['times_real_time']:.0f} times real time")
+    lines += ["", *_table(found)]
+    for value, part in found.get("parts", {}).items():
+        lines += ["", f"{found['by']} {value}: {part['utterances']} utterances, {part['words']} "
+                  "words", *_table(part)]
+    if "policy_run" in found:
+        run = found["policy_run"]
+        lines += ["", f"policy: {100 * run['time_of_full_pass']:.1f} % of the time of a full pass; "
+                  f"its rule {100 * run['rule_of_groups']:.1f} % of the time of the groups it ran"]
+    return "\n".join(lines) + "\n"
+
+
+def _table(part: dict[str, Any]) -> list[str]:
+    lines = [f"{'':>8}  {'WER %':<22}{'CER %':<22}{'layers':>7}{'MAC %':>7}{'time %':>7}  exits"]
+    named = [(f"exit {number}", row) for number, row in enumerate(part["exits"], start=1)]
+    named.append(("oracle", part["oracle"]))
+    if "chosen" in part:
+        named.append(("policy", part["chosen"]))
+    for name, row in named:
+        cells = "".join(f"{value:6.2f} ({low:.2f}-{high:.2f})".ljust(22)
+                        for value, low, high in (row["wer"], row["cer"]))
+        shown = "" if name.startswith("exit") else " ".join(map(str, row["histogram"]))
+        lines.append(f"{name:>8}  {cells}{row['depth']:>7.2f}{100 * row['cost']:>7.1f}"
+                     f"{100 * row['time']:>7.1f}  {shown}")
+    if "against_mixture" in part:
+        other = part["against_mixture"]
+        value, low, high = other["relative"]
+        lines.append(f"policy against fixed exits mixed to {other['depth']:.2f} layers: "
+                     f"{other['mixture_wer']:.2f} %, relative {value:+.1f} % ({low:+.1f} to "
+                     f"{high:+.1f}) lower")
+    return lines
