@@ -31,6 +31,10 @@ RIDGE = 1e-3
 PRICES = np.geomspace(0.01, 3, 41)
 """Of a layer-second, in units of all words over all layer-seconds of the set."""
 
+_SURER = [(None, 0.0) if name.startswith("entropy") else (0.0, None) for name in exits.FEATURES]
+"""Bounds of the weights of `learned`: surer by any score is never a reason to go on. Free weights fit
+the calibration set better and other kinds of speech worse, which they may take for sure."""
+
 Fit = Callable[[Table, float], exits.Policy]
 
 
@@ -193,7 +197,8 @@ def _logistic(x: np.ndarray, gain: np.ndarray) -> np.ndarray:
         gradient[:-1] += 2 * RIDGE * b[:-1]
         return float(weight @ np.logaddexp(0, -z) + RIDGE * (b[:-1] @ b[:-1])), gradient
 
-    return minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B").x
+    bounds = [*_SURER, (None, None)]
+    return minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds).x
 
 
 def held_out_choices(

@@ -19,22 +19,27 @@ from . import fit, risk
 @dataclass(frozen=True)
 class Target:
     """What an operating point must keep: `wer`, points above the word error rate of the last exit,
-    or `cost`, a share of the layers."""
+    `cost`, a share of the layers, or `best`, the fewest errors."""
 
     kind: str
     value: float
 
     @classmethod
     def parse(cls, text: str) -> "Target":
-        """"wer+0.5" or "cost 0.5". Raises ArgumentError."""
+        """"wer+0.5", "cost 0.5" or "best". Raises ArgumentError."""
+        if text.strip() == "best":
+            return cls("best", 1.0)
         match = re.fullmatch(r"(wer\+|cost )(\d+(?:\.\d+)?)", text.strip())
         if match is None or (match[1] == "cost " and not 0 < float(match[2]) <= 1):
             raise ArgumentError(
-                f"target: expected wer+POINTS or cost SHARE, as in wer+0.5 or cost 0.5, "
+                f"target: expected wer+POINTS, cost SHARE or best, as in wer+0.5 or "
+                f"cost 0.5, "
                 f"found {text!r}")
         return cls(match[1].strip(" +"), float(match[2]))
 
     def __str__(self) -> str:
+        if self.kind == "best":
+            return "best"
         return f"wer+{self.value:g}" if self.kind == "wer" else f"cost {self.value:g}"
 
 

@@ -248,10 +248,10 @@ SCORES: dict[str, Score] = {
 
 
 FEATURES = ("entropy_normalised", "entropy_speech", "path", "least_confidence", "mean_confidence",
-            "blank_share", "agreement", "same", "log_frames")
-"""What `Learned` weighs: `Scores` of those names, and log(1 + frames)."""
+            "agreement", "same")
+"""What `Learned` weighs: `Scores` of those names."""
 
 
 def features_of(scores: Scores) -> tuple[float, ...]:
     """The values of FEATURES."""
-    return (*scores[1:9], math.log1p(scores.frames))
+    return scores[1:6] + scores[7:9]
