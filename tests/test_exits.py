@@ -135,3 +135,261 @@ def test_settings_out_of_range(make):
 def test_policies_show_their_settings():
     assert repr(exits.Posterior(0.5)) == "Posterior(threshold=0.5, n_best=10, blank=0)"
     assert exits.Entropy(0.25) == exits.Entropy(0.25) != exits.Entropy(0.5)
+
+
+def exits_of(*log_probs):
+    return [Out(number, rows) for number, rows in enumerate(log_probs, start=1)]
+
+
+def spelled(labels, sharpness=4.0, vocab=5):
+    """Log-probabilities whose best labels are these."""
+    x = np.zeros((len(labels), vocab))
+    x[np.arange(len(labels)), labels] = sharpness
+    return (x - np.logaddexp.reduce(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_scores_are_their_definitions():
+    before, log_probs = random_log_probs(20, 6, 1), random_log_probs(20, 6, 2)
+    earlier = before.argmax(axis=1).astype(np.uint32)
+    scores, labels = exits.measure(log_probs, 0, earlier)
+    p = np.exp(log_probs.astype(float))
+    entropy = -(p * log_probs).sum(axis=1)
+    best = decode.greedy(log_probs)
+    confidences = decode.token_confidences(log_probs, best)
+    assert labels.tolist() == log_probs.argmax(axis=1).tolist() and len(set(labels)) > 2
+    assert scores.entropy == exits.frame_entropy(log_probs)
+    assert scores.entropy_normalised == pytest.approx(entropy.mean() / math.log(6), rel=1e-5)
+    assert scores.entropy_speech == pytest.approx(
+        entropy[labels != 0].mean() / math.log(6), rel=1e-5)
+    assert scores.path == pytest.approx(math.exp(best.score / 20), rel=1e-5)
+    assert scores.least_confidence == pytest.approx(min(confidences), rel=1e-5)
+    assert scores.mean_confidence == pytest.approx(np.mean(confidences), rel=1e-5)
+    assert scores.blank_share == pytest.approx((labels == 0).mean())
+    assert scores.agreement == pytest.approx((labels == earlier).mean())
+    assert (scores.tokens, scores.frames, scores.same) == (len(best.tokens), 20, 0)
+
+
+def test_same_tokens_at_other_frames_are_the_same():
+    first, labels = exits.measure(spelled([0, 1, 1, 0, 2]))
+    assert (first.same, first.agreement) == (0, 0.0)
+    second, _ = exits.measure(spelled([1, 0, 2, 2, 0]), 0, labels)
+    assert (second.same, second.agreement) == (1, 0.0)
+    third, _ = exits.measure(spelled([0, 1, 0, 1, 2]), 0, labels)
+    assert (third.same, third.agreement) == (0, pytest.approx(0.6))
+
+
+def test_scores_of_no_frames():
+    scores, labels = exits.measure(np.zeros((0, 5), np.float32))
+    assert scores == (0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0) and labels.shape == (0,)
+
+
+@pytest.mark.parametrize("log_probs", [np.full((2, 2), np.nan), np.full((2, 2), 0.5), np.zeros(3)])
+def test_scores_of_something_else(log_probs):
+    with pytest.raises(ArgumentError):
+        exits.measure(log_probs)
+
+
+@pytest.mark.usefixtures("native_library")
+@given(st.integers(0, 40), st.integers(2, 35), st.integers(0, 2**16), st.floats(0.1, 30))
+def test_scores_in_c_are_the_same_bytes(frames, vocab, seed, sharpness):
+    from ee_ref.native import _exits
+
+    blank = seed % vocab
+    outputs = [random_log_probs(frames, vocab, seed + n, sharpness) for n in range(2)]
+    outputs[1][: frames // 2] = outputs[0][: frames // 2]
+    if frames:
+        outputs[1][-1, 0] = -np.inf
+    before = None
+    for log_probs in outputs:
+        expected, labels = exits.measure(log_probs, blank, before)
+        found, labels_in_c = _exits.measure(log_probs, blank, before)
+        assert found == expected
+        assert np.array_equal(labels, labels_in_c)
+        before = labels
+
+
+@pytest.mark.usefixtures("native_library")
+@given(st.lists(st.booleans(), min_size=1, max_size=8), st.integers(1, 3))
+def test_patience_in_c_decides_alike(same, patience):
+    from ee_ref.native import _exits
+
+    rule = exits.Patience(patience).start(exits.Utterance(
+        measure=lambda rows, blank, before: (exits.Scores(*[0.0] * 8, rows, 0, 0), rows)))
+    in_a_row = 0
+    for number, agrees in enumerate(same, start=1):
+        stop, score = rule(Out(number, agrees))
+        in_a_row, stop_in_c = _exits.patience_stop(patience, in_a_row, agrees)
+        assert (stop, score) == (stop_in_c, in_a_row)
+
+
+@pytest.mark.usefixtures("native_library")
+@given(st.floats(0, 1e4, width=32), st.floats(1, 3, width=32), st.floats(0, 10, width=32),
+       st.lists(st.tuples(st.floats(0, 1e3, width=32), st.floats(1, 1e9, width=32)), min_size=2,
+                max_size=6))
+def test_deadline_in_c_decides_alike(limit, safety, reserve, groups):
+    from ee_ref.exits.policies import deadline_stop
+    from ee_ref.native import _exits
+
+    deadline = exits.Deadline(limit, safety, reserve)
+    rate = rate_in_c = np.float32(0)
+    elapsed = 0.0
+    for (time, cost), (_, next_cost) in zip(groups, groups[1:]):
+        elapsed += time
+        rate, missing = deadline_stop(deadline, elapsed, time, cost, next_cost, rate)
+        rate_in_c, stop, missing_in_c = _exits.deadline_stop(
+            limit, safety, reserve, elapsed, time, cost, next_cost, rate_in_c)
+        assert (rate, missing, missing >= 0) == (rate_in_c, missing_in_c, stop)
+
+
+def test_a_threshold_for_each_exit():
+    out = random_log_probs(10, 5, 3)
+    score = exits.measure(out)[0].least_confidence
+    policy = exits.Threshold("least_confidence", (None, score, score + 0.01))
+    rule = policy.start(exits.Utterance())
+    assert [rule(o)[0] for o in exits_of(out, out, out, out)] == [False, True, False, False]
+    assert exits.Threshold("least_confidence", score)(Out(9, out)) == (True, score)
+    entropy = exits.measure(out)[0].entropy_speech
+    assert exits.Threshold("entropy_speech", entropy)(Out(1, out))[0]
+    assert not exits.Threshold("entropy_speech", entropy * 0.999)(Out(1, out))[0]
+
+
+def test_learned_is_a_weighted_sum():
+    out = random_log_probs(10, 5, 4)
+    features = exits.features_of(exits.measure(out)[0])
+    weights = tuple(np.linspace(-1, 2, len(exits.FEATURES)))
+    expected = sum(w * x for w, x in zip(weights, features)) + 0.25
+    policy = exits.Learned((weights,), (0.25,), threshold=expected - 1)
+    stop, score = policy(Out(1, out))
+    assert stop and score == pytest.approx(expected) and policy.margin(score) == pytest.approx(1)
+    assert policy.start(exits.Utterance())(Out(2, out)) == (False, -math.inf)
+
+
+def test_patience_forgets_between_utterances():
+    policy = exits.Patience(2)
+    same = spelled([1, 0, 2])
+    outputs = exits_of(same, same, same, spelled([1, 1, 1]), same)
+    for _ in range(2):
+        rule = policy.start(exits.Utterance())
+        assert [rule(out) for out in outputs] == [
+            (False, 0), (False, 1), (True, 2), (False, 0), (False, 0)]
+
+
+def test_two_utterances_of_one_policy_do_not_meet():
+    a, b = (exits.Patience(1).start(exits.Utterance()) for _ in range(2))
+    x, y = spelled([1, 0]), spelled([2, 0])
+    assert [a(Out(1, x))[0], b(Out(1, y))[0], a(Out(2, x))[0], b(Out(2, x))[0]] == [
+        False, False, True, False]
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_a_deadline_stops_before_the_group_that_would_miss_it():
+    clock = Clock()
+    utterance = exits.Utterance(exits=4, costs=(20, 30, 40, 80), clock=clock)
+    rule = exits.Deadline(60, safety=1.0, reserve=0.0).start(utterance)
+    reached = []
+    for exit, cost in enumerate((20, 10, 10, 40), start=1):
+        clock.now += cost * 1e-3
+        reached.append(exit)
+        if rule(Out(exit, None))[0]:
+            break
+    assert reached == [1, 2, 3]  # 40 ms used, the last group would take 40 more
+
+
+@given(st.lists(st.floats(0.2, 5), min_size=6, max_size=6), st.floats(20, 200))
+def test_a_deadline_is_kept_when_no_group_is_slower_than_foretold(slow, limit):
+    costs = (20, 30, 40, 50, 60, 70)
+    clock = Clock()
+    rule = exits.Deadline(limit, safety=2.0, reserve=0.0).start(
+        exits.Utterance(exits=6, costs=costs, clock=clock))
+    slowest = 0.0
+    for exit, (cost, factor) in enumerate(zip(np.diff(costs, prepend=0), slow), start=1):
+        if exit > 1 and factor > 2 * slowest:
+            factor = 2 * slowest
+        slowest = max(slowest, factor)
+        clock.now += 1e-3 * cost * factor
+        if exit == 1 and 1e3 * clock.now > limit:
+            return  # exit 1 cannot keep it
+        if rule(Out(exit, None))[0]:
+            break
+    assert 1e3 * clock.now <= limit * (1 + 1e-5)
+
+
+def test_budget():
+    out = [Out(n, None) for n in (1, 2, 3)]
+    utterance = exits.Utterance(exits=3, costs=(10, 20, 30))
+    assert [exits.Budget(20).start(utterance)(o)[0] for o in out] == [False, True, True]
+    table = exits.Budget(2.5, costs=(1, 2.5, 7)).start(utterance)
+    assert [table(o)[0] for o in out] == [False, True, True]
+    assert exits.Budget(0).start(utterance)(out[0]) == (True, 20.0)
+    with pytest.raises(ArgumentError, match="costs"):
+        exits.Budget(5).start(exits.Utterance())
+
+
+def test_floor_and_ceiling():
+    out = [Out(n, random_log_probs()) for n in (1, 2, 3, 4)]
+    rule = exits.Within(exits.Fixed(1), floor=3).start(exits.Utterance())
+    assert [rule(o)[0] for o in out] == [False, False, True, True]
+    rule = exits.Within(exits.Entropy(0), ceiling=2).start(exits.Utterance())
+    assert [rule(o)[0] for o in out] == [False, True, True, True]
+    assert rule.margin(0.5) == -0.5
+    same = spelled([1, 0])
+    rule = exits.Within(exits.Patience(1), floor=3).start(exits.Utterance())
+    assert [rule(o)[0] for o in exits_of(same, same, same)] == [False, False, True]
+
+
+def test_first_of_several():
+    policy = exits.FirstOf(exits.Entropy(0), exits.Fixed(2))
+    rule = policy.start(exits.Utterance())
+    out = random_log_probs()
+    assert rule(Out(1, out)) == (False, exits.frame_entropy(out))
+    assert rule(Out(2, out)) == (True, 2.0) and rule.margin(2.0) == 0
+    called = exits.FirstOf(lambda out: (out.exit == 1, 7.0)).start(exits.Utterance())
+    assert called(Out(1, out)) == (True, 7.0) and math.isnan(called.margin(7.0))
+
+
+STORABLE = [
+    exits.Fixed(2), exits.Entropy(0.01), exits.Posterior(0.5, 4), exits.Patience(2),
+    exits.Threshold("path", 0.5), exits.Threshold("entropy", (None, 0.25)),
+    exits.Learned(((0.5,) * len(exits.FEATURES),), (1.5,), 0.5), exits.Deadline(30.0),
+    exits.Budget(5.0, (1, 2)), exits.Within(exits.Patience(1), 2, 4),
+    exits.FirstOf(exits.Deadline(10), exits.Within(exits.Entropy(0.5), 2)),
+]
+
+
+@pytest.mark.parametrize("policy", STORABLE, ids=repr)
+def test_policies_survive_json(policy):
+    import json
+
+    assert exits.from_plain(json.loads(json.dumps(exits.to_plain(policy)))) == policy
+
+
+@pytest.mark.parametrize("plain", [
+    None, [], {}, {"kind": "system"}, {"kind": "fixed"}, {"kind": "fixed", "n": 0},
+    {"kind": "fixed", "n": 1, "more": 2}, {"kind": "first_of", "policies": []},
+    {"kind": "first_of", "policies": 3}, {"kind": "within", "policy": {"kind": "x"}},
+    {"kind": "threshold", "score": "guess", "threshold": 1},
+    {"kind": "threshold", "score": "path", "threshold": "1"},
+    {"kind": "learned", "weights": [[1]], "bias": [1]},
+    {"kind": "learned", "weights": 1, "bias": [1]},
+    {"kind": "budget", "limit": 1, "costs": [2, 1]}, {"kind": "deadline", "milliseconds": -1},
+])
+def test_what_is_no_policy(plain):
+    with pytest.raises(ArgumentError):
+        exits.from_plain(plain)
+
+
+def test_policies_nested_too_deep():
+    plain = exits.to_plain(exits.Fixed(1))
+    for _ in range(10):
+        plain = {"kind": "within", "policy": plain}
+    with pytest.raises(ArgumentError):
+        exits.from_plain(plain)
+    with pytest.raises(ArgumentError):
+        exits.to_plain(lambda out: (True, 1.0))

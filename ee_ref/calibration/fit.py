@@ -22,7 +22,7 @@ from .. import exits
 from ..errors import ArgumentError
 from ..evaluation.run import Table
 
-GRID = 200
+GRID = 64
 """Thresholds tried for a score, at its quantiles."""
 
 RIDGE = 1e-3

@@ -194,12 +194,13 @@ class Learned(_Started):
 
     def start(self, utterance: Utterance) -> Policy:
         """The rule for one utterance."""
+        weights, bias = self.weights, self.bias
+
         def log_odds(out: ExitLike) -> float:
-            features = features_of(utterance.scores(out))  # at every exit: it compares with the last
-            if out.exit > len(self.bias):
+            features = features_of(utterance.scores(out))  # always: the next exit compares with it
+            if out.exit > len(bias):
                 return -math.inf
-            row = self.weights[out.exit - 1]
-            return sum(map(mul, row, features), self.bias[out.exit - 1])
+            return sum(map(mul, weights[out.exit - 1], features), bias[out.exit - 1])
 
         return _Run(log_odds, lambda _: self.margin)
 

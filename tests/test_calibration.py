@@ -1,0 +1,329 @@
+"""ee-ref calibrate: fits, the proof of a bound, operating points in a model file, the command."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ee_ref
+from ee_ref import cli, exits
+from ee_ref.calibration import fit, points, risk
+from ee_ref.errors import ArgumentError, ModelFileError
+from ee_ref.evaluation import figures
+from tests.test_evaluation import recordings, table
+from weights_io import model_file
+
+
+def simulated(n=400, seed=0, noise=0.3):
+    """A table in which hard utterances need depth, and the scores say so but for some noise."""
+    rng = np.random.default_rng(seed)
+    need = rng.choice(4, n, p=(0.5, 0.25, 0.15, 0.1))  # the exit from which on all is right
+    errors = (np.arange(4)[None, :] < need[:, None]).astype(int)
+    sure = np.arange(4)[None, :] - need[:, None] + noise * rng.standard_normal((n, 4))
+    sure = 1 / (1 + np.exp(-sure))
+    features = np.zeros((n, 4, len(exits.FEATURES)))
+    for number, name in enumerate(exits.FEATURES):
+        features[..., number] = 1 - sure if name.startswith("entropy") else sure
+    features[..., exits.FEATURES.index("same")] = sure > 0.6
+    return table(errors, np.ones(n, int), seconds=rng.uniform(0.5, 3, n), layers=[2, 3, 4, 5],
+                 features=features, scores={"entropy": 1 - sure, "least_confidence": sure})
+
+
+def test_every_family_gets_shallower_as_depth_gets_dearer():
+    part = simulated()
+    for name, family in fit.families(part).items():
+        depth = [figures.figures(part, fit.choices(family(part, price), part), draws=2)["depth"]
+                 for price in fit.prices(part)]
+        if name not in ("learned", "patience"):  # the exact minimisers
+            assert all(a >= b - 1e-9 for a, b in zip(depth, depth[1:])), name
+        assert depth[0] > depth[-1] or name == "patience", name
+        assert depth[-1] >= 2
+
+
+def test_a_threshold_for_each_exit_is_no_worse_than_one_for_all():
+    part = simulated(seed=1)
+    rows = np.arange(len(part))
+    families = fit.families(part)
+    for price in fit.prices(part)[::8]:
+        loss = part.word_errors + price * part.layers * part.seconds[:, None]
+        for score in part.scores:
+            one, several = (loss[rows, fit.choices(families[name](part, price), part)].sum()
+                            for name in (score, f"{score}, per exit"))
+            assert several <= one * 1.02 + 1e-9
+
+
+@pytest.mark.parametrize("name", ["learned", "least_confidence, per exit", "entropy"])
+def test_good_scores_beat_fixed_exits_on_utterances_not_fitted_to(name):
+    part, other = simulated(seed=2), simulated(seed=3)
+    gained = []
+    for price in fit.prices(part)[10:30:4]:
+        choice = fit.choices(fit.families(part)[name](part, price), other)
+        gained.append(figures.against_mixture(other, choice)["relative"][0])
+    assert max(gained) > 40 and min(gained) > -15
+
+
+def test_learned_never_goes_on_because_it_is_surer():
+    policy = fit.families(simulated())["learned"](simulated(), float(fit.prices(simulated())[20]))
+    for row in policy.weights:
+        for name, weight in zip(exits.FEATURES, row):
+            assert weight <= 0 if name.startswith("entropy") else weight >= 0
+    assert any(any(row) for row in policy.weights)
+
+
+def log_probs_of(seed, sharpness):
+    x = np.random.default_rng(seed).standard_normal((9, 6)) * sharpness
+    return (x - np.logaddexp.reduce(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_choices_from_a_table_are_those_of_the_running_policy():
+    runs = [[log_probs_of(10 * n + k, 1 + 2 * k) for k in range(4)] for n in range(30)]
+    for run in runs[::3]:
+        run[2] = run[1]
+    scores = []
+    for run in runs:
+        utterance = exits.Utterance()
+        scores.append([utterance.scores(exits_out(k + 1, rows)) for k, rows in enumerate(run)])
+    named = {name: np.array([[getattr(s, name) for s in row] for row in scores])
+             for name in exits.SCORES if not name.startswith("posterior")}
+    part = table(np.zeros((30, 4), int), np.ones(30, int), scores=named,
+                 features=np.array([[exits.features_of(s) for s in row] for row in scores]))
+    weights = tuple(np.linspace(-2, 2, len(exits.FEATURES)))
+    middle = float(np.median(named["path"]))
+    for policy in (exits.Fixed(3), exits.Patience(1), exits.Learned((weights,) * 3, (-1.0,) * 3),
+                   exits.Threshold("path", middle), exits.Threshold("path", (None, middle, 0.0)),
+                   exits.Entropy(float(np.median(named["entropy"])))):
+        found = []
+        for run in runs:
+            rule = exits.begin(policy, exits.Utterance())
+            stops = [rule(exits_out(k + 1, rows))[0] for k, rows in enumerate(run)]
+            found.append(stops.index(True) if True in stops else 3)
+        assert fit.choices(policy, part).tolist() == found
+        assert isinstance(policy, exits.Fixed) or len(set(found)) > 1
+    with pytest.raises(ArgumentError, match="scores measured"):
+        fit.choices(exits.Deadline(5), part)
+
+
+def exits_out(exit, log_probs):
+    from ee_ref.encoder import ExitOutput
+
+    return ExitOutput(exit, log_probs)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.text("abc", min_size=1, max_size=2), min_size=10, max_size=80))
+def test_folds_keep_groups_together(groups):
+    fold = fit.folds(groups)
+    for group in set(groups):
+        assert len({f for f, g in zip(fold, groups) if g == group}) == 1
+    if len(set(groups)) >= 5:
+        assert len(set(fold)) == 5
+
+
+@given(st.floats(0, 0.2), st.integers(1, 2000), st.floats(0.001, 0.5))
+def test_p_values_fall_with_less_loss_and_more_utterances(mean, n, alpha):
+    p = risk.p_value(mean, n, alpha)
+    assert 0 <= p <= 1 and (mean < alpha or p == 1)
+    assert risk.p_value(mean / 2, n, alpha) <= p + 1e-12
+    assert risk.p_value(mean, 4 * n, alpha) <= p + 1e-12
+
+
+@pytest.mark.parametrize("draw", [
+    lambda rng, n: rng.binomial(1, 0.05, n),  # exactly at the bound, all or nothing
+    lambda rng, n: rng.uniform(0, 0.1, n),
+    lambda rng, n: 0.5 * rng.binomial(1, 0.1, n),
+])
+def test_a_loss_at_the_bound_is_seldom_called_below_it(draw):
+    """p <= delta at most a share delta of the time, for three distributions of mean alpha."""
+    rng = np.random.default_rng(0)
+    called = [risk.p_value(float(draw(rng, 300).mean()), 300, 0.05) <= 0.1 for _ in range(2000)]
+    assert np.mean(called) <= 0.1
+
+
+def test_a_path_is_proved_up_to_its_first_failure():
+    good, bad = np.zeros(500), np.full(500, 0.5)
+    assert risk.proved([good, good, bad, good], 0.02, 0.1) == 2
+    assert risk.proved([bad], 0.02, 0.1) == 0 and risk.proved([good], 0.02, 0.1) == 1
+
+
+def test_too_few_utterances_to_prove_anything():
+    need = risk.smallest_set(0.005, 0.1)
+    assert need == 460
+    assert risk.proved([np.zeros(need)], 0.005, 0.1) == 1
+    with pytest.raises(ArgumentError, match="at least 460 utterances .*found 459"):
+        risk.proved([np.zeros(need - 1)], 0.005, 0.1)
+    for wrong in ((0.0, 0.1), (1.0, 0.1), (0.1, 0.0), (0.1, 1.0)):
+        with pytest.raises(ArgumentError):
+            risk.proved([np.zeros(1000)], *wrong)
+
+
+def test_the_proved_bound_holds_as_often_as_stated():
+    """Calibrate on many samples of one population and look at its true loss each time."""
+    population = simulated(4000, seed=9, noise=1.5)
+    rng = np.random.default_rng(4)
+    broken, early = 0, 0
+    for split in range(20):
+        own = population.rows(rng.integers(len(population), size=400))
+        point = points.guaranteed_point(own, points.Target("wer", 5.0), [str(i) for i in range(400)],
+                                        0.8, ["least_confidence, per exit"], seed=split)
+        choice = fit.choices(exits.from_plain(point["policy"]), population)
+        loss = risk.added_loss(population.word_errors, population.words, choice).mean()
+        broken += loss > 0.05
+        early += choice.mean() < 2.9
+    assert early > 10  # it does stop early
+    assert broken <= 20 * 0.2
+
+
+def test_added_loss_is_capped_and_never_negative():
+    errors = np.array([[3, 1], [0, 2], [9, 0]])
+    assert risk.added_loss(errors, np.array([4, 2, 3]), np.array([0, 0, 0])).tolist() == [0.5, 0, 1]
+
+
+@pytest.mark.parametrize("text, target", [
+    ("wer+0.5", points.Target("wer", 0.5)), ("cost 0.5", points.Target("cost", 0.5)),
+    (" best ", points.Target("best", 1.0)), ("wer+0", points.Target("wer", 0.0)),
+])
+def test_targets(text, target):
+    assert points.Target.parse(text) == target == points.Target.parse(str(target))
+
+
+@pytest.mark.parametrize("text", ["", "wer", "wer+", "wer-1", "cost", "cost 0", "cost 2", "cost x"])
+def test_what_is_no_target(text):
+    with pytest.raises(ArgumentError, match="target"):
+        points.Target.parse(text)
+
+
+def test_points_keep_their_targets():
+    part = simulated()
+    fold = fit.folds(list(part.ids))
+    found = points.curves(part, fold, ("learned", "least_confidence, per exit", "fixed"))
+    full = 100 * part.word_errors[:, -1].sum() / part.words.sum()
+    bounded = points.point(part, points.Target("wer", 2.0), found, full)
+    assert bounded["wer"] <= full + 2.0 + 1e-3 and bounded["depth"] < 4.5
+    cheap = points.point(part, points.Target("cost", 0.5), found, full)
+    assert cheap["depth"] <= 2.5 + 1e-3
+    assert points.point(part, points.Target("best", 1.0), found, full)["wer"] <= bounded["wer"]
+    with pytest.raises(ArgumentError, match="least depth"):
+        points.point(part, points.Target("cost", 0.1), found, full)
+    with pytest.raises(ArgumentError, match="guarantee"):
+        points.guaranteed_point(part, points.Target("cost", 0.5), list(part.ids), 0.9, ["entropy"])
+
+
+POINTS = {"balanced": {"policy": {"kind": "fixed", "n": 2}, "target": "wer+0.3"},
+          "fast": {"policy": {"kind": "entropy", "threshold": 9.0}}}
+
+
+def test_operating_points_are_stored_and_change_nothing_else(model_path, tmp_path):
+    source = model_file.read(model_path)
+    path = tmp_path / "model.gguf"
+    model_file.store_operating_points(source, path, POINTS)
+    stored = model_file.read(path)
+    assert model_file.operating_points(stored) == POINTS
+    assert model_file.operating_points(source) == {}
+    assert stored.config == source.config and stored.checksums == source.checksums
+    model_file.store_operating_points(stored, path, {}, overwrite=True)  # over itself
+    assert path.read_bytes() == model_path.read_bytes()
+
+
+def test_a_prefix_of_a_calibrated_file_is_a_shallower_model(model_path, tmp_path):
+    path = tmp_path / "model.gguf"
+    model_file.store_operating_points(model_file.read(model_path), path, POINTS)
+    size = model_file.read(path).exit_sizes[1]
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(path.read_bytes()[:size])
+    with pytest.warns(UserWarning, match="ends after exit 2"):
+        model = ee_ref.load(cut)
+    assert model.transcribe((np.zeros(16000, np.float32), 16000)).exit == 2
+    with pytest.raises(ArgumentError, match="whole model file"):
+        model_file.store_operating_points(model.file, tmp_path / "again.gguf", POINTS)
+
+
+def test_the_default_is_balanced_and_names_are_policies(model_path, tmp_path):
+    path = tmp_path / "model.gguf"
+    model_file.store_operating_points(model_file.read(model_path), path, POINTS)
+    model = ee_ref.load(path)
+    audio = (np.random.default_rng(0).uniform(-0.5, 0.5, 16000).astype(np.float32), 16000)
+    assert model.policies == {"balanced": exits.Fixed(2), "fast": exits.Entropy(9.0)}
+    assert model.transcribe(audio).exit == 2
+    assert model.transcribe(audio, policy="fast").exit == 1
+    assert model.transcribe(audio, exit=3).exit == 3
+    with pytest.raises(ArgumentError, match="balanced, fast"):
+        model.transcribe(audio, policy="slow")
+
+
+@pytest.mark.parametrize("points_", [
+    {"balanced": {}}, {"balanced": {"policy": {"kind": "shell"}}}, {"balanced": {"policy": 3}},
+])
+def test_operating_points_that_make_no_sense(model_path, tmp_path, points_):
+    path = tmp_path / "model.gguf"
+    model_file.store_operating_points(model_file.read(model_path), path, points_)
+    model = ee_ref.load(path)
+    with pytest.raises(ModelFileError, match="operating points"):
+        model.policies
+
+
+def test_the_bundled_model_is_calibrated():
+    model = ee_ref.load()
+    assert {"fast", "balanced", "accurate"} <= set(model.policies)
+
+
+def calibrate(capsys, *arguments):
+    code = cli.main(["calibrate", *map(str, arguments)])
+    return code, capsys.readouterr()
+
+
+def test_the_command(tmp_path, model_path, capsys):
+    pytest.importorskip("jiwer")
+    manifest = recordings(tmp_path, 12)
+    model = tmp_path / "model.gguf"
+    shutil.copy(model_path, model)
+    code, streams = calibrate(capsys, "--manifest", manifest, "--model", model, "--json",
+                              tmp_path / "report.json", "--threads", 2, "--point", "tiny=cost 0.6",
+                              "--point", "fast=cost 0.7")
+    assert code == 0, streams.err
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert set(report["points"]) == {"fast", "balanced", "accurate", "tiny"}
+    assert set(report["curves"]) >= {"fixed", "entropy", "patience", "learned"}
+    assert "balanced" in streams.out
+    assert set(ee_ref.load(model).policies) == set(report["points"])
+    assert cli.main(["transcribe", str(tmp_path / "1.wav"), "--model", str(model), "--policy",
+                     "tiny"]) == 0
+
+    before = model.read_bytes()
+    code, streams = calibrate(capsys, "--manifest", manifest, "--model", model, "--where",
+                              "source=odd", "--dry-run", "--point", "fast=cost 1")
+    assert code == 0 and "6 utterances" in streams.out and model.read_bytes() == before
+    code, streams = calibrate(capsys, "--manifest", manifest, "--model", model, "--confidence",
+                              "0.9", "--target", "wer+0.5", "--point", "fast=cost 1")
+    assert code == 2 and "too small" in streams.err and model.read_bytes() == before
+
+
+def test_the_plot(tmp_path, model_path, capsys):
+    pytest.importorskip("jiwer")
+    pytest.importorskip("matplotlib")
+    manifest = recordings(tmp_path, 8)
+    for suffix, magic in ((".png", b"\x89PNG"), (".svg", b"<?xml")):
+        path = tmp_path / f"curve{suffix}"
+        code, streams = calibrate(capsys, "--manifest", manifest, "--model", model_path,
+                                  "--dry-run", "--plot", path, "--point", "fast=cost 1")
+        assert code == 0, streams.err
+        assert path.read_bytes().startswith(magic)
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--target", "wer"], ["--point", "x"], ["--point", "=cost 1"], ["--where", "source"],
+    ["--where", "source=none"], ["--confidence", "1"], ["--plot", "x.pdf"],
+])
+def test_wrong_usage(tmp_path, model_path, capsys, arguments):
+    pytest.importorskip("jiwer")
+    code, _ = calibrate(capsys, "--manifest", recordings(tmp_path), "--model", model_path,
+                        "--dry-run", *arguments)
+    assert code == 2
+
+
+def test_the_bundled_model_is_not_replaced_by_mistake(tmp_path, capsys):
+    pytest.importorskip("jiwer")
+    code, streams = calibrate(capsys, "--manifest", recordings(tmp_path))
+    assert code == 2 and "--output" in streams.err

@@ -1,0 +1,248 @@
+"""ee-ref eval: manifests, scoring, figures, and the command over a small random model."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+import ee_ref
+from ee_ref import cli, exits
+from ee_ref.errors import ArgumentError, FileError
+from ee_ref.evaluation import figures, manifest, run, scoring
+from ee_ref.evaluation.run import Table
+
+RATE = 16000
+
+
+def recordings(folder, count=4):
+    """A manifest of noise of several lengths, with made-up texts."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for number in range(count):
+        samples = rng.uniform(-0.4, 0.4, RATE // 2 + 1600 * number).astype(np.float32)
+        soundfile.write(folder / f"{number}.wav", samples, RATE)
+        lines.append({"path": f"{number}.wav", "text": "ab cd" if number else "", "id": f"u{number}",
+                      "source": "even" if number % 2 == 0 else "odd"})
+    path = folder / "set.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return path
+
+
+def table(errors, words, seconds=None, layers=None, features=None, scores=None):
+    """A table of word errors (n, K); everything else is made up to fit."""
+    errors = np.array(errors)
+    n, count = errors.shape
+    layers = np.arange(1, count + 1) if layers is None else np.array(layers)
+    seconds = np.ones(n) if seconds is None else np.array(seconds, float)
+    words = np.array(words)
+    costs = layers * seconds[:, None]
+    return Table(tuple(f"u{i}" for i in range(n)), errors, 2 * errors, words, 3 * words, seconds,
+                 layers, 10 * costs, 0.01 * costs, scores or {},
+                 np.zeros((n, count, len(exits.FEATURES))) if features is None else features)
+
+
+def test_json_lines(tmp_path):
+    found = manifest.read(recordings(tmp_path))
+    assert [(r.id, r.path, r.text) for r in found][:2] == [
+        ("u0", tmp_path / "0.wav", ""), ("u1", tmp_path / "1.wav", "ab cd")]
+    assert found[1].fields["source"] == "odd"
+
+
+def test_a_librispeech_folder(tmp_path):
+    chapter = tmp_path / "84" / "121123"
+    chapter.mkdir(parents=True)
+    (chapter / "84-121123.trans.txt").write_text("84-121123-0000 GO DO YOU HEAR\n84-121123-0001 X\n")
+    for number in range(2):
+        (chapter / f"84-121123-000{number}.flac").touch()
+    assert [(r.id, r.path.name, r.text) for r in manifest.read(tmp_path)] == [
+        ("84-121123-0000", "84-121123-0000.flac", "GO DO YOU HEAR"),
+        ("84-121123-0001", "84-121123-0001.flac", "X")]
+    (chapter / "84-121123-0001.flac").unlink()
+    with pytest.raises(ArgumentError, match="84-121123-0001.flac"):
+        manifest.read(tmp_path)
+
+
+def test_a_kaldi_folder(tmp_path):
+    (tmp_path / "wav.scp").write_text("a x/a.wav\nb /abs/b.flac\n")
+    (tmp_path / "text").write_text("b TWO WORDS\na\n")
+    assert [(r.id, r.path.as_posix(), r.text) for r in manifest.read(tmp_path)] == [
+        ("a", (tmp_path / "x/a.wav").as_posix(), ""), ("b", "/abs/b.flac", "TWO WORDS")]
+
+
+@pytest.mark.parametrize("scp", ["a sox a.wav -t wav - |", "a touch /tmp/owned |"])
+def test_commands_in_a_kaldi_folder_are_refused(tmp_path, scp):
+    (tmp_path / "wav.scp").write_text(scp + "\n")
+    (tmp_path / "text").write_text("a X\n")
+    with pytest.raises(ArgumentError, match="path of an audio file"):
+        manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize("text", [
+    "", "x", "[]", '{"path": "a.wav"}', '{"path": 1, "text": "a"}', '{"path": "a", "text": "", "id": 1}',
+    '{"path": "a", "text": "a"}\n{"path": "b/a", "text": "b"}', "[" * 10000,
+])
+def test_what_is_no_manifest(tmp_path, text):
+    path = tmp_path / "m.jsonl"
+    path.write_text(text)
+    with pytest.raises(ArgumentError):
+        manifest.read(path)
+
+
+def test_a_missing_or_empty_manifest(tmp_path):
+    with pytest.raises(FileError):
+        manifest.read(tmp_path / "none.jsonl")
+    with pytest.raises(ArgumentError, match="found none"):
+        manifest.read(tmp_path)
+
+
+def test_normalisers():
+    plain = scoring.normaliser("plain")
+    assert plain("  Don\u2019t stop, it's 3\u00a0o'clock_now! ") == "DON'T STOP IT'S 3 O'CLOCK NOW"
+    assert scoring.normaliser("none")(" a  B ") == "a B"
+    with pytest.raises(ArgumentError, match="normaliser"):
+        scoring.normaliser("whisper")
+
+
+def test_errors_are_edits():
+    pytest.importorskip("jiwer")
+    found = scoring.count(["GO LEFT", "", "stop", "A B C"], ["go right left", "X Y", "STOP", "A C"])
+    assert [(e.words, e.reference_words) for e in found] == [(1, 2), (2, 0), (0, 1), (1, 3)]
+    assert [(e.characters, e.reference_characters) for e in found] == [
+        (6, 7), (3, 0), (0, 4), (2, 5)]
+
+
+def test_jiwer_counts_what_our_edit_distance_counts():
+    pytest.importorskip("jiwer")
+    from ee_ref.wer import edit_distance
+
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        a, b = (" ".join(rng.choice(list("abc"), rng.integers(0, 7))) for _ in range(2))
+        found, = scoring.count([a], [b])
+        assert found.words == edit_distance(a.upper().split(), b.upper().split())
+        assert found.characters == edit_distance(a.upper(), b.upper())
+
+
+def test_without_jiwer_the_error_says_what_to_install(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "jiwer", None)
+    assert cli.main(["eval", "--manifest", str(recordings(tmp_path))]) == 1
+    assert "pip install 'ee-ref[eval]'" in capsys.readouterr().err
+
+
+def test_figures_weigh_depth_by_audio_and_errors_by_words():
+    part = table([[3, 1], [0, 0], [2, 2]], [4, 1, 5], seconds=[1, 2, 7], layers=[2, 6])
+    found = figures.figures(part, np.array([1, 0, 0]))
+    assert found["wer"][0] == pytest.approx(100 * 3 / 10)
+    assert found["cer"][0] == pytest.approx(100 * 6 / 30)
+    assert found["minus_full"][0] == pytest.approx(0)
+    assert found["depth"] == pytest.approx((6 * 1 + 2 * 2 + 2 * 7) / 10)
+    assert found["cost"] == found["time"] == pytest.approx(24 / 60)
+    assert found["histogram"] == [2, 1]
+    assert found["wer"][1] <= found["wer"][0] <= found["wer"][2]
+
+
+def test_intervals_cover_the_rate_they_are_of():
+    """Bootstrap intervals of samples of a known population hold its rate about 95 times in 100."""
+    rng = np.random.default_rng(3)
+    covered = 0
+    for _ in range(100):
+        errors = rng.binomial(4, 0.3, size=(150, 1))
+        low, high = figures.figures(table(errors, np.full(150, 4)), np.zeros(150, int),
+                                    draws=300)["wer"][1:]
+        covered += low <= 30 <= high
+    assert covered >= 87
+
+
+def test_drawing_whole_groups_widens_the_interval():
+    errors = np.repeat(np.random.default_rng(0).binomial(1, 0.5, 10), 30)[:, None]
+    part = table(errors, np.ones(300, int))
+    groups = np.repeat(np.arange(10), 30)
+    alone, together = (figures.figures(part, np.zeros(300, int), groups=g)["wer"]
+                       for g in (None, groups))
+    assert together[2] - together[1] > 2 * (alone[2] - alone[1])
+
+
+def test_the_oracle_is_the_earliest_exit_as_good_as_the_last():
+    assert figures.oracle(table([[2, 1, 1], [0, 1, 1], [3, 2, 1]], [3, 3, 3])).tolist() == [1, 0, 2]
+
+
+def test_mixtures_lie_on_the_hull_of_the_fixed_exits():
+    part = table([[40, 35, 10]], [100], layers=[2, 4, 6])
+    assert figures.mixture(part, 2) == (40, (0, 0, 0.0))
+    assert figures.mixture(part, 1)[0] == 40
+    assert figures.mixture(part, 4) == (25, (0, 2, 0.5))  # better than exit 2 by itself
+    assert figures.mixture(part, 9)[0] == 10
+
+
+def test_against_a_mixture():
+    part = table([[2, 0], [0, 0], [2, 2], [0, 0]] * 30, [4] * 120, layers=[1, 3])
+    found = figures.against_mixture(part, np.tile([1, 0, 0, 0], 30))
+    assert found["depth"] == pytest.approx(1.5) and found["mixture_wer"] == pytest.approx(21.875)
+    assert found["wer"] == pytest.approx(12.5)
+    assert found["relative"][0] == pytest.approx(100 * (1 - 12.5 / 21.875))
+    assert found["relative"][1] > 0
+    deeper = figures.against_mixture(part, np.tile([1, 0, 0, 0], 30), depth=3)
+    assert deeper["mixture_wer"] == pytest.approx(12.5) and deeper["relative"][0] == 0
+
+
+def test_run_measures_every_exit_and_follows_the_policy(tmp_path, model_path):
+    model = ee_ref.load(model_path)
+    found = manifest.read(recordings(tmp_path))
+    policy = exits.Within(exits.Entropy(0.0), ceiling=2)
+    for threads in (1, 2):
+        utterances = run.run(model, found, policy, threads=threads)
+        assert [u.recording.id for u in utterances] == ["u0", "u1", "u2", "u3"]
+        for utterance in utterances:
+            result = model.transcribe(str(utterance.recording.path), policy=policy)
+            assert (utterance.exit, utterance.text) == (2, result.text) == (result.exit, result.text)
+            assert len(utterance.texts) == 3 and utterance.texts[1] == utterance.text
+            assert list(utterance.costs) == sorted(utterance.costs)
+            assert utterance.times[0] < utterance.times[-1]
+            assert utterance.seconds_used > utterance.score_seconds > 0
+    with pytest.raises(ArgumentError, match="threads"):
+        run.run(model, found, threads=0)
+
+
+def run_eval(capsys, *arguments):
+    code = cli.main(["eval", *map(str, arguments)])
+    return code, capsys.readouterr().out
+
+
+def test_the_reports_of_the_command(tmp_path, model_path, capsys):
+    pytest.importorskip("jiwer")
+    path = recordings(tmp_path)
+    base = ("--manifest", path, "--model", model_path, "--threads", "2")
+    code, out = run_eval(capsys, *base, "--format", "json", "--policy", "entropy", "--threshold",
+                         "0", "--ceiling", "2", "--by", "source")
+    report = json.loads(out)
+    assert code == 0 and report["utterances"] == 4 and report["normaliser"] == "plain"
+    assert report["chosen"]["histogram"] == [0, 4, 0]
+    assert report["chosen"]["wer"][0] == report["exits"][1]["wer"][0]
+    assert set(report["parts"]) == {"even", "odd"} and len(report["exits"]) == 3
+    assert report["times_real_time"] > 0 and 0 < report["policy_run"]["rule_of_groups"]
+
+    code, out = run_eval(capsys, *base, "--exit", "all")
+    assert code == 0 and "exit 3" in out and "oracle" in out and "policy" not in out
+    code, out = run_eval(capsys, *base, "--exit", "2", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert len(rows) == 12 and [row["chosen"] for row in rows[:3]] == ["0", "1", "0"]
+    code, out = run_eval(capsys, *base, "--exit", "1", "--format", "trn")
+    assert [line.rsplit(" ", 1)[-1] for line in out.splitlines()] == ["(u0)", "(u1)", "(u2)", "(u3)"]
+    output = tmp_path / "out.ctm"
+    assert run_eval(capsys, *base, "--format", "ctm", "-o", output) == (0, "")
+    assert all(len(line.split()) == 6 for line in output.read_text().splitlines())
+    assert run_eval(capsys, *base, "-o", output)[0] == 1  # it exists
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--exit", "9"], ["--policy", "guess"], ["--policy", "path"], ["--policy", "fast"],
+    ["--floor", "0"], ["--floor", "3", "--ceiling", "2"], ["--threshold", "1"],
+    ["--policy", "patience", "--threshold", "1.5"], ["--deadline", "-1"], ["--threads", "0"],
+])
+def test_wrong_usage(tmp_path, model_path, capsys, arguments):
+    pytest.importorskip("jiwer")
+    code, _ = run_eval(capsys, "--manifest", recordings(tmp_path), "--model", model_path, *arguments)
+    assert code == 2
