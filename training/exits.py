@@ -21,6 +21,8 @@ from ee_ref.evaluation import figures, manifest, report, run
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("speech-commands", "wake-words")
+FAMILIES = (*CHOSEN_FROM, "least_confidence", "agreement", "entropy_speech", "path", "mean_confidence", "posterior",
+            "posterior, per exit", "posterior_per_token")
 LEVELS = (0.25, 0.5, 0.75)
 SPLITS, BOUND, CONFIDENCE = 200, 2.0, 0.9
 DEADLINE_MS, DEADLINE_UTTERANCES = 60.0, 400
@@ -43,7 +45,7 @@ def of_kind(recordings, commands):
 def judged(dev, dev_groups, test):
     """Everything about one kind of speech: curves on dev, and on test the families at three depths and the points."""
     fold = fit.folds(dev_groups)
-    curves = points.curves(dev, fold)
+    curves = points.curves(dev, fold, FAMILIES)
     count = test.word_errors.shape[1]
     full = figures.figures(dev, np.full(len(dev), count - 1))["wer"][0]
     found = {

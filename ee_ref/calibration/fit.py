@@ -22,7 +22,7 @@ from .. import exits
 from ..errors import ArgumentError
 from ..evaluation.run import Table
 
-GRID = 64
+GRID = 200
 """Thresholds tried for a score, at its quantiles."""
 
 RIDGE = 1e-3
@@ -101,28 +101,39 @@ def _loss(table: Table, price: float) -> np.ndarray:
     return table.word_errors + price * _cost(table)
 
 
-def _best(policies: Sequence[exits.Policy], table: Table, price: float) -> exits.Policy:
-    """Of these, the one with the least loss; the first of equals."""
-    loss = _loss(table, price)
-    rows = np.arange(len(table))
-    return min(policies, key=lambda policy: loss[rows, choices(policy, table)].sum())
+def _best(name: str, policies: Callable[[], Sequence[exits.Policy]], table: Table, price: float
+          ) -> exits.Policy:
+    """Of these, the one with the least loss; the first of equals. What each costs and errs over the
+    table does not depend on the price and is kept there under `name`."""
+    if name not in table.cache:
+        found = policies()
+        rows, cost = np.arange(len(table)), _cost(table)
+        chosen = [choices(policy, table) for policy in found]
+        table.cache[name] = (
+            found, np.array([table.word_errors[rows, choice].sum() for choice in chosen]),
+            np.array([cost[rows, choice].sum() for choice in chosen]))
+    found, errors, costs = table.cache[name]
+    return found[int((errors + price * costs).argmin())]
 
 
 def _fixed(table: Table, price: float) -> exits.Policy:
     count = table.word_errors.shape[1]
-    return _best([exits.Fixed(n) for n in range(count, 0, -1)], table, price)
+    return _best("fixed", lambda: [exits.Fixed(n) for n in range(count, 0, -1)], table, price)
 
 
 def _patience(table: Table, price: float) -> exits.Policy:
     count = table.word_errors.shape[1]
-    return _best([exits.Patience(n) for n in range(count, 0, -1)], table, price)
+    return _best("patience", lambda: [exits.Patience(n) for n in range(count, 0, -1)], table, price)
 
 
 def _one_threshold(score: str) -> Fit:
-    def fit(table: Table, price: float) -> exits.Policy:
+    def thresholds(table: Table) -> list[exits.Policy]:
         values = np.unique(np.quantile(
             table.scores[score], np.linspace(0, 1, GRID), method="nearest"))
-        return _best([exits.Threshold(score, float(value)) for value in values], table, price)
+        return [exits.Threshold(score, float(value)) for value in values]
+
+    def fit(table: Table, price: float) -> exits.Policy:
+        return _best(score, lambda: thresholds(table), table, price)
 
     return fit
 
@@ -202,17 +213,18 @@ def _logistic(x: np.ndarray, gain: np.ndarray) -> np.ndarray:
 
 
 def held_out_choices(
-    fit: Fit, table: Table, price: float, fold: np.ndarray
+    fit: Fit, table: Table, prices: Sequence[float], fold: np.ndarray
 ) -> np.ndarray:
-    """(n,) choices of cross-validation: each fold by the policy fitted to the others.
+    """(len(prices), n) choices of cross-validation: each fold by the policy fitted to the others.
 
-    fold (n,): its number. price: in word errors a layer-second.
+    fold (n,): its number. prices: in word errors a layer-second.
     """
-    found = np.empty(len(table), int)
+    found = np.empty((len(prices), len(table)), int)
     for number in np.unique(fold):
         held_out = fold == number
-        policy = fit(table.rows(~held_out), price)
-        found[held_out] = choices(policy, table.rows(held_out))
+        others, own = table.rows(~held_out), table.rows(held_out)
+        for row, price in zip(found, prices):
+            row[held_out] = choices(fit(others, price), own)
     return found
 
 

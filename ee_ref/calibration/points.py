@@ -55,10 +55,11 @@ def curves(
     for name in progress(names, len(names)):
         if name not in known:
             raise ArgumentError(f"family: expected one of {sorted(known)}, found {name!r}")
+        prices = fit.prices(table)
         found[name] = [
-            {"price": float(price), **_brief(table, fit.held_out_choices(
-                known[name], table, price, fold))}
-            for price in fit.prices(table)]
+            {"price": float(price), **_brief(table, choice)}
+            for price, choice in zip(
+                prices, fit.held_out_choices(known[name], table, prices, fold))]
     return found
 
 

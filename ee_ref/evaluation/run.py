@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -125,7 +125,7 @@ class Table:
 
     word_errors, character_errors (n, K) int; words, characters (n,) of the references; seconds (n,)
     of audio; layers (K,) up to each exit; costs, times (n, K) up to each exit; scores: name ->
-    (n, K); features (n, K, len(exits.FEATURES)); same (n, K) bool; ids.
+    (n, K); features (n, K, len(exits.FEATURES)). cache: what fits keep between prices.
     """
 
     ids: tuple[str, ...]
@@ -139,6 +139,7 @@ class Table:
     times: np.ndarray
     scores: dict[str, np.ndarray]
     features: np.ndarray
+    cache: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.ids)
