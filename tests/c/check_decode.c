@@ -47,6 +47,45 @@ static void check_greedy(void)
     }
 }
 
+static void check_scores(void)
+{
+    /* Labels 0 1 1 0 2, then 1 0 2 2 0: the same tokens elsewhere; then 1 0 2 0 0 2. */
+    const uint32_t spelled[3][5] = {{0, 1, 1, 0, 2}, {1, 0, 2, 2, 0}, {0, 1, 0, 1, 2}};
+    uint32_t labels[3][5], in_a_row = 0;
+    ee_scores scores;
+    int stop = 9;
+    float rate = 0.0f, missing = 0.0f;
+    const ee_deadline deadline = {60.0f, 1.0f, 0.0f};
+
+    for (size_t n = 0; n < 3; n++) {
+        guarded x = guarded_floats(15);
+
+        for (size_t i = 0; i < 15; i++) {
+            x.data[i] = i % 3 == spelled[n][i / 3] ? -0.5f : -2.0f;
+        }
+        CHECK(ee_exit_scores(&scores, labels[n], n > 0 ? labels[n - 1] : NULL, x.data, 5, 3, 0)
+                  == EE_OK, "exit %zu", n);
+        CHECK(memcmp(labels[n], spelled[n], sizeof(labels[n])) == 0, "labels %zu", n);
+        CHECK(scores.same == (n == 1) && scores.tokens == 2 + (n == 2), "tokens %zu", n);
+        CHECK(fabsf(scores.path - expf(-0.5f)) < 1e-6f, "path %g", (double)scores.path);
+        CHECK(scores.least_confidence == scores.mean_confidence, "confidences");
+        CHECK(ee_patience_stop(1, &in_a_row, &scores, &stop) == EE_OK && stop == (n == 1), "wait");
+        x.data[14] = NAN;
+        CHECK(ee_exit_scores(&scores, labels[n], NULL, x.data, 5, 3, 0) == EE_ERR_NOT_FINITE, "nan");
+        guarded_free(&x);
+    }
+    CHECK(ee_exit_scores(&scores, NULL, NULL, NULL, 0, 3, 0) == EE_OK && scores.path == 1.0f, "none");
+    CHECK(ee_exit_scores(&scores, NULL, NULL, NULL, 0, 1, 0) == EE_ERR_CONFIG, "one label");
+    CHECK(ee_exit_scores(&scores, NULL, NULL, NULL, 1, 3, 0) == EE_ERR_ARGUMENT, "no log_probs");
+    CHECK(ee_patience_stop(0, &in_a_row, &scores, &stop) == EE_ERR_CONFIG, "no patience");
+    CHECK(ee_deadline_stop(&deadline, 20.0f, 20.0f, 20.0f, 10.0f, &rate, &stop, &missing) == EE_OK
+              && !stop && missing == -30.0f, "%g", (double)missing);
+    CHECK(ee_deadline_stop(&deadline, 40.0f, 20.0f, 10.0f, 10.0f, &rate, &stop, &missing) == EE_OK
+              && stop && rate == 2.0f, "%g", (double)missing);
+    CHECK(ee_deadline_stop(&deadline, 40.0f, 1.0f, 0.0f, 1.0f, &rate, &stop, &missing)
+              == EE_ERR_CONFIG && !stop, "no cost");
+}
+
 static void check_entropy(void)
 {
     float entropy = 9.0f, score = 9.0f;
@@ -130,6 +169,7 @@ static void check_text(void)
 int main(void)
 {
     check_greedy();
+    check_scores();
     check_entropy();
     check_text();
     return check_result("check_decode");
