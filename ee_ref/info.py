@@ -39,7 +39,7 @@ def multiply_accumulates(config: Config, seconds: float) -> tuple[int, ...] | No
 
 
 def frame_costs(config: Config, mel_frames: int) -> tuple[int, ...]:
-    """`multiply_accumulates` for features of so many frames, whether the model admits them or not."""
+    """`multiply_accumulates` for so many mel frames, also for more than the model admits."""
     frames = config.encoder_frames(mel_frames)
     half = max(0, (mel_frames - config.stem_kernel) // config.stem_stride + 1)
     dim = config.dim

@@ -166,8 +166,9 @@ def test_the_proved_bound_holds_as_often_as_stated():
     broken, early = 0, 0
     for split in range(20):
         own = population.rows(rng.integers(len(population), size=400))
-        point = points.guaranteed_point(own, points.Target("wer", 5.0), [str(i) for i in range(400)],
-                                        0.8, ["least_confidence, per exit"], seed=split)
+        point = points.guaranteed_point(
+            own, points.Target("wer", 5.0), [str(i) for i in range(400)], 0.8,
+            ["least_confidence, per exit"], seed=split)
         choice = fit.choices(exits.from_plain(point["policy"]), population)
         loss = risk.added_loss(population.word_errors, population.words, choice).mean()
         broken += loss > 0.05

@@ -158,10 +158,10 @@ STAGES = ("audio", "features", "encoder", "exits", "decode", "tokens")
 ALLOWED_BETWEEN_STAGES = {("exits", "decode")}  # one exit score is defined on hypotheses
 
 HEAVY = {"torch", "torchaudio", "tensorflow", "jax", "onnx", "onnxruntime", "transformers",
-         "librosa", "pytest", "hypothesis", "matplotlib"}
+         "librosa", "pytest", "hypothesis"}
 """What the installed packages never import."""
 
-LAZY = {"scipy", "soundfile", "gguf", "safetensors", "sentencepiece"}
+LAZY = {"scipy", "soundfile", "gguf", "safetensors", "sentencepiece", "jiwer", "matplotlib"}
 """What they import only inside the function that needs it."""
 
 

@@ -229,9 +229,10 @@ def test_the_bundled_model_transcribes_the_demo_clip():
     for backend in BACKENDS:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            result = ee_ref.load(backend=backend).transcribe(demo)
-        assert result.text == expected
-        assert result.exit == 6
+            model = ee_ref.load(backend=backend)
+            result, full = model.transcribe(demo), model.transcribe(demo, exit=6)
+        assert full.text == result.text == expected
+        assert full.exit == 6 and result.margin >= 0
 
 
 def test_the_bundled_model_fits_its_budget():

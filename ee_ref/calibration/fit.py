@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.optimize import minimize
 
 from .. import exits
 from ..errors import ArgumentError
@@ -32,8 +31,8 @@ PRICES = np.geomspace(0.01, 3, 41)
 """Of a layer-second, in units of all words over all layer-seconds of the set."""
 
 _SURER = [(None, 0.0) if name.startswith("entropy") else (0.0, None) for name in exits.FEATURES]
-"""Bounds of the weights of `learned`: surer by any score is never a reason to go on. Free weights fit
-the calibration set better and other kinds of speech worse, which they may take for sure."""
+"""Bounds of the weights of `learned`: surer by any score is never a reason to go on. Free weights
+fit the calibration set better and other kinds of speech worse, which they may take for sure."""
 
 Fit = Callable[[Table, float], exits.Policy]
 
@@ -197,6 +196,8 @@ def _learned(table: Table, price: float) -> exits.Policy:
 
 def _logistic(x: np.ndarray, gain: np.ndarray) -> np.ndarray:
     """Weights and bias that tell gain > 0 from gain < 0, each sample weighing |gain|. (D + 1,)"""
+    from scipy.optimize import minimize
+
     x = np.column_stack([x, np.ones(len(x))])
     sign = np.where(gain > 0, 1.0, -1.0)
     weight = np.abs(gain) / max(np.abs(gain).sum(), 1e-12)

@@ -113,7 +113,8 @@ def guaranteed_point(
     Of every family a path of policies is fitted to one half of the groups, cheapest last; on the
     other half the longest proved piece of each is found, at level (1 - confidence) / families, so
     that the choice among families is paid for. The cheapest policy proved is taken; full depth when
-    there is none. target: of kind `wer`, its value the bound in points on the mean of `risk`'s loss.
+    there is none. target: of kind `wer`, its value the bound, in points, on the mean of the loss of
+    risk.py.
     Raises ArgumentError for another kind, or a set that is too small.
     """
     if target.kind != "wer" or not target.value > 0:
@@ -138,7 +139,8 @@ def guaranteed_point(
     return {"policy": exits.to_plain(policy), "family": name, "target": str(target),
             **{key: _round(value) for key, value in _brief(proving, choice).items()
                if key in ("wer", "depth")},
-            "full_wer": _round(100 * proving.word_errors[:, -1].sum() / max(1, proving.words.sum())),
+            "full_wer": _round(
+                100 * proving.word_errors[:, -1].sum() / max(1, proving.words.sum())),
             "utterances": len(table),
             "guarantee": {"bound": target.value, "confidence": confidence,
                           "utterances": len(proving)}}

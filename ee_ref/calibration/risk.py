@@ -18,8 +18,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binom
-
 from ..errors import ArgumentError
 
 
@@ -35,6 +33,8 @@ def p_value(mean: float, n: int, alpha: float) -> float:
     The smaller of Hoeffding's bound in its form with relative entropy and Bentkus' bound (Bates et
     al., arXiv:2101.02703, section 3.1); valid for every distribution on [0, 1].
     """
+    from scipy.stats import binom
+
     if mean >= alpha:
         return 1.0
     hoeffding = math.exp(-n * _relative_entropy(mean, alpha))

@@ -21,8 +21,8 @@ POINTS = {"fast": "cost 0.4", "balanced": None, "accurate": "best"}
 
 CHOSEN_FROM = ("learned", "least_confidence, per exit", "agreement, per exit", "entropy, per exit",
                "entropy", "patience", "fixed")
-"""Families an operating point may come from. All families are drawn; to pick the luckiest of twenty
-would flatter its cross-validation, and a rule that searches for the N best costs more than it saves."""
+"""Families an operating point may come from. All are drawn; to pick the luckiest of twenty would
+flatter its cross-validation, and a search for the N best costs more than it saves."""
 
 PROVED_FROM = ("learned", "least_confidence, per exit", "entropy")
 """With --confidence: each more family costs some of it."""

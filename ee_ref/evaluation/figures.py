@@ -69,7 +69,7 @@ def _weighted(values: np.ndarray, weights: np.ndarray) -> float:
 
 
 def oracle(table: Table) -> np.ndarray:
-    """(n,) the earliest exit with no more word errors than the last: what a perfect rule chooses."""
+    """(n,) the earliest exit with no more word errors than the last: a perfect rule's choice."""
     return (table.word_errors <= table.word_errors[:, -1:]).argmax(axis=1)
 
 
@@ -99,8 +99,8 @@ def against_mixture(
 
     depth: give the mixture so many layers, if that is more than the choice uses.
 
-    relative: by how much the word error rate is lower, in %, with a 95 % interval of bootstrap draws
-    of utterances, the two exits and their shares as found on all of them.
+    relative: by how much the word error rate is lower, in %, with a 95 % interval of bootstrap
+    draws of utterances, the two exits and their shares as found on all of them.
     """
     rows = np.arange(len(table))
     depth = max(depth, _weighted(table.layers[choice], table.seconds))

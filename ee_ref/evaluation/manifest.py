@@ -24,7 +24,7 @@ AUDIO_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")
 
 @dataclass(frozen=True)
 class Recording:
-    """id: of the utterance. path: of its audio. text: what is said. fields: the rest of the line."""
+    """id: of the utterance. path: of its audio. text: what is said. fields: of its line."""
 
     id: str
     path: Path

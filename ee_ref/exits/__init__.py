@@ -29,5 +29,6 @@ from .stored import from_plain, to_plain
 __all__ = [
     "Budget", "Deadline", "Entropy", "ExitLike", "FEATURES", "FirstOf", "Fixed", "Learned",
     "Patience", "Policy", "Posterior", "SCORES", "Scores", "Threshold", "Utterance", "Within",
-    "begin", "deepest_fixed", "features_of", "frame_entropy", "from_plain", "margin_of", "measure", "n_best_posterior", "sentence_posterior", "to_plain",
+    "begin", "deepest_fixed", "features_of", "frame_entropy", "from_plain",
+    "margin_of", "measure", "n_best_posterior", "sentence_posterior", "to_plain",
 ]

@@ -60,10 +60,10 @@ typedef struct {
 } ee_scores;
 
 /* All of ee_scores, in the order of docs/numerics.md. labels (rows): the best label of every frame.
- * before (rows): those of the exit before, NULL at the first; not labels itself, so that a caller
- * keeps two buffers and swaps them. log_probs (rows, vocab), -inf allowed; vocab at least 2, blank <
- * vocab. EE_ERR_CONFIG for other sizes; EE_ERR_NOT_FINITE, before anything is written, for NaN or a
- * value above 0 (by more than rounding). */
+ * before (rows): those of the exit before, NULL at the first; not labels itself: a caller keeps two
+ * buffers and swaps them. log_probs (rows, vocab), -inf allowed; vocab at least 2, blank < vocab.
+ * EE_ERR_CONFIG for other sizes; EE_ERR_NOT_FINITE, before anything is written, for NaN or a value
+ * above 0 (by more than rounding). */
 ee_status ee_exit_scores(ee_scores *scores, uint32_t *labels, const uint32_t *before,
                          const float *log_probs, size_t rows, size_t vocab, uint32_t blank);
 

@@ -71,10 +71,12 @@ static void check_scores(void)
         CHECK(scores.least_confidence == scores.mean_confidence, "confidences");
         CHECK(ee_patience_stop(1, &in_a_row, &scores, &stop) == EE_OK && stop == (n == 1), "wait");
         x.data[14] = NAN;
-        CHECK(ee_exit_scores(&scores, labels[n], NULL, x.data, 5, 3, 0) == EE_ERR_NOT_FINITE, "nan");
+        CHECK(ee_exit_scores(&scores, labels[n], NULL, x.data, 5, 3, 0) == EE_ERR_NOT_FINITE,
+              "nan");
         guarded_free(&x);
     }
-    CHECK(ee_exit_scores(&scores, NULL, NULL, NULL, 0, 3, 0) == EE_OK && scores.path == 1.0f, "none");
+    CHECK(ee_exit_scores(&scores, NULL, NULL, NULL, 0, 3, 0) == EE_OK, "no rows");
+    CHECK(scores.path == 1.0f, "%g", (double)scores.path);
     CHECK(ee_exit_scores(&scores, NULL, NULL, NULL, 0, 1, 0) == EE_ERR_CONFIG, "one label");
     CHECK(ee_exit_scores(&scores, NULL, NULL, NULL, 1, 3, 0) == EE_ERR_ARGUMENT, "no log_probs");
     CHECK(ee_patience_stop(0, &in_a_row, &scores, &stop) == EE_ERR_CONFIG, "no patience");
