@@ -24,6 +24,7 @@ COMMANDS = ("speech-commands", "wake-words")
 FAMILIES = (*CHOSEN_FROM, "least_confidence", "agreement", "entropy_speech", "path", "mean_confidence", "posterior",
             "posterior, per exit", "posterior_per_token")
 LEVELS = (0.25, 0.5, 0.75)
+NEAR = 0.1
 SPLITS, BOUND, CONFIDENCE = 200, 2.0, 0.9
 DEADLINE_MS, DEADLINE_UTTERANCES = 60.0, 400
 
@@ -64,9 +65,10 @@ def judged(dev, dev_groups, test):
         for name, path in curves.items():
             near = min(path, key=lambda point: abs(point["depth_share"] - level))
             choice = fit.choices(fit.families(dev)[name](dev, near["price"]), test)
-            rows[name] = {"dev_gain": near["wer"] - figures.mixture(dev, near["depth"])[0],
+            rows[name] = {"dev_share": near["depth_share"], "dev_gain": near["wer"] - figures.mixture(dev, near["depth"])[0],
                           **figures.against_mixture(test, choice)}
-        best = min((name for name in CHOSEN_FROM if name != "fixed"), key=lambda name: rows[name]["dev_gain"])
+        near = [name for name in CHOSEN_FROM if name != "fixed" and abs(rows[name]["dev_share"] - level) <= NEAR]
+        best = min(near, key=lambda name: rows[name]["dev_gain"], default=None)
         found["levels"][str(level)] = {"best_on_dev": best, "families": rows}
     return found
 
