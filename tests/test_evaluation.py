@@ -73,7 +73,7 @@ def test_a_kaldi_folder(tmp_path):
         ("a", (tmp_path / "x/a.wav").as_posix(), ""), ("b", "/abs/b.flac", "TWO WORDS")]
 
 
-@pytest.mark.parametrize("scp", ["a sox a.wav -t wav - |", "a touch /tmp/owned |"])
+@pytest.mark.parametrize("scp", ["a sox a.wav -t wav - |", "a touch owned |"])
 def test_commands_in_a_kaldi_folder_are_refused(tmp_path, scp):
     (tmp_path / "wav.scp").write_text(scp + "\n")
     (tmp_path / "text").write_text("a X\n")
