@@ -37,7 +37,7 @@ def export(seconds: float) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     from tests.golden.gen_model import published_model
-    from tests.support import random_features
+    from ee_ref.conformance.draw import random_features
 
     class Stacked(torch.nn.Module):
         """All exits as one output."""

@@ -26,8 +26,8 @@ from common import PEAK_OF, Line, emit, frames_of, load, machine, peaks, yardsti
 from ee_ref import ops
 from ee_ref.bench import spread
 from ee_ref.encoder import ReferenceEncoder
-from tests.cases import op_names
-from tests.support import random_features
+from ee_ref.conformance.cases import op_names
+from ee_ref.conformance.draw import random_features
 
 DTYPES = ("f32", "qs8")
 SECONDS_A_KERNEL, FEWEST, MOST = 0.12, 3, 25  # samples of one kernel and shape

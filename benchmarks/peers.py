@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from common import FULL, FULL_SEED, frames_of, random_state_dict, yardstick
-from tests.support import random_features
+from ee_ref.conformance.draw import random_features
 
 Run = Callable[[np.ndarray], Iterator[np.ndarray]]
 """features -> the log-probabilities of each exit, as they are reached."""

@@ -26,9 +26,9 @@ from hypothesis import settings
 import ee_ref
 from ee_ref import native, ops
 from ee_ref.errors import NativeUnavailable
-from tests.support import (
-    FULL, FULL_SEED, GOLDEN, PROMISES, TOY, TOY_TOKENS, random_state_dict,
-)
+from ee_ref.conformance import suite
+from ee_ref.conformance.draw import random_state_dict
+from tests.support import FULL, FULL_SEED, GOLDEN, PROMISES, TOY, TOY_TOKENS
 from weights_io import model_file
 from weights_io.from_torch import convert_state_dict
 
@@ -89,7 +89,7 @@ def op_set(backend):
 @pytest.fixture(scope="session")
 def ops_golden():
     """`op/case` -> PyTorch's value."""
-    with np.load(GOLDEN / "ops.npz") as arrays:
+    with np.load(suite.GOLDEN / "ops.npz") as arrays:
         return dict(arrays)
 
 

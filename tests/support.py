@@ -1,36 +1,23 @@
-"""What the tests share: random numbers, random checkpoints, cases, and the measure of an error."""
+"""What the tests share: models and clips, and the measure of an error."""
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ee_ref.config import Config
-from weights_io.from_torch import convert_state_dict
-from weights_io.quantize import quantize
+from ee_ref.conformance.judge import error
 
 GOLDEN = Path(__file__).parent / "golden"
-
-EDGES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33)
-"""Sizes at, one below and one above the tile sizes a kernel may have: 3, 4, 8, 16, 32."""
 
 FULL = Config(
     exits=6, layers_per_exit=(2,) * 6, dim=256, heads=8, ff=2048, kernel=31, vocab=256,
     max_frames=2000,
 )
 """The published shape: 31,536,128 parameters."""
-
-SMALL = Config(
-    exits=3, layers_per_exit=(1, 2, 1), dim=20, heads=4, ff=37, kernel=5, vocab=11,
-    max_frames=40, mels=13,
-)
-"""A model of another shape in everything, with rows that do not fill the tiles of a kernel."""
 
 TOY_TOKENS = ("@", "<s>", "</s>", "<unk>", *(f"\u2581{c}" for c in "abcdefghijklmn"),
               *"abcdefghijklmn")
@@ -39,68 +26,6 @@ TOY = Config(
     max_frames=100, frontend="logmel", n_fft=512, win_length=400,
 )
 """A small model that takes audio and has tokens: 4 s at 16 kHz."""
-
-
-class Stream:
-    """Uniform float32 numbers, the same on every machine, every CPU and every NumPy.
-
-    Made of PCG64's integers with one multiplication and one addition each. NumPy promises those
-    integers for ever, and does not promise its distributions.
-    """
-
-    def __init__(self, seed: int):
-        self._bits = np.random.PCG64(seed)
-
-    def __call__(self, *shape: int, low: float = -1.0, high: float = 1.0) -> np.ndarray:
-        """An array of this shape, uniform in [low, high)."""
-        bits = self._bits.random_raw(math.prod(shape)) >> np.uint64(40)
-        unit = bits.astype(np.float32) * np.float32(2**-24)
-        return (unit * np.float32(high - low) + np.float32(low)).reshape(shape)
-
-    def int8(self, *shape: int) -> np.ndarray:
-        """An array of this shape of integers in -127..127, as int8."""
-        bits = self._bits.random_raw(math.prod(shape)) >> np.uint64(32)
-        return ((bits % np.uint64(255)).astype(np.int16) - 127).astype(np.int8).reshape(shape)
-
-    def weight(self, outs: int, ins: int, gain: float = 1.0) -> np.ndarray:
-        """(outs, ins) with which inputs of unit variance give outputs of variance gain**2."""
-        bound = gain * math.sqrt(3 / ins)
-        return self(outs, ins, low=-bound, high=bound)
-
-    def norm(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Weight and bias of a norm, well away from 1 and 0."""
-        return self(size, low=0.5, high=1.5), self(size, low=-0.3, high=0.3)
-
-    def bias(self, size: int) -> np.ndarray:
-        """(size,) in [-0.2, 0.2)."""
-        return self(size, low=-0.2, high=0.2)
-
-
-@dataclass(frozen=True)
-class Case:
-    """One call of an op, and how far a result may be from the golden one.
-
-    arguments: makes the keyword arguments, the same at each call.
-    tolerance: see `error`; reason: why it is not smaller.
-    """
-
-    name: str
-    arguments: Callable[[], dict[str, Any]]
-    tolerance: float
-    reason: str
-
-
-def error(actual: np.ndarray, expected: np.ndarray) -> float:
-    """Largest difference, each row's as a fraction of the largest magnitude expected in that row.
-
-    Infinities must be equal; where they are not, or a NaN turns up, or a row that should be all
-    zeros is not, the error is infinite.
-    """
-    exact = expected.astype(np.float64)
-    scale = np.abs(np.where(np.isfinite(exact), exact, 0)).max(axis=-1, keepdims=True, initial=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative = np.where(actual == expected, 0, np.abs(actual - exact) / scale)
-    return float(np.nan_to_num(relative, nan=np.inf, posinf=np.inf).max(initial=0))
 
 
 def assert_close(actual: np.ndarray, expected: np.ndarray, tolerance: float, what: str) -> None:
@@ -122,101 +47,6 @@ def frozen(array: np.ndarray) -> np.ndarray:
     if array.size > 512:
         return np.frombuffer(hashlib.sha256(little.tobytes()).digest(), np.uint8)
     return little.view(np.uint32) if array.dtype == np.float32 else little
-
-
-def random_features(frames: int, seed: int, mels: int = 80) -> np.ndarray:
-    """(frames, mels) like mel power: positive, six decades, loud and quiet stretches and bands."""
-    stream = Stream(seed)
-    power = stream(frames, mels, low=0.0, high=2.0)
-    power *= power * power
-    loudness = stream(-(-frames // 8), 1, low=0.1, high=1.5).repeat(8, axis=0)[:frames]
-    return power * loudness * loudness * stream(1, mels, low=0.1, high=1.0)
-
-
-def random_state_dict(config: Config, seed: int, qk_gain: float = 1.0) -> dict[str, np.ndarray]:
-    """A random checkpoint in the layout of the published ones.
-
-    Norms and batch-norm statistics are away from the identity, so that a mistake in them shows.
-    The gains and the small biases keep the frames of a clip apart down to the last exit: with plain
-    ones they drift to one common vector, and every frame gets the same label.
-    qk_gain: factor on the query and key weights, which makes attention sharper.
-    """
-    draw = Stream(seed)
-    dim, ff, kernel, mels = config.dim, config.ff, config.kernel, config.mels
-    state: dict[str, np.ndarray] = {}
-
-    def bias(size: int, bound: float) -> np.ndarray:
-        return draw(size, low=-bound, high=bound)
-
-    def dense(name: str, outs: int, ins: int, *taps: int, gain: float = 1.0) -> None:
-        weight = draw.weight(outs, ins * math.prod(taps), gain)
-        state[f"{name}.weight"] = weight.reshape(outs, ins, *taps)
-        state[f"{name}.bias"] = bias(outs, 0.06)
-
-    def norm(name: str) -> None:
-        state[f"{name}.weight"] = draw(dim, low=0.5, high=1.5)
-        state[f"{name}.bias"] = bias(dim, 0.1)
-
-    def feed_forward(name: str) -> None:
-        norm(f"{name}.sequential.0")
-        dense(f"{name}.sequential.1", ff, dim)
-        dense(f"{name}.sequential.4", dim, ff)
-
-    def attention(name: str) -> None:
-        in_weight = draw.weight(3 * dim, dim)
-        in_weight[: 2 * dim] *= np.float32(qk_gain)
-        state[f"{name}.in_proj_weight"] = in_weight
-        state[f"{name}.in_proj_bias"] = bias(3 * dim, 0.06)
-        dense(f"{name}.out_proj", dim, dim, gain=0.4)
-
-    def convolution(name: str) -> None:
-        norm(f"{name}.layer_norm")
-        dense(f"{name}.sequential.0", 2 * dim, dim, 1, gain=1.2)
-        dense(f"{name}.sequential.2", dim, 1, kernel, gain=1.2)
-        norm(f"{name}.sequential.3")
-        state[f"{name}.sequential.3.running_mean"] = bias(dim, 0.2)
-        state[f"{name}.sequential.3.running_var"] = draw(dim, low=0.2, high=0.8)
-        state[f"{name}.sequential.3.num_batches_tracked"] = np.array(1000, np.int64)
-        dense(f"{name}.sequential.5", dim, dim, 1, gain=1.2)
-
-    if config.frontend == "logmel":
-        state["frontend.mean"] = draw(mels, low=-6.0, high=-2.0)
-        state["frontend.scale"] = draw(mels, low=0.2, high=0.5)
-    dense("conv_subsample.sequential.0", dim, mels, config.stem_kernel)
-    dense("conv_subsample.sequential.1", dim, dim, config.stem_kernel)
-    state["positional_encoder.pe"] = sinusoids(config.max_frames, dim)[:, None, :]
-    for group, layers in enumerate(config.layers_per_exit):
-        dense(f"linears.{group}", config.vocab, dim)
-        for layer in range(layers):
-            prefix = f"conformer.{group}.conformer_layers.{layer}"
-            feed_forward(f"{prefix}.ffn1")
-            norm(f"{prefix}.self_attn_layer_norm")
-            attention(f"{prefix}.self_attn")
-            convolution(f"{prefix}.conv_module")
-            feed_forward(f"{prefix}.ffn2")
-            norm(f"{prefix}.final_layer_norm")
-    return state
-
-
-def random_int8_model(
-    config: Config, seed: int, qk_gain: float = 1.0
-) -> tuple[Config, dict[str, np.ndarray]]:
-    """`random_state_dict` as an int8 model, the same bytes on every machine.
-
-    Its positions are random numbers and not sinusoids, whose last bit is the C library's choice.
-    """
-    state = random_state_dict(config, seed, qk_gain)
-    found, tensors = convert_state_dict(state, heads=config.heads, extras={"pad": config.pad})
-    tensors["stem.positions"] = Stream(seed)(config.max_frames, config.dim)
-    return quantize(found, tensors)
-
-
-def sinusoids(frames: int, dim: int) -> np.ndarray:
-    """(frames, dim) absolute positions: sin and cos in turn, wavelengths from 2 pi to 20000 pi."""
-    rates = 10000.0 ** (-np.arange(0, dim, 2) / dim)
-    angles = np.arange(frames)[:, None] * rates
-    waves = np.stack([np.sin(angles), np.cos(angles)], axis=-1)
-    return waves.reshape(frames, dim).astype(np.float32)
 
 
 @dataclass(frozen=True)

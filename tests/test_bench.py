@@ -95,7 +95,9 @@ def test_too_long_audio_is_refused(model_path):
 @pytest.mark.parametrize("dtype", ["f32", "qs8"])
 def test_ops_are_found_for_every_kernel(dtype, native_library, monkeypatch):
     import ops as ops_benchmark
-    from tests.support import SMALL, random_features, random_int8_model, random_state_dict
+    from ee_ref.conformance.draw import (
+        SMALL, random_features, random_int8_model, random_state_dict,
+    )
     from weights_io.from_torch import convert_state_dict
 
     def small(asked):

@@ -27,8 +27,9 @@ from ee_ref.decode import greedy
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.exits import frame_entropy
 from ee_ref.tokens import Tokens
-from tests.cases import cases_of
-from tests.support import SMALL, Stream, assert_close, random_features, random_int8_model
+from ee_ref.conformance.cases import cases_of
+from ee_ref.conformance.draw import SMALL, Stream, random_features, random_int8_model
+from tests.support import assert_close
 from weights_io import flash_image, model_file
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from ee_ref import ops
-from tests.cases import cases_of, op_names
+from ee_ref.conformance.cases import cases_of, op_names
 from tests.support import GOLDEN
 
 ROOT = Path(__file__).resolve().parent.parent

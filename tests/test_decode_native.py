@@ -10,7 +10,7 @@ from ee_ref import decode, exits
 from ee_ref.errors import ArgumentError
 from ee_ref.tokens import Tokens
 from tests.conftest import require_native
-from tests.support import Stream
+from ee_ref.conformance.draw import Stream
 from weights_io.flash_image import labels_of
 
 SHAPES = st.tuples(st.integers(0, 40), st.integers(1, 20))

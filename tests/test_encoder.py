@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 from ee_ref.config import Config
 from ee_ref.encoder import ExitOutput, NativeEncoder, ReferenceEncoder
 from ee_ref.errors import ArgumentError, ShapeError, TooLongError
-from tests.support import (
-    FULL, FULL_CLIPS, PROMISES, SMALL, SMALL_CLIPS, SMALL_SEED, assert_close,
-    random_features, random_state_dict,
-)
+from ee_ref.conformance.draw import SMALL, random_features, random_state_dict
+from tests.support import FULL, FULL_CLIPS, PROMISES, SMALL_CLIPS, SMALL_SEED, assert_close
 from weights_io.from_torch import convert_state_dict
 from weights_io.layout import layer_prefix, layer_shapes, padded_shape, tensor_specs
 

@@ -15,7 +15,7 @@ import ee_ref
 from ee_ref.cli import main
 from ee_ref.errors import ArgumentError, EeError, FileError, ModelFileError
 from tests.conftest import require_native
-from tests.support import SMALL, Stream, random_state_dict
+from ee_ref.conformance.draw import SMALL, Stream, random_state_dict
 from weights_io import c_source, flash_image, model_file
 from weights_io.from_torch import convert_state_dict
 from weights_io.quantize import quantize

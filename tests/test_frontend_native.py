@@ -13,7 +13,8 @@ from ee_ref.config import FRONTENDS, Config
 from ee_ref.errors import ArgumentError, AudioError, ShapeError
 from ee_ref.frontend_tables import frontend_tables, is_supported
 from tests.conftest import require_native
-from tests.support import GOLDEN, SMALL, Stream, random_state_dict
+from ee_ref.conformance.draw import SMALL, Stream, random_state_dict
+from tests.support import GOLDEN
 from weights_io import model_file
 from weights_io.from_torch import convert_state_dict
 

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from ee_ref.errors import ArenaError, ArgumentError, NativeUnavailable, ShapeError, TooLongError
-from tests.cases import cases_of
-from tests.support import SMALL, Stream, assert_close, random_features
+from ee_ref.conformance.cases import cases_of
+from ee_ref.conformance.draw import SMALL, Stream, random_features
+from tests.support import assert_close
 from weights_io.layout import padded_shape, tensor_specs
 
 ROOT = Path(__file__).parent.parent

@@ -10,11 +10,9 @@ import pytest
 from ee_ref import native, ops
 from ee_ref.encoder import NativeEncoder, ReferenceEncoder
 from ee_ref.errors import ArgumentError, NativeUnavailable, ShapeError
-from tests.cases import cases_of, op_names
-from tests.support import (
-    FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL, SMALL_SEED, frozen, random_features,
-    random_int8_model,
-)
+from ee_ref.conformance.cases import cases_of, op_names
+from ee_ref.conformance.draw import SMALL, random_features, random_int8_model
+from tests.support import FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_SEED, frozen
 from tests.test_ops import Guards, assert_same
 from weights_io.layout import tensor_specs
 

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ee_ref import native, ops
-from tests.cases import cases_of, op_names
-from tests.support import Stream, assert_close, error
+from ee_ref.conformance.cases import cases_of, op_names
+from ee_ref.conformance.draw import Stream
+from tests.support import assert_close, error
 
 ALL = [pytest.param(op, case, id=f"{op}-{case.name}") for op in op_names() for case in cases_of(op)]
 

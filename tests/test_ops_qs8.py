@@ -20,12 +20,10 @@ from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, ShapeError
 from ee_ref.exits import Entropy, frame_entropy
 from ee_ref.ops import _exact
-from tests.cases import cases_of, op_names
+from ee_ref.conformance.cases import cases_of, op_names
 from tests.golden.gen_int8 import exits, outputs
-from tests.support import (
-    FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL, SMALL_CLIPS, SMALL_SEED, Stream, frozen,
-    random_features, random_int8_model,
-)
+from ee_ref.conformance.draw import SMALL, Stream, random_features, random_int8_model
+from tests.support import FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_CLIPS, SMALL_SEED, frozen
 
 ALL = [pytest.param(op, case, id=f"{op}-{case.name}")
        for op in op_names("qs8") for case in cases_of(op)]
@@ -444,7 +442,7 @@ def test_attention_without_positions_follows_the_order_of_frames(seed, frames, o
 def test_small_model_stays_near_its_float32_twin(small):
     from weights_io.from_torch import convert_state_dict
     from weights_io.quantize import signal_to_noise
-    from tests.support import random_state_dict
+    from ee_ref.conformance.draw import random_state_dict
 
     config, tensors = convert_state_dict(random_state_dict(SMALL, SMALL_SEED), heads=SMALL.heads)
     tensors["stem.positions"] = Stream(SMALL_SEED)(SMALL.max_frames, SMALL.dim)

@@ -20,10 +20,8 @@ from ee_ref.errors import ArgumentError, ModelFileError
 from ee_ref.pipeline import bundled_model
 from ee_ref.wer import edit_distance
 from tests.hostile.model_files import rebuild, with_field, with_tensor, without_field
-from tests.support import (
-    FULL, FULL_CLIPS, FULL_SEED, SMALL, SMALL_SEED, random_features, random_int8_model,
-    random_state_dict,
-)
+from ee_ref.conformance.draw import SMALL, random_features, random_int8_model, random_state_dict
+from tests.support import FULL, FULL_CLIPS, FULL_SEED, SMALL_SEED
 from weights_io import gguf, model_file
 from weights_io.from_torch import convert_state_dict
 from weights_io.layout import tensor_specs

@@ -18,7 +18,8 @@ import pytest
 import ee_ref
 from ee_ref.cli import main
 from ee_ref.errors import ArgumentError, NativeUnavailable
-from tests.support import SMALL, SMALL_SEED, Stream, random_features, random_int8_model
+from ee_ref.conformance.draw import SMALL, Stream, random_features, random_int8_model
+from tests.support import SMALL_SEED
 from weights_io.layout import tensor_specs
 
 try:

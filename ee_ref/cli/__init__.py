@@ -13,9 +13,13 @@ import warnings
 
 from .. import __version__
 from ..errors import ArgumentError, EeError
-from . import bench, calibrate, convert, eval, export, info, quantize, transcribe
+from . import (
+    bench, calibrate, conformance, convert, eval, export, info, quantize, transcribe,
+)
 
-SUBCOMMANDS = (transcribe, info, eval, calibrate, bench, convert, quantize, export)
+SUBCOMMANDS = (
+    transcribe, info, eval, calibrate, bench, convert, quantize, export, conformance,
+)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -29,7 +29,7 @@ import numpy as np
 
 from ee_ref import ops
 from ee_ref.encoder import ReferenceEncoder
-from tests.cases import cases_of, op_names
+from ee_ref.conformance.cases import cases_of, op_names
 
 MAGIC = b"EEVECTOR"
 VERSION = 1

@@ -12,11 +12,9 @@ import numpy as np
 from ee_ref import ops
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.exits import frame_entropy
-from tests.cases import cases_of, op_names
-from tests.support import (
-    FULL, INT8_CLIPS, INT8_FULL, SMALL, SMALL_CLIPS, SMALL_SEED, frozen, random_features,
-    random_int8_model,
-)
+from ee_ref.conformance.cases import cases_of, op_names
+from ee_ref.conformance.draw import SMALL, random_features, random_int8_model
+from tests.support import FULL, INT8_CLIPS, INT8_FULL, SMALL_CLIPS, SMALL_SEED, frozen
 
 
 def generate() -> dict[str, np.ndarray]:

@@ -16,10 +16,8 @@ from torch import nn
 from torchaudio.models import Conformer
 
 from ee_ref.config import Config
-from tests.support import (
-    FULL, FULL_CLIPS, FULL_SEED, PROMISES, SMALL, SMALL_CLIPS, SMALL_SEED, random_features,
-    random_state_dict,
-)
+from ee_ref.conformance.draw import SMALL, random_features, random_state_dict
+from tests.support import FULL, FULL_CLIPS, FULL_SEED, PROMISES, SMALL_CLIPS, SMALL_SEED
 
 
 def generate() -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchaudio.models.conformer import ConformerLayer, _ConvolutionModule, _FeedForwardModule
 
-from tests.cases import cases_of, op_names
+from ee_ref.conformance.cases import cases_of, op_names
 
 
 def generate() -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@
     python tests/golden/make.py --check     write nothing, exit 1 when a value differs
 
 Each `gen_NAME.py` beside this file has `generate() -> dict[str, ndarray]`, which is written to
-`NAME.npz`. Needs torch and torchaudio; the tests need neither, they read the files. The same values
+`NAME.npz`, here or in ee_ref/conformance/golden. Needs torch and torchaudio; the tests need neither, they read the files. The same values
 give the same bytes, so a file changes only when the values do.
 """
 
@@ -21,6 +21,9 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
+CONFORMANCE_GOLDEN = HERE.parent.parent / "ee_ref" / "conformance" / "golden"
+PACKAGED = ("ops", "suite")
+"""Goldens that the conformance suite needs too: they lie in the package."""
 
 ROUNDING = {"rtol": 1e-5, "atol": 1e-6}
 """How far the same PyTorch may be away on another CPU, where it ran in float32."""
@@ -77,7 +80,7 @@ def main() -> int:
     found = []
     for name in options.names or known:
         arrays = importlib.import_module(f"tests.golden.gen_{name}").generate()
-        path = HERE / f"{name}.npz"
+        path = (CONFORMANCE_GOLDEN if name in PACKAGED else HERE) / f"{name}.npz"
         if options.check:
             found += differences(path, arrays)
         else:

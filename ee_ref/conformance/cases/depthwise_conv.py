@@ -1,0 +1,25 @@
+from ..draw import EDGES, Case, Stream
+
+
+def case(name, frames, dim, kernel, *, scale=1.0):
+    def arguments():
+        draw = Stream(frames * 1000 + dim * 40 + kernel)
+        return {
+            "x": draw(frames, dim, low=-scale, high=scale),
+            "weight": draw.weight(dim, kernel).T.copy(),
+            "bias": draw.bias(dim),
+        }
+
+    return Case(name, arguments, 2e-6, "a float32 sum of `kernel` products")
+
+
+CASES = [
+    *(case(f"frames_{n}", n, 5, 7) for n in EDGES),
+    *(case(f"dim_{n}", 9, n, 3) for n in EDGES),
+    *(case(f"kernel_{n}", 12, 6, n) for n in (1, 3, 5, 7, 9, 15, 17, 31, 33)),
+    case("kernel_31_one_frame", 1, 20, 31),
+    case("kernel_31_inside", 47, 20, 31),
+    case("dim_256", 6, 256, 31),
+    case("zeros", 5, 9, 5, scale=0.0),
+    case("large", 5, 9, 5, scale=1e30),
+]

@@ -1,0 +1,3 @@
+from . import stem_conv, exact
+
+CASES = exact(stem_conv.CASES, "weight")

@@ -1,0 +1,376 @@
+"""The vectors of the suite: what a port is given, and what has to come back.
+
+Everything here is the same bytes on every machine. Inputs are integers of PCG64 scaled by single
+float32 operations (`draw`), or the demo clip. What is expected of int8 mode comes from the NumPy ops,
+whose every operation is written down (docs/numerics.md); of the front end, from
+`features_exact`; of float32, from goldens that PyTorch computed in double precision and that lie in
+the package, since float32 sums and exponentials of NumPy differ from machine to machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import tempfile
+import wave
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weights_io import flash_image, model_file
+from weights_io.from_torch import convert_state_dict
+from weights_io.layout import SCALE_SUFFIX
+
+from .. import ops
+from ..decode import greedy
+from ..encoder import ReferenceEncoder
+from ..exits import frame_entropy
+from ..tokens import Tokens
+from .cases import cases_of, op_names
+from .draw import SMALL, Stream, random_features, random_int8_model, random_state_dict
+from .frontend_exact import features_exact
+from .judge import DB, EXACT, ULP, ULPS, Bound
+
+VERSION = 1
+"""Of the vectors: changes when a byte of them does (docs/conformance.md lists what changed)."""
+
+TIERS = ("integer", "int8", "f32", "frontend", "model", "decision")
+INTEGER_OPS = ("quantize_qs8", "linear_qs8")
+
+GOLDEN = Path(__file__).parent / "golden"
+MAX_INPUT_BYTES = 3_000_000
+"""Larger cases of the ops are not vectors: their frames would be a burden, and each has a smaller
+twin."""
+
+OUTPUTS = {"quantize_qs8": ("q", "scale"), "softmax_qs8": ("high", "low", "inverse")}
+"""Names of what an op gives; "y" alone where nothing is said."""
+
+BUNDLED_SECONDS = 10.0
+"""The longest audio of the suite's image of the bundled model."""
+
+INT8 = Bound(EXACT, 0.0, "int8 mode is bit-exact")
+INTEGERS = Bound(EXACT, 0.0, "integers, exact in any order")
+POWER = Bound(DB, 100.0, "mel power of one float32 FFT against another differs at 135 dB and more")
+LOG_POWER = Bound(DB, 90.0, "as mel power, under a logarithm that lifts faint bands: 125 dB and more")
+CLEAR = Bound(EXACT, 0.0, "the clip's labels and exit are clear by far more than the features' bound")
+SCORE = Bound(DB, 40.0, "features within their bound move an int8 model's score by under a percent")
+F32_MODEL = Bound(DB, 90.0, "some forty float32 products, one after another: 110 dB and more")
+
+Parameter = int | float | str
+
+
+@dataclass(frozen=True)
+class Vector:
+    """One case.
+
+    name: "tier/op/case". model: that of `Suite.models` it runs on, or "". parameters: integers,
+    float32 numbers and texts; inputs, expected: arrays by name; bounds: one for each expected.
+    """
+
+    name: str
+    tier: str
+    op: str
+    inputs: Mapping[str, np.ndarray]
+    expected: Mapping[str, np.ndarray]
+    bounds: Mapping[str, Bound]
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    model: str = ""
+
+
+# ---- Ops ----
+
+
+def _arguments(op: str, given: Mapping[str, Any]) -> tuple[dict, dict]:
+    """Tensors and parameters of a call, a mapping's tensors by their own names."""
+    bound = inspect.signature(getattr(ops, op)).bind(**given)
+    bound.apply_defaults()
+    tensors, parameters = {}, {}
+    for name, value in bound.arguments.items():
+        if isinstance(value, Mapping):
+            tensors.update(value)
+        elif isinstance(value, np.ndarray):
+            tensors[name] = value
+        elif value is not None:
+            parameters[name] = int(value) if isinstance(value, int) else float(np.float32(value))
+    return tensors, parameters
+
+
+def tier_of(op: str) -> str:
+    """The tier of an op's cases."""
+    if op in INTEGER_OPS:
+        return "integer"
+    return "int8" if op.endswith("_qs8") else "f32"
+
+
+def op_vectors() -> Iterator[Vector]:
+    """Every case of every op, but for those too large to send."""
+    with np.load(GOLDEN / "ops.npz") as golden:
+        for op in (*op_names("qs8"), *op_names()):
+            tier = tier_of(op)
+            for case in cases_of(op):
+                given = case.arguments()
+                tensors, parameters = _arguments(op, given)
+                if sum(tensor.nbytes for tensor in tensors.values()) > MAX_INPUT_BYTES:
+                    continue
+                names = OUTPUTS.get(op, ("y",))
+                if tier == "f32":
+                    outputs = (golden[f"{op}/{case.name}"],)
+                    bounds = [Bound(ULP, _tenths(case.tolerance * ULPS), case.reason)]
+                else:
+                    with np.errstate(under="ignore"):
+                        result = getattr(ops, op)(**given)
+                    outputs = result if isinstance(result, tuple) else (result,)
+                    bounds = [INTEGERS if o.dtype == np.int8 else INT8 for o in outputs]
+                yield Vector(
+                    f"{tier}/{op}/{case.name}", tier, op, tensors, dict(zip(names, outputs)),
+                    dict(zip(names, bounds)), parameters)
+
+
+def _tenths(value: float) -> float:
+    return int(value * 10 + 1) / 10
+
+
+# ---- Models ----
+
+INT8_CONFIG = dataclasses.replace(
+    SMALL, frontend="logmel", n_fft=512, win_length=400, pad=1600, mels=37, max_frames=80)
+F32_CONFIG = dataclasses.replace(SMALL, mels=29)
+"""A float32 model of the published front end; 40 encoder frames."""
+F32_FRAMES = (7, 8, 70, 163)
+"""Mel frames: one encoder frame, one still, sixteen, and the longest utterance."""
+INT8_FRAMES = {"no_frames": 6, "one_frame": 7, "one_frame_still": 10, "two_frames": 11,
+               "frames_16": 67, "longest": 323, "longest_still": 326}
+
+
+def f32_state_dict() -> dict[str, np.ndarray]:
+    """The float32 model as a checkpoint. Its positions are random numbers: the last bit of a
+    sinusoid is the C library's choice."""
+    state = random_state_dict(F32_CONFIG, 9546)
+    state["positional_encoder.pe"] = Stream(9546)(F32_CONFIG.max_frames, 1, F32_CONFIG.dim)
+    return state
+
+
+def f32_features(frames: int) -> np.ndarray:
+    """(frames, mels) of the float32 model."""
+    return random_features(frames, 9546, F32_CONFIG.mels)
+
+
+def _written(config, tensors) -> model_file.ModelFile:
+    tokens = ("<blank>", "\u2581", *(chr(ord("A") + i) for i in range(config.vocab - 2)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.gguf"
+        model_file.write(path, config, tokens, frozenset(), tensors)
+        found = model_file.read(path)
+        # The file is mapped and goes away with the folder.
+        return dataclasses.replace(
+            found, tensors={name: array.copy() for name, array in found.tensors.items()})
+
+
+class Reference:
+    """A model of the suite: its flash image, and what NumPy says of it."""
+
+    def __init__(self, name: str, file: model_file.ModelFile, seconds: float | None = None):
+        self.name = name
+        self.config = flash_image.limited(file.config, seconds)
+        self.image = flash_image.build(file, seconds=seconds)
+        tensors = dict(file.tensors)
+        for part in ("stem.positions", "stem.positions" + SCALE_SUFFIX):
+            if part in tensors:
+                tensors[part] = tensors[part][: self.config.max_frames]
+        self.tensors = tensors
+        self.encoder = ReferenceEncoder(self.config, tensors)
+        self.tokens = Tokens(file.tokens, file.special, file.config.blank)
+
+    def features(self, samples: np.ndarray) -> np.ndarray:
+        """(T, mels) of samples, exact."""
+        mean, scale = (self.tensors.get(f"frontend.{part}") for part in ("mean", "scale"))
+        return features_exact(samples, self.config, mean, scale)
+
+    def log_probs(self, features: np.ndarray) -> list[np.ndarray]:
+        """Of every exit."""
+        with np.errstate(under="ignore"):
+            return [out.log_probs for out in self.encoder.exits(features)]
+
+    def decide(self, log_probs: Sequence[np.ndarray], exit: int = 0, threshold: float = 0.0
+               ) -> dict[str, np.ndarray]:
+        """Exit, score, margin, tokens, frames and text of a policy: an exit, or, when it is 0, a
+        frame entropy of at most `threshold`."""
+        limit = np.float32(threshold)
+        for number, found in enumerate(log_probs, start=1):
+            score = np.float32(number if exit else frame_entropy(found))
+            margin = score - np.float32(exit) if exit else limit - score
+            if margin >= 0:
+                break
+        best = greedy(found, self.config.blank)
+        text = self.tokens.text(best.tokens).encode()
+        return {
+            "exit": np.array([number], np.int32), "score": np.array([score]),
+            "margin": np.array([margin], np.float32),
+            "tokens": np.array(best.tokens, np.int32), "frames": np.array(best.frames, np.int32),
+            "text": np.frombuffer(text, np.int8),
+        }
+
+
+def demo() -> np.ndarray:
+    """(N,) int16 samples of the demo clip at 16 kHz."""
+    clip = resources.files("ee_ref") / "assets" / "demo.wav"
+    with clip.open("rb") as file, wave.open(file) as audio:
+        return np.frombuffer(audio.readframes(audio.getnframes()), "<i2").astype(np.int16)
+
+
+class Suite:
+    """All vectors and models, computed when asked for."""
+
+    @cached_property
+    def models(self) -> dict[str, Reference]:
+        """Name -> model."""
+        int8 = _written(*random_int8_model(INT8_CONFIG, 11))
+        f32 = _written(*convert_state_dict(f32_state_dict(), heads=F32_CONFIG.heads))
+        with resources.as_file(resources.files("ee_ref") / "assets" / "commands.gguf") as path:
+            bundled = Reference("commands", model_file.read(path), BUNDLED_SECONDS)
+        return {model.name: model for model in (
+            Reference("small-int8", int8), Reference("small-f32", f32), bundled)}
+
+    @cached_property
+    def vectors(self) -> tuple[Vector, ...]:
+        """Every vector, in the order of the tiers; those of a model one after another."""
+        made = [*op_vectors()]
+        for model in self.models.values():
+            made += [*frontend_vectors(model), *model_vectors(model), *decision_vectors(model)]
+        return tuple(sorted(made, key=lambda v: (TIERS.index(v.tier), v.model)))
+
+    @cached_property
+    def by_name(self) -> dict[str, Vector]:
+        return {vector.name: vector for vector in self.vectors}
+
+
+def frontend_vectors(model: Reference) -> Iterator[Vector]:
+    """Samples to features; of the bundled model also to text."""
+    clip = demo()
+    loud = np.sign(Stream(6)(4000)).astype(np.int16) * np.int16(32767)
+    samples = {
+        "demo": clip[8000:24000],
+        "silence": np.zeros(1000, np.int16),
+        "one_sample": np.array([1000], np.int16),
+        "no_samples": np.zeros(0, np.int16),
+        "shorter_than_a_window": clip[9000:9100],
+        "one_hop_less_a_sample": clip[9000 : 9000 + model.config.hop_length - 1],
+        "one_hop": clip[9000 : 9000 + model.config.hop_length],
+        "faint": (Stream(5)(3000) * np.float32(3)).astype(np.int16),
+        "full_scale": loud,
+        "most_negative": np.full(2000, -32768, np.int16),
+        "float": Stream(8)(3000) * np.float32(0.3),
+        "float_subnormal": Stream(8)(1000) * np.float32(1e-40),
+    }
+    bound = POWER if model.config.frontend == "mel" else LOG_POWER
+    for name, values in samples.items():
+        yield Vector(
+            f"frontend/features/{model.name}_{name}", "frontend", "features", {"samples": values},
+            {"features": model.features(values)}, {"features": bound}, model=model.name)
+    if model.name != "commands":
+        return
+    log_probs = model.log_probs(model.features(clip))
+    for name, policy in (("first_exit", {"exit": 1}), ("last_exit", {"exit": model.config.exits}),
+                         ("entropy", {"threshold": _between_scores(log_probs)})):
+        expected = model.decide(log_probs, **policy)
+        del expected["margin"], expected["frames"]
+        bounds = {key: SCORE if key == "score" else CLEAR for key in expected}
+        yield Vector(
+            f"frontend/transcribe/{model.name}_{name}", "frontend", "transcribe",
+            {"samples": clip}, expected, bounds, policy, model.name)
+
+
+def _between_scores(log_probs: Sequence[np.ndarray]) -> float:
+    """A threshold that the second exit passes and the first does not, far from both if they are."""
+    first, second = (np.float32(frame_entropy(found)) for found in log_probs[:2])
+    return float((first + second) * np.float32(0.5))
+
+
+def model_vectors(model: Reference) -> Iterator[Vector]:
+    """Features to the log-probabilities of every exit."""
+    if model.config.dtype == "f32":
+        yield from _f32_model_vectors(model)
+        return
+    for name, features in _utterances(model).items():
+        log_probs = model.log_probs(features)
+        yield _exits(model, name, features, log_probs, INT8)
+    yield _exits(model, "first_exit_alone", features, log_probs[:1], INT8)
+
+
+def _f32_model_vectors(model: Reference) -> Iterator[Vector]:
+    with np.load(GOLDEN / "suite.npz") as golden:
+        for frames in F32_FRAMES:
+            log_probs = [golden[f"{frames}/{number + 1}"] for number in range(model.config.exits)]
+            yield _exits(model, f"frames_{frames}", f32_features(frames), log_probs, F32_MODEL)
+
+
+def _exits(model: Reference, name: str, features, log_probs, bound: Bound) -> Vector:
+    expected = {f"log_probs_{number}": found for number, found in enumerate(log_probs, start=1)}
+    return Vector(
+        f"model/exits/{model.name}_{name}", "model", "exits", {"features": features}, expected,
+        dict.fromkeys(expected, bound), {"exits": len(log_probs)}, model.name)
+
+
+def _utterances(model: Reference) -> dict[str, np.ndarray]:
+    """Features of an int8 model: random ones for the small model, of the demo for the bundled."""
+    mels = model.config.mels
+    if model.name != "commands":
+        # Log-mel features are normalised: of unit size, and of either sign.
+        found = {name: Stream(frames)(frames, mels, low=-2.0, high=2.0)
+                 for name, frames in INT8_FRAMES.items()}
+        return {**found, "zeros": np.zeros((40, mels), np.float32),
+                "huge": Stream(3)(40, mels, low=-1e6, high=1e6),
+                "subnormal": Stream(4)(40, mels, low=-1e-39, high=1e-39)}
+    clip = demo()
+    longest = np.resize(clip, int(model.config.max_seconds * model.config.sample_rate))
+    return {
+        "demo": model.features(clip),
+        "one_word": model.features(clip[8000:24000]),
+        "silence": model.features(np.zeros(8000, np.int16)),
+        "noise": model.features((Stream(5)(24000) * np.float32(3000)).astype(np.int16)),
+        "one_frame": model.features(clip[:1])[:7],
+        "longest": model.features(longest),
+    }
+
+
+def decision_vectors(model: Reference) -> Iterator[Vector]:
+    """Features to exit, score, margin, tokens and text, where all of it is exact."""
+    if model.config.dtype == "f32":
+        return
+    utterances = _utterances(model)
+    names = ("demo", "silence", "noise", "one_frame") if model.name == "commands" else (
+        "one_frame", "frames_16", "longest", "zeros", "no_frames")
+    for name in names:
+        features = utterances[name]
+        log_probs = model.log_probs(features)
+        for policy_name, policy in _policies(log_probs).items():
+            expected = model.decide(log_probs, **policy)
+            yield Vector(
+                f"decision/decide/{model.name}_{name}_{policy_name}", "decision", "decide",
+                {"features": features}, expected, dict.fromkeys(expected, INT8), policy,
+                model.name)
+
+
+def _policies(log_probs: Sequence[np.ndarray]) -> dict[str, dict[str, Parameter]]:
+    """Exits by number, and thresholds: at the least score of all, and one bit below it."""
+    least = np.float32(min(frame_entropy(found) for found in log_probs))
+    below = np.nextafter(least, np.float32(0))
+    return {
+        "exit_1": {"exit": 1},
+        f"exit_{len(log_probs)}": {"exit": len(log_probs)},
+        "entropy_never": {"threshold": 0.0},
+        "entropy_at_once": {"threshold": 1.0},
+        "entropy_equal": {"threshold": float(least)},
+        "entropy_one_bit_less": {"threshold": float(below)},
+    }
+
+
+@lru_cache(maxsize=1)
+def suite() -> Suite:
+    """The one suite."""
+    return Suite()

@@ -1,0 +1,93 @@
+/* conformance.h: what the files of this folder share: a question, its arguments, its answer. */
+#ifndef CONFORMANCE_H
+#define CONFORMANCE_H
+
+#include <stdint.h>
+
+#include "ee_conformance.h"
+#include "ee_image.h"
+
+enum {
+    MAX_PARAMETERS = 8,
+    MAX_TENSORS = 64,
+    MAX_OUTPUTS = 80,
+    MAX_GUARDS = 160,
+    MAX_AXES = 4,
+    NAME_BYTES = 80
+};
+
+/* Codes of ERROR (docs/conformance-protocol.md); UNSUPPORTED is an answer of its own. */
+enum {
+    CODE_NONE = 0,
+    CODE_BAD_FRAME = 1,
+    CODE_BAD_BODY = 2,
+    CODE_ARGUMENT = 3,
+    CODE_STATUS = 4,
+    CODE_OVERRUN = 5,
+    CODE_UNSUPPORTED = 100
+};
+
+typedef struct {
+    char name[NAME_BYTES];
+    char type; /* 'i', 'f' or 's' */
+    const unsigned char *value;
+} parameter;
+
+typedef struct {
+    char name[NAME_BYTES];
+    char dtype; /* 'f', 'b', 'h' or 'i' */
+    uint32_t axes;
+    size_t shape[MAX_AXES];
+    void *data; /* aligned to 64 bytes */
+} tensor;
+
+/* A question and what becomes of it. Whatever goes wrong is noted once, in code and text, and makes
+ * the functions below give NULL or 0 from then on: an op fetches all it needs and asks then. */
+typedef struct {
+    const ee_conformance *port;
+    char name[NAME_BYTES];
+    parameter parameters[MAX_PARAMETERS];
+    size_t parameter_count;
+    tensor inputs[MAX_TENSORS];
+    size_t input_count;
+    tensor outputs[MAX_OUTPUTS];
+    size_t output_count;
+    unsigned char *guards[MAX_GUARDS];
+    size_t guard_count;
+    unsigned char *next, *end; /* free memory */
+    int code;
+    const char *text; /* why, and of what */
+    char about[NAME_BYTES];
+    size_t wanted; /* bytes of memory, when they were not there */
+    ee_image image;
+} question;
+
+/* Notes what went wrong; the first time counts. */
+void fail(question *q, int code, const char *text, const char *about);
+
+/* Arguments by name, of the dtype and size wanted; a missing one is an error, or NULL. */
+const tensor *argument(question *q, const char *name, char dtype, uint32_t axes);
+const tensor *optional(question *q, const char *name, char dtype, uint32_t axes);
+int has_parameter(const question *q, const char *name);
+int32_t integer(question *q, const char *name);
+float number(question *q, const char *name);
+const float *floats(question *q, const char *name, size_t count);
+
+/* Memory with a guard behind it, filled with garbage. */
+void *take(question *q, size_t bytes);
+
+/* The next tensor of the answer. */
+void *output(question *q, const char *name, char dtype, size_t rows);
+void *output_matrix(question *q, const char *name, size_t rows, size_t columns);
+
+typedef struct {
+    const char *name;
+    void (*run)(question *q);
+} conformance_op;
+
+/* Each ends with an op without a name. */
+extern const conformance_op CONFORMANCE_OPS_QS8[];
+extern const conformance_op CONFORMANCE_OPS_F32[];
+extern const conformance_op CONFORMANCE_OPS_MODEL[];
+
+#endif

@@ -1,0 +1,234 @@
+/* The ops of a whole model: features, exits, decisions, transcripts. */
+#include <string.h>
+
+#include "conformance.h"
+#include "ee_decode.h"
+#include "ee_exits.h"
+#include "ee_frontend.h"
+
+enum { TEXT_BYTES = 4096, EXIT_NAME_BYTES = 16 };
+
+/* Notes an error of the library. */
+static void check(question *q, ee_status status)
+{
+    if (status < 0) {
+        fail(q, CODE_STATUS, "the library says", ee_status_name(status));
+    }
+}
+
+static int has_model(question *q)
+{
+    if (q->image.model == NULL) {
+        fail(q, CODE_ARGUMENT, "no model was loaded", "");
+    }
+    return q->image.model != NULL;
+}
+
+static const tensor *given_features(question *q)
+{
+    const tensor *const features = argument(q, "features", 'f', 2);
+
+    if (features != NULL && features->shape[1] != q->image.config.mels) {
+        fail(q, CODE_ARGUMENT, "features with as many mels as the model has expected", "features");
+    }
+    return features;
+}
+
+/* (frames, mels) of the tensor "samples", int16 or float. */
+static float *computed_features(question *q, size_t *frames, float *(*place)(question *, size_t))
+{
+    const tensor *s16 = NULL, *f32 = NULL;
+
+    for (size_t i = 0; i < q->input_count; i++) {
+        if (strcmp(q->inputs[i].name, "samples") == 0 && q->inputs[i].axes == 1) {
+            s16 = q->inputs[i].dtype == 'h' ? &q->inputs[i] : NULL;
+            f32 = q->inputs[i].dtype == 'f' ? &q->inputs[i] : NULL;
+        }
+    }
+    if (s16 == NULL && f32 == NULL) {
+        fail(q, CODE_ARGUMENT, "a vector of int16 or float32 expected", "samples");
+        return NULL;
+    }
+    const ee_frontend *const frontend = &q->image.frontend;
+    const size_t count = s16 != NULL ? s16->shape[0] : f32->shape[0];
+    *frames = ee_frontend_frames(frontend, count);
+    float *const out = place(q, *frames);
+    float *const scratch = take(q, ee_frontend_scratch(frontend) * sizeof *scratch);
+    if (q->code != CODE_NONE) {
+        return NULL;
+    }
+    check(q, s16 != NULL
+                 ? ee_features_s16(out, frontend, s16->data, count, 0, *frames, scratch)
+                 : ee_features_f32(out, frontend, f32->data, count, 0, *frames, scratch));
+    return out;
+}
+
+static float *features_output(question *q, size_t frames)
+{
+    return output_matrix(q, "features", frames, q->image.config.mels);
+}
+
+static float *features_memory(question *q, size_t frames)
+{
+    return take(q, frames * q->image.config.mels * sizeof(float));
+}
+
+static void run_features(question *q)
+{
+    size_t frames;
+
+    if (has_model(q)) {
+        computed_features(q, &frames, features_output);
+    }
+}
+
+static ee_session *open_session(question *q, const float *features, size_t frames)
+{
+    ee_session *session = NULL;
+    size_t bytes = 0;
+
+    check(q, ee_arena_size(&q->image.config, frames, NULL, &bytes));
+    void *const arena = take(q, bytes);
+    if (q->code == CODE_NONE) {
+        check(q, ee_session_open(&session, q->image.model, NULL, arena, bytes, features, frames));
+    }
+    return q->code == CODE_NONE ? session : NULL;
+}
+
+/* "log_probs_N" */
+static void exit_name(char name[EXIT_NAME_BYTES], uint32_t exit)
+{
+    size_t at = strlen("log_probs_");
+
+    memcpy(name, "log_probs_", at);
+    if (exit >= 10) {
+        name[at++] = (char)('0' + exit / 10);
+    }
+    name[at++] = (char)('0' + exit % 10);
+    name[at] = '\0';
+}
+
+static void run_exits(question *q)
+{
+    const int32_t last = integer(q, "exits");
+    const tensor *const features = has_model(q) ? given_features(q) : NULL;
+
+    if (q->code != CODE_NONE) {
+        return;
+    }
+    ee_session *const session = open_session(q, features->data, features->shape[0]);
+    while (session != NULL && (int32_t)ee_session_exit(session) < last
+           && ee_session_step(session) == EE_OK) {
+        char name[EXIT_NAME_BYTES];
+        size_t rows;
+        const float *const log_probs = ee_session_log_probs(session, &rows);
+
+        exit_name(name, ee_session_exit(session));
+        float *const out = output_matrix(q, name, rows, q->image.config.vocab);
+        if (out == NULL) {
+            return;
+        }
+        memcpy(out, log_probs, rows * q->image.config.vocab * sizeof *out);
+    }
+}
+
+static void put_float(question *q, const char *name, float value)
+{
+    float *const out = output(q, name, 'f', 1);
+
+    if (out != NULL) {
+        *out = value;
+    }
+}
+
+/* The text of log-probabilities, with its tokens and, if asked for, their frames. */
+static void put_text(question *q, const float *log_probs, size_t rows, int with_frames)
+{
+    ee_token *const tokens = take(q, rows * sizeof *tokens);
+    char *const text = take(q, TEXT_BYTES);
+    size_t count = 0, length = 0;
+
+    if (q->code == CODE_NONE) {
+        check(q, ee_greedy(tokens, rows, &count, log_probs, rows, q->image.config.vocab,
+                           q->image.blank));
+    }
+    if (q->code == CODE_NONE) {
+        check(q, ee_text(text, TEXT_BYTES, &length, &q->image.labels, tokens, count));
+    }
+    int32_t *const labels = output(q, "tokens", 'i', count);
+    int32_t *const frames = with_frames ? output(q, "frames", 'i', count) : NULL;
+    char *const out = output(q, "text", 'b', length);
+    if (q->code != CODE_NONE) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        labels[i] = (int32_t)tokens[i].token;
+        if (frames != NULL) {
+            frames[i] = (int32_t)tokens[i].frame;
+        }
+    }
+    memcpy(out, text, length);
+}
+
+/* Exit by exit until the policy of the parameters says stop: exit, or threshold of the entropy. */
+static void decide(question *q, const float *features, size_t frames, int everything)
+{
+    const int fixed = has_parameter(q, "exit");
+    const ee_policy policy = {
+        .kind = fixed ? EE_POLICY_FIXED : EE_POLICY_ENTROPY,
+        .exit = fixed ? (uint32_t)integer(q, "exit") : 0,
+        .threshold = fixed ? 0.0f : number(q, "threshold"),
+    };
+    const float *log_probs = NULL;
+    size_t rows = 0;
+    float score = 0.0f;
+    int stop = 0;
+
+    if (q->code != CODE_NONE) {
+        return;
+    }
+    ee_session *const session = open_session(q, features, frames);
+    while (q->code == CODE_NONE && !stop && ee_session_step(session) == EE_OK) {
+        log_probs = ee_session_log_probs(session, &rows);
+        check(q, ee_policy_stop(&policy, ee_session_exit(session), log_probs, rows,
+                                q->image.config.vocab, &stop, &score));
+    }
+    int32_t *const reached = output(q, "exit", 'i', 1);
+    if (reached == NULL) {
+        return;
+    }
+    *reached = (int32_t)ee_session_exit(session);
+    put_float(q, "score", score);
+    if (everything) {
+        put_float(q, "margin", fixed ? score - (float)policy.exit : policy.threshold - score);
+    }
+    put_text(q, log_probs, rows, everything);
+}
+
+static void run_decide(question *q)
+{
+    const tensor *const features = has_model(q) ? given_features(q) : NULL;
+
+    if (q->code == CODE_NONE) {
+        decide(q, features->data, features->shape[0], 1);
+    }
+}
+
+static void run_transcribe(question *q)
+{
+    size_t frames = 0;
+    const float *const features =
+        has_model(q) ? computed_features(q, &frames, features_memory) : NULL;
+
+    if (q->code == CODE_NONE) {
+        decide(q, features, frames, 0);
+    }
+}
+
+const conformance_op CONFORMANCE_OPS_MODEL[] = {
+    {"features", run_features},
+    {"exits", run_exits},
+    {"decide", run_decide},
+    {"transcribe", run_transcribe},
+    {NULL, NULL},
+};

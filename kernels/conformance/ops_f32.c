@@ -1,0 +1,391 @@
+/* The float32 ops: arguments by the names of ee_ref/ops, one call of the library each. */
+#include "conformance.h"
+
+#ifndef EE_NO_F32
+
+#include <string.h>
+
+enum { WEIGHT_FILL = 0x55 };
+
+static const ee_ops_f32 *kernels(const question *q)
+{
+    return q->port->ops->f32;
+}
+
+/* The matrix called `name`, (outs, in), in rows of ee_row_stride; *outs is found when it is 0. */
+static const float *weights(question *q, const char *name, size_t *outs, size_t in)
+{
+    const tensor *const matrix = argument(q, name, 'f', 2);
+
+    if (matrix == NULL) {
+        return NULL;
+    }
+    if (matrix->shape[1] != in || (*outs != 0 && matrix->shape[0] != *outs) || in == 0
+        || matrix->shape[0] == 0) {
+        fail(q, CODE_ARGUMENT, "a matrix of another size expected", name);
+        return NULL;
+    }
+    *outs = matrix->shape[0];
+    const size_t stride = ee_row_stride(in);
+    if (stride == in) {
+        return matrix->data;
+    }
+    float *const padded = take(q, *outs * stride * sizeof *padded);
+    for (size_t o = 0; padded != NULL && o < *outs; o++) {
+        memcpy(padded + o * stride, (const float *)matrix->data + o * in, in * sizeof *padded);
+        memset(padded + o * stride + in, WEIGHT_FILL, (stride - in) * sizeof *padded);
+    }
+    return padded;
+}
+
+/* Depthwise weights (kernel, dim). */
+static const float *depthwise(question *q, const char *name, size_t *kernel, size_t dim)
+{
+    *kernel = 0;
+    const float *const found = weights(q, name, kernel, dim);
+
+    if (*kernel % 2 == 0) {
+        fail(q, CODE_ARGUMENT, "a matrix (odd kernel, dim) expected", name);
+    }
+    return found;
+}
+
+/* `count` floats of scratch; SIZE_MAX is too many. */
+static float *take_floats(question *q, size_t count)
+{
+    return take(q, count > SIZE_MAX / sizeof(float) ? SIZE_MAX : count * sizeof(float));
+}
+
+static const tensor *input(question *q)
+{
+    const tensor *const x = argument(q, "x", 'f', 2);
+
+    if (x != NULL && x->shape[1] == 0) {
+        fail(q, CODE_ARGUMENT, "rows of at least one value expected", "x");
+    }
+    return q->code == CODE_NONE ? x : NULL;
+}
+
+static void run_linear(question *q)
+{
+    const tensor *const x = input(q);
+    size_t outs = 0;
+
+    if (x == NULL) {
+        return;
+    }
+    const size_t rows = x->shape[0], in = x->shape[1];
+    const float *const weight = weights(q, "weight", &outs, in);
+    const float *const bias =
+        optional(q, "bias", 'f', 1) != NULL ? floats(q, "bias", outs) : NULL;
+    float *const y = output_matrix(q, "y", rows, outs);
+    if (q->code == CODE_NONE) {
+        kernels(q)->linear(y, x->data, weight, bias, rows, in, outs, outs, in, ee_row_stride(in));
+    }
+}
+
+static void run_layer_norm(question *q)
+{
+    const tensor *const x = input(q);
+
+    if (x == NULL) {
+        return;
+    }
+    const size_t rows = x->shape[0], dim = x->shape[1];
+    const float *const weight = floats(q, "weight", dim);
+    const float *const bias = floats(q, "bias", dim);
+    const float eps = number(q, "eps");
+    float *const y = output_matrix(q, "y", rows, dim);
+    if (q->code == CODE_NONE) {
+        kernels(q)->layer_norm(y, x->data, weight, bias, rows, dim, eps);
+    }
+}
+
+static void run_silu(question *q)
+{
+    const tensor *const x = input(q);
+
+    if (x == NULL) {
+        return;
+    }
+    float *const y = output_matrix(q, "y", x->shape[0], x->shape[1]);
+    if (q->code == CODE_NONE) {
+        kernels(q)->silu(y, x->data, x->shape[0] * x->shape[1]);
+    }
+}
+
+static void run_glu(question *q)
+{
+    const tensor *const x = input(q);
+
+    if (x == NULL) {
+        return;
+    }
+    const size_t dim = x->shape[1] / 2;
+    float *const y = output_matrix(q, "y", x->shape[0], dim);
+    if (q->code == CODE_NONE) {
+        kernels(q)->glu(y, x->data, x->shape[0], dim);
+    }
+}
+
+static void run_softmax(question *q)
+{
+    const tensor *const x = input(q);
+
+    if (x == NULL) {
+        return;
+    }
+    float *const y = output_matrix(q, "y", x->shape[0], x->shape[1]);
+    if (q->code == CODE_NONE) {
+        kernels(q)->softmax(y, x->data, x->shape[0], x->shape[1]);
+    }
+}
+
+static void run_log_softmax(question *q)
+{
+    const tensor *const x = input(q);
+
+    if (x == NULL) {
+        return;
+    }
+    float *const y = output_matrix(q, "y", x->shape[0], x->shape[1]);
+    if (q->code == CODE_NONE) {
+        kernels(q)->log_softmax(y, x->data, x->shape[0], x->shape[1]);
+    }
+}
+
+static void run_depthwise_conv(question *q)
+{
+    const tensor *const x = input(q);
+    size_t kernel = 0;
+
+    if (x == NULL) {
+        return;
+    }
+    const size_t rows = x->shape[0], dim = x->shape[1];
+    const float *const weight = depthwise(q, "weight", &kernel, dim);
+    const float *const bias = floats(q, "bias", dim);
+    float *const y = output_matrix(q, "y", rows, dim);
+    if (q->code == CODE_NONE) {
+        kernels(q)->depthwise_conv(y, x->data, weight, bias, rows, 0, rows, dim, kernel,
+                                   ee_row_stride(dim));
+    }
+}
+
+static void run_stem_conv(question *q)
+{
+    const tensor *const x = input(q);
+    const tensor *const matrix = argument(q, "weight", 'f', 2);
+    const int32_t stride = integer(q, "stride");
+
+    if (x == NULL || q->code != CODE_NONE || stride < 1) {
+        fail(q, CODE_ARGUMENT, "a stride of at least 1 expected", "stride");
+        return;
+    }
+    const size_t frames = x->shape[0], channels = x->shape[1];
+    const size_t kernel = matrix->shape[1] / channels;
+    size_t outs = 0;
+    const float *const weight = weights(q, "weight", &outs, kernel * channels);
+    const float *const bias = floats(q, "bias", outs);
+    float *const y =
+        output_matrix(q, "y", ee_stem_conv_f32_frames(frames, kernel, (size_t)stride), outs);
+    if (q->code == CODE_NONE) {
+        ee_stem_conv_f32_c(y, x->data, weight, bias, frames, channels, outs, kernel,
+                           (size_t)stride, kernels(q), NULL);
+    }
+}
+
+static void run_attention(question *q)
+{
+    const tensor *const x = input(q);
+    const int32_t heads = integer(q, "heads");
+
+    if (x == NULL || heads < 1 || x->shape[1] % (size_t)heads != 0) {
+        fail(q, CODE_ARGUMENT, "a divisor of dim expected", "heads");
+        return;
+    }
+    const size_t rows = x->shape[0], dim = x->shape[1];
+    size_t in_outs = 3 * dim, out_outs = dim;
+    const float *const in_weight = weights(q, "in_weight", &in_outs, dim);
+    const float *const in_bias = floats(q, "in_bias", in_outs);
+    const float *const out_weight = weights(q, "out_weight", &out_outs, dim);
+    const float *const out_bias = floats(q, "out_bias", out_outs);
+    float *const scratch =
+        take_floats(q, ee_multi_head_attention_f32_scratch(rows, dim, (size_t)heads, NULL));
+    float *const y = output_matrix(q, "y", rows, dim);
+    if (q->code == CODE_NONE) {
+        ee_multi_head_attention_f32_c(y, x->data, in_weight, in_bias, out_weight,
+                                      out_bias, rows, dim, (size_t)heads, scratch,
+                                      kernels(q), NULL);
+    }
+}
+
+static void run_feed_forward(question *q)
+{
+    const tensor *const x = input(q);
+
+    if (x == NULL) {
+        return;
+    }
+    const size_t rows = x->shape[0], dim = x->shape[1];
+    size_t ff = 0, outs = dim;
+    const float *const norm_weight = floats(q, "norm_weight", dim);
+    const float *const norm_bias = floats(q, "norm_bias", dim);
+    const float *const up = weights(q, "up_weight", &ff, dim);
+    const float *const up_bias = floats(q, "up_bias", ff);
+    const float *const down = weights(q, "down_weight", &outs, ff);
+    const float *const down_bias = floats(q, "down_bias", dim);
+    const float eps = number(q, "eps");
+    float *const scratch = take_floats(q, ee_feed_forward_f32_scratch(rows, dim, ff, NULL));
+    float *const y = output_matrix(q, "y", rows, dim);
+    if (q->code == CODE_NONE) {
+        ee_feed_forward_f32_c(y, x->data, norm_weight, norm_bias, up, up_bias, down,
+                              down_bias, rows, dim, ff, eps, scratch, kernels(q), NULL);
+    }
+}
+
+static void run_conv_module(question *q)
+{
+    const tensor *const x = input(q);
+    size_t kernel = 0;
+
+    if (x == NULL) {
+        return;
+    }
+    const size_t rows = x->shape[0], dim = x->shape[1];
+    size_t in_outs = 2 * dim, out_outs = dim;
+    const float *const norm_weight = floats(q, "norm_weight", dim);
+    const float *const norm_bias = floats(q, "norm_bias", dim);
+    const float *const in = weights(q, "in_weight", &in_outs, dim);
+    const float *const in_bias = floats(q, "in_bias", in_outs);
+    const float *const taps = depthwise(q, "depthwise_weight", &kernel, dim);
+    const float *const taps_bias = floats(q, "depthwise_bias", dim);
+    const float *const out = weights(q, "out_weight", &out_outs, dim);
+    const float *const out_bias = floats(q, "out_bias", dim);
+    const float eps = number(q, "eps");
+    float *const scratch = take_floats(q, ee_conv_module_f32_scratch(rows, dim, kernel, NULL));
+    float *const y = output_matrix(q, "y", rows, dim);
+    if (q->code == CODE_NONE) {
+        ee_conv_module_f32_c(y, x->data, norm_weight, norm_bias, in, in_bias, taps,
+                             taps_bias, out, out_bias, rows, dim, kernel, eps, scratch,
+                             kernels(q), NULL);
+    }
+}
+
+/* One feed-forward module of a layer: its six tensors. */
+typedef struct {
+    const float *norm_weight, *norm_bias, *up, *up_bias, *down, *down_bias;
+} layer_ff;
+
+static layer_ff take_ff(question *q, const char *const names[6], size_t dim, size_t *ff)
+{
+    layer_ff m = {0};
+    size_t outs = dim;
+
+    m.norm_weight = floats(q, names[0], dim);
+    m.norm_bias = floats(q, names[1], dim);
+    m.up = weights(q, names[2], ff, dim);
+    m.up_bias = floats(q, names[3], *ff);
+    m.down = weights(q, names[4], &outs, *ff);
+    m.down_bias = floats(q, names[5], dim);
+    return m;
+}
+
+static void run_conformer_layer(question *q)
+{
+    static const char *const FF1[6] = {
+        "ff1.norm.weight", "ff1.norm.bias", "ff1.up.weight", "ff1.up.bias", "ff1.down.weight",
+        "ff1.down.bias"};
+    static const char *const FF2[6] = {
+        "ff2.norm.weight", "ff2.norm.bias", "ff2.up.weight", "ff2.up.bias", "ff2.down.weight",
+        "ff2.down.bias"};
+    const tensor *const x = input(q);
+    const int32_t heads = integer(q, "heads");
+
+    if (x == NULL || heads < 1 || x->shape[1] % (size_t)heads != 0) {
+        fail(q, CODE_ARGUMENT, "a divisor of dim expected", "heads");
+        return;
+    }
+    const size_t rows = x->shape[0], dim = x->shape[1];
+    size_t ff = 0, kernel = 0, triple = 3 * dim, pair = 2 * dim, one = dim;
+    ee_conformer_weights_f32 w;
+    const layer_ff ff1 = take_ff(q, FF1, dim, &ff);
+    const layer_ff ff2 = take_ff(q, FF2, dim, &ff);
+
+    w.ff1_norm_weight = ff1.norm_weight;
+    w.ff1_norm_bias = ff1.norm_bias;
+    w.ff1_up_weight = ff1.up;
+    w.ff1_up_bias = ff1.up_bias;
+    w.ff1_down_weight = ff1.down;
+    w.ff1_down_bias = ff1.down_bias;
+    w.attn_norm_weight = floats(q, "attn.norm.weight", dim);
+    w.attn_norm_bias = floats(q, "attn.norm.bias", dim);
+    w.attn_in_weight = weights(q, "attn.in.weight", &triple, dim);
+    w.attn_in_bias = floats(q, "attn.in.bias", 3 * dim);
+    w.attn_out_weight = weights(q, "attn.out.weight", &one, dim);
+    w.attn_out_bias = floats(q, "attn.out.bias", dim);
+    w.conv_norm_weight = floats(q, "conv.norm.weight", dim);
+    w.conv_norm_bias = floats(q, "conv.norm.bias", dim);
+    w.conv_in_weight = weights(q, "conv.in.weight", &pair, dim);
+    w.conv_in_bias = floats(q, "conv.in.bias", 2 * dim);
+    w.conv_depthwise_weight = depthwise(q, "conv.depthwise.weight", &kernel, dim);
+    w.conv_depthwise_bias = floats(q, "conv.depthwise.bias", dim);
+    w.conv_out_weight = weights(q, "conv.out.weight", &one, dim);
+    w.conv_out_bias = floats(q, "conv.out.bias", dim);
+    w.ff2_norm_weight = ff2.norm_weight;
+    w.ff2_norm_bias = ff2.norm_bias;
+    w.ff2_up_weight = ff2.up;
+    w.ff2_up_bias = ff2.up_bias;
+    w.ff2_down_weight = ff2.down;
+    w.ff2_down_bias = ff2.down_bias;
+    w.norm_weight = floats(q, "norm.weight", dim);
+    w.norm_bias = floats(q, "norm.bias", dim);
+    const float eps = number(q, "eps");
+    float *const scratch =
+        take_floats(q, ee_conformer_layer_f32_scratch(rows, dim, (size_t)heads, ff, kernel, NULL));
+    float *const y = output_matrix(q, "y", rows, dim);
+    if (q->code == CODE_NONE) {
+        ee_conformer_layer_f32_c(y, x->data, &w, rows, dim, (size_t)heads, ff, kernel, eps,
+                                 scratch, kernels(q), NULL);
+    }
+}
+
+static void run_exit_head(question *q)
+{
+    const tensor *const x = input(q);
+    size_t vocab = 0;
+
+    if (x == NULL) {
+        return;
+    }
+    const size_t rows = x->shape[0], dim = x->shape[1];
+    const float *const weight = weights(q, "weight", &vocab, dim);
+    const float *const bias = floats(q, "bias", vocab);
+    float *const y = output_matrix(q, "y", rows, vocab);
+    if (q->code == CODE_NONE) {
+        ee_exit_head_f32_c(y, x->data, weight, bias, rows, dim, vocab, kernels(q), NULL);
+    }
+}
+
+const conformance_op CONFORMANCE_OPS_F32[] = {
+    {"linear", run_linear},
+    {"layer_norm", run_layer_norm},
+    {"silu", run_silu},
+    {"glu", run_glu},
+    {"softmax", run_softmax},
+    {"log_softmax", run_log_softmax},
+    {"depthwise_conv", run_depthwise_conv},
+    {"stem_conv", run_stem_conv},
+    {"multi_head_attention", run_attention},
+    {"feed_forward", run_feed_forward},
+    {"conv_module", run_conv_module},
+    {"conformer_layer", run_conformer_layer},
+    {"exit_head", run_exit_head},
+    {NULL, NULL},
+};
+
+#else
+
+const conformance_op CONFORMANCE_OPS_F32[] = {{NULL, NULL}};
+
+#endif

@@ -1,3 +1,0 @@
-from tests.cases import conv_module, exact
-
-CASES = exact(conv_module.CASES, "in_weight", "out_weight")

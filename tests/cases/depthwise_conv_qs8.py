@@ -1,3 +1,0 @@
-from tests.cases import depthwise_conv, exact
-
-CASES = exact(depthwise_conv.CASES)

@@ -1,3 +1,0 @@
-from tests.cases import exit_head, exact
-
-CASES = exact(exit_head.CASES, "weight")

@@ -1,3 +1,0 @@
-from tests.cases import glu, exact
-
-CASES = exact(glu.CASES)

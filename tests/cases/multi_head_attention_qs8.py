@@ -1,3 +1,0 @@
-from tests.cases import multi_head_attention, exact
-
-CASES = exact(multi_head_attention.CASES, "in_weight", "out_weight")

@@ -1,3 +1,0 @@
-from tests.cases import silu, exact
-
-CASES = exact(silu.CASES)

@@ -1,3 +1,0 @@
-from tests.cases import stem_conv, exact
-
-CASES = exact(stem_conv.CASES, "weight")
