@@ -25,7 +25,7 @@ endif
 SHARED := common/runner.c $(START)
 HEADERS := $(wildcard common/*.h ../include/*.h)
 
-.PHONY: run vectors symbols build execute library tools c-library FORCE
+.PHONY: run vectors conformance symbols build execute command library tools c-library FORCE
 build: $(BUILD)/transcribe.elf $(BUILD)/vectors.elf $(BUILD)/faults.elf
 
 library:
@@ -76,6 +76,31 @@ $(BUILD)/transcribe.elf: $(call objects,common/transcribe.c $(SHARED)) \
     $(BUILD)/image.o $(LIBRARY) $(LAYOUTS)
 	$(CC) $(FLAGS) $(LINK) -o $@ $(filter %.o %.a,$^) $(LIBRARIES)
 
+# The conformance suite. Its image is that of the bundled model which the suite makes (ten seconds),
+# so that it need not be sent: SUITE_IMAGE=file is another one.
+SUITE_IMAGE ?= $(OUT)/suite.bin
+CONFORMANCE := ee_conformance model ops_f32 ops_qs8
+$(OUT)/suite.bin: $(MODEL)
+	mkdir -p $(@D)
+	cd ../.. && $(PYTHON) -m ee_ref export $(abspath $(MODEL)) --seconds 10 -o $@ --force
+
+$(BUILD)/suite.o: common/image.S $(SUITE_IMAGE)
+	$(CC) $(FLAGS) -DIMAGE='"$(abspath $(SUITE_IMAGE))"' -c -o $@ $<
+
+$(BUILD)/suite_sha256.o: $(SUITE_IMAGE)
+	mkdir -p $(@D)
+	sha256sum $< | sed 's/^\([0-9a-f]*\).*/const char port_image_sha256[] = "\1";/' >$(@:.o=.c)
+	$(CC) $(FLAGS) -c -o $@ $(@:.o=.c)
+
+$(BUILD)/conformance/%.o: ../conformance/%.c $(HEADERS) $(wildcard ../conformance/*.h)
+	mkdir -p $(@D)
+	$(CC) $(FLAGS) -c -o $@ $<
+
+$(BUILD)/common/conformance.o: FLAGS += -DPORT_NAME='"$(BOARD)"'
+$(BUILD)/conformance.elf: $(call objects,common/conformance.c $(SHARED)) $(BUILD)/suite.o \
+    $(BUILD)/suite_sha256.o $(CONFORMANCE:%=$(BUILD)/conformance/%.o) $(LIBRARY) $(LAYOUTS)
+	$(CC) $(FLAGS) $(LINK) -o $@ $(filter %.o %.a,$^) $(LIBRARIES)
+
 $(BUILD)/faults.elf: $(call objects,common/faults.c common/image.S $(SHARED)) $(LAYOUTS)
 	$(CC) $(FLAGS) $(LINK) -o $@ $(filter %.o,$^) $(LIBRARIES)
 
@@ -108,6 +133,17 @@ endif
 
 execute: $(BUILD)/$(PROGRAM).elf $(COUNTING)
 	cd $(WORK) && timeout $(SECONDS_ALLOWED) $(call EMULATE,$(abspath $<)) </dev/null
+
+# command: builds PROGRAM and prints what runs it, for `ee-ref conformance run --qemu`. Its stdin and
+# stdout are the program's to open as files; the emulator must not read them for a console.
+command: $(BUILD)/$(PROGRAM).elf
+	echo '$(call EMULATE,$(abspath $<))' | \
+	    sed 's/-chardev stdio,id=console//; s/chardev=console,//'
+
+# conformance: the suite, judged by the host.
+conformance: $(BUILD)/conformance.elf
+	cd ../.. && $(PYTHON) -m ee_ref conformance run --qemu $(BOARD) $(if $(ISA),--isa $(ISA)) \
+	    --make OUT='$(OUT)' --make LAYOUT='$(LAYOUT)' --make PYTHON='$(PYTHON)'
 
 # vectors: every case of tests/cases on the board, compared with NumPy.
 vectors: $(BUILD)/vectors.elf

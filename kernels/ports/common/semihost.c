@@ -72,10 +72,19 @@ long port_file_bytes(int file)
 
 int port_read(int file, void *data, size_t bytes)
 {
-    const intptr_t arguments[3] = {file, (intptr_t)data, (intptr_t)bytes};
+    unsigned char *at = data;
 
-    /* What comes back is the number of bytes that were not read. */
-    return bytes == 0 || semihost_call(SYS_READ, arguments) == 0;
+    while (bytes > 0) {
+        const intptr_t arguments[3] = {file, (intptr_t)at, (intptr_t)bytes};
+        /* What comes back is the number of bytes that were not read: a pipe gives what it has. */
+        const size_t left = (size_t)semihost_call(SYS_READ, arguments);
+        if (left >= bytes) {
+            return 0;
+        }
+        at += bytes - left;
+        bytes = left;
+    }
+    return 1;
 }
 
 int port_write(int file, const void *data, size_t bytes)

@@ -1,0 +1,81 @@
+/* The conformance suite on a board: frames over semihosting's stdin and stdout, or over the files that
+ * the arguments name.
+ *
+ *   conformance [isa=NAME] [in=FILE] [out=FILE]
+ */
+#include <string.h>
+
+#include "../../conformance/ee_conformance.h"
+#include "port.h"
+#include "runner.h"
+
+/* The SHA-256 of the image, in hexadecimal; rules.mk makes it. */
+extern const char port_image_sha256[];
+
+typedef struct {
+    int in, out;
+} files;
+
+static size_t receive(void *context, void *data, size_t bytes)
+{
+    return port_read(((files *)context)->in, data, bytes) ? bytes : 0;
+}
+
+static int send(void *context, const void *data, size_t bytes)
+{
+    return port_write(((files *)context)->out, data, bytes);
+}
+
+static int open_file(const char *name, port_mode mode)
+{
+    const int file = port_open(name, mode);
+
+    if (file < 0) {
+        runner_fail(name, "cannot be opened");
+    }
+    return file;
+}
+
+/* The kernels of a name, or the best ones. */
+static ee_isa find_isa(const char *name)
+{
+    const ee_isa best = ee_isa_best();
+
+    for (int isa = 0; name != NULL && isa <= (int)best; isa++) {
+        if (ee_ops_for((ee_isa)isa) != NULL && runner_equal(ee_isa_name((ee_isa)isa), name)) {
+            return (ee_isa)isa;
+        }
+    }
+    if (name != NULL) {
+        runner_fail(name, "no instruction set of this CPU");
+    }
+    return best;
+}
+
+int port_main(int argc, char **argv)
+{
+    const char *const in = runner_argument(argc, argv, "in");
+    const char *const out = runner_argument(argc, argv, "out");
+    const ee_isa isa = find_isa(runner_argument(argc, argv, "isa"));
+    runner_memory memory = runner_memory_open();
+    files both = {
+        .in = open_file(in != NULL ? in : "/dev/stdin", PORT_READ),
+        .out = open_file(out != NULL ? out : "/dev/stdout", PORT_WRITE),
+    };
+    const ee_conformance port = {
+        .read = receive,
+        .write = send,
+        .context = &both,
+        .memory = memory.start,
+        .bytes = memory.bytes,
+        .name = PORT_NAME,
+        .version = "1",
+        .isa = ee_isa_name(isa),
+        .ops = ee_ops_for(isa),
+        .image = port_image,
+        .image_bytes = (size_t)(port_image_end - port_image),
+        .image_sha256 = port_image_sha256,
+    };
+
+    return ee_conformance_serve(&port) == EE_CONFORMANCE_BYE ? 0 : 1;
+}
