@@ -1,4 +1,4 @@
-"""Constant tables of the C front end: window, sines, mel filters (kernels/include/ee_frontend.h).
+"""Constant tables of the C front end: window, sines, mel filters (docs/numerics.md).
 
 The same numbers as in `ee_ref.features`, but computed by decimal arithmetic, whose digits do not
 depend on the machine as those of a C library's cosine do: a table made on a desk and one carried in

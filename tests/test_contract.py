@@ -1,7 +1,7 @@
 """The rules of the house: one stem names everything about an op, and stages keep apart.
 
 Adding an op `glu` means ee_ref/ops/glu.py, kernels/src/ops/glu/ee_glu_f32_c.c, its prototype in
-ee_kernels.h, ee_ref/native/glu.py and tests/cases/glu.py. Its int8 twin is `glu_qs8` in Python and
+ee_kernels.h, ee_ref/native/glu.py, ee_ref/conformance/cases/glu.py. Its int8 twin is `glu_qs8` in Python and
 ee_glu_qs8_c in the same folder. A missing one fails here by name.
 """
 
@@ -68,7 +68,7 @@ def kernel_files() -> dict[str, Path]:
 
 @pytest.mark.parametrize("place, found", [
     ("a module in ee_ref/native", modules("ee_ref/native")),
-    ("a case table in tests/cases", set(OPS)),
+    ("a case table in ee_ref/conformance/cases", set(OPS)),
     ("a prototype ee_OP_DTYPE_c in kernels/include",
      {op_of(name) for name in prototypes() if KERNEL.fullmatch(name)["isa"] == "c"}),
     ("a portable kernel kernels/src/ops/OP/ee_OP_DTYPE_c.c",

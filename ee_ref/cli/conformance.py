@@ -46,6 +46,7 @@ def _add_selection(parser) -> None:
 def _add_list(commands) -> None:
     parser = commands.add_parser("list", help="name the cases", description="Print the cases.")
     _add_selection(parser)
+    parser.add_argument("--ops", action="store_true", help="a table of the ops instead (Markdown)")
     parser.set_defaults(run=run_list)
 
 
@@ -123,8 +124,14 @@ def run_export(args: argparse.Namespace) -> int:
 
 
 def run_list(args: argparse.Namespace) -> int:
-    """Print name, model and bounds of each case."""
-    for case in _selected(_vectors(args.suite).cases, args.select, args.tier):
+    """Print name, model and bounds of each case, or the table of docs/conformance.md."""
+    cases = _selected(_vectors(args.suite).cases, args.select, args.tier)
+    if args.ops:
+        from ..conformance.describe import op_table
+
+        sys.stdout.write(op_table(cases))
+        return 0
+    for case in cases:
         bounds = {f"{b.kind} {b.limit:g}" if b.limit else b.kind for b in case.bounds.values()}
         print("\t".join((case.name, case.model or "-", ", ".join(sorted(bounds)))))
     return 0

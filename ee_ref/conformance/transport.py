@@ -136,6 +136,9 @@ class Program:
 
     def restart(self) -> None:
         self._end()
+        # What a program before it said is not this one's complaint.
+        self._stderr.seek(0)
+        self._stderr.truncate()
         try:
             # A process group of its own: an emulator's children end with it.
             self._process = subprocess.Popen(

@@ -4,25 +4,7 @@
  *   samples -> windowed frame -> real FFT -> power -> mel energies [-> log -> normalised]
  *
  * The tables come with the model (a flash image holds them), so no target computes a sine. Every
- * operation is one binary32 operation, rounded to nearest even, in the order given here; nothing of
- * libm is called. "a + b c" is a product, rounded, then a sum, rounded.
- *
- *   Signal   M values: `pad` zeros, the samples, `pad` zeros, then zeros up to n_fft/2 + 1 values
- *            if they are fewer. s(i) = s(-i) before the start, s(2 (M-1) - i) from M on.
- *   Frame t  v[j] = s(t hop + j - before) window[j] for j < win_length, 0 from there to n_fft - 1;
- *            before = n_fft/2 - (n_fft - win_length)/2, quotients rounded down.
- *   FFT      of z[n] = v[2n] + i v[2n+1], H = n_fft/2 points, radix 2, decimation in time: z in
- *            bit-reversed order; then for m = 2, 4, ... H, for k < m/2, in every block of m points,
- *            with a = z[k], b = z[k + m/2] of the block, c and s the cosine and sine of 2 pi k/m:
- *            t = (c br + s bi) + i (c bi - s br);  z[k] = a + t, z[k + m/2] = a - t.
- *   Power    p[0] = (r + i)^2, p[H] = (r - i)^2 with z[0] = r + i i; for k = 1..H/2, a = z[k],
- *            b = z[H-k], c and s the cosine and sine of 2 pi k/n_fft:
- *            er = ar + br, ei = ai - bi, dr = ar - br, di = ai + bi, tr = c di - s dr,
- *            ti = c dr + s di, p[k] = ((er + tr)^2 + (ei - ti)^2)/4,
- *            p[H-k] = ((er - tr)^2 + (ei + ti)^2)/4.
- *   Mel m    e = 0, then e = e + p[mel_first[m] + j] w[j] for j = 0.. mel_count[m] - 1, w being the
- *            next mel_count[m] of mel_weights. The feature is e, or with log_floor > 0
- *            (log(e + log_floor) - mean[m]) scale[m], log as in docs/numerics.md.
+ * operation, its order and its rounding are written in docs/numerics.md, "Front end".
  */
 #ifndef EE_FRONTEND_H
 #define EE_FRONTEND_H

@@ -145,7 +145,7 @@ conformance: $(BUILD)/conformance.elf
 	cd ../.. && $(PYTHON) -m ee_ref conformance run --qemu $(BOARD) $(if $(ISA),--isa $(ISA)) \
 	    --make OUT='$(OUT)' --make LAYOUT='$(LAYOUT)' --make PYTHON='$(PYTHON)'
 
-# vectors: every case of tests/cases on the board, compared with NumPy.
+# vectors: every case of ee_ref/conformance/cases on the board, compared with NumPy.
 vectors: $(BUILD)/vectors.elf
 	$(PYTHON) vectors.py $(BOARD) $(if $(ISA),--isa $(ISA)) \
 	    --set OUT='$(OUT)' --set LAYOUT='$(LAYOUT)'

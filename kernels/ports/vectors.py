@@ -145,7 +145,8 @@ def _flat(name: str, value: Any) -> list[np.ndarray | Rows]:
 
 
 def op_vectors(names: Iterable[str] | None = None) -> list[Vector]:
-    """Every case of the ops (tests/cases), by default of all of int8 mode, as NumPy computes it."""
+    """Every case of the ops (ee_ref/conformance/cases), by default of all of int8 mode, as NumPy
+    computes it."""
     vectors = []
     for op in names or op_names("qs8"):
         function = getattr(ops, op)

@@ -1,0 +1,577 @@
+"""The conformance suite: vectors, judge, waivers, reports, command."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from ee_ref.cli import main
+from ee_ref.conformance import REPORT_FORMATS, manifest, report, runner, schema, waivers
+from ee_ref.conformance.cases import cases_of, op_names
+from ee_ref.conformance.describe import op_table
+from ee_ref.conformance.frontend_exact import features_exact
+from ee_ref.conformance.judge import DB, EXACT, ULP, Bound, compare, judge
+from ee_ref.conformance.runner import Port, Result, Run
+from ee_ref.conformance.suite import (
+    INT8_CONFIG, MAX_INPUT_BYTES, OUTPUTS, TIERS, Suite, demo, tier_of,
+)
+from ee_ref.conformance.waivers import Waiver
+from ee_ref.errors import FileError
+from tests.test_conformance_protocol import ENVIRONMENT, FAKE, CASES as SILU, VECTORS
+
+ROOT = Path(__file__).resolve().parent.parent
+
+MANIFEST_SHA256 = "84ffb9eb9f2338004c47a6136b419d44254469f971234906c978bc4b1c613c12"
+"""Of version 1 of the vectors: whatever changes a byte of them needs another version."""
+
+LARGEST_ARCHIVE = 20_000_000
+
+
+@pytest.fixture(scope="session")
+def vectors() -> manifest.Vectors:
+    return manifest.computed(Suite())
+
+
+@pytest.fixture(scope="session")
+def content(vectors) -> dict[str, bytes]:
+    return manifest.files(vectors)
+
+
+@pytest.fixture(scope="session")
+def folder(content, tmp_path_factory) -> Path:
+    """The whole suite, exported."""
+    path = tmp_path_factory.mktemp("conformance") / "vectors"
+    manifest.export(content, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory) -> Path:
+    """Three cases of one op, exported."""
+    path = tmp_path_factory.mktemp("few") / "vectors"
+    manifest.export(manifest.files(VECTORS), path)
+    return path
+
+
+# ---- Vectors ----
+
+
+def test_the_bytes_are_those_of_every_other_machine(content):
+    assert hashlib.sha256(content["manifest.json"]).hexdigest() == MANIFEST_SHA256
+
+
+def test_what_is_exported_is_read_again(folder, vectors):
+    found = manifest.read(folder)
+    assert found.version == vectors.version and found.models.keys() == vectors.models.keys()
+    for name, model in vectors.models.items():
+        assert found.models[name] == model
+    assert [case.name for case in found.cases] == [case.name for case in vectors.cases]
+    for read, made in zip(found.cases, vectors.cases):
+        assert (read.tier, read.op, read.model) == (made.tier, made.op, made.model)
+        assert dict(read.parameters) == dict(made.parameters) and read.bounds == made.bounds
+        for mine, theirs in ((made.inputs, read.inputs), (made.expected, read.expected)):
+            assert list(mine) == list(theirs)
+            for name, array in mine.items():
+                assert array.tobytes() == theirs[name].tobytes()
+                assert array.shape == theirs[name].shape
+
+
+def test_every_case_of_every_op_is_a_vector(vectors):
+    names = {case.name for case in vectors.cases}
+    for op in (*op_names(), *op_names("qs8")):
+        for case in cases_of(op):
+            size = sum(array.nbytes for value in case.arguments().values()
+                       for array in (value.values() if isinstance(value, dict) else [value])
+                       if isinstance(array, np.ndarray))
+            assert (f"{tier_of(op)}/{op}/{case.name}" in names) == (size <= MAX_INPUT_BYTES)
+
+
+def test_only_float32_cases_are_too_large(vectors):
+    names = {case.name for case in vectors.cases}
+    missing = [f"{tier_of(op)}/{op}/{case.name}" for op in (*op_names(), *op_names("qs8"))
+               for case in cases_of(op) if f"{tier_of(op)}/{op}/{case.name}" not in names]
+    assert sorted(missing) == ["f32/conformer_layer/full", "f32/feed_forward/full"]
+
+
+def test_exact_tiers_are_exact_and_others_give_reasons(vectors):
+    for case in vectors.cases:
+        for name, bound in case.bounds.items():
+            assert bound.reason, f"{case.name}: {name}"
+            exact = case.tier in ("integer", "int8", "decision")
+            exact |= case.tier == "model" and case.model != "small-f32"
+            assert not exact or bound.kind == EXACT, case.name
+            assert bound.kind != DB or bound.limit > 0
+
+
+def test_each_tier_and_edge_is_there(vectors):
+    names = "\n".join(case.name for case in vectors.cases)
+    assert {case.tier for case in vectors.cases} == set(TIERS)
+    for edge in ("quantize_qs8/ties_to_even", "quantize_qs8/both_ends", "linear_qs8/largest_product",
+                 "softmax/minus_inf", "silu_qs8/subnormal", "depthwise_conv_qs8/subnormal",
+                 "quantize_qs8/zeros", "small-int8_one_frame", "small-int8_longest",
+                 "commands_longest", "entropy_equal", "entropy_one_bit_less"):
+        assert edge in names, edge
+
+
+def test_edges_are_what_their_names_say(vectors):
+    by_name = {case.name: case for case in vectors.cases}
+    longest = by_name["model/exits/small-int8_longest"].expected["log_probs_3"]
+    assert len(longest) == INT8_CONFIG.max_frames
+    assert len(by_name["model/exits/small-int8_one_frame"].expected["log_probs_1"]) == 1
+    assert len(by_name["model/exits/small-int8_no_frames"].expected["log_probs_1"]) == 0
+    sums = by_name["integer/linear_qs8/sums_beyond_2_24"].expected["y"]
+    assert sums.min() > 2**24
+    assert np.abs(by_name["int8/silu_qs8/subnormal"].expected["y"]).max() < 2.0**-126
+    ties = by_name["integer/quantize_qs8/ties_to_even"].expected["q"]
+    assert ties.tolist() == [[127, 0, 2, 2, 0, -2, -2, 126, -126, 126]]
+    equal = [c for n, c in by_name.items() if n.endswith("_entropy_equal")]
+    assert equal and all(c.expected["margin"][0] == 0 for c in equal)
+    for name, case in by_name.items():
+        if name.endswith("_entropy_one_bit_less") and "no_frames" not in name:
+            assert case.expected["margin"][0] < 0, name
+
+
+def test_expected_bytes_are_those_of_the_c_front_end(vectors, native_library):
+    from ee_ref.native._frontend import NativeFrontend
+
+    clip = demo()[:12345]
+    for frontend, n_fft, window in (("mel", 1024, 320), ("logmel", 512, 400)):
+        config = dataclasses.replace(INT8_CONFIG, frontend=frontend, n_fft=n_fft, win_length=window)
+        native = NativeFrontend(config, None, None).extract(clip)
+        assert native.tobytes() == features_exact(clip, config).tobytes()
+
+
+def test_the_suite_is_small_enough_to_release(content, tmp_path):
+    archive = tmp_path / "vectors.tar.xz"
+    manifest.archive(content, archive)
+    assert archive.stat().st_size <= LARGEST_ARCHIVE
+    with tarfile.open(archive) as tar:
+        members = {member.name.partition("/")[2]: member for member in tar.getmembers()}
+        assert members.keys() == content.keys()
+        assert {(m.mtime, m.uid, m.gname, m.mode) for m in members.values()} == {(0, 0, "", 0o644)}
+        assert tar.extractfile(members["manifest.json"]).read() == content["manifest.json"]
+
+
+def test_archives_are_repeatable(tmp_path):
+    few = manifest.files(VECTORS)
+    for name in ("a.tar.xz", "b.tar.xz"):
+        manifest.archive(few, tmp_path / name)
+    assert (tmp_path / "a.tar.xz").read_bytes() == (tmp_path / "b.tar.xz").read_bytes()
+
+
+# ---- Export ----
+
+
+def test_export_refuses_to_overwrite(tmp_path, capsys):
+    few = manifest.files(VECTORS)
+    target = tmp_path / "vectors"
+    manifest.export(few, target)
+    with pytest.raises(FileError, match="--force"):
+        manifest.export(few, target)
+    (target / "manifest.json").write_text("old")
+    manifest.export(few, target, force=True)
+    assert (target / "manifest.json").read_bytes() == few["manifest.json"]
+    assert main(["conformance", "export", str(target)]) == 1
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_force_replaces_nothing_but_vectors(tmp_path):
+    few = manifest.files(VECTORS)
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("years of work")
+    (tmp_path / "link").symlink_to(tmp_path / "precious")
+    (tmp_path / "file").touch()
+    for name in ("precious", "link", "file"):
+        with pytest.raises(FileError, match="found something else"):
+            manifest.export(few, tmp_path / name, force=True)
+    assert (tmp_path / "precious" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+@pytest.mark.parametrize("exists", [False, True])
+def test_an_interrupted_export_leaves_nothing_half_written(tmp_path, monkeypatch, error, exists):
+    few = manifest.files(VECTORS)
+    target = tmp_path / "vectors"
+    if exists:
+        manifest.export({**few, "manifest.json": b"old"}, target)
+    written = []
+
+    def write_bytes(self, data, original=Path.write_bytes):
+        if written:
+            raise error
+        written.append(self)
+        return original(self, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", write_bytes)
+        with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else FileError):
+            manifest.export(few, target, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == (["vectors"] if exists else [])
+    if exists:
+        assert (target / "manifest.json").read_bytes() == b"old"
+
+
+def test_export_wants_something_to_write(tmp_path, capsys):
+    assert main(["conformance", "export"]) == 2
+    assert main(["conformance", "export", str(tmp_path / "a" / "b")]) == 1
+    assert "does not exist" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=".tar.xz"):
+        manifest.archive({}, tmp_path / "x.zip")
+
+
+# ---- Reading ----
+
+
+def changed(folder: Path, target: Path, change) -> Path:
+    """A copy of the vectors whose manifest was changed."""
+    shutil.copytree(folder, target)
+    document = json.loads((target / "manifest.json").read_bytes())
+    change(document)
+    (target / "manifest.json").write_text(json.dumps(document))
+    return target
+
+
+def set_in(*path, value):
+    def change(document):
+        for key in path[:-1]:
+            document = document[key]
+        document[path[-1]] = value
+    return change
+
+
+@pytest.mark.parametrize("change, message", [
+    (set_in("version", value=99), "expected vectors of version"),
+    (set_in("protocol", value=2), "expected protocol 1"),
+    (set_in("format", value="zip"), r"\$.format: expected one of"),
+    (set_in("extra", value=1), "expected no 'extra'"),
+    (set_in("files", 0, "sha256", value="0" * 64), "SHA-256"),
+    (set_in("files", 0, "bytes", value=5), "expected 5 bytes"),
+    (set_in("files", 0, "path", value="../../etc/passwd.bin"), "expected text like"),
+    (set_in("files", 0, "path", value="/etc/passwd.bin"), "expected text like"),
+    (set_in("files", value=[]), "not among the files"),
+    (set_in("cases", 0, "inputs", 0, "offset", value=10**9), "does not lie in"),
+    (set_in("cases", 0, "inputs", 0, "offset", value=-1), "at least 0"),
+    (set_in("cases", 0, "inputs", 0, "shape", value=[]), "does not lie in"),
+    (set_in("cases", 0, "inputs", 0, "shape", value=[1 << 40, 1 << 40]), "does not lie in"),
+    (set_in("cases", 0, "inputs", 0, "dtype", value="float64"), "expected one of"),
+    (set_in("cases", 0, "name", value="f32/silu_qs8/x"), "expected a name of tier"),
+    (set_in("cases", 0, "name", value="int8/silu_qs8/rows_3"), "twice"),
+    (set_in("cases", 0, "model", value="none"), "expected a model"),
+    (set_in("cases", 0, "expected", 0, "bound", "limit", value=True), "expected number"),
+    (set_in("cases", 0, "expected", 0, "bound", "reason", value=""), "expected text like"),
+])
+def test_a_manifest_that_is_not_right_is_refused(few, tmp_path, change, message):
+    with pytest.raises((manifest.ManifestError, schema.SchemaError), match=message):
+        manifest.read(changed(few, tmp_path / "vectors", change))
+
+
+def test_a_changed_or_missing_file_is_noticed(few, tmp_path):
+    target = changed(few, tmp_path / "vectors", lambda document: None)
+    data = bytearray((target / "int8" / "silu_qs8.bin").read_bytes())
+    data[3] ^= 1
+    (target / "int8" / "silu_qs8.bin").write_bytes(data)
+    with pytest.raises(manifest.ManifestError, match="SHA-256"):
+        manifest.read(target)
+    (target / "int8" / "silu_qs8.bin").unlink()
+    with pytest.raises(FileError, match="silu_qs8.bin"):
+        manifest.read(target)
+    (target / "manifest.json").write_text("{")
+    with pytest.raises(manifest.ManifestError, match="not JSON"):
+        manifest.read(target)
+
+
+def test_the_schema_is_not_read_past():
+    with pytest.raises(schema.SchemaError, match="not known"):
+        schema.check(1, {"maximum": 3})
+    json.loads(manifest.schema_text())
+
+
+# ---- Judge ----
+
+
+def floats(*values) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+@pytest.mark.parametrize("found, expected, bound, good", [
+    (floats(1, 2), floats(1, 2), Bound(EXACT), True),
+    (floats(-0.0), floats(0.0), Bound(EXACT), False),
+    (floats(np.nextafter(np.float32(1), np.float32(2))), floats(1), Bound(EXACT), False),
+    (floats(np.nextafter(np.float32(1), np.float32(2))), floats(1), Bound(ULP, 1.0), True),
+    (floats(1 + 2**-22), floats(1), Bound(ULP, 1.0), False),
+    (floats(1000, 1e-4), floats(1000, 0), Bound(ULP, 1.0), True),
+    (floats(1000, 1e-3), floats(1000, 0), Bound(ULP, 1.0), False),
+    (floats(1, np.nan), floats(1, 2), Bound(ULP, 1e30), False),
+    (floats(1, np.inf), floats(1, 2), Bound(ULP, 1e30), False),
+    (floats(1, -np.inf), floats(1, -np.inf), Bound(ULP, 1.0), True),
+    (floats(1, np.inf), floats(1, -np.inf), Bound(ULP, 1.0), False),
+    (floats(0, 1e-45), floats(0, 0), Bound(ULP, 1e9), False),
+    (floats(1, 1.01), floats(1, 1), Bound(DB, 40.0), True),
+    (floats(1, 1.02), floats(1, 1), Bound(DB, 40.0), False),
+    (floats(1, np.nan), floats(1, 1), Bound(DB, 1.0), False),
+    (floats(), floats(), Bound(DB, 90.0), True),
+    (floats(0, 0), floats(0, 0), Bound(DB, 90.0), True),
+    (floats(0, 1e-9), floats(0, 0), Bound(DB, 90.0), False),
+    (floats(1, -np.inf), floats(1, -np.inf), Bound(DB, 90.0), True),
+    (floats(1, 5), floats(1, -np.inf), Bound(DB, 90.0), False),
+    (np.array([3], np.int32), np.array([4], np.int32), Bound(EXACT), False),
+    (np.array([[3]], np.int32), np.array([3], np.int32), Bound(EXACT), False),
+    (floats(3), np.array([3], np.int32), Bound(EXACT), False),
+])
+def test_bounds(found, expected, bound, good):
+    assert (compare("y", found, expected, bound) is None) == good
+
+
+def test_each_row_is_judged_by_its_own_size():
+    expected = np.array([[1e6, 1], [1, 1]], np.float32)
+    found = expected.copy()
+    found[1, 0] += 0.01
+    difference = compare("y", found, expected, Bound(ULP, 10.0))
+    assert difference.index == (1, 0) and difference.ulp == pytest.approx(0.01 * 2**23, rel=1e-3)
+
+
+def test_names_are_judged():
+    expected = {"y": floats(1), "z": floats(2)}
+    bounds = dict.fromkeys(expected, Bound(EXACT))
+    found = judge({"y": floats(1), "w": floats(2)}, expected, bounds)
+    assert sorted(d.tensor for d in found) == ["w", "z"]
+
+
+def test_every_vector_passes_by_its_own_bytes_and_fails_by_one_bit(vectors):
+    for case in vectors.cases:
+        assert judge(case.expected, case.expected, case.bounds) == [], case.name
+        for name, array in case.expected.items():
+            if not array.size or case.bounds[name].kind != EXACT:
+                continue
+            wrong = array.copy()
+            wrong.reshape(-1).view(f"u{wrong.itemsize}")[-1] ^= 1
+            assert judge({**case.expected, name: wrong}, case.expected, case.bounds), case.name
+
+
+# ---- Waivers and reports ----
+
+
+def result(case: str, status: str, **more) -> Result:
+    tier, op, _ = case.split("/")
+    return Result(case, tier, op, status, **more)
+
+
+def test_waivers_that_are_wrong_or_not_needed_are_problems():
+    known = ["f32/silu/a", "f32/silu/b", "int8/glu_qs8/a"]
+    given = [Waiver("f32/silu/*", "x"), Waiver("f32/typo/*", "x"), Waiver("int8/*", "x"),
+             Waiver("f32/silu/b", "x", port="other")]
+    found = waivers.problems(given, [given[0]], "mine", known, known)
+    assert len(found) == 2 and "f32/typo" in found[0] and "int8/*" in found[1]
+    # A run of other cases says nothing about a waiver.
+    assert len(waivers.problems(given, [], "mine", known[:1], known)) == 2
+
+
+@pytest.mark.parametrize("text, message", [
+    ("{", "Expecting"), ("[]", "expected object"), ('{"version": 2, "waivers": []}', "version"),
+    ('{"version": 1, "waivers": [{"cases": "*"}]}', "'reason'"),
+    ('{"version": 1, "waivers": [{"cases": "*", "reason": " "}]}', "reason"),
+    ('{"version": 1, "waivers": [{"cases": "*", "reason": "x", "status": "pass"}]}', "status"),
+    ('{"version": 1, "waivers": [{"cases": "*", "reason": "x", "until": 3}]}', "until"),
+])
+def test_files_of_waivers(tmp_path, text, message):
+    (tmp_path / "w.json").write_text(text)
+    with pytest.raises(waivers.WaiverError, match=message):
+        waivers.read(tmp_path / "w.json")
+
+
+def sample() -> Run:
+    difference = compare("y", floats(1, 3), floats(1, 2), Bound(EXACT))
+    return Run(Port("fake \x00<&>", "1", "c"), 1, [
+        result("integer/linear_qs8/a", "pass", ulp=0.0, db=math.inf),
+        result("int8/glu_qs8/b", "fail", message="y: wrong <&> \x1b[0m", differences=(difference,)),
+        result("f32/silu/c", "waived", message="m", waiver="vendor's exp"),
+        result("f32/silu/d", "unsupported", message="no"),
+        result("model/exits/e", "died", message="signal SIGSEGV"),
+        result("model/exits/f", "timeout", message="t"),
+        result("decision/decide/g", "protocol", message="p"),
+    ], problems=["waiver 'x': not needed"])
+
+
+def test_junit_is_well_formed_and_counts():
+    root = ElementTree.fromstring(report.junit(sample()))
+    suites = {suite.get("name"): suite for suite in root}
+    assert suites["int8"].get("failures") == "1" and suites["f32"].get("skipped") == "2"
+    assert suites["model"].get("errors") == "2" and suites["decision"].get("errors") == "1"
+    assert suites["waivers"].get("failures") == "1"
+    for suite in suites.values():
+        assert int(suite.get("tests")) == len(suite)
+    text = root.find(".//failure").text
+    assert "y[1]: expected 2.0" in text and "ULP" in text
+
+
+def test_json_is_strict_and_whole():
+    document = json.loads(report.as_json(sample()), parse_constant=pytest.fail)
+    assert [r["status"] for r in document["results"]] == [r.status for r in sample().results]
+    assert document["counts"]["died"] == 1 and document["results"][0]["db"] is None
+    assert document["results"][1]["differences"][0]["index"] == [1]
+
+
+def test_table():
+    text = report.table(sample())
+    assert re.search(r"^model +2 +0 +0 +0 +0 +1 +1 +0$", text, re.MULTILINE)
+    assert "y[1]: expected 2.0" in text and "waived: vendor's exp" in text
+    assert "unsupported: 1 cases: no" in text and "not needed" in text
+
+
+def test_what_fails_a_run():
+    run = sample()
+    run.results, run.problems = run.results[:1] + run.results[2:4], []
+    assert not run.failed() and run.failed(complete=True)
+    run.problems = ["x"]
+    assert run.failed()
+
+
+# ---- Command ----
+
+
+def command(few: Path, mode: str, *options: str) -> int:
+    exe = " ".join([*FAKE, mode])
+    return main(["conformance", "run", "--suite", str(few), "--exe", exe, *options])
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
+
+
+@pytest.mark.parametrize("format", REPORT_FORMATS)
+def test_run(few, format, capsys, tmp_path):
+    assert command(few, "good", "--format", format, "--output", str(tmp_path / "r")) == 0
+    text = (tmp_path / "r").read_text()
+    {"table": lambda: re.search("all +3 +3", text)[0], "json": lambda: json.loads(text),
+     "junit": lambda: ElementTree.fromstring(text)}[format]()
+    assert capsys.readouterr().out == ""
+    assert command(few, "good", "--output", str(tmp_path / "r")) == 1
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_run_fails_and_is_waived(few, capsys, tmp_path):
+    assert command(few, "one_bit") == 1
+    assert "fail: int8/silu_qs8/rows_3" in capsys.readouterr().out
+    file = tmp_path / "w.json"
+
+    def write(**waiver):
+        file.write_text(json.dumps({"version": 1, "waivers": [{"reason": "known", **waiver}]}))
+
+    write(cases="int8/silu_qs8/rows_3")
+    assert command(few, "one_bit", "--waivers", str(file)) == 0
+    assert "waived: int8/silu_qs8/rows_3" in capsys.readouterr().out
+    assert command(few, "good", "--waivers", str(file)) == 1, "not needed"
+    write(cases="int8/silu_qs8/rows_3", status="timeout")
+    assert command(few, "one_bit", "--waivers", str(file)) == 1
+    write(cases="int8/nothing/*")
+    assert command(few, "good", "--waivers", str(file)) == 1
+
+
+def test_run_selects(few, capsys):
+    assert command(few, "dies", "--select", "*rows_1", "--select", "*/rows_4") == 0
+    assert command(few, "good", "--select", "*typo*") == 2
+    assert command(few, "good", "--tier", "f64") == 2
+    assert command(few, "good", "--tier", "f32") == 2
+    assert command(few, "good", "--timeout", "0") == 2
+    assert command(few, "unsupported") == 0
+    assert command(few, "unsupported", "--complete") == 1
+
+
+def test_list(few, capsys):
+    assert main(["conformance", "list", "--suite", str(few)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "int8/silu_qs8/rows_1\t-\texact"
+
+
+def test_boards_and_lines_that_are_not_there(few, capsys, tmp_path):
+    base = ["conformance", "run", "--suite", str(few)]
+    assert main([*base, "--qemu", "no_such_board"]) == 2
+    assert main([*base, "--qemu", "linux_host", "--kernels", str(tmp_path)]) == 1
+    assert main([*base, "--serial", str(tmp_path / "tty")]) == 1
+    assert main([*base, "--exe", "/nonexistent"]) == 1
+    with pytest.raises(SystemExit):
+        main(base)
+
+
+# ---- Documents ----
+
+
+def test_the_table_of_ops_is_that_of_the_vectors(vectors):
+    page = (ROOT / "docs" / "conformance.md").read_text()
+    assert op_table(vectors.cases) in page, "run ee-ref conformance list --ops"
+
+
+def test_the_documents_define_all_that_a_port_needs(vectors):
+    page = (ROOT / "docs" / "conformance.md").read_text()
+    numerics = (ROOT / "docs" / "numerics.md").read_text()
+    formulas = page[page.index("### Formulas"):]
+    for op in {case.op for case in vectors.cases}:
+        stem = op.removesuffix("_qs8")
+        where = numerics if op.endswith("_qs8") else formulas
+        assert re.search(rf"[`*]{stem}[`*]", where), op
+    for model in vectors.models:
+        assert f"`{model}`" in page
+    for status in runner.STATUSES:
+        assert status in page
+    for names in OUTPUTS.values():
+        assert all(f"`{name}`" in page for name in names)
+
+
+# ---- Ports ----
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory) -> Path:
+    """The C port of this machine."""
+    if not (shutil.which("make") and shutil.which("cc")):
+        pytest.skip("needs make and cc")
+    out = tmp_path_factory.mktemp("desk")
+    make("desk", out)
+    return out / "ee_conformance_desk"
+
+
+def make(what: str, out: Path, *settings: str) -> None:
+    done = subprocess.run(["make", "-s", "-C", str(ROOT / "kernels" / "conformance"),
+                           f"OUT={out}", *settings], capture_output=True, text=True)
+    assert done.returncode == 0, f"{what}: {done.stderr}"
+
+
+def test_the_c_port_passes(desk, folder, isa, capsys):
+    assert main(["conformance", "run", "--suite", str(folder), "--exe", f"{desk} {isa}",
+                 "--complete"]) == 0, capsys.readouterr().out
+    assert f"port: desk 1 {isa};" in capsys.readouterr().out
+
+
+def test_a_kernel_that_is_replaced_is_noticed(folder, tmp_path, capsys):
+    if not (shutil.which("make") and shutil.which("cc")):
+        pytest.skip("needs make and cc")
+    source = ROOT / "kernels" / "src" / "ops" / "silu" / "ee_silu_qs8_c.c"
+    text = source.read_text()
+    (tmp_path / "fault").mkdir()
+    wrong = text.replace("1.0f +", "1.0000001f +")
+    assert wrong != text
+    (tmp_path / "fault" / source.name).write_text(wrong)
+    make("fault", tmp_path / "out", f"FAULT={tmp_path / 'fault'}")
+    exe = f"{tmp_path / 'out' / 'ee_conformance_desk'} c"
+    base = ["conformance", "run", "--suite", str(folder), "--exe", exe]
+    assert main([*base, "--select", "int8/silu_qs8/*"]) == 1
+    assert main([*base, "--tier", "integer"]) == 0
+
+
+def test_the_c_port_says_what_it_lacks(desk, folder):
+    done = subprocess.run([desk, "avx1024"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 2 and "avx1024" in done.stderr
+    done = subprocess.run([desk], capture_output=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1, "the host was gone"
