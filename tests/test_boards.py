@@ -23,12 +23,14 @@ import numpy as np
 import pytest
 
 from ee_ref import audio
+from ee_ref.conformance import manifest, report, runner, transport
+from ee_ref.conformance.cases import cases_of
+from ee_ref.conformance.draw import SMALL, Stream, random_features, random_int8_model
+from ee_ref.conformance.suite import Suite
 from ee_ref.decode import greedy
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.exits import frame_entropy
 from ee_ref.tokens import Tokens
-from ee_ref.conformance.cases import cases_of
-from ee_ref.conformance.draw import SMALL, Stream, random_features, random_int8_model
 from tests.support import assert_close
 from weights_io import flash_image, model_file
 
@@ -262,6 +264,27 @@ def test_bundled_model(board, isa, bundled, tmp_path, out, native_library):
         cases += [log_probs, bundled.utterance(name, samples, threshold=threshold)]
     wrong = run(board, cases, tmp_path, out, isa=isa)
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture(scope="session")
+def suite() -> manifest.Vectors:
+    return manifest.computed(Suite())
+
+
+@pytest.mark.parametrize("board, isa", [(b, isa) for b, isas in ISAS.items() for isa in isas])
+def test_conformance(board, isa, suite, out):
+    """The host judges every case; of the exact tiers none but the float32 model is left out."""
+    require_tools(board)
+    port = transport.board(board, isa, settings=[f"OUT={out}", f"PYTHON={sys.executable}"])
+    try:
+        done = runner.run(suite, port, suite.cases, timeout=120)
+    finally:
+        port.close()
+    assert not done.failed(), report.table(done)
+    left_out = [result.case for result in done.results if result.status == "unsupported"
+                and result.tier != "f32" and "/small-f32_" not in result.case]
+    assert (done.port.name, done.port.isa, left_out) == (board, isa, [])
+    assert suite.models["commands"].sha256 in done.port.models, "the image is sent every time"
 
 
 @pytest.mark.parametrize("kernel", vectors.FAULTS)

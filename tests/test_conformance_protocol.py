@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ from ee_ref.conformance.manifest import Vectors
 from ee_ref.conformance.protocol import Body, Decoder, Frame, ProtocolError
 from ee_ref.conformance.suite import Vector
 from ee_ref.conformance.transport import PortDied, PortSilent, Program, Serial
-from ee_ref.errors import ArgumentError, EeError, FileError
+from ee_ref.errors import ArgumentError, FileError
 
 ROOT = Path(__file__).resolve().parent.parent
 FAKE = [sys.executable, str(ROOT / "tests" / "fake_port.py")]
@@ -83,7 +82,7 @@ def test_a_length_beyond_the_limit_is_no_frame():
         Frame(1, 2)]
 
 
-names = st.text(st.characters(codec="utf-8"), max_size=20)
+names = st.text(max_size=20)
 parameters = st.dictionaries(names, st.one_of(
     st.integers(-2**31, 2**31 - 1), st.floats(width=32, allow_nan=False), names), max_size=5)
 
@@ -104,7 +103,8 @@ def test_bodies_come_again(name, given_parameters, shapes):
 
 
 def test_tensors_lie_at_multiples_of_64():
-    payload = Body("x", {}, {"a": np.arange(3, dtype=np.int8), "b": np.ones(2, np.float32)}).encode()
+    tensors = {"a": np.arange(3, dtype=np.int8), "b": np.ones(2, np.float32)}
+    payload = Body("x", {}, tensors).encode()
     assert payload[64:67] == b"\0\1\2" and payload[128:] == np.ones(2, "<f4").tobytes()
 
 
@@ -182,7 +182,7 @@ def test_who_does_not_answer_is_given_up_and_started_again(mode):
     assert "no answer in 2 s" in run.results[1].message
 
 
-def test_a_failure_shows_where(tmp_path):
+def test_a_failure_shows_where():
     (difference,) = run_fake("one_bit").results[1].differences
     assert difference.index == (1, 2)
     expected = ops.silu_qs8(CASES[1].inputs["x"])[1, 2]
@@ -256,7 +256,7 @@ class Lossy:
 @pytest.mark.parametrize("kind", ["drop", "change"])
 @pytest.mark.parametrize("direction", ["sent", "received"])
 def test_lost_bytes_are_sent_again(kind, direction):
-    port = desk_or_fake()
+    port = good_port()
     line = Lossy(port, **{direction: (2, 4)})
     line.kind = kind
     try:
@@ -267,12 +267,12 @@ def test_lost_bytes_are_sent_again(kind, direction):
     assert max(result.attempts for result in run.results) > 1
 
 
-def desk_or_fake() -> Program:
+def good_port() -> Program:
     return Program([*FAKE, "good"], ENVIRONMENT)
 
 
 def test_a_line_that_is_always_bad_is_a_result():
-    line = Lossy(desk_or_fake(), sent=range(2, 1000))
+    line = Lossy(good_port(), sent=range(2, 1000))
     line.kind = "change"
     try:
         run = runner.run(VECTORS, line, CASES[:1], timeout=0.5)
@@ -339,7 +339,7 @@ def test_serial_errors(tmp_path, serial_line):
         Serial(serial_line[0], baud=12345)
 
 
-def test_a_program_that_is_gone(tmp_path):
+def test_a_program_that_is_gone():
     program = Program([sys.executable, "-c", "pass"])
     program.restart()
     with pytest.raises(PortDied, match="exit status 0"):

@@ -1,8 +1,8 @@
 """The rules of the house: one stem names everything about an op, and stages keep apart.
 
 Adding an op `glu` means ee_ref/ops/glu.py, kernels/src/ops/glu/ee_glu_f32_c.c, its prototype in
-ee_kernels.h, ee_ref/native/glu.py, ee_ref/conformance/cases/glu.py. Its int8 twin is `glu_qs8` in Python and
-ee_glu_qs8_c in the same folder. A missing one fails here by name.
+ee_kernels.h, ee_ref/native/glu.py and ee_ref/conformance/cases/glu.py. Its int8 twin is `glu_qs8`
+in Python and ee_glu_qs8_c in the same folder. A missing one fails here by name.
 """
 
 from __future__ import annotations

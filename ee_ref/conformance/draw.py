@@ -1,7 +1,7 @@
 """Random numbers, features and models that are the same on every machine, and what a case is.
 
-The cases of the ops (`ee_ref.conformance.cases`), the vectors of the suite and the tests are made of
-these.
+The cases of the ops (`ee_ref.conformance.cases`), the vectors of the suite and the tests are made
+of these.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The vectors of the suite: what a port is given, and what has to come back.
 
 Everything here is the same bytes on every machine. Inputs are integers of PCG64 scaled by single
-float32 operations (`draw`), or the demo clip. What is expected of int8 mode comes from the NumPy ops,
-whose every operation is written down (docs/numerics.md); of the front end, from
+float32 operations (`draw`), or the demo clip. What is expected of int8 mode comes from the NumPy
+ops, whose every operation is written down (docs/numerics.md); of the front end, from
 `features_exact`; of float32, from goldens that PyTorch computed in double precision and that lie in
 the package, since float32 sums and exponentials of NumPy differ from machine to machine.
 """
@@ -56,10 +56,13 @@ BUNDLED_SECONDS = 10.0
 INT8 = Bound(EXACT, 0.0, "int8 mode is bit-exact")
 INTEGERS = Bound(EXACT, 0.0, "integers, exact in any order")
 POWER = Bound(DB, 100.0, "mel power of one float32 FFT against another differs at 135 dB and more")
-LOG_POWER = Bound(DB, 90.0, "as mel power, under a logarithm that lifts faint bands: 125 dB and more")
-CLEAR = Bound(EXACT, 0.0, "the clip's labels and exit are clear by far more than the features' bound")
+LOG_POWER = Bound(
+    DB, 90.0, "as mel power, under a logarithm that lifts faint bands: 125 dB and more")
+CLEAR = Bound(
+    EXACT, 0.0, "the clip's labels and exit are clear by far more than the features' bound")
 SCORE = Bound(DB, 40.0, "features within their bound move an int8 model's score by under a percent")
-F32_MODEL = Bound(DB, 90.0, "some forty float32 products, one after another: 110 dB and more")
+F32_MODEL = Bound(
+    DB, 110.0, "some forty float32 products, one after another: 136 dB in portable C and AVX2")
 
 Parameter = int | float | str
 

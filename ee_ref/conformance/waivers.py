@@ -3,8 +3,9 @@
     {"version": 1, "waivers": [
         {"cases": "f32/silu/*", "port": "chip-x*", "status": "fail", "reason": "vendor's exp"}]}
 
-`cases` and `port` are patterns of shells; port (default "*") is compared with the name in the port's
-answer to HELLO, status (default "fail") is one of fail, timeout, died, protocol, unsupported.
+`cases` and `port` are patterns of shells; port (default "*") is compared with the name in the
+port's answer to HELLO, status (default "fail") is one of fail, timeout, died, protocol and
+unsupported.
 """
 
 from __future__ import annotations

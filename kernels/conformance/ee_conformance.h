@@ -1,5 +1,6 @@
-/* ee_conformance.h: a port that the conformance suite can be run on: ee_conformance.c compiled into a
- * program, with two functions that move bytes (docs/conformance-protocol.md).
+/* ee_conformance.h: a port that the conformance suite can be run on: the C files of this folder
+ * but desk.c, compiled into a program, and two functions that move bytes
+ * (docs/conformance-protocol.md).
  *
  *   static ee_conformance port = {.read = uart_read, .write = uart_write, .memory = ram, ...};
  *   ee_conformance_serve(&port);
@@ -19,8 +20,8 @@ extern "C" {
 #endif
 
 typedef struct {
-    /* Fills `data` with the next bytes from the host, waiting for them. Returns how many: fewer than
-     * `bytes` only when there will be no more. */
+    /* Fills `data` with the next bytes from the host, waiting for them. Returns how many: fewer
+     * than `bytes` only when there will be no more. */
     size_t (*read)(void *context, void *data, size_t bytes);
     /* Sends bytes to the host; 0 when that is not possible any more. */
     int (*write)(void *context, const void *data, size_t bytes);

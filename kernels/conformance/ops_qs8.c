@@ -10,8 +10,8 @@ static const ee_ops_qs8 *kernels(const question *q)
     return q->port->ops->qs8;
 }
 
-/* int8 rows as kernels want them, ee_row_stride_qs8 apart: in place when they lie so. `fill` is what
- * is behind each row. */
+/* int8 rows as kernels want them, ee_row_stride_qs8 apart: in place when they lie so. `fill` is
+ * what is behind each row. */
 static const int8_t *rows_of(question *q, const tensor *matrix, int fill)
 {
     if (matrix == NULL) {

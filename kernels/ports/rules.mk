@@ -134,8 +134,8 @@ endif
 execute: $(BUILD)/$(PROGRAM).elf $(COUNTING)
 	cd $(WORK) && timeout $(SECONDS_ALLOWED) $(call EMULATE,$(abspath $<)) </dev/null
 
-# command: builds PROGRAM and prints what runs it, for `ee-ref conformance run --qemu`. Its stdin and
-# stdout are the program's to open as files; the emulator must not read them for a console.
+# command: builds PROGRAM and prints what runs it, for `ee-ref conformance run --qemu`. Its stdin
+# and stdout are the program's to open as files; the emulator must not read them for a console.
 command: $(BUILD)/$(PROGRAM).elf
 	echo '$(call EMULATE,$(abspath $<))' | \
 	    sed 's/-chardev stdio,id=console//; s/chardev=console,//'

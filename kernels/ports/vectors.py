@@ -256,7 +256,8 @@ def read_clip(path: str | Path) -> np.ndarray:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("board")
-    parser.add_argument("--isa", help="kernels to use: c, dsp, mve, neon, dot, i8mm; default: the best")
+    parser.add_argument(
+        "--isa", help="kernels to use: c, dsp, mve, neon, dot, i8mm; default: the best")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                         help="variables for make")
     options = parser.parse_args()

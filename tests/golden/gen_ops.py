@@ -1,4 +1,4 @@
-"""Golden values of every op: PyTorch's and torchaudio's own modules on the cases of ee_ref/conformance.
+"""Golden values of every op: PyTorch's and torchaudio's own modules on ee_ref.conformance.cases.
 
 They run in double precision and are rounded to float32 once. So the goldens are the same from any
 CPU, and a tolerance measures the error of ee_ref alone.

@@ -1,8 +1,8 @@
 """The cases of every op: one module an op, each with `CASES`, a list of `Case`.
 
 The golden values (tests/golden/gen_ops.py, gen_int8.py), the tests of the implementations
-(tests/test_ops.py, test_ops_qs8.py), the contract test (tests/test_contract.py) and the vectors of the
-conformance suite (`ee_ref.conformance.suite`) all read these tables.
+(tests/test_ops.py, test_ops_qs8.py), the contract test (tests/test_contract.py) and the vectors of
+the conformance suite (`ee_ref.conformance.suite`) all read these tables.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-/* The conformance suite on a board: frames over semihosting's stdin and stdout, or over the files that
+/* The conformance suite on a board: frames over the host's stdin and stdout, or over the files that
  * the arguments name.
  *
  *   conformance [isa=NAME] [in=FILE] [out=FILE]
