@@ -2,7 +2,7 @@
  *
  *   ee_conformance_desk [ISA]
  *
- * ISA, or else EE_REF_ISA, names the kernels to use (c, avx2, vnni, neon, dot, ...): the best ones
+ * ISA, or else EE_REF_ISA, names the kernels to use (c, avx2, vnni, neon, i8mm, ...): the best ones
  * by default. */
 #include <errno.h>
 #include <stdio.h>
