@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ee_ref.cli import main
+from ee_ref.conformance.draw import SMALL, random_state_dict
 from ee_ref.errors import ArgumentError, CheckpointError, FileError
 from ee_ref.info import multiply_accumulates
 from weights_io import from_torch, model_file, tokenizer
@@ -24,7 +25,7 @@ from weights_io.layout import tensor_specs
 from .hostile.checkpoints import (
     global_, hostile_pickles, integer, storage, tensor, text, torch_file, zip_file,
 )
-from .support import FULL, SMALL, random_state_dict
+from .support import FULL
 
 LAYER = "conformer.1.conformer_layers.0"
 

@@ -13,13 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ee_ref.config import Config
+from ee_ref.conformance.draw import SMALL, random_state_dict
 from ee_ref.errors import ArgumentError, EeError, FileError, ModelFileError
 from weights_io import from_torch, gguf, model_file
 from weights_io.layout import tensor_specs
 from weights_io.model_file import ALIGNMENT
 
 from .hostile.model_files import LIES, rebuild, with_new_field
-from .support import FULL, SMALL, random_state_dict
+from .support import FULL
 
 LOGMEL = replace(SMALL, frontend="logmel", n_fft=512, win_length=400, pad=80)
 TOKENS = ("@", "<s>", "▁", "a", "É", "\U0001f600", "<0x41>", "", "b", "c", "d")
