@@ -497,7 +497,7 @@ def test_list(few, capsys):
 
 def test_boards_and_lines_that_are_not_there(few, capsys, tmp_path):
     base = ["conformance", "run", "--suite", str(few)]
-    assert main([*base, "--qemu", "no_such_board"]) == 2
+    assert main([*base, "--qemu", "no_such_board", "--kernels", str(ROOT / "kernels")]) == 2
     assert main([*base, "--qemu", "linux_host", "--kernels", str(tmp_path)]) == 1
     assert main([*base, "--serial", str(tmp_path / "tty")]) == 1
     assert main([*base, "--exe", "/nonexistent"]) == 1

@@ -80,6 +80,29 @@ void *take(question *q, size_t bytes);
 void *output(question *q, const char *name, char dtype, size_t rows);
 void *output_matrix(question *q, const char *name, size_t rows, size_t columns);
 
+/* The bytes behind a row of weights: what they hold must not matter to a kernel. */
+enum { WEIGHT_FILL = 0x55 };
+
+/* x of an op over rows of floats, or NULL. */
+const tensor *input(question *q);
+
+/* The matrix called `name`, (outs, in) float, in rows of ee_row_stride; *outs is found when it is
+ * 0. */
+const float *float_weights(question *q, const char *name, size_t *outs, size_t in);
+
+/* Depthwise weights (kernel, dim), likewise; the kernel is odd. */
+const float *depthwise_weights(question *q, const char *name, size_t *kernel, size_t dim);
+
+/* The ops over floats that have one prototype in both modes, by the kernel of either. */
+void ask_layer_norm(question *q, void (*kernel)(float *, const float *, const float *,
+                                                const float *, size_t, size_t, float));
+void ask_silu(question *q, void (*kernel)(float *, const float *, size_t));
+void ask_glu(question *q, void (*kernel)(float *, const float *, size_t, size_t));
+void ask_log_softmax(question *q, void (*kernel)(float *, const float *, size_t, size_t));
+void ask_depthwise_conv(question *q, void (*kernel)(float *, const float *, const float *,
+                                                    const float *, size_t, size_t, size_t, size_t,
+                                                    size_t, size_t));
+
 typedef struct {
     const char *name;
     void (*run)(question *q);

@@ -3,67 +3,15 @@
 
 #ifndef EE_NO_F32
 
-#include <string.h>
-
-enum { WEIGHT_FILL = 0x55 };
-
 static const ee_ops_f32 *kernels(const question *q)
 {
     return q->port->ops->f32;
-}
-
-/* The matrix called `name`, (outs, in), in rows of ee_row_stride; *outs is found when it is 0. */
-static const float *weights(question *q, const char *name, size_t *outs, size_t in)
-{
-    const tensor *const matrix = argument(q, name, 'f', 2);
-
-    if (matrix == NULL) {
-        return NULL;
-    }
-    if (matrix->shape[1] != in || (*outs != 0 && matrix->shape[0] != *outs) || in == 0
-        || matrix->shape[0] == 0) {
-        fail(q, CODE_ARGUMENT, "a matrix of another size expected", name);
-        return NULL;
-    }
-    *outs = matrix->shape[0];
-    const size_t stride = ee_row_stride(in);
-    if (stride == in) {
-        return matrix->data;
-    }
-    float *const padded = take(q, *outs * stride * sizeof *padded);
-    for (size_t o = 0; padded != NULL && o < *outs; o++) {
-        memcpy(padded + o * stride, (const float *)matrix->data + o * in, in * sizeof *padded);
-        memset(padded + o * stride + in, WEIGHT_FILL, (stride - in) * sizeof *padded);
-    }
-    return padded;
-}
-
-/* Depthwise weights (kernel, dim). */
-static const float *depthwise(question *q, const char *name, size_t *kernel, size_t dim)
-{
-    *kernel = 0;
-    const float *const found = weights(q, name, kernel, dim);
-
-    if (*kernel % 2 == 0) {
-        fail(q, CODE_ARGUMENT, "a matrix (odd kernel, dim) expected", name);
-    }
-    return found;
 }
 
 /* `count` floats of scratch; SIZE_MAX is too many. */
 static float *take_floats(question *q, size_t count)
 {
     return take(q, count > SIZE_MAX / sizeof(float) ? SIZE_MAX : count * sizeof(float));
-}
-
-static const tensor *input(question *q)
-{
-    const tensor *const x = argument(q, "x", 'f', 2);
-
-    if (x != NULL && x->shape[1] == 0) {
-        fail(q, CODE_ARGUMENT, "rows of at least one value expected", "x");
-    }
-    return q->code == CODE_NONE ? x : NULL;
 }
 
 static void run_linear(question *q)
@@ -75,7 +23,7 @@ static void run_linear(question *q)
         return;
     }
     const size_t rows = x->shape[0], in = x->shape[1];
-    const float *const weight = weights(q, "weight", &outs, in);
+    const float *const weight = float_weights(q, "weight", &outs, in);
     const float *const bias =
         optional(q, "bias", 'f', 1) != NULL ? floats(q, "bias", outs) : NULL;
     float *const y = output_matrix(q, "y", rows, outs);
@@ -86,46 +34,17 @@ static void run_linear(question *q)
 
 static void run_layer_norm(question *q)
 {
-    const tensor *const x = input(q);
-
-    if (x == NULL) {
-        return;
-    }
-    const size_t rows = x->shape[0], dim = x->shape[1];
-    const float *const weight = floats(q, "weight", dim);
-    const float *const bias = floats(q, "bias", dim);
-    const float eps = number(q, "eps");
-    float *const y = output_matrix(q, "y", rows, dim);
-    if (q->code == CODE_NONE) {
-        kernels(q)->layer_norm(y, x->data, weight, bias, rows, dim, eps);
-    }
+    ask_layer_norm(q, kernels(q)->layer_norm);
 }
 
 static void run_silu(question *q)
 {
-    const tensor *const x = input(q);
-
-    if (x == NULL) {
-        return;
-    }
-    float *const y = output_matrix(q, "y", x->shape[0], x->shape[1]);
-    if (q->code == CODE_NONE) {
-        kernels(q)->silu(y, x->data, x->shape[0] * x->shape[1]);
-    }
+    ask_silu(q, kernels(q)->silu);
 }
 
 static void run_glu(question *q)
 {
-    const tensor *const x = input(q);
-
-    if (x == NULL) {
-        return;
-    }
-    const size_t dim = x->shape[1] / 2;
-    float *const y = output_matrix(q, "y", x->shape[0], dim);
-    if (q->code == CODE_NONE) {
-        kernels(q)->glu(y, x->data, x->shape[0], dim);
-    }
+    ask_glu(q, kernels(q)->glu);
 }
 
 static void run_softmax(question *q)
@@ -143,33 +62,12 @@ static void run_softmax(question *q)
 
 static void run_log_softmax(question *q)
 {
-    const tensor *const x = input(q);
-
-    if (x == NULL) {
-        return;
-    }
-    float *const y = output_matrix(q, "y", x->shape[0], x->shape[1]);
-    if (q->code == CODE_NONE) {
-        kernels(q)->log_softmax(y, x->data, x->shape[0], x->shape[1]);
-    }
+    ask_log_softmax(q, kernels(q)->log_softmax);
 }
 
 static void run_depthwise_conv(question *q)
 {
-    const tensor *const x = input(q);
-    size_t kernel = 0;
-
-    if (x == NULL) {
-        return;
-    }
-    const size_t rows = x->shape[0], dim = x->shape[1];
-    const float *const weight = depthwise(q, "weight", &kernel, dim);
-    const float *const bias = floats(q, "bias", dim);
-    float *const y = output_matrix(q, "y", rows, dim);
-    if (q->code == CODE_NONE) {
-        kernels(q)->depthwise_conv(y, x->data, weight, bias, rows, 0, rows, dim, kernel,
-                                   ee_row_stride(dim));
-    }
+    ask_depthwise_conv(q, kernels(q)->depthwise_conv);
 }
 
 static void run_stem_conv(question *q)
@@ -185,7 +83,7 @@ static void run_stem_conv(question *q)
     const size_t frames = x->shape[0], channels = x->shape[1];
     const size_t kernel = matrix->shape[1] / channels;
     size_t outs = 0;
-    const float *const weight = weights(q, "weight", &outs, kernel * channels);
+    const float *const weight = float_weights(q, "weight", &outs, kernel * channels);
     const float *const bias = floats(q, "bias", outs);
     float *const y =
         output_matrix(q, "y", ee_stem_conv_f32_frames(frames, kernel, (size_t)stride), outs);
@@ -206,9 +104,9 @@ static void run_attention(question *q)
     }
     const size_t rows = x->shape[0], dim = x->shape[1];
     size_t in_outs = 3 * dim, out_outs = dim;
-    const float *const in_weight = weights(q, "in_weight", &in_outs, dim);
+    const float *const in_weight = float_weights(q, "in_weight", &in_outs, dim);
     const float *const in_bias = floats(q, "in_bias", in_outs);
-    const float *const out_weight = weights(q, "out_weight", &out_outs, dim);
+    const float *const out_weight = float_weights(q, "out_weight", &out_outs, dim);
     const float *const out_bias = floats(q, "out_bias", out_outs);
     float *const scratch =
         take_floats(q, ee_multi_head_attention_f32_scratch(rows, dim, (size_t)heads, NULL));
@@ -231,9 +129,9 @@ static void run_feed_forward(question *q)
     size_t ff = 0, outs = dim;
     const float *const norm_weight = floats(q, "norm_weight", dim);
     const float *const norm_bias = floats(q, "norm_bias", dim);
-    const float *const up = weights(q, "up_weight", &ff, dim);
+    const float *const up = float_weights(q, "up_weight", &ff, dim);
     const float *const up_bias = floats(q, "up_bias", ff);
-    const float *const down = weights(q, "down_weight", &outs, ff);
+    const float *const down = float_weights(q, "down_weight", &outs, ff);
     const float *const down_bias = floats(q, "down_bias", dim);
     const float eps = number(q, "eps");
     float *const scratch = take_floats(q, ee_feed_forward_f32_scratch(rows, dim, ff, NULL));
@@ -256,11 +154,11 @@ static void run_conv_module(question *q)
     size_t in_outs = 2 * dim, out_outs = dim;
     const float *const norm_weight = floats(q, "norm_weight", dim);
     const float *const norm_bias = floats(q, "norm_bias", dim);
-    const float *const in = weights(q, "in_weight", &in_outs, dim);
+    const float *const in = float_weights(q, "in_weight", &in_outs, dim);
     const float *const in_bias = floats(q, "in_bias", in_outs);
-    const float *const taps = depthwise(q, "depthwise_weight", &kernel, dim);
+    const float *const taps = depthwise_weights(q, "depthwise_weight", &kernel, dim);
     const float *const taps_bias = floats(q, "depthwise_bias", dim);
-    const float *const out = weights(q, "out_weight", &out_outs, dim);
+    const float *const out = float_weights(q, "out_weight", &out_outs, dim);
     const float *const out_bias = floats(q, "out_bias", dim);
     const float eps = number(q, "eps");
     float *const scratch = take_floats(q, ee_conv_module_f32_scratch(rows, dim, kernel, NULL));
@@ -284,9 +182,9 @@ static layer_ff take_ff(question *q, const char *const names[6], size_t dim, siz
 
     m.norm_weight = floats(q, names[0], dim);
     m.norm_bias = floats(q, names[1], dim);
-    m.up = weights(q, names[2], ff, dim);
+    m.up = float_weights(q, names[2], ff, dim);
     m.up_bias = floats(q, names[3], *ff);
-    m.down = weights(q, names[4], &outs, *ff);
+    m.down = float_weights(q, names[4], &outs, *ff);
     m.down_bias = floats(q, names[5], dim);
     return m;
 }
@@ -320,17 +218,17 @@ static void run_conformer_layer(question *q)
     w.ff1_down_bias = ff1.down_bias;
     w.attn_norm_weight = floats(q, "attn.norm.weight", dim);
     w.attn_norm_bias = floats(q, "attn.norm.bias", dim);
-    w.attn_in_weight = weights(q, "attn.in.weight", &triple, dim);
+    w.attn_in_weight = float_weights(q, "attn.in.weight", &triple, dim);
     w.attn_in_bias = floats(q, "attn.in.bias", 3 * dim);
-    w.attn_out_weight = weights(q, "attn.out.weight", &one, dim);
+    w.attn_out_weight = float_weights(q, "attn.out.weight", &one, dim);
     w.attn_out_bias = floats(q, "attn.out.bias", dim);
     w.conv_norm_weight = floats(q, "conv.norm.weight", dim);
     w.conv_norm_bias = floats(q, "conv.norm.bias", dim);
-    w.conv_in_weight = weights(q, "conv.in.weight", &pair, dim);
+    w.conv_in_weight = float_weights(q, "conv.in.weight", &pair, dim);
     w.conv_in_bias = floats(q, "conv.in.bias", 2 * dim);
-    w.conv_depthwise_weight = depthwise(q, "conv.depthwise.weight", &kernel, dim);
+    w.conv_depthwise_weight = depthwise_weights(q, "conv.depthwise.weight", &kernel, dim);
     w.conv_depthwise_bias = floats(q, "conv.depthwise.bias", dim);
-    w.conv_out_weight = weights(q, "conv.out.weight", &one, dim);
+    w.conv_out_weight = float_weights(q, "conv.out.weight", &one, dim);
     w.conv_out_bias = floats(q, "conv.out.bias", dim);
     w.ff2_norm_weight = ff2.norm_weight;
     w.ff2_norm_bias = ff2.norm_bias;
@@ -359,7 +257,7 @@ static void run_exit_head(question *q)
         return;
     }
     const size_t rows = x->shape[0], dim = x->shape[1];
-    const float *const weight = weights(q, "weight", &vocab, dim);
+    const float *const weight = float_weights(q, "weight", &vocab, dim);
     const float *const bias = floats(q, "bias", vocab);
     float *const y = output_matrix(q, "y", rows, vocab);
     if (q->code == CODE_NONE) {

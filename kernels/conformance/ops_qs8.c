@@ -3,8 +3,6 @@
 
 #include "conformance.h"
 
-enum { WEIGHT_FILL = 0x55 };
-
 static const ee_ops_qs8 *kernels(const question *q)
 {
     return q->port->ops->qs8;
@@ -45,37 +43,6 @@ static const int8_t *weights(question *q, const char *name, size_t *outs, size_t
     }
     *outs = matrix->shape[0];
     return rows_of(q, matrix, WEIGHT_FILL);
-}
-
-/* Depthwise weights (kernel, dim) with their stride. */
-static const float *depthwise(question *q, const char *name, size_t *kernel, size_t dim)
-{
-    const tensor *const matrix = argument(q, name, 'f', 2);
-
-    if (matrix == NULL || matrix->shape[1] != dim || matrix->shape[0] % 2 == 0) {
-        fail(q, CODE_ARGUMENT, "a matrix (odd kernel, dim) expected", name);
-        return NULL;
-    }
-    *kernel = matrix->shape[0];
-    const size_t stride = ee_row_stride(dim);
-    if (stride == dim) {
-        return matrix->data;
-    }
-    float *const padded = take(q, *kernel * stride * sizeof *padded);
-    for (size_t j = 0; padded != NULL && j < *kernel; j++) {
-        memcpy(padded + j * stride, (const float *)matrix->data + j * dim, dim * sizeof *padded);
-    }
-    return padded;
-}
-
-static const tensor *input(question *q)
-{
-    const tensor *const x = argument(q, "x", 'f', 2);
-
-    if (x != NULL && x->shape[1] == 0) {
-        fail(q, CODE_ARGUMENT, "rows of at least one value expected", "x");
-    }
-    return q->code == CODE_NONE ? x : NULL;
 }
 
 /* The values of rows of ee_row_stride_qs8 as an output; they have to be zeros behind each row. */
@@ -153,46 +120,17 @@ static void run_linear(question *q)
 
 static void run_layer_norm(question *q)
 {
-    const tensor *const x = input(q);
-
-    if (x == NULL) {
-        return;
-    }
-    const size_t rows = x->shape[0], dim = x->shape[1];
-    const float *const weight = floats(q, "weight", dim);
-    const float *const bias = floats(q, "bias", dim);
-    const float eps = number(q, "eps");
-    float *const y = output_matrix(q, "y", rows, dim);
-    if (q->code == CODE_NONE) {
-        kernels(q)->layer_norm(y, x->data, weight, bias, rows, dim, eps);
-    }
+    ask_layer_norm(q, kernels(q)->layer_norm);
 }
 
 static void run_silu(question *q)
 {
-    const tensor *const x = input(q);
-
-    if (x == NULL) {
-        return;
-    }
-    float *const y = output_matrix(q, "y", x->shape[0], x->shape[1]);
-    if (q->code == CODE_NONE) {
-        kernels(q)->silu(y, x->data, x->shape[0] * x->shape[1]);
-    }
+    ask_silu(q, kernels(q)->silu);
 }
 
 static void run_glu(question *q)
 {
-    const tensor *const x = input(q);
-
-    if (x == NULL) {
-        return;
-    }
-    const size_t dim = x->shape[1] / 2;
-    float *const y = output_matrix(q, "y", x->shape[0], dim);
-    if (q->code == CODE_NONE) {
-        kernels(q)->glu(y, x->data, x->shape[0], dim);
-    }
+    ask_glu(q, kernels(q)->glu);
 }
 
 static void run_softmax(question *q)
@@ -217,33 +155,12 @@ static void run_softmax(question *q)
 
 static void run_log_softmax(question *q)
 {
-    const tensor *const x = input(q);
-
-    if (x == NULL) {
-        return;
-    }
-    float *const y = output_matrix(q, "y", x->shape[0], x->shape[1]);
-    if (q->code == CODE_NONE) {
-        kernels(q)->log_softmax(y, x->data, x->shape[0], x->shape[1]);
-    }
+    ask_log_softmax(q, kernels(q)->log_softmax);
 }
 
 static void run_depthwise_conv(question *q)
 {
-    const tensor *const x = input(q);
-    size_t kernel = 0;
-
-    if (x == NULL) {
-        return;
-    }
-    const size_t rows = x->shape[0], dim = x->shape[1];
-    const float *const weight = depthwise(q, "weight", &kernel, dim);
-    const float *const bias = floats(q, "bias", dim);
-    float *const y = output_matrix(q, "y", rows, dim);
-    if (q->code == CODE_NONE) {
-        kernels(q)->depthwise_conv(y, x->data, weight, bias, rows, 0, rows, dim, kernel,
-                                   ee_row_stride(dim));
-    }
+    ask_depthwise_conv(q, kernels(q)->depthwise_conv);
 }
 
 static void run_stem_conv(question *q)
@@ -338,7 +255,7 @@ static void run_conv_module(question *q)
     const int8_t *const in = weights(q, "in_weight", &in_outs, dim);
     const float *const in_scale = floats(q, "in_weight_scale", in_outs);
     const float *const in_bias = floats(q, "in_bias", in_outs);
-    const float *const taps = depthwise(q, "depthwise_weight", &kernel, dim);
+    const float *const taps = depthwise_weights(q, "depthwise_weight", &kernel, dim);
     const float *const taps_bias = floats(q, "depthwise_bias", dim);
     const int8_t *const out = weights(q, "out_weight", &out_outs, dim);
     const float *const out_scale = floats(q, "out_weight_scale", dim);
@@ -420,7 +337,7 @@ static void run_conformer_layer(question *q)
     w.conv_in_weight = weights(q, "conv.in.weight", &pair, dim);
     w.conv_in_weight_scale = floats(q, "conv.in.weight_scale", 2 * dim);
     w.conv_in_bias = floats(q, "conv.in.bias", 2 * dim);
-    w.conv_depthwise_weight = depthwise(q, "conv.depthwise.weight", &kernel, dim);
+    w.conv_depthwise_weight = depthwise_weights(q, "conv.depthwise.weight", &kernel, dim);
     w.conv_depthwise_bias = floats(q, "conv.depthwise.bias", dim);
     w.conv_out_weight = weights(q, "conv.out.weight", &one, dim);
     w.conv_out_weight_scale = floats(q, "conv.out.weight_scale", dim);
