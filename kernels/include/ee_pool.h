@@ -2,9 +2,9 @@
  * its own (docs/porting.md).
  *
  * The caller of a composite, or of ee_session_step, is one of the workers; the others are threads
- * that wait for it. Between two pieces of work they look for the next one for some tens of
- * microseconds, then they sleep. Any number of sessions in any number of threads may share a pool:
- * it works for one at a time, and the others meanwhile do their work in their own thread.
+ * that wait for it. Between two pieces of work they look for the next one for a millisecond, then
+ * they sleep. Any number of sessions in any number of threads may share a pool: it works for one at
+ * a time, and the others meanwhile do their work in their own thread.
  *
  * After fork() the child has none of the threads: there the pool is the calling thread alone.
  */

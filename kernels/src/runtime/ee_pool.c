@@ -1,5 +1,9 @@
-/* Threads, mutexes and getpid in strict C99. */
+/* Threads, mutexes, clocks and getpid in strict C99, and where threads run. */
+#if defined(__linux__)
+#define _GNU_SOURCE
+#else
 #define _POSIX_C_SOURCE 200809L
+#endif
 
 #include <string.h>
 
@@ -9,16 +13,25 @@
 #if !defined(EE_NO_THREADS) && (defined(__unix__) || defined(__APPLE__)) && defined(__GNUC__)
 
 #include <pthread.h>
+#include <sched.h>
+#include <time.h>
 #include <unistd.h>
 
-/* Looks at a word before a thread sleeps: some tens of microseconds, longer than the serial steps
- * between two phases of a layer and far shorter than an utterance. */
-enum { SPINS = 1000 };
+/* How long a thread looks for work before it sleeps: longer than anything that one worker does while
+ * the others wait, and shorter than an utterance. To be woken takes tens of microseconds, or
+ * milliseconds where the system puts the woken thread behind the one that woke it. */
+enum { SPIN_NANOSECONDS = 1000000, LOOKS = 64 };
 
 typedef struct {
     ee_pool *pool;
     size_t number;
     pthread_t thread;
+    /* Changed under the mutex. */
+    unsigned char is_asleep;
+#if defined(__linux__)
+    unsigned char is_kept_off; /* some CPU of `cpus` */
+    cpu_set_t cpus;
+#endif
 } pool_worker;
 
 /* A piece of work: the caller writes task, context and items, then `remaining`. Who takes one off
@@ -29,7 +42,7 @@ struct ee_pool {
     size_t started;
     pid_t process;
     pthread_mutex_t mutex;
-    pthread_cond_t has_work, is_done;
+    pthread_cond_t has_work, all_done;
 
     ee_task task;
     void *context;
@@ -72,7 +85,7 @@ static void work(ee_pool *pool, size_t worker)
         if (__atomic_add_fetch(&pool->done, 1, __ATOMIC_SEQ_CST) == items
             && __atomic_load_n(&pool->caller_sleeps, __ATOMIC_SEQ_CST)) {
             pthread_mutex_lock(&pool->mutex);
-            pthread_cond_signal(&pool->is_done);
+            pthread_cond_signal(&pool->all_done);
             pthread_mutex_unlock(&pool->mutex);
         }
         remaining = __atomic_load_n(&pool->remaining, __ATOMIC_ACQUIRE);
@@ -85,23 +98,97 @@ static int has_work_or_closes(const ee_pool *pool)
            || __atomic_load_n(&pool->is_closing, __ATOMIC_SEQ_CST);
 }
 
+static int is_done(const ee_pool *pool)
+{
+    return __atomic_load_n(&pool->done, __ATOMIC_ACQUIRE) == pool->items;
+}
+
+static long long nanoseconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+/* Looks until `happened`, or for SPIN_NANOSECONDS. Between looks other threads get this CPU: what is
+ * waited for may be waiting for it. Returns whether it happened. */
+static int spin_until(int (*happened)(const ee_pool *), const ee_pool *pool)
+{
+    const long long end = nanoseconds() + SPIN_NANOSECONDS;
+
+    do {
+        for (int look = 0; look < LOOKS; look++) {
+            if (happened(pool)) {
+                return 1;
+            }
+            pause_cpu();
+        }
+        sched_yield();
+    } while (nanoseconds() < end);
+    return 0;
+}
+
+#if defined(__linux__)
+
+/* The scheduler may queue a woken thread on the CPU of its waker, which is about to work for long.
+ * So the waker forbids a sleeper its own CPU, and the woken thread allows it again. Where that
+ * fails, as on a single CPU, threads start later and nothing else changes. */
+static void keep_off_this_cpu(pool_worker *worker)
+{
+    const int here = sched_getcpu();
+    cpu_set_t others;
+
+    if (worker->is_kept_off || here < 0 || here >= CPU_SETSIZE
+        || pthread_getaffinity_np(worker->thread, sizeof worker->cpus, &worker->cpus) != 0) {
+        return;
+    }
+    others = worker->cpus;
+    CPU_CLR((size_t)here, &others);
+    worker->is_kept_off =
+        CPU_COUNT(&others) > 0
+        && pthread_setaffinity_np(worker->thread, sizeof others, &others) == 0;
+}
+
+static void allow_all_cpus(pool_worker *self)
+{
+    if (self->is_kept_off) {
+        self->is_kept_off = 0;
+        pthread_setaffinity_np(self->thread, sizeof self->cpus, &self->cpus);
+    }
+}
+
+#else
+
+static void keep_off_this_cpu(pool_worker *worker)
+{
+    (void)worker;
+}
+
+static void allow_all_cpus(pool_worker *self)
+{
+    (void)self;
+}
+
+#endif
+
 static void *work_until_closed(void *argument)
 {
-    const pool_worker *const self = argument;
+    pool_worker *const self = argument;
     ee_pool *const pool = self->pool;
 
     while (!__atomic_load_n(&pool->is_closing, __ATOMIC_ACQUIRE)) {
         work(pool, self->number);
-        for (int spin = 0; spin < SPINS && !has_work_or_closes(pool); spin++) {
-            pause_cpu();
-        }
-        if (!has_work_or_closes(pool)) {
+        if (!spin_until(has_work_or_closes, pool)) {
             pthread_mutex_lock(&pool->mutex);
+            self->is_asleep = 1;
             __atomic_add_fetch(&pool->sleepers, 1, __ATOMIC_SEQ_CST);
             while (!has_work_or_closes(pool)) {
                 pthread_cond_wait(&pool->has_work, &pool->mutex);
             }
             __atomic_sub_fetch(&pool->sleepers, 1, __ATOMIC_SEQ_CST);
+            self->is_asleep = 0;
+            allow_all_cpus(self);
             pthread_mutex_unlock(&pool->mutex);
         }
     }
@@ -112,23 +199,25 @@ static void wake_sleepers(ee_pool *pool)
 {
     if (__atomic_load_n(&pool->sleepers, __ATOMIC_SEQ_CST) > 0) {
         pthread_mutex_lock(&pool->mutex);
+        for (size_t i = 1; i <= pool->started; i++) {
+            if (pool->workers[i].is_asleep) {
+                keep_off_this_cpu(&pool->workers[i]);
+            }
+        }
         pthread_cond_broadcast(&pool->has_work);
         pthread_mutex_unlock(&pool->mutex);
     }
 }
 
-static void wait_until_done(ee_pool *pool, size_t items)
+static void wait_until_done(ee_pool *pool)
 {
-    for (int spin = 0; spin < SPINS; spin++) {
-        if (__atomic_load_n(&pool->done, __ATOMIC_ACQUIRE) == items) {
-            return;
-        }
-        pause_cpu();
+    if (spin_until(is_done, pool)) {
+        return;
     }
     pthread_mutex_lock(&pool->mutex);
     __atomic_store_n(&pool->caller_sleeps, 1, __ATOMIC_SEQ_CST);
-    while (__atomic_load_n(&pool->done, __ATOMIC_SEQ_CST) != items) {
-        pthread_cond_wait(&pool->is_done, &pool->mutex);
+    while (__atomic_load_n(&pool->done, __ATOMIC_SEQ_CST) != pool->items) {
+        pthread_cond_wait(&pool->all_done, &pool->mutex);
     }
     __atomic_store_n(&pool->caller_sleeps, 0, __ATOMIC_SEQ_CST);
     pthread_mutex_unlock(&pool->mutex);
@@ -157,7 +246,7 @@ static void run(const ee_team *team, ee_task task, void *context, size_t items)
     __atomic_store_n(&pool->remaining, items, __ATOMIC_SEQ_CST);
     wake_sleepers(pool);
     work(pool, 0);
-    wait_until_done(pool, items);
+    wait_until_done(pool);
     __atomic_store_n(&pool->is_busy, 0, __ATOMIC_RELEASE);
 }
 
@@ -171,7 +260,7 @@ static ee_status start(ee_pool *pool)
         pthread_mutex_destroy(&pool->mutex);
         return EE_ERR_THREADS;
     }
-    if (pthread_cond_init(&pool->is_done, NULL) != 0) {
+    if (pthread_cond_init(&pool->all_done, NULL) != 0) {
         pthread_cond_destroy(&pool->has_work);
         pthread_mutex_destroy(&pool->mutex);
         return EE_ERR_THREADS;
@@ -203,7 +292,7 @@ void ee_pool_close(ee_pool *pool)
     for (size_t i = 1; i <= pool->started; i++) {
         pthread_join(pool->workers[i].thread, NULL);
     }
-    pthread_cond_destroy(&pool->is_done);
+    pthread_cond_destroy(&pool->all_done);
     pthread_cond_destroy(&pool->has_work);
     pthread_mutex_destroy(&pool->mutex);
 }
