@@ -112,6 +112,37 @@ static inline float ee_max_lanes(ee_vec v)
     return ee_avx2_max(v);
 }
 
+/* EE_LANES rows by as many columns: to[i * to_stride + n] = from[n][at + i]. The halves of the rows
+ * are joined as they are loaded, which leaves two rounds of shuffles of the three of a
+ * transposition. */
+static inline void ee_transpose_rows(float *to, size_t to_stride, const float *const *from,
+                                     size_t at)
+{
+    __m256 joined[8], pairs[8];
+
+    for (size_t n = 0; n < 4; n++) {
+        for (size_t half = 0; half < 2; half++) {
+            joined[half * 4 + n] = _mm256_insertf128_ps(
+                _mm256_castps128_ps256(_mm_loadu_ps(from[n] + at + 4 * half)),
+                _mm_loadu_ps(from[n + 4] + at + 4 * half), 1);
+        }
+    }
+    for (size_t half = 0; half < 8; half += 4) {
+        pairs[half] = _mm256_unpacklo_ps(joined[half], joined[half + 1]);
+        pairs[half + 1] = _mm256_unpackhi_ps(joined[half], joined[half + 1]);
+        pairs[half + 2] = _mm256_unpacklo_ps(joined[half + 2], joined[half + 3]);
+        pairs[half + 3] = _mm256_unpackhi_ps(joined[half + 2], joined[half + 3]);
+        for (size_t i = 0; i < 2; i++) {
+            float *const row = to + (half + 2 * i) * to_stride;
+            _mm256_storeu_ps(row, _mm256_shuffle_ps(pairs[half + i], pairs[half + i + 2],
+                                                    _MM_SHUFFLE(1, 0, 1, 0)));
+            _mm256_storeu_ps(row + to_stride, _mm256_shuffle_ps(pairs[half + i],
+                                                                pairs[half + i + 2],
+                                                                _MM_SHUFFLE(3, 2, 3, 2)));
+        }
+    }
+}
+
 EE_TARGET_END
 
 #endif

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "ee_avx2.h"
+#include "ee_transpose_avx512.h"
 
 #define EE_VECTOR_TARGET "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
 
@@ -12,9 +13,10 @@ typedef __m512 ee_vec;
 
 enum { EE_LANES = 16 };
 
-/* Rows of a tile: 28 of 32 registers are sums. More than latency asks for: a row costs one load for two
- * multiply-adds and the weights two for all rows, and a core has one load port a multiplier. */
-#define EE_TILE_ROWS 14
+/* Rows of a tile: 20 of 32 registers are sums, which hides the latency. More rows would need fewer
+ * loads, but a core has one load port a multiplier and needs no fewer; and rows lie whole powers of
+ * two apart, so that more of them push each other and the panel out of the first-level cache. */
+#define EE_TILE_ROWS 10
 
 EE_TARGET_BEGIN(EE_VECTOR_TARGET)
 
@@ -114,6 +116,22 @@ static inline float ee_sum_lanes(ee_vec v)
 static inline float ee_max_lanes(ee_vec v)
 {
     return ee_avx2_max(_mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1)));
+}
+
+static inline void ee_transpose_rows(float *to, size_t to_stride, const float *const *from,
+                                     size_t at)
+{
+    __m512i v[EE_LANES];
+
+    EE_UNROLL
+    for (size_t n = 0; n < EE_LANES; n++) {
+        v[n] = _mm512_loadu_si512(from[n] + at);
+    }
+    ee_avx512_transpose(v);
+    EE_UNROLL
+    for (size_t i = 0; i < EE_LANES; i++) {
+        _mm512_storeu_si512(to + i * to_stride, v[i]);
+    }
 }
 
 EE_TARGET_END

@@ -14,7 +14,8 @@ enum {
     ROW_BLOCK = 256,
     TILE_OUTS = 2 * EE_LANES,
     PANEL_FLOATS = IN_BLOCK * TILE_OUTS,
-    LINE_FLOATS = 16
+    LINE_FLOATS = 16,
+    FETCH_FLOATS = 4 * LINE_FLOATS
 };
 
 EE_TARGET_BEGIN(EE_VECTOR_TARGET)
@@ -22,56 +23,46 @@ EE_TARGET_BEGIN(EE_VECTOR_TARGET)
 /* What the tiles of one panel have in common. */
 typedef struct {
     size_t depth, out_stride, x_stride, start_stride;
-    size_t outs; /* that exist, up to TILE_OUTS */
+    size_t outs;         /* that exist, up to TILE_OUTS */
+    const float *fetch;  /* the rows of the next weights that this tile fetches */
+    size_t fetch_rows, fetch_depth, fetch_stride;
 } tile_shape;
-
-/* 8 weight rows by 8: to[i * TILE_OUTS + n] = row n, float i. The halves of the rows are joined as
- * they are loaded, which leaves two rounds of shuffles of the three of a transposition. */
-static inline void pack_8x8(float *to, const float *const *from, size_t at)
-{
-    __m256 joined[8], pairs[8];
-
-    for (size_t n = 0; n < 4; n++) {
-        for (size_t half = 0; half < 2; half++) {
-            joined[half * 4 + n] = _mm256_insertf128_ps(
-                _mm256_castps128_ps256(_mm_loadu_ps(from[n] + at + 4 * half)),
-                _mm_loadu_ps(from[n + 4] + at + 4 * half), 1);
-        }
-    }
-    for (size_t half = 0; half < 8; half += 4) {
-        pairs[half] = _mm256_unpacklo_ps(joined[half], joined[half + 1]);
-        pairs[half + 1] = _mm256_unpackhi_ps(joined[half], joined[half + 1]);
-        pairs[half + 2] = _mm256_unpacklo_ps(joined[half + 2], joined[half + 3]);
-        pairs[half + 3] = _mm256_unpackhi_ps(joined[half + 2], joined[half + 3]);
-        for (size_t i = 0; i < 2; i++) {
-            float *const row = to + (half + 2 * i) * TILE_OUTS;
-            _mm256_store_ps(row, _mm256_shuffle_ps(pairs[half + i], pairs[half + i + 2],
-                                                   _MM_SHUFFLE(1, 0, 1, 0)));
-            _mm256_store_ps(row + TILE_OUTS, _mm256_shuffle_ps(pairs[half + i], pairs[half + i + 2],
-                                                               _MM_SHUFFLE(3, 2, 3, 2)));
-        }
-    }
-}
 
 /* A panel of `outs` weight rows by `depth`: to[i * TILE_OUTS + o]. Rows that do not exist are the
  * last one again; their outputs are not written. */
 static void pack_panel(float *to, const float *weight, size_t depth, size_t outs,
                        size_t weight_stride)
 {
-    for (size_t o = 0; o < TILE_OUTS; o += 8) {
-        const float *from[8];
+    for (size_t o = 0; o < TILE_OUTS; o += EE_LANES) {
+        const float *from[EE_LANES];
         size_t i = 0;
 
-        for (size_t n = 0; n < 8; n++) {
+        for (size_t n = 0; n < EE_LANES; n++) {
             from[n] = weight + (o + n < outs ? o + n : outs - 1) * weight_stride;
         }
-        for (; i + 8 <= depth; i += 8) {
-            pack_8x8(to + i * TILE_OUTS + o, from, i);
+        for (; i + EE_LANES <= depth; i += EE_LANES) {
+            ee_transpose_rows(to + i * TILE_OUTS + o, TILE_OUTS, from, i);
         }
         for (; i < depth; i++) {
-            for (size_t n = 0; n < 8; n++) {
+            for (size_t n = 0; n < EE_LANES; n++) {
                 to[i * TILE_OUTS + o + n] = from[n][i];
             }
+        }
+    }
+}
+
+/* Fetches floats begin..end-1, of fetch_depth, of some rows of the next weights into the second-level
+ * cache. The weights of a model fit no cache, and the hardware does not see where the next panel
+ * begins. A few lines at a time, spread over the products: a core that waits for many lines waits
+ * altogether. */
+static inline __attribute__((always_inline)) void
+fetch_lines(const tile_shape *shape, size_t begin, size_t end)
+{
+    const size_t last = shape->fetch_depth < end ? shape->fetch_depth : end;
+
+    for (size_t n = 0; n < shape->fetch_rows; n++) {
+        for (size_t i = begin; i < last; i += LINE_FLOATS) {
+            _mm_prefetch((const char *)(shape->fetch + n * shape->fetch_stride + i), _MM_HINT_T1);
         }
     }
 }
@@ -90,15 +81,20 @@ linear_tile(float *out, const float *x, const float *panel, const float *start,
         __builtin_prefetch(out + r * shape->out_stride, 1);
         sums[r][0] = sums[r][1] = ee_set(0.0f);
     }
-    EE_UNROLL_BY(2)
-    for (size_t i = 0; i < depth; i++) {
-        const ee_vec w0 = ee_load(panel + i * TILE_OUTS);
-        const ee_vec w1 = ee_load(panel + i * TILE_OUTS + EE_LANES);
+    for (size_t begin = 0; begin < depth; begin += FETCH_FLOATS) {
+        const size_t end = depth - begin < FETCH_FLOATS ? depth : begin + FETCH_FLOATS;
 
-        for (size_t r = 0; r < rows; r++) {
-            const ee_vec v = ee_set(x[r * x_stride + i]);
-            sums[r][0] = ee_fma(v, w0, sums[r][0]);
-            sums[r][1] = ee_fma(v, w1, sums[r][1]);
+        fetch_lines(shape, begin, end);
+        EE_UNROLL_BY(2)
+        for (size_t i = begin; i < end; i++) {
+            const ee_vec w0 = ee_load(panel + i * TILE_OUTS);
+            const ee_vec w1 = ee_load(panel + i * TILE_OUTS + EE_LANES);
+
+            for (size_t r = 0; r < rows; r++) {
+                const ee_vec v = ee_set(x[r * x_stride + i]);
+                sums[r][0] = ee_fma(v, w0, sums[r][0]);
+                sums[r][1] = ee_fma(v, w1, sums[r][1]);
+            }
         }
     }
 
@@ -138,22 +134,8 @@ static void tile_of_rows(float *out, const float *x, const float *panel, const f
     switch (rows) {
         TILE_OF(1) TILE_OF(2) TILE_OF(3) TILE_OF(4) TILE_OF(5) TILE_OF(6)
 #if EE_TILE_ROWS > 6
-        TILE_OF(7) TILE_OF(8) TILE_OF(9) TILE_OF(10) TILE_OF(11) TILE_OF(12) TILE_OF(13) TILE_OF(14)
+        TILE_OF(7) TILE_OF(8) TILE_OF(9) TILE_OF(10)
 #endif
-    }
-}
-
-/* Fetches lines first..last-1 of `depth` floats of weight rows into the second-level cache. The
- * weights of a model fit no cache, and the hardware does not see where the next panel begins. */
-static void fetch_lines(const float *weight, size_t depth, size_t weight_stride, size_t first,
-                        size_t last)
-{
-    const size_t row_lines = (depth + LINE_FLOATS - 1) / LINE_FLOATS;
-
-    for (size_t n = first; n < last; n++) {
-        const float *const line = weight + n / row_lines * weight_stride
-                                  + n % row_lines * LINE_FLOATS;
-        _mm_prefetch((const char *)line, _MM_HINT_T1);
     }
 }
 
@@ -164,9 +146,10 @@ linear_vector(float *out, const float *x, const float *weight, const float *bias
 {
     float packed[PANEL_FLOATS] __attribute__((aligned(64)));
     const size_t blocks = (rows + ROW_BLOCK - 1) / ROW_BLOCK;
-    /* As few blocks of `in` as fit, of one size but for the last, a multiple of 8. */
+    /* As few blocks of `in` as fit, of one size but for the last, whole lines. */
     const size_t in_blocks = (in + IN_BLOCK - 1) / IN_BLOCK;
-    const size_t in_block = ((in + in_blocks - 1) / in_blocks + 7) / 8 * 8;
+    const size_t in_block =
+        ((in + in_blocks - 1) / in_blocks + LINE_FLOATS - 1) / LINE_FLOATS * LINE_FLOATS;
 
     for (size_t b = 0; b < blocks; b++) {
         const size_t begin = rows * b / blocks, end = rows * (b + 1) / blocks;
@@ -182,16 +165,13 @@ linear_vector(float *out, const float *x, const float *weight, const float *bias
                 const size_t width = outs - o < group ? outs - o : group;
                 const float *const w = weight + o * weight_stride + i;
                 const int is_last = o + width == outs;
-                const float *next = w + width * weight_stride;
-                size_t next_depth = depth, next_width = outs - o - width, lines, t = begin;
-
-                if (is_last) {
-                    next = weight + i + depth;
-                    next_depth = in - i - depth < in_block ? in - i - depth : in_block;
-                    next_width = outs;
-                }
-                next_width = next_width < group ? next_width : group;
-                lines = (next_depth + LINE_FLOATS - 1) / LINE_FLOATS * next_width;
+                /* The next weights: beside these, or the first of the next block of `in`. */
+                const size_t rest = in - i - depth;
+                const float *const next = is_last ? weight + i + depth : w + width * weight_stride;
+                const size_t next_depth = !is_last ? depth : rest < in_block ? rest : in_block;
+                const size_t next_rows = is_last ? outs : outs - o - width;
+                const size_t fetch_rows = next_rows < group ? next_rows : group;
+                size_t fetched = 0, t = begin;
 
                 for (size_t p = 0; p < width; p += TILE_OUTS) {
                     pack_panel(packed + p * depth, w + p * weight_stride, depth,
@@ -200,16 +180,22 @@ linear_vector(float *out, const float *x, const float *weight, const float *bias
                 for (size_t n = 0; n < tiles; n++) {
                     const size_t t_end = begin + (end - begin) * (n + 1) / tiles;
 
-                    fetch_lines(next, next_depth, weight_stride, lines * n / tiles,
-                                lines * (n + 1) / tiles);
                     for (size_t p = 0; p < width; p += TILE_OUTS) {
+                        const size_t tile_outs = width - p < TILE_OUTS ? width - p : TILE_OUTS;
                         /* The first block of `in` adds to the bias, the others to the sum so far. */
                         float *const to = out + t * out_stride + o + p;
                         const float *const start = i > 0 ? to : bias ? bias + o + p : NULL;
+                        const size_t fetch_end =
+                            fetch_rows * (n * width + p + tile_outs) / (tiles * width);
                         const tile_shape shape = {
-                            depth, out_stride, x_stride, i > 0 ? out_stride : 0,
-                            width - p < TILE_OUTS ? width - p : TILE_OUTS,
+                            .depth = depth, .out_stride = out_stride, .x_stride = x_stride,
+                            .start_stride = i > 0 ? out_stride : 0, .outs = tile_outs,
+                            .fetch = next + fetched * weight_stride,
+                            .fetch_rows = fetch_end - fetched, .fetch_depth = next_depth,
+                            .fetch_stride = weight_stride,
                         };
+
+                        fetched = fetch_end;
                         tile_of_rows(to, x + t * x_stride + i, packed + p * depth, start, &shape,
                                      t_end - t);
                     }

@@ -8,6 +8,7 @@
 
 #include "../../ee_qs8.h"
 #include "../../ee_target.h"
+#include "../../ee_transpose_avx512.h"
 
 /* Outputs lie across the lanes, so that no sum crosses them: a vector of packed weights holds four
  * values along `in` of 16 outputs, and VPDPBUSD multiplies them by four values of x, the same in
@@ -37,36 +38,6 @@ typedef struct {
 
 EE_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 
-/* 16 rows of 16 int32: columns become rows. */
-static inline void transpose(__m512i v[16])
-{
-    __m512i a[16];
-
-    for (int i = 0; i < 16; i += 2) {
-        a[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
-        a[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
-    }
-    /* v[i + c]: column 4 lane + c of rows i..i+3, for each of the four lanes of 128 bits */
-    for (int i = 0; i < 16; i += 4) {
-        v[i] = _mm512_unpacklo_epi64(a[i], a[i + 2]);
-        v[i + 1] = _mm512_unpackhi_epi64(a[i], a[i + 2]);
-        v[i + 2] = _mm512_unpacklo_epi64(a[i + 1], a[i + 3]);
-        v[i + 3] = _mm512_unpackhi_epi64(a[i + 1], a[i + 3]);
-    }
-    for (int c = 0; c < 4; c++) {
-        a[c] = _mm512_shuffle_i32x4(v[c], v[4 + c], 0x88);
-        a[4 + c] = _mm512_shuffle_i32x4(v[c], v[4 + c], 0xDD);
-        a[8 + c] = _mm512_shuffle_i32x4(v[8 + c], v[12 + c], 0x88);
-        a[12 + c] = _mm512_shuffle_i32x4(v[8 + c], v[12 + c], 0xDD);
-    }
-    for (int c = 0; c < 4; c++) {
-        v[c] = _mm512_shuffle_i32x4(a[c], a[8 + c], 0x88);
-        v[8 + c] = _mm512_shuffle_i32x4(a[c], a[8 + c], 0xDD);
-        v[4 + c] = _mm512_shuffle_i32x4(a[4 + c], a[12 + c], 0x88);
-        v[12 + c] = _mm512_shuffle_i32x4(a[4 + c], a[12 + c], 0xDD);
-    }
-}
-
 /* Groups of four values of TILE_OUTS outputs, 128 added, of which `outs` exist: the last one stands
  * for the others. depth is a multiple of 16. */
 static void pack_weights(uint8_t *packed, const int8_t *weight, size_t outs, size_t depth,
@@ -83,7 +54,7 @@ static void pack_weights(uint8_t *packed, const int8_t *weight, size_t outs, siz
                 const size_t row = ee_size_min(o + j, outs - 1);
                 groups[j] = _mm512_maskz_loadu_epi8(mask, weight + row * weight_stride + i);
             }
-            transpose(groups);
+            ee_avx512_transpose(groups);
             for (size_t j = 0; j < bytes / 4; j++) {
                 uint8_t *const to = packed + (i / 4 + j) * 4 * TILE_OUTS + 4 * o;
                 _mm512_storeu_si512(to, _mm512_xor_si512(groups[j], offset));
