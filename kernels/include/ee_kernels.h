@@ -258,6 +258,9 @@ void ee_silu_f32_avx512(float *out, const float *x, size_t count);
 void ee_glu_f32_avx512(float *out, const float *x, size_t rows, size_t dim);
 void ee_softmax_f32_avx512(float *out, const float *x, size_t rows, size_t dim);
 void ee_log_softmax_f32_avx512(float *out, const float *x, size_t rows, size_t dim);
+void ee_depthwise_conv_f32_avx512(float *out, const float *x, const float *weight,
+                                  const float *bias, size_t frames, size_t first, size_t count,
+                                  size_t dim, size_t kernel, size_t weight_stride);
 #endif
 
 #ifdef EE_HAVE_NEON

@@ -220,6 +220,12 @@ void ee_silu_qs8_avx512(float *out, const float *x, size_t count);
 void ee_glu_qs8_avx512(float *out, const float *x, size_t rows, size_t dim);
 void ee_softmax_qs8_avx512(int8_t *high, int8_t *low, float *inverse, const float *x,
                            size_t rows, size_t dim, size_t q_stride);
+void ee_depthwise_conv_qs8_avx512(float *out, const float *x, const float *weight,
+                                  const float *bias, size_t frames, size_t first, size_t count,
+                                  size_t dim, size_t kernel, size_t weight_stride);
+void ee_stem_conv_qs8_avx512(float *out, const float *x, const int8_t *weight,
+                             const float *weight_scale, const float *bias, size_t frames,
+                             size_t channels, size_t outs, size_t kernel, size_t stride);
 #endif
 
 #ifdef EE_HAVE_VNNI

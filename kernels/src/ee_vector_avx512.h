@@ -13,10 +13,10 @@ typedef __m512 ee_vec;
 
 enum { EE_LANES = 16 };
 
-/* Rows of a tile: 20 of 32 registers are sums, which hides the latency. More rows would need fewer
+/* Rows of a tile: 18 of 32 registers are sums, which hides the latency. More rows would need fewer
  * loads, but a core has one load port a multiplier and needs no fewer; and rows lie whole powers of
  * two apart, so that more of them push each other and the panel out of the first-level cache. */
-#define EE_TILE_ROWS 10
+#define EE_TILE_ROWS 9
 
 EE_TARGET_BEGIN(EE_VECTOR_TARGET)
 

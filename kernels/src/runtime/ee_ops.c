@@ -74,11 +74,11 @@ static const ee_ops_f32 F32_AVX512 = {
     .glu = ee_glu_f32_avx512,
     .softmax = ee_softmax_f32_avx512,
     .log_softmax = ee_log_softmax_f32_avx512,
-    .depthwise_conv = ee_depthwise_conv_f32_avx2,
+    .depthwise_conv = ee_depthwise_conv_f32_avx512,
 };
 #endif
 
-/* Sums of floats have eight lanes in int8 mode: those ops stay with AVX2. */
+/* Sums of floats have eight lanes in int8 mode: ops with one sum a row stay with AVX2. */
 #define QS8_GLUE_AVX512                              \
     .quantize = ee_quantize_qs8_avx512,              \
     .layer_norm = ee_layer_norm_qs8_avx2,            \
@@ -86,8 +86,8 @@ static const ee_ops_f32 F32_AVX512 = {
     .glu = ee_glu_qs8_avx512,                        \
     .softmax = ee_softmax_qs8_avx512,                \
     .log_softmax = ee_log_softmax_qs8_avx2,          \
-    .depthwise_conv = ee_depthwise_conv_qs8_avx2,    \
-    .stem_conv = ee_stem_conv_qs8_avx2
+    .depthwise_conv = ee_depthwise_conv_qs8_avx512,  \
+    .stem_conv = ee_stem_conv_qs8_avx512
 
 static const ee_ops_qs8 QS8_AVX512 = {QS8_GLUE_AVX512, .linear = ee_linear_qs8_avx2};
 static const ee_ops OPS_AVX512 = {F32(F32_AVX512), &QS8_AVX512};

@@ -74,11 +74,10 @@ linear_tile(float *out, const float *x, const float *panel, const float *start,
             const tile_shape *shape, size_t rows)
 {
     const size_t x_stride = shape->x_stride, depth = shape->depth;
+    const size_t out_stride = shape->out_stride, start_stride = shape->start_stride;
     ee_vec sums[EE_TILE_ROWS][2];
 
-    /* Outputs that are not in the cache can come while the sums are formed. */
     for (size_t r = 0; r < rows; r++) {
-        __builtin_prefetch(out + r * shape->out_stride, 1);
         sums[r][0] = sums[r][1] = ee_set(0.0f);
     }
     for (size_t begin = 0; begin < depth; begin += FETCH_FLOATS) {
@@ -102,10 +101,10 @@ linear_tile(float *out, const float *x, const float *panel, const float *start,
         for (size_t r = 0; r < rows; r++) {
             for (size_t n = 0; n < 2; n++) {
                 if (start) {
-                    sums[r][n] = ee_add(ee_load(start + r * shape->start_stride + n * EE_LANES),
+                    sums[r][n] = ee_add(ee_load(start + r * start_stride + n * EE_LANES),
                                         sums[r][n]);
                 }
-                ee_store(out + r * shape->out_stride + n * EE_LANES, sums[r][n]);
+                ee_store(out + r * out_stride + n * EE_LANES, sums[r][n]);
             }
         }
         return;
@@ -117,10 +116,10 @@ linear_tile(float *out, const float *x, const float *panel, const float *start,
         for (size_t r = 0; r < rows; r++) {
             ee_vec sum = n == 0 ? sums[r][0] : sums[r][1];
             if (start) {
-                sum = ee_add(ee_load_part(start + r * shape->start_stride + n * EE_LANES, lanes),
+                sum = ee_add(ee_load_part(start + r * start_stride + n * EE_LANES, lanes),
                              sum);
             }
-            ee_store_part(out + r * shape->out_stride + n * EE_LANES, sum, lanes);
+            ee_store_part(out + r * out_stride + n * EE_LANES, sum, lanes);
         }
     }
 }
@@ -134,7 +133,7 @@ static void tile_of_rows(float *out, const float *x, const float *panel, const f
     switch (rows) {
         TILE_OF(1) TILE_OF(2) TILE_OF(3) TILE_OF(4) TILE_OF(5) TILE_OF(6)
 #if EE_TILE_ROWS > 6
-        TILE_OF(7) TILE_OF(8) TILE_OF(9) TILE_OF(10)
+        TILE_OF(7) TILE_OF(8) TILE_OF(9)
 #endif
     }
 }

@@ -1,0 +1,29 @@
+#include "ee_kernels.h"
+
+#ifdef EE_HAVE_AVX512
+
+#include "../../ee_vector_avx512.h"
+
+EE_TARGET_BEGIN(EE_VECTOR_TARGET)
+
+static inline ee_vec add_product(ee_vec sum, ee_vec v, ee_vec w)
+{
+    return ee_fma(v, w, sum);
+}
+
+EE_TARGET_END
+
+#include "ee_depthwise_conv_vector.h"
+
+EE_TARGET_BEGIN(EE_VECTOR_TARGET)
+
+void ee_depthwise_conv_f32_avx512(float *out, const float *x, const float *weight,
+                                  const float *bias, size_t frames, size_t first, size_t count,
+                                  size_t dim, size_t kernel, size_t weight_stride)
+{
+    depthwise_conv_vector(out, x, weight, bias, frames, first, count, dim, kernel, weight_stride);
+}
+
+EE_TARGET_END
+
+#endif

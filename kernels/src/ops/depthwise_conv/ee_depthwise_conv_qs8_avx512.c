@@ -1,0 +1,30 @@
+#include "ee_kernels_qs8.h"
+
+#ifdef EE_HAVE_AVX512
+
+#include "../../ee_vector_avx512.h"
+
+EE_TARGET_BEGIN(EE_VECTOR_TARGET)
+
+/* Two roundings: -ffp-contract=off keeps the compiler from fusing them. */
+static inline ee_vec add_product(ee_vec sum, ee_vec v, ee_vec w)
+{
+    return ee_add(sum, ee_mul(v, w));
+}
+
+EE_TARGET_END
+
+#include "ee_depthwise_conv_vector.h"
+
+EE_TARGET_BEGIN(EE_VECTOR_TARGET)
+
+void ee_depthwise_conv_qs8_avx512(float *out, const float *x, const float *weight,
+                                  const float *bias, size_t frames, size_t first, size_t count,
+                                  size_t dim, size_t kernel, size_t weight_stride)
+{
+    depthwise_conv_vector(out, x, weight, bias, frames, first, count, dim, kernel, weight_stride);
+}
+
+EE_TARGET_END
+
+#endif
