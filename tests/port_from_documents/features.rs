@@ -36,14 +36,18 @@ pub fn features(model: &Model, samples: &[f32]) -> Matrix {
 /// s(i - before), reflected at both ends.
 fn mirrored(signal: &[f32], i: usize, before: usize) -> f32 {
     let last = signal.len() - 1;
-    let i = if i < before { before - i } else { i - before };
+    let i = i.abs_diff(before);
     signal[if i > last { 2 * last - i } else { i }]
 }
 
 /// Cosine and sine of 2 pi i/n_fft, 0 <= i <= n_fft/2.
 fn cos_sin(model: &Model, i: usize) -> (f32, f32) {
     let (q, sines) = (model.n_fft / 4, &model.sines);
-    if i <= q { (sines[q - i], sines[i]) } else { (-sines[i - q], sines[2 * q - i]) }
+    if i <= q {
+        (sines[q - i], sines[i])
+    } else {
+        (-sines[i - q], sines[2 * q - i])
+    }
 }
 
 /// The power spectrum of a frame: n_fft/2 + 1 values.
@@ -51,7 +55,7 @@ fn power(model: &Model, v: &[f32]) -> Vec<f32> {
     let h = v.len() / 2;
     // The FFT of v[2n] + i v[2n+1].
     let bits = h.trailing_zeros();
-    let reversed = |n: usize| if bits == 0 { 0 } else { n.reverse_bits() >> (usize::BITS - bits) };
+    let reversed = |n: usize| n.reverse_bits() >> (usize::BITS - bits);
     let mut z: Vec<(f32, f32)> = (0..h).map(|n| (v[2 * reversed(n)], v[2 * reversed(n) + 1])).collect();
     let mut m = 2;
     while m <= h {

@@ -2,7 +2,7 @@
 //! docs/conformance-protocol.md, docs/numerics.md and weights_io/FORMAT.md. It answers the host of
 //! the conformance suite on stdin and stdout, with nothing but the standard library:
 //!
-//!     rustc -O tests/port_from_documents/main.rs -o port && ee-ref conformance run --exe ./port
+//!     rustc --edition 2021 -O tests/port_from_documents/main.rs -o port && ee-ref conformance run --exe ./port
 //!
 //! `--cfg 'fault="sum"'` and `--cfg 'fault="round"'` each compile a mistake in (exact.rs), to see
 //! that the suite notices.
@@ -85,7 +85,7 @@ fn answer(kind: u8, payload: &[u8], model: &mut Option<Model>) -> Result<(u8, Bo
         CASE => {
             match &question.name[..] {
                 "features" | "exits" | "decide" | "transcribe" => {
-                    let model = model.as_ref().ok_or_else(|| refused("no model"))?;
+                    let model = model.as_ref().ok_or_else(|| argument("model"))?;
                     model_case(model, &question, &mut body)?;
                 }
                 _ => op_case(question, &mut body)?,
@@ -93,7 +93,7 @@ fn answer(kind: u8, payload: &[u8], model: &mut Option<Model>) -> Result<(u8, Bo
             Ok((RESULT, body))
         }
         BYE => Ok((END, body)),
-        _ => Err(Failure::Unsupported("an unknown type of frame".into())),
+        _ => Err(argument("type of the frame")),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Features to log-probabilities, decisions and text: conformance.md, "Models".
 
 use crate::exact::{exp, sum};
-use crate::image::Model;
 use crate::float32::Float32;
+use crate::image::Model;
 use crate::ops::{Answer, Mode};
 use crate::protocol::{argument, Body, Data, Failure};
 use crate::qs8::Qs8;
@@ -44,7 +44,7 @@ impl<'a> Encoder<'a> {
 
 /// `exits`: the log-probabilities of the first exits.
 pub fn exits(model: &Model, features: &Matrix, count: i32, result: &mut Body) -> Result<(), Failure> {
-    if count < 0 || count as usize > model.layers.len() {
+    if count < 1 || count as usize > model.layers.len() {
         return Err(argument("exits"));
     }
     let mut encoder = Encoder::new(model, features)?;
@@ -97,7 +97,11 @@ fn frame_entropy(log_probs: &Matrix) -> f32 {
     let term = |&l: &f32| if l > -87.0 { exp(l) * l } else { 0.0 };
     let h = sum((0..log_probs.rows).map(|t| sum(log_probs.row(t).iter().map(term))));
     let entropy = (0.0 - h) / (log_probs.rows as f32 * log_probs.cols as f32);
-    if entropy > 0.0 { entropy } else { 0.0 } // no frames: 0/0
+    if entropy > 0.0 {
+        entropy
+    } else {
+        0.0 // also of no frames, 0/0
+    }
 }
 
 /// Tokens, and the frame of each: where the label of its run is largest.

@@ -10,10 +10,6 @@ pub enum Failure {
     Unsupported(String),
 }
 
-pub fn not_whole() -> Failure {
-    Failure::Error(2, "the body is not whole".into())
-}
-
 pub fn argument(name: &str) -> Failure {
     Failure::Error(3, format!("{}: missing, or of another type or size", name))
 }
@@ -93,7 +89,7 @@ pub fn read_frame(input: &mut impl Read) -> IoResult<Option<Frame>> {
     Ok(Some(Frame {
         kind: header[4],
         sequence: u16::from_le_bytes([header[6], header[7]]),
-        payload: if right { Some(payload) } else { None },
+        payload: right.then_some(payload),
     }))
 }
 
@@ -112,6 +108,11 @@ pub fn write_frame(output: &mut impl Write, kind: u8, sequence: u16, payload: &[
 /// The little-endian number at an offset.
 pub fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// n rounded up to a multiple.
+pub fn multiple(n: usize, of: usize) -> usize {
+    (n + of - 1) / of * of
 }
 
 // Bodies
@@ -144,7 +145,11 @@ pub struct Body {
 }
 
 impl Data {
-    /// Values of a dtype of the protocol; the bytes are those of whole values.
+    /// Bytes of a value of a dtype of the protocol.
+    pub fn size(dtype: u8) -> Option<usize> {
+        [(b'f', 4), (b'b', 1), (b'h', 2), (b'i', 4)].iter().find(|(d, _)| *d == dtype).map(|(_, n)| *n)
+    }
+
     pub fn parse(dtype: u8, bytes: &[u8]) -> Option<Data> {
         let words = || bytes.chunks_exact(4).map(|b| word(b, 0));
         let halves = bytes.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]]));
@@ -157,65 +162,68 @@ impl Data {
         })
     }
 
-    fn dtype(&self) -> u8 {
+    /// The dtype of the protocol, and the bytes.
+    fn encoded(&self) -> (u8, Vec<u8>) {
         match self {
-            Data::Float(_) => b'f',
-            Data::Int8(_) => b'b',
-            Data::Int16(_) => b'h',
-            Data::Int32(_) => b'i',
-        }
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        match self {
-            Data::Float(values) => values.iter().for_each(|v| out.extend(v.to_le_bytes())),
-            Data::Int8(values) => values.iter().for_each(|v| out.extend(v.to_le_bytes())),
-            Data::Int16(values) => values.iter().for_each(|v| out.extend(v.to_le_bytes())),
-            Data::Int32(values) => values.iter().for_each(|v| out.extend(v.to_le_bytes())),
+            Data::Float(values) => (b'f', values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Data::Int8(values) => (b'b', values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Data::Int16(values) => (b'h', values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Data::Int32(values) => (b'i', values.iter().flat_map(|v| v.to_le_bytes()).collect()),
         }
     }
 }
 
+/// The next bytes of a payload; None where they are not there.
+fn take<'a>(rest: &mut &'a [u8], bytes: usize) -> Option<&'a [u8]> {
+    let part = rest.get(..bytes)?;
+    *rest = &rest[bytes..];
+    Some(part)
+}
+
+fn take_half(rest: &mut &[u8]) -> Option<usize> {
+    take(rest, 2).map(|b| u16::from_le_bytes([b[0], b[1]]).into())
+}
+
+fn text(bytes: &[u8]) -> Option<String> {
+    String::from_utf8(bytes.to_vec()).ok()
+}
+
 impl Body {
     pub fn parse(payload: &[u8]) -> Result<Body, Failure> {
-        Body::read(&mut Cursor { payload, at: 0 }).ok_or_else(not_whole)
+        Body::read(payload).ok_or_else(|| Failure::Error(2, "the body is not whole".into()))
     }
 
-    fn read(from: &mut Cursor) -> Option<Body> {
-        let name_bytes = from.half()?;
-        let (parameters, tensors) = (from.half()?, from.half()?);
-        from.half()?;
-        let mut body = Body { name: from.text(name_bytes)?, ..Body::default() };
+    fn read(payload: &[u8]) -> Option<Body> {
+        let rest = &mut &payload[..];
+        let [name, parameters, tensors] = [take_half(rest)?, take_half(rest)?, take_half(rest)?];
+        take(rest, 2)?;
+        let mut body = Body { name: text(take(rest, name)?)?, ..Body::default() };
         for _ in 0..parameters {
-            let (name_bytes, kind, value_bytes) = (from.byte()?, from.byte()?, from.half()?);
-            let name = from.text(name_bytes.into())?;
-            let value = match (kind, value_bytes) {
-                (b'i', 4) => Parameter::Int(word(from.take(4)?, 0) as i32),
-                (b'f', 4) => Parameter::Float(f32::from_bits(word(from.take(4)?, 0))),
-                (b's', n) => Parameter::Text(from.text(n)?),
+            let head = take(rest, 4)?;
+            let name = text(take(rest, head[0].into())?)?;
+            let value = take(rest, u16::from_le_bytes([head[2], head[3]]).into())?;
+            let value = match (head[1], value.len()) {
+                (b'i', 4) => Parameter::Int(word(value, 0) as i32),
+                (b'f', 4) => Parameter::Float(f32::from_bits(word(value, 0))),
+                (b's', _) => Parameter::Text(text(value)?),
                 _ => return None,
             };
             body.parameters.insert(name, value);
         }
         for _ in 0..tensors {
-            let (name_bytes, dtype, axes) = (from.byte()?, from.byte()?, from.byte()?);
-            from.byte()?;
-            let mut shape = Vec::new();
-            let mut bytes = match dtype {
-                b'b' => 1usize,
-                b'h' => 2,
-                _ => 4,
-            };
-            for _ in 0..axes {
-                shape.push(word(from.take(4)?, 0) as usize);
-                bytes = bytes.checked_mul(*shape.last()?)?;
-            }
-            let name = from.text(name_bytes.into())?;
-            from.at = (from.at + 63) / 64 * 64;
-            let data = Data::parse(dtype, from.take(bytes)?)?;
+            let head = take(rest, 4)?;
+            (1..=4).contains(&head[2]).then_some(())?;
+            let axes = take(rest, 4 * usize::from(head[2]))?;
+            let shape: Vec<usize> = axes.chunks(4).map(|size| word(size, 0) as usize).collect();
+            let name = text(take(rest, head[0].into())?)?;
+            let behind = payload.len() - rest.len();
+            take(rest, multiple(behind, 64) - behind)?;
+            let size = Data::size(head[1])?;
+            let bytes = shape.iter().try_fold(size, |bytes, &n| bytes.checked_mul(n))?;
+            let data = Data::parse(head[1], take(rest, bytes)?)?;
             body.tensors.insert(name, Tensor { shape, data });
         }
-        Some(body)
+        Some(body).filter(|_| rest.is_empty())
     }
 
     pub fn payload(&self) -> Vec<u8> {
@@ -236,13 +244,14 @@ impl Body {
             out.extend(bytes);
         }
         for (name, tensor) in &self.tensors {
-            out.extend([name.len() as u8, tensor.data.dtype(), tensor.shape.len() as u8, 0]);
+            let (dtype, data) = tensor.data.encoded();
+            out.extend([name.len() as u8, dtype, tensor.shape.len() as u8, 0]);
             for &size in &tensor.shape {
                 out.extend((size as u32).to_le_bytes());
             }
             out.extend(name.bytes());
-            out.resize((out.len() + 63) / 64 * 64, 0);
-            tensor.data.write(&mut out);
+            out.resize(multiple(out.len(), 64), 0);
+            out.extend(data);
         }
         out
     }
@@ -267,32 +276,5 @@ impl Body {
 
     pub fn put(&mut self, name: &str, shape: &[usize], data: Data) {
         self.tensors.insert(name.into(), Tensor { shape: shape.to_vec(), data });
-    }
-}
-
-struct Cursor<'a> {
-    payload: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, bytes: usize) -> Option<&'a [u8]> {
-        let end = self.at.checked_add(bytes)?;
-        let part = self.payload.get(self.at..end)?;
-        self.at = end;
-        Some(part)
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        Some(self.take(1)?[0])
-    }
-
-    fn half(&mut self) -> Option<usize> {
-        let bytes = self.take(2)?;
-        Some(u16::from_le_bytes([bytes[0], bytes[1]]).into())
-    }
-
-    fn text(&mut self, bytes: usize) -> Option<String> {
-        String::from_utf8(self.take(bytes)?.to_vec()).ok()
     }
 }

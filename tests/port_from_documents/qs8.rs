@@ -148,8 +148,6 @@ impl Mode for Qs8 {
         if rows > positions.scale.len() {
             return Err(refused("longer than the table of positions"));
         }
-        Ok(Matrix::from_fn(rows, positions.cols, |t, d| {
-            f32::from(positions.row(t)[d]) * positions.scale[t]
-        }))
+        Ok(Matrix::from_fn(rows, positions.cols, |t, d| f32::from(positions.row(t)[d]) * positions.scale[t]))
     }
 }

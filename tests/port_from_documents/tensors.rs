@@ -104,7 +104,7 @@ impl<'a> Weights<'a> {
     /// A matrix of so many columns.
     pub fn matrix(&self, name: &str, cols: usize) -> Result<Matrix, Failure> {
         let matrix = self.any_matrix(name)?;
-        if matrix.cols == cols { Ok(matrix) } else { Err(argument(name)) }
+        Some(matrix).filter(|m| m.cols == cols).ok_or_else(|| argument(name))
     }
 
     /// An int8 matrix and `<name>_scale`.
