@@ -76,7 +76,7 @@ pub fn log(x: f32) -> f32 {
     y = y * m + hex(-0x1_fffff8, 6, -3);
     y = y * m + hex(0x1_555554, 6, -2);
     y = (y * m) * z;
-    y = y + e * hex(-0x1_bd0106, 6, -13);
-    y = y - hex(0x1, 0, -1) * z;
+    y += e * hex(-0x1_bd0106, 6, -13);
+    y -= hex(0x1, 0, -1) * z;
     (m + y) + e * hex(0x1_63, 2, -1)
 }

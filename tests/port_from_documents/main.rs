@@ -136,7 +136,7 @@ fn op_case(mut case: Body, result: &mut Body) -> Result<(), Failure> {
     case.tensors = case.tensors.into_iter().map(|(name, tensor)| (rename(name), tensor)).collect();
     let w = Weights::new(&case.tensors);
     let eps = || case.float("eps");
-    let number = |name| Ok(usize::try_from(case.int(name)?).map_err(|_| argument(name))?);
+    let number = |name| usize::try_from(case.int(name)?).map_err(|_| argument(name));
     let (mode, op): (&dyn Mode, &str) = match case.name.strip_suffix("_qs8") {
         Some(op) => (&Qs8, op),
         None => (&Float32, &case.name),
