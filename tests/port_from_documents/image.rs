@@ -61,7 +61,7 @@ impl Model {
         check(abi == 1 && header_bytes == HEADER && dtype <= 1, "another ABI")?;
         let crc = |parts: &[&[u8]]| crc32(parts) as usize;
         check(crc(&[&image[..8], &[0; 4], &image[12..HEADER]]) == header_crc32, "damaged header")?;
-        let sizes = [dim, heads, ff, kernel, vocab, mels, stem_kernel, max_frames, hop_length];
+        let sizes = [dim, heads, ff, kernel, vocab, mels, stem_kernel, max_frames, hop_length, pad + 1];
         check(sizes.iter().all(|n| (1..1 << 20).contains(n)), "sizes")?;
         check(n_fft.is_power_of_two() && (4..1 << 20).contains(&n_fft) && win_length <= n_fft, "n_fft")?;
         check((1..=64).contains(&all_exits) && layers.iter().all(|&n| n <= 64), "exits")?;
