@@ -1,0 +1,220 @@
+//! Opens a flash image: FORMAT.md, "Flash images", with the tensors of its "Tensors".
+
+use crate::protocol::{crc32, multiple, refused, word, Data, Failure, Tensor, Tensors};
+
+const HEADER: usize = 1024;
+
+pub struct Model {
+    pub int8: bool,
+    pub heads: usize,
+    pub mels: usize,
+    pub stem_stride: usize,
+    pub blank: usize,
+    pub n_fft: usize,
+    pub win_length: usize,
+    pub hop_length: usize,
+    pub pad: usize,
+    pub log_floor: f32,
+    pub norm_eps: f32,
+    /// Layers of each exit that the image brings.
+    pub layers: Vec<usize>,
+    pub window: Vec<f32>,
+    pub sines: Vec<f32>,
+    /// First bin and weights of each mel filter.
+    pub filters: Vec<(usize, Vec<f32>)>,
+    /// Mean and scale of each mel, or none.
+    pub normalisation: Vec<(f32, f32)>,
+    /// What each label adds to a text.
+    pub labels: Vec<Vec<u8>>,
+    /// By the names of the model file, without the padding of rows.
+    pub tensors: Tensors,
+}
+
+fn check(right: bool, why: &str) -> Result<(), Failure> {
+    right.then_some(()).ok_or_else(|| refused(why))
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_bits(word(b, 0))).collect()
+}
+
+fn words(bytes: &[u8]) -> Vec<usize> {
+    bytes.chunks_exact(4).map(|b| word(b, 0) as usize).collect()
+}
+
+fn halves(bytes: &[u8]) -> Vec<usize> {
+    bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]).into()).collect()
+}
+
+impl Model {
+    pub fn open(image: &[u8]) -> Result<Model, Failure> {
+        check(image.len() >= HEADER && image.starts_with(b"EEIM"), "no flash image")?;
+        let fields = words(&image[..HEADER]);
+        #[rustfmt::skip]
+        let [_, abi, header_crc32, header_bytes, _, dtype, all_exits, dim, heads, ff, kernel, vocab, mels, stem_kernel,
+            stem_stride, max_frames, blank, _, n_fft, win_length, hop_length, pad] =
+            <[usize; 22]>::try_from(&fields[..22]).expect("22 fields");
+        let (log_floor, norm_eps) = (f32::from_bits(word(image, 88)), f32::from_bits(word(image, 92)));
+        let (tables, base_bytes, base_crc32) = (&fields[24..44], fields[44], fields[45]);
+        let (layers, exit_bytes, exit_crc32) = (&fields[46..110], &fields[110..174], &fields[174..238]);
+
+        check(abi == 1 && header_bytes == HEADER && dtype <= 1, "another ABI")?;
+        let crc = |parts: &[&[u8]]| crc32(parts) as usize;
+        check(crc(&[&image[..8], &[0; 4], &image[12..HEADER]]) == header_crc32, "damaged header")?;
+        let sizes = [dim, heads, ff, kernel, vocab, mels, stem_kernel, max_frames, hop_length, pad + 1];
+        check(sizes.iter().all(|n| (1..1 << 20).contains(n)), "sizes")?;
+        check(n_fft.is_power_of_two() && (4..1 << 20).contains(&n_fft) && win_length <= n_fft, "n_fft")?;
+        check((1..=64).contains(&all_exits) && layers.iter().all(|&n| n <= 64), "exits")?;
+
+        // The bytes end where an exit ends, and every part has its checksum.
+        let exits = 1
+            + (0..all_exits)
+                .find(|&k| exit_bytes[k] == image.len())
+                .ok_or_else(|| refused("the image does not end where an exit ends"))?;
+        let mut from = HEADER;
+        for k in 0..=exits {
+            let (to, right) =
+                if k == 0 { (base_bytes, base_crc32) } else { (exit_bytes[k - 1], exit_crc32[k - 1]) };
+            let part = image.get(from..to).ok_or_else(|| refused("parts out of order"))?;
+            check(crc(&[part]) == right, "a damaged part")?;
+            from = to;
+        }
+
+        // Tables, each of the size that the configuration implies.
+        let table = |i: usize, bytes: usize| {
+            let at = tables[2 * i];
+            check(tables[2 * i + 1] == bytes && at >= HEADER && at + bytes <= base_bytes, "a table")?;
+            Ok(&image[at..at + bytes])
+        };
+        let shapes = Shapes { int8: dtype == 1, dim, ff, kernel, vocab, mels, stem_kernel, max_frames };
+        let places = words(table(0, 8 * shapes.list(&layers[..all_exits]).len())?);
+        let mel_first = halves(table(3, 2 * mels)?);
+        let mel_count = halves(table(4, 2 * mels)?);
+        let mel_weights = floats(table(5, 4 * mel_count.iter().sum::<usize>())?);
+        let normalised = if log_floor > 0.0 { mels } else { 0 };
+        let (mean, scale) = (floats(table(6, 4 * normalised)?), floats(table(7, 4 * normalised)?));
+        let label_ends = words(table(8, 4 * vocab)?);
+        let label_text = table(9, tables[19])?;
+
+        let (mut filters, mut from) = (Vec::new(), 0);
+        for (&first, &count) in mel_first.iter().zip(&mel_count) {
+            check(first + count <= n_fft / 2 + 1, "a mel filter beyond the spectrum")?;
+            filters.push((first, mel_weights[from..from + count].to_vec()));
+            from += count;
+        }
+        let (mut labels, mut from) = (Vec::new(), 0);
+        for &end in &label_ends {
+            labels.push(label_text.get(from..end).ok_or_else(|| refused("label_ends"))?.to_vec());
+            from = end;
+        }
+        let (mut tensors, mut next) = (Tensors::new(), multiple(tables[18] + tables[19], 64));
+        for (described, place) in shapes.list(&layers[..exits]).into_iter().zip(places.chunks(2)) {
+            let (name, shape, dtype) = described;
+            check(place[0] == next, "tensors do not follow each other")?;
+            tensors.insert(name, tensor(image, place[0], place[1], shape, dtype)?);
+            next = multiple(place[0] + place[1], 64);
+        }
+        check(next == image.len(), "the image is longer than its tensors")?;
+        Ok(Model {
+            int8: dtype == 1,
+            heads,
+            mels,
+            stem_stride,
+            blank,
+            n_fft,
+            win_length,
+            hop_length,
+            pad,
+            log_floor,
+            norm_eps,
+            layers: layers[..exits].to_vec(),
+            window: floats(table(1, 4 * win_length)?),
+            sines: floats(table(2, 4 * (n_fft / 4 + 1))?),
+            filters,
+            normalisation: mean.into_iter().zip(scale).collect(),
+            labels,
+            tensors,
+        })
+    }
+}
+
+/// A tensor without the padding of its rows.
+fn tensor(image: &[u8], at: usize, n: usize, shape: Vec<usize>, dtype: u8) -> Result<Tensor, Failure> {
+    let rows = shape[..shape.len() - 1].iter().product::<usize>();
+    let row_bytes = shape[shape.len() - 1] * Data::size(dtype).ok_or_else(|| refused("dtype"))?;
+    let padded = multiple(row_bytes, 16);
+    check(padded > 0 && n == rows * padded, "the size of a tensor")?;
+    let bytes = image.get(at..at + n).ok_or_else(|| refused("a tensor beyond the image"))?;
+    let values: Vec<u8> = bytes.chunks(padded).flat_map(|row| &row[..row_bytes]).copied().collect();
+    let data = Data::parse(dtype, &values).ok_or_else(|| refused("dtype"))?;
+    Ok(Tensor { shape, data })
+}
+
+struct Shapes {
+    int8: bool,
+    dim: usize,
+    ff: usize,
+    kernel: usize,
+    vocab: usize,
+    mels: usize,
+    stem_kernel: usize,
+    max_frames: usize,
+}
+
+type Described = (String, Vec<usize>, u8);
+
+impl Shapes {
+    /// Name, shape and dtype of every tensor, in canonical order: the table of FORMAT.md.
+    fn list(&self, layers: &[usize]) -> Vec<Described> {
+        let (d, ff) = (self.dim, self.ff);
+        // Parts of a layer: rows and columns of the weight, no columns for a norm.
+        let parts = [
+            ("ff1.norm", d, 0),
+            ("ff1.up", ff, d),
+            ("ff1.down", d, ff),
+            ("attn.norm", d, 0),
+            ("attn.in", 3 * d, d),
+            ("attn.out", d, d),
+            ("conv.norm", d, 0),
+            ("conv.in", 2 * d, d),
+            ("conv.depthwise", self.kernel, d),
+            ("conv.out", d, d),
+            ("ff2.norm", d, 0),
+            ("ff2.up", ff, d),
+            ("ff2.down", d, ff),
+            ("norm", d, 0),
+        ];
+        let mut list = Vec::new();
+        self.matrix(&mut list, "stem.positions", self.max_frames, d);
+        self.part(&mut list, "stem.conv1", d, self.stem_kernel * self.mels);
+        self.part(&mut list, "stem.conv2", d, self.stem_kernel * d);
+        for (g, &count) in layers.iter().enumerate() {
+            for l in 0..count {
+                for (name, rows, cols) in parts {
+                    let name = format!("group.{}.layer.{}.{}", g + 1, l + 1, name);
+                    self.part(&mut list, &name, rows, cols);
+                }
+            }
+            self.part(&mut list, &format!("head.{}", g + 1), self.vocab, d);
+        }
+        list
+    }
+
+    fn part(&self, list: &mut Vec<Described>, name: &str, rows: usize, cols: usize) {
+        let weight = format!("{}.weight", name);
+        let depthwise = name.ends_with("depthwise");
+        match cols {
+            0 => list.push((weight, vec![rows], b'f')),
+            _ if depthwise => list.push((weight, vec![rows, cols], b'f')),
+            _ => self.matrix(list, &weight, rows, cols),
+        }
+        list.push((format!("{}.bias", name), vec![if depthwise { cols } else { rows }], b'f'));
+    }
+
+    fn matrix(&self, list: &mut Vec<Described>, name: &str, rows: usize, cols: usize) {
+        list.push((name.into(), vec![rows, cols], if self.int8 { b'b' } else { b'f' }));
+        if self.int8 {
+            list.push((format!("{}_scale", name), vec![rows], b'f'));
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! A port of ee_ref written from its documents alone: docs/conformance.md,
+//! docs/conformance-protocol.md, docs/numerics.md and weights_io/FORMAT.md. It answers the host of
+//! the conformance suite on stdin and stdout, with nothing but the standard library:
+//!
+//!     rustc --edition 2021 -O tests/port_from_documents/main.rs -o port && ee-ref conformance run --exe ./port
+//!
+//! `--cfg 'fault="sum"'` and `--cfg 'fault="round"'` each compile a mistake in (exact.rs), to see
+//! that the suite notices.
+
+#![forbid(unsafe_code)]
+#![allow(unknown_lints, unexpected_cfgs)]
+
+mod exact;
+mod features;
+mod float32;
+mod image;
+mod model;
+mod ops;
+mod protocol;
+mod qs8;
+mod tensors;
+
+use float32::Float32;
+use image::Model;
+use model::{put_matrix, Policy};
+use ops::Mode;
+use protocol::*;
+use qs8::Qs8;
+use std::io::{stdin, stdout, BufReader};
+use tensors::{Matrix, Weights};
+
+/// conformance-protocol.md, "A whole port, in outline".
+fn main() -> std::io::Result<()> {
+    let (mut input, mut output) = (BufReader::new(stdin()), stdout());
+    let mut model = None;
+    while let Some(frame) = read_frame(&mut input)? {
+        let (kind, sequence, body) = match frame.payload {
+            Some(payload) => match answer(frame.kind, &payload, &mut model) {
+                Ok((kind, body)) => (kind, frame.sequence, body),
+                Err(failure) => failed(failure, frame.sequence),
+            },
+            None => failed(Failure::Error(1, "the payload is damaged".into()), 0),
+        };
+        write_frame(&mut output, kind, sequence, &body.payload())?;
+        if kind == END {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn failed(failure: Failure, sequence: u16) -> (u8, u16, Body) {
+    let mut body = Body::default();
+    let (kind, text) = match failure {
+        Failure::Unsupported(text) => (UNSUPPORTED, text),
+        Failure::Error(code, text) => {
+            body.set("code", Parameter::Int(code));
+            (ERROR, text)
+        }
+    };
+    body.set("text", Parameter::Text(text));
+    (kind, sequence, body)
+}
+
+fn answer(kind: u8, payload: &[u8], model: &mut Option<Model>) -> Result<(u8, Body), Failure> {
+    let question = Body::parse(payload)?;
+    let mut body = Body::default();
+    match kind {
+        HELLO => {
+            body.set("protocol", Parameter::Int(1));
+            body.set("name", Parameter::Text("port-from-documents".into()));
+            body.set("isa", Parameter::Text("rust".into()));
+            Ok((PORT, body))
+        }
+        MODEL => {
+            *model = None;
+            let bytes = match question.tensors.get("image").map(|t| &t.data) {
+                Some(Data::Int8(image)) => image.iter().map(|&b| b as u8).collect::<Vec<u8>>(),
+                Some(_) => return Err(argument("image")),
+                None => return Err(Failure::Unsupported("no model is built in".into())),
+            };
+            *model = Some(Model::open(&bytes)?);
+            Ok((RESULT, body))
+        }
+        CASE => {
+            match &question.name[..] {
+                "features" | "exits" | "decide" | "transcribe" => {
+                    let model = model.as_ref().ok_or_else(|| argument("model"))?;
+                    model_case(model, &question, &mut body)?;
+                }
+                _ => op_case(question, &mut body)?,
+            }
+            Ok((RESULT, body))
+        }
+        BYE => Ok((END, body)),
+        _ => Err(argument("type of the frame")),
+    }
+}
+
+/// conformance.md, "Models".
+fn model_case(model: &Model, case: &Body, result: &mut Body) -> Result<(), Failure> {
+    let input = |name| Weights::new(&case.tensors).matrix(name, model.mels);
+    let heard = || Ok(features::features(model, &samples(case)?));
+    let policy = || match case.parameters.contains_key("exit") {
+        true => case.int("exit").map(Policy::Exit),
+        false => case.float("threshold").map(Policy::Threshold),
+    };
+    match &case.name[..] {
+        "features" => put_matrix(result, "features", heard()?),
+        "exits" => model::exits(model, &input("features")?, case.int("exits")?, result)?,
+        "decide" => model::decide(model, &input("features")?, &policy()?, result)?,
+        _ => {
+            model::decide(model, &heard()?, &policy()?, result)?;
+            result.tensors.remove("margin");
+            result.tensors.remove("frames");
+        }
+    }
+    Ok(())
+}
+
+fn samples(case: &Body) -> Result<Vec<f32>, Failure> {
+    match case.tensors.get("samples").map(|t| &t.data) {
+        Some(Data::Float(samples)) => Ok(samples.clone()),
+        Some(Data::Int16(samples)) => Ok(samples.iter().map(|&s| f32::from(s) / 32768.0).collect()),
+        _ => Err(argument("samples")),
+    }
+}
+
+/// conformance.md, "Ops": those of int8 mode end in _qs8.
+fn op_case(mut case: Body, result: &mut Body) -> Result<(), Failure> {
+    // By the names of a model: in_weight_scale is in.weight_scale, the scale of q is q_scale.
+    let rename = |name: String| match &name[..] {
+        "scale" => "q_scale".into(),
+        _ => name.replace("_weight", ".weight").replace("_bias", ".bias"),
+    };
+    case.tensors = case.tensors.into_iter().map(|(name, tensor)| (rename(name), tensor)).collect();
+    let w = Weights::new(&case.tensors);
+    let eps = || case.float("eps");
+    let number = |name| usize::try_from(case.int(name)?).map_err(|_| argument(name));
+    let (mode, op): (&dyn Mode, &str) = match case.name.strip_suffix("_qs8") {
+        Some(op) => (&Qs8, op),
+        None => (&Float32, &case.name),
+    };
+    let x = || w.any_matrix("x");
+    let y = match op {
+        "linear" if op != case.name => qs8::linear(&w.quantized("q")?, &w)?,
+        "linear" => mode.linear(&x()?, &w)?,
+        "layer_norm" => mode.layer_norm(&x()?, &w, eps()?)?,
+        "silu" => mode.silu(&x()?),
+        "glu" => mode.glu(&x()?)?,
+        "depthwise_conv" => mode.depthwise_conv(&x()?, &w)?,
+        "stem_conv" => mode.stem_conv(&x()?, &w, number("stride")?)?,
+        "log_softmax" => mode.log_softmax(&x()?),
+        "multi_head_attention" => mode.multi_head_attention(&x()?, &w, number("heads")?)?,
+        "feed_forward" => mode.feed_forward(&x()?, &w, eps()?)?,
+        "conv_module" => mode.conv_module(&x()?, &w, eps()?)?,
+        "conformer_layer" => mode.conformer_layer(&x()?, &w, number("heads")?, eps()?)?,
+        "exit_head" => mode.exit_head(&x()?, &w)?,
+        "softmax" if op == case.name => float32::softmax(&x()?),
+        "softmax" => return softmax_qs8(&x()?, result),
+        "quantize" if op != case.name => return quantize_qs8(&x()?, result),
+        _ => return Err(Failure::Unsupported(format!("no op {}", case.name))),
+    };
+    put_matrix(result, "y", y);
+    Ok(())
+}
+
+fn softmax_qs8(x: &Matrix, result: &mut Body) -> Result<(), Failure> {
+    let rows: Vec<qs8::Probabilities> = (0..x.rows).map(|t| qs8::softmax(x.row(t))).collect();
+    let shape = [x.rows, x.cols];
+    result.put("high", &shape, Data::Int8(rows.iter().flat_map(|p| &p.high).copied().collect()));
+    result.put("low", &shape, Data::Int8(rows.iter().flat_map(|p| &p.low).copied().collect()));
+    result.put("inverse", &[x.rows], Data::Float(rows.iter().map(|p| p.f).collect()));
+    Ok(())
+}
+
+fn quantize_qs8(x: &Matrix, result: &mut Body) -> Result<(), Failure> {
+    let quantized = qs8::quantize(x);
+    result.put("q", &[x.rows, x.cols], Data::Int8(quantized.q));
+    result.put("scale", &[x.rows], Data::Float(quantized.scale));
+    Ok(())
+}

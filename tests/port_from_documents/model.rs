@@ -1,0 +1,133 @@
+//! Features to log-probabilities, decisions and text: conformance.md, "Models".
+
+use crate::exact::{exp, sum};
+use crate::float32::Float32;
+use crate::image::Model;
+use crate::ops::{Answer, Mode};
+use crate::protocol::{argument, Body, Data, Failure};
+use crate::qs8::Qs8;
+use crate::tensors::{Matrix, Weights};
+
+/// The encoder, exit after exit; numerics.md, "The encoder".
+struct Encoder<'a> {
+    model: &'a Model,
+    mode: &'a dyn Mode,
+    x: Matrix,
+    exits_done: usize,
+}
+
+impl<'a> Encoder<'a> {
+    fn new(model: &'a Model, features: &Matrix) -> Result<Encoder<'a>, Failure> {
+        if features.cols != model.mels {
+            return Err(argument("features"));
+        }
+        let mode: &dyn Mode = if model.int8 { &Qs8 } else { &Float32 };
+        let stem = Weights::new(&model.tensors).at("stem");
+        let x = mode.stem_conv(features, &stem.at("conv1"), model.stem_stride)?;
+        let x = mode.stem_conv(&x, &stem.at("conv2"), model.stem_stride)?;
+        let x = x.plus(&mode.positions(&stem, x.rows)?, 1.0);
+        Ok(Encoder { model, mode, x, exits_done: 0 })
+    }
+
+    /// The log-probabilities of the next exit.
+    fn next_exit(&mut self) -> Answer {
+        let weights = Weights::new(&self.model.tensors);
+        let group = weights.at("group").at(&(self.exits_done + 1).to_string());
+        for l in 1..=self.model.layers[self.exits_done] {
+            let layer = group.at("layer").at(&l.to_string());
+            self.x = self.mode.conformer_layer(&self.x, &layer, self.model.heads, self.model.norm_eps)?;
+        }
+        self.exits_done += 1;
+        self.mode.exit_head(&self.x, &weights.at("head").at(&self.exits_done.to_string()))
+    }
+}
+
+/// `exits`: the log-probabilities of the first exits.
+pub fn exits(model: &Model, features: &Matrix, count: i32, result: &mut Body) -> Result<(), Failure> {
+    if count < 1 || count as usize > model.layers.len() {
+        return Err(argument("exits"));
+    }
+    let mut encoder = Encoder::new(model, features)?;
+    for k in 1..=count {
+        put_matrix(result, &format!("log_probs_{}", k), encoder.next_exit()?);
+    }
+    Ok(())
+}
+
+pub fn put_matrix(result: &mut Body, name: &str, matrix: Matrix) {
+    result.put(name, &[matrix.rows, matrix.cols], Data::Float(matrix.data));
+}
+
+/// When to stop: at an exit, or when the frame entropy is no more than a threshold.
+pub enum Policy {
+    Exit(i32),
+    Threshold(f32),
+}
+
+/// `decide`, and behind the front end `transcribe`.
+pub fn decide(model: &Model, features: &Matrix, policy: &Policy, result: &mut Body) -> Result<(), Failure> {
+    let mut encoder = Encoder::new(model, features)?;
+    let (log_probs, score, margin) = loop {
+        let log_probs = encoder.next_exit()?;
+        let (score, margin) = match *policy {
+            Policy::Exit(exit) => (encoder.exits_done as f32, encoder.exits_done as f32 - exit as f32),
+            Policy::Threshold(threshold) => {
+                let score = frame_entropy(&log_probs);
+                (score, threshold - score)
+            }
+        };
+        if margin >= 0.0 || encoder.exits_done == model.layers.len() {
+            break (log_probs, score, margin);
+        }
+    };
+    let (tokens, frames) = greedy(&log_probs, model.blank);
+    let text = text(model, &tokens);
+    let int32 = |values: &[usize]| Data::Int32(values.iter().map(|&v| v as i32).collect());
+    result.put("exit", &[1], int32(&[encoder.exits_done]));
+    result.put("score", &[1], Data::Float(vec![score]));
+    result.put("margin", &[1], Data::Float(vec![margin]));
+    result.put("tokens", &[tokens.len()], int32(&tokens));
+    result.put("frames", &[frames.len()], int32(&frames));
+    result.put("text", &[text.len()], Data::Int8(text.iter().map(|&b| b as i8).collect()));
+    Ok(())
+}
+
+/// numerics.md, "Exit scores".
+fn frame_entropy(log_probs: &Matrix) -> f32 {
+    let term = |&l: &f32| if l > -87.0 { exp(l) * l } else { 0.0 };
+    let h = sum((0..log_probs.rows).map(|t| sum(log_probs.row(t).iter().map(term))));
+    let entropy = (0.0 - h) / (log_probs.rows as f32 * log_probs.cols as f32);
+    if entropy > 0.0 {
+        entropy
+    } else {
+        0.0 // also of no frames, 0/0
+    }
+}
+
+/// Tokens, and the frame of each: where the label of its run is largest.
+fn greedy(log_probs: &Matrix, blank: usize) -> (Vec<usize>, Vec<usize>) {
+    let (mut tokens, mut frames) = (vec![], vec![]);
+    let mut last = blank;
+    for t in 0..log_probs.rows {
+        let row = log_probs.row(t);
+        let best = (1..row.len()).fold(0, |best, v| if row[v] > row[best] { v } else { best });
+        if best != blank && best != last {
+            tokens.push(best);
+            frames.push(t);
+        } else if best != blank {
+            let frame = frames.last_mut().expect("a run has begun");
+            if row[best] > log_probs.at(*frame, best) {
+                *frame = t;
+            }
+        }
+        last = best;
+    }
+    (tokens, frames)
+}
+
+/// What the labels add, with runs of spaces made one and none at either end.
+fn text(model: &Model, tokens: &[usize]) -> Vec<u8> {
+    let joined: Vec<u8> = tokens.iter().flat_map(|&v| &model.labels[v]).copied().collect();
+    let words = joined.split(|&b| b == b' ').filter(|word| !word.is_empty());
+    words.collect::<Vec<&[u8]>>().join(&b' ')
+}

@@ -1,0 +1,153 @@
+//! int8 mode, exact to the bit: numerics.md, "int8 mode", "Ops".
+
+use crate::exact::{dot, exp, log, max, round, sum};
+use crate::ops::{halves, head_size, stem_frames, taps_inside, Answer, Mode};
+use crate::protocol::{argument, refused};
+use crate::tensors::{Matrix, Quantized, Weights};
+
+pub struct Qs8;
+
+pub fn quantize(x: &Matrix) -> Quantized {
+    let least = f32::from_bits((127 - 100) << 23); // 2^-100
+    let mut out = Quantized { cols: x.cols, q: Vec::new(), scale: Vec::new() };
+    for t in 0..x.rows {
+        let a = x.row(t).iter().fold(0f32, |a, v| a.max(v.abs()));
+        let (scale, v) = if a < least { (0.0, 0.0) } else { (a / 127.0, 127.0 / a) };
+        out.scale.push(scale);
+        out.q.extend(x.row(t).iter().map(|x| round(x * v) as i8));
+    }
+    out
+}
+
+/// A sum of products in int32, whose order is free.
+fn product(a: &[i8], b: &[i8]) -> i32 {
+    a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum()
+}
+
+pub fn linear(x: &Quantized, w: &Weights) -> Answer {
+    let weight = w.quantized("weight")?;
+    let outs = weight.scale.len();
+    let bias = w.vector("bias", outs)?;
+    if weight.cols != x.cols {
+        return Err(argument("weight"));
+    }
+    Ok(Matrix::from_fn(x.scale.len(), outs, |t, o| {
+        let a = product(x.row(t), weight.row(o));
+        a as f32 * (x.scale[t] * weight.scale[o]) + bias[o]
+    }))
+}
+
+/// A row of probabilities: (128 high + low) f.
+pub struct Probabilities {
+    pub high: Vec<i8>,
+    pub low: Vec<i8>,
+    pub f: f32,
+}
+
+pub fn softmax(x: &[f32]) -> Probabilities {
+    let m = max(x);
+    let p: Vec<i32> = x.iter().map(|x| round(exp(x - m) * 16256.0) as i32).collect();
+    Probabilities {
+        high: p.iter().map(|p| (p >> 7) as i8).collect(),
+        low: p.iter().map(|p| (p & 127) as i8).collect(),
+        f: 1.0 / p.iter().sum::<i32>() as f32,
+    }
+}
+
+/// The context of one head; y holds queries, keys and values of all heads side by side.
+fn attention_head(y: &Matrix, head: usize, e: usize) -> Matrix {
+    let (frames, dim) = (y.rows, y.cols / 3);
+    let part = |which: usize| move |t: usize, d: usize| y.at(t, which * dim + head * e + d);
+    let queries = quantize(&Matrix::from_fn(frames, e, part(0)));
+    let keys = quantize(&Matrix::from_fn(frames, e, part(1)));
+    let values = quantize(&Matrix::from_fn(e, frames, |d, t| part(2)(t, d)));
+    let c = 1.0 / (e as f32).sqrt();
+    let mut context = Matrix::new(0, e);
+    for t in 0..frames {
+        let g = queries.scale[t] * c;
+        let score = |u| product(queries.row(t), keys.row(u)) as f32 * (g * keys.scale[u]);
+        let p = softmax(&(0..frames).map(score).collect::<Vec<f32>>());
+        context.push((0..e).map(|d| {
+            let (high, low) = (product(&p.high, values.row(d)), product(&p.low, values.row(d)));
+            (high as f32 * 128.0 + low as f32) * (values.scale[d] * p.f)
+        }));
+    }
+    context
+}
+
+impl Mode for Qs8 {
+    fn linear(&self, x: &Matrix, w: &Weights) -> Answer {
+        linear(&quantize(x), w)
+    }
+
+    fn layer_norm(&self, x: &Matrix, w: &Weights, eps: f32) -> Answer {
+        let (weight, bias) = (w.vector("weight", x.cols)?, w.vector("bias", x.cols)?);
+        let r = 1.0 / x.cols as f32;
+        let mut y = Matrix::new(0, x.cols);
+        for t in 0..x.rows {
+            let mean = sum(x.row(t).iter().copied()) * r;
+            let c: Vec<f32> = x.row(t).iter().map(|x| x - mean).collect();
+            let var = dot(&c, &c) * r;
+            let inv = 1.0 / (var + eps).sqrt();
+            y.push((0..x.cols).map(|d| (c[d] * inv) * weight[d] + bias[d]));
+        }
+        Ok(y)
+    }
+
+    fn silu(&self, x: &Matrix) -> Matrix {
+        x.map(|x| x / (1.0 + exp(-x)))
+    }
+
+    fn glu(&self, x: &Matrix) -> Answer {
+        let half = halves(x)?;
+        Ok(Matrix::from_fn(x.rows, half, |t, d| x.at(t, d) / (1.0 + exp(-x.at(t, half + d)))))
+    }
+
+    fn depthwise_conv(&self, x: &Matrix, w: &Weights) -> Answer {
+        let (weight, bias) = (w.matrix("weight", x.cols)?, w.vector("bias", x.cols)?);
+        Ok(Matrix::from_fn(x.rows, x.cols, |t, d| {
+            let taps = taps_inside(t, weight.rows, x.rows);
+            taps.fold(bias[d], |y, (j, u)| y + x.at(u, d) * weight.at(j, d))
+        }))
+    }
+
+    fn stem_conv(&self, x: &Matrix, w: &Weights, stride: usize) -> Answer {
+        let weight = w.quantized("weight")?;
+        let bias = w.vector("bias", weight.scale.len())?;
+        let frames = stem_frames(x, weight.cols, stride)?;
+        let floats: Vec<f32> = weight.q.iter().map(|&q| q.into()).collect();
+        Ok(Matrix::from_fn(frames, bias.len(), |t, o| {
+            let window = &x.data[t * stride * x.cols..][..weight.cols];
+            dot(window, &floats[o * weight.cols..][..weight.cols]) * weight.scale[o] + bias[o]
+        }))
+    }
+
+    fn log_softmax(&self, x: &Matrix) -> Matrix {
+        let mut y = Matrix::new(0, x.cols);
+        for t in 0..x.rows {
+            let m = max(x.row(t));
+            let l = log(sum(x.row(t).iter().map(|x| exp(x - m))));
+            y.push(x.row(t).iter().map(|x| (x - m) - l));
+        }
+        y
+    }
+
+    fn multi_head_attention(&self, x: &Matrix, w: &Weights, heads: usize) -> Answer {
+        let e = head_size(x.cols, heads)?;
+        let y = self.linear(x, &w.at("in"))?;
+        if y.cols != 3 * x.cols {
+            return Err(argument("in_weight"));
+        }
+        let contexts: Vec<Matrix> = (0..heads).map(|head| attention_head(&y, head, e)).collect();
+        let context = Matrix::from_fn(x.rows, x.cols, |t, d| contexts[d / e].at(t, d % e));
+        self.linear(&context, &w.at("out"))
+    }
+
+    fn positions(&self, stem: &Weights, rows: usize) -> Answer {
+        let positions = stem.quantized("positions")?;
+        if rows > positions.scale.len() {
+            return Err(refused("longer than the table of positions"));
+        }
+        Ok(Matrix::from_fn(rows, positions.cols, |t, d| f32::from(positions.row(t)[d]) * positions.scale[t]))
+    }
+}
