@@ -554,6 +554,16 @@ def test_the_c_port_passes(desk, folder, isa, capsys):
     assert f"port: desk 1 {isa};" in capsys.readouterr().out
 
 
+def test_firmware_meets_no_other_names(desk):
+    """What the files of a port and the library define for the linker begins with ee."""
+    objects = [path for path in desk.parent.glob("*.o") if path.name != "desk.o"]
+    listed = subprocess.run(["nm", "-g", "--defined-only", *objects], capture_output=True,
+                            text=True, check=True).stdout
+    names = re.findall(r"^[0-9a-f]+ \S (\S+)$", listed, re.MULTILINE)
+    assert {"eec_fail", "ee_conformance_serve", "ee_linear_qs8_c"} <= set(names)
+    assert [name for name in names if not name.startswith("ee")] == []
+
+
 def test_a_kernel_that_is_replaced_is_noticed(folder, tmp_path, capsys):
     if not (shutil.which("make") and shutil.which("cc")):
         pytest.skip("needs make and cc")
