@@ -10,6 +10,7 @@ import math
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from xml.etree import ElementTree
@@ -206,6 +207,21 @@ def test_archives_are_repeatable(tmp_path):
     for name in ("a.tar.xz", "b.tar.xz"):
         manifest.archive(few, tmp_path / name)
     assert (tmp_path / "a.tar.xz").read_bytes() == (tmp_path / "b.tar.xz").read_bytes()
+
+
+def test_an_export_is_the_same_bytes_in_any_surroundings(content, tmp_path):
+    """Another locale, time zone, umask, order of hashes and instruction set, NumPy and BLAS as on
+    a lesser CPU."""
+    environment = {
+        **ENVIRONMENT, "EE_REF_ISA": "c", "LC_ALL": "tr_TR.UTF-8", "TZ": "Asia/Kathmandu",
+        "PYTHONHASHSEED": "77", "PYTHONUTF8": "0", "OPENBLAS_CORETYPE": "Nehalem",
+        "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512_SKX X86_V3 X86_V4"}
+    subprocess.run([sys.executable, "-m", "ee_ref", "conformance", "export", "made"],
+                   cwd=tmp_path, env=environment, umask=0o077, check=True)
+    made = {str(path.relative_to(tmp_path / "made")): path.read_bytes()
+            for path in (tmp_path / "made").rglob("*") if path.is_file()}
+    assert made.keys() == content.keys()
+    assert [path for path, data in content.items() if made[path] != data] == []
 
 
 # ---- Export ----
