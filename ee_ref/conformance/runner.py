@@ -116,15 +116,13 @@ class Session:
             raise PortError(f"an answer to HELLO that cannot be read: {error}") from error
 
     def run(self, case: Vector, models: Mapping[str, Model]) -> Result:
-        """One case. Raises PortError when the port is gone and does not start again."""
+        """One case; whatever the port does is a result."""
         begun = time.monotonic()
         self.sent = 0
         try:
             result = self._run(case, models)
         except _Refused as error:
             result = _result(case, error.status, error.message)
-            if error.status in ("died", "timeout") and self.transport.can_restart:
-                self._restart()
         except ProtocolError as error:
             result = _result(case, "protocol", str(error))
         return replace(result, seconds=time.monotonic() - begun, attempts=max(1, self.sent))
@@ -136,8 +134,10 @@ class Session:
         except (_Refused, EeError):
             pass
 
-    def _restart(self) -> None:
-        for attempt in range(RESTARTS):
+    def restart(self) -> None:
+        """After a case that killed the port. Raises PortError when it does not start again; one on
+        a line, which cannot be started, has to answer HELLO."""
+        for attempt in range(RESTARTS if self.transport.can_restart else 1):
             try:
                 self.start()
                 return
@@ -263,11 +263,13 @@ def _results(session: Session, cases: Sequence[Vector], models: Mapping[str, Mod
         if gone:
             yield _result(case, "died", f"not tried: {gone}")
             continue
-        try:
-            yield session.run(case, models)
-        except PortError as error:
-            gone = str(error)
-            yield _result(case, "died", gone)
+        result = session.run(case, models)
+        yield result
+        if result.status in ("died", "timeout"):
+            try:
+                session.restart()
+            except PortError as error:
+                gone = str(error)
 
 
 def _port(body: Body) -> Port:
