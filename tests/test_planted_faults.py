@@ -1,4 +1,4 @@
-"""The conformance suite notices the faults of tests/faults.py, each in the tier where it belongs."""
+"""The conformance suite notices each fault of tests/faults.py, in the tier where it belongs."""
 
 from __future__ import annotations
 

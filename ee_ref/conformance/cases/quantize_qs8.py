@@ -16,7 +16,7 @@ def _rows(name, *rows):
 
 
 def _beside_ties():
-    """Multiples of half a step, rounded: where x * (127 / a), x * 127 / a and x / (a / 127) part."""
+    """Odd multiples of half a step: x (127 / a), 127 x / a and x / (a / 127) round apart there."""
     largest = np.arange(3, 67, 2, dtype=np.float32)[:, None] / np.float32(7)
     steps = np.arange(127, dtype=np.float32) + np.float32(0.5)
     return {"x": np.hstack([largest, steps * largest / np.float32(127)])}
