@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -304,53 +305,48 @@ def test_serial(serial_line):
         process.wait()
 
 
-@pytest.mark.parametrize("kind", ["drop", "change"])
-def test_bytes_lost_on_a_serial_line_are_sent_again(serial_line, kind):
+@contextlib.contextmanager
+def plugged(serial_line, mode: str):
+    """(Serial, process) of a fake port at the other end, which has started."""
     device, master = serial_line
-    line = Lossy(Serial(device), sent=(2, 4), received=(6,))
-    line.kind = kind
-    process = subprocess.Popen([*FAKE, "good"], stdin=master, stdout=master, env=ENVIRONMENT)
+    process = subprocess.Popen([*FAKE, mode], stdin=master, stdout=master, env=ENVIRONMENT)
+    serial = Serial(device)
     try:
-        run = runner.run(VECTORS, line, CASES, timeout=3.0)
+        runner.Session(serial, timeout=20.0).start()
+        yield serial, process
     finally:
-        line.close()
+        serial.close()
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize("kind", ["drop", "change"])
+def test_bytes_lost_on_a_serial_line_are_sent_again(serial_line, kind):
+    with plugged(serial_line, "good") as (serial, _):
+        line = Lossy(serial, sent=(2, 4), received=(6,))
+        line.kind = kind
+        run = runner.run(VECTORS, line, CASES, timeout=1.0)
     assert [result.status for result in run.results] == ["pass"] * 3
     assert max(result.attempts for result in run.results) > 1
 
 
 def test_a_board_that_hangs_for_a_case_goes_on_with_the_next(serial_line):
-    device, master = serial_line
-    process = subprocess.Popen([*FAKE, "only_stale"], stdin=master, stdout=master, env=ENVIRONMENT)
-    serial = Serial(device)
-    try:
+    with plugged(serial_line, "only_stale") as (serial, _):
         run = runner.run(VECTORS, serial, CASES, timeout=1.0)
-    finally:
-        serial.close()
-        process.kill()
-        process.wait()
     assert [result.status for result in run.results] == ["pass", "timeout", "pass"]
     assert run.results[1].attempts == 3
 
 
 @pytest.mark.parametrize("unplugged", [False, True])
 def test_a_board_that_is_gone_ends_the_run(serial_line, unplugged):
-    device, master = serial_line
-    process = subprocess.Popen([*FAKE, "dies"], stdin=master, stdout=master, env=ENVIRONMENT)
-    serial = Serial(device)
+    with plugged(serial_line, "dies") as (serial, process):
+        def unplug(_result):
+            if unplugged:
+                process.kill()
+                with open(os.devnull, "r+b") as nothing:
+                    os.dup2(nothing.fileno(), serial_line[1])
 
-    def unplug(_result):
-        if unplugged:
-            process.kill()
-            os.dup2(os.open(os.devnull, os.O_RDWR), master)
-
-    try:
         run = runner.run(VECTORS, serial, CASES, timeout=1.0, progress=unplug)
-    finally:
-        serial.close()
-        process.kill()
-        process.wait()
     assert [result.status for result in run.results] == [
         "pass", "died" if unplugged else "timeout", "died"]
     assert "not tried: does not start again" in run.results[2].message

@@ -90,11 +90,15 @@ class _Refused(Exception):
 
 
 class Session:
-    """One port, from HELLO to BYE. timeout: seconds that one answer may take."""
+    """One port, from HELLO to BYE.
+
+    timeout: seconds that one answer may take. gone: why there is no port any more, or "".
+    """
 
     def __init__(self, transport: Transport, timeout: float, attempts: int = ATTEMPTS):
         self.transport, self.timeout, self.attempts = transport, timeout, attempts
         self.port = Port("")
+        self.gone = ""
         self._sequence = 0
         self._model: str | None = None
         self._decoder = Decoder()
@@ -135,15 +139,15 @@ class Session:
             pass
 
     def restart(self) -> None:
-        """After a case that killed the port. Raises PortError when it does not start again; one on
-        a line, which cannot be started, has to answer HELLO."""
-        for attempt in range(RESTARTS if self.transport.can_restart else 1):
+        """After a case that killed the port; `gone` says why it does not start again. One on a line,
+        which cannot be started, has to answer HELLO."""
+        for _ in range(RESTARTS if self.transport.can_restart else 1):
             try:
                 self.start()
+                self.gone = ""
                 return
             except EeError as error:
-                last = error
-        raise PortError(f"does not start again: {last}")
+                self.gone = f"does not start again: {error}"
 
     def _run(self, case: Vector, models: Mapping[str, Model]) -> Result:
         if self.port.ops and case.op not in self.port.ops:
@@ -252,24 +256,21 @@ def run(
                 break
         done.results.append(result)
         progress(result)
-    session.stop()
+    if not session.gone:
+        session.stop()
     return done
 
 
 def _results(session: Session, cases: Sequence[Vector], models: Mapping[str, Model]
              ) -> Iterator[Result]:
-    gone = ""
     for case in cases:
-        if gone:
-            yield _result(case, "died", f"not tried: {gone}")
+        if session.gone:
+            yield _result(case, "died", f"not tried: {session.gone}")
             continue
         result = session.run(case, models)
         yield result
         if result.status in ("died", "timeout"):
-            try:
-                session.restart()
-            except PortError as error:
-                gone = str(error)
+            session.restart()
 
 
 def _port(body: Body) -> Port:
