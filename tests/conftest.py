@@ -9,6 +9,7 @@ EE_REF_REQUIRE_NATIVE=1 in the environment, as in CI, they fail instead.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -26,9 +27,9 @@ from hypothesis import settings
 import ee_ref
 from ee_ref import native, ops
 from ee_ref.errors import NativeUnavailable
-from ee_ref.conformance import suite
+from ee_ref.conformance import manifest, suite
 from ee_ref.conformance.draw import random_state_dict
-from tests.support import FULL, FULL_SEED, GOLDEN, PROMISES, TOY, TOY_TOKENS
+from tests.support import FULL, FULL_SEED, GOLDEN, PROMISES, TOY, TOY_TOKENS, make_desk
 from weights_io import model_file
 from weights_io.from_torch import convert_state_dict
 
@@ -84,6 +85,22 @@ def backend(request, monkeypatch) -> str:
 def op_set(backend):
     """The module whose functions are the ops: `ee_ref.ops`, then `ee_ref.native` with each ISA."""
     return ops if backend == "numpy" else native
+
+
+@pytest.fixture(scope="session")
+def vectors() -> manifest.Vectors:
+    """The conformance suite."""
+    return manifest.computed(suite.suite())
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory) -> Path:
+    """The C port of this machine, its object files beside it."""
+    if not (shutil.which("make") and shutil.which("cc")):
+        pytest.skip("needs make and cc")
+    out = tmp_path_factory.mktemp("desk")
+    make_desk(out)
+    return out / "ee_conformance_desk"
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from ee_ref.config import Config
 from ee_ref.conformance.judge import error
 
 GOLDEN = Path(__file__).parent / "golden"
+DESK = Path(__file__).resolve().parent.parent / "kernels" / "conformance"
+"""The C port of this machine, for the conformance suite."""
 
 FULL = Config(
     exits=6, layers_per_exit=(2,) * 6, dim=256, heads=8, ff=2048, kernel=31, vocab=256,
@@ -77,3 +80,10 @@ INT8_FULL = ((2309, 1.0), (2309, 2.5), (2310, 1.0))
 
 INT8_CLIPS = (Clip(101, 1, 1), Clip(333, 1, 2))
 """Clips of those models."""
+
+
+def make_desk(out: Path, *settings: str) -> None:
+    """Compile that port into a folder."""
+    done = subprocess.run(["make", "-s", "-C", str(DESK), f"OUT={out}", *settings],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

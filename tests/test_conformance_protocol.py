@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -302,6 +303,53 @@ def test_serial(serial_line):
         serial.close()
         process.kill()
         process.wait()
+
+
+@contextlib.contextmanager
+def plugged(serial_line, mode: str):
+    """(Serial, process) of a fake port at the other end, which has started."""
+    device, master = serial_line
+    process = subprocess.Popen([*FAKE, mode], stdin=master, stdout=master, env=ENVIRONMENT)
+    serial = Serial(device)
+    try:
+        runner.Session(serial, timeout=20.0).start()
+        yield serial, process
+    finally:
+        serial.close()
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("kind", ["drop", "change"])
+def test_bytes_lost_on_a_serial_line_are_sent_again(serial_line, kind):
+    with plugged(serial_line, "good") as (serial, _):
+        line = Lossy(serial, sent=(2, 4), received=(6,))
+        line.kind = kind
+        run = runner.run(VECTORS, line, CASES, timeout=1.0)
+    assert [result.status for result in run.results] == ["pass"] * 3
+    assert max(result.attempts for result in run.results) > 1
+
+
+def test_a_board_that_hangs_for_a_case_goes_on_with_the_next(serial_line):
+    with plugged(serial_line, "only_stale") as (serial, _):
+        run = runner.run(VECTORS, serial, CASES, timeout=1.0)
+    assert [result.status for result in run.results] == ["pass", "timeout", "pass"]
+    assert run.results[1].attempts == 3
+
+
+@pytest.mark.parametrize("unplugged", [False, True])
+def test_a_board_that_is_gone_ends_the_run(serial_line, unplugged):
+    with plugged(serial_line, "dies") as (serial, process):
+        def unplug(_result):
+            if unplugged:
+                process.kill()
+                with open(os.devnull, "r+b") as nothing:
+                    os.dup2(nothing.fileno(), serial_line[1])
+
+        run = runner.run(VECTORS, serial, CASES, timeout=1.0, progress=unplug)
+    assert [result.status for result in run.results] == [
+        "pass", "died" if unplugged else "timeout", "died"]
+    assert "not tried: does not start again" in run.results[2].message
 
 
 def test_serial_moves_every_byte(serial_line):

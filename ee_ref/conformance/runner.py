@@ -90,11 +90,15 @@ class _Refused(Exception):
 
 
 class Session:
-    """One port, from HELLO to BYE. timeout: seconds that one answer may take."""
+    """One port, from HELLO to BYE.
+
+    timeout: seconds that one answer may take. gone: why there is no port any more, or "".
+    """
 
     def __init__(self, transport: Transport, timeout: float, attempts: int = ATTEMPTS):
         self.transport, self.timeout, self.attempts = transport, timeout, attempts
         self.port = Port("")
+        self.gone = ""
         self._sequence = 0
         self._model: str | None = None
         self._decoder = Decoder()
@@ -116,15 +120,13 @@ class Session:
             raise PortError(f"an answer to HELLO that cannot be read: {error}") from error
 
     def run(self, case: Vector, models: Mapping[str, Model]) -> Result:
-        """One case. Raises PortError when the port is gone and does not start again."""
+        """One case; whatever the port does is a result."""
         begun = time.monotonic()
         self.sent = 0
         try:
             result = self._run(case, models)
         except _Refused as error:
             result = _result(case, error.status, error.message)
-            if error.status in ("died", "timeout") and self.transport.can_restart:
-                self._restart()
         except ProtocolError as error:
             result = _result(case, "protocol", str(error))
         return replace(result, seconds=time.monotonic() - begun, attempts=max(1, self.sent))
@@ -136,14 +138,16 @@ class Session:
         except (_Refused, EeError):
             pass
 
-    def _restart(self) -> None:
-        for attempt in range(RESTARTS):
+    def restart(self) -> None:
+        """After a case that killed the port; `gone` says why it does not start again. One on a line,
+        which cannot be started, has to answer HELLO."""
+        for _ in range(RESTARTS if self.transport.can_restart else 1):
             try:
                 self.start()
+                self.gone = ""
                 return
             except EeError as error:
-                last = error
-        raise PortError(f"does not start again: {last}")
+                self.gone = f"does not start again: {error}"
 
     def _run(self, case: Vector, models: Mapping[str, Model]) -> Result:
         if self.port.ops and case.op not in self.port.ops:
@@ -252,22 +256,21 @@ def run(
                 break
         done.results.append(result)
         progress(result)
-    session.stop()
+    if not session.gone:
+        session.stop()
     return done
 
 
 def _results(session: Session, cases: Sequence[Vector], models: Mapping[str, Model]
              ) -> Iterator[Result]:
-    gone = ""
     for case in cases:
-        if gone:
-            yield _result(case, "died", f"not tried: {gone}")
+        if session.gone:
+            yield _result(case, "died", f"not tried: {session.gone}")
             continue
-        try:
-            yield session.run(case, models)
-        except PortError as error:
-            gone = str(error)
-            yield _result(case, "died", gone)
+        result = session.run(case, models)
+        yield result
+        if result.status in ("died", "timeout"):
+            session.restart()
 
 
 def _port(body: Body) -> Port:

@@ -144,8 +144,14 @@ INT8_CONFIG = dataclasses.replace(
     SMALL, frontend="logmel", n_fft=512, win_length=400, pad=1600, mels=37, max_frames=80)
 F32_CONFIG = dataclasses.replace(SMALL, mels=29)
 """A float32 model of the published front end; 40 encoder frames."""
-F32_FRAMES = (7, 8, 70, 163)
-"""Mel frames: one encoder frame, one still, sixteen, and the longest utterance."""
+F32_FRAMES = {"one_frame": 7, "one_frame_still": 8, "frames_16": 70, "longest": 163}
+"""Mel frames by name."""
+DECIDED = {
+    "small-int8": ("one_frame", "frames_16", "longest", "zeros", "no_frames"),
+    "ties-int8": ("constant", "longest"),
+    "commands": ("demo", "silence", "noise", "one_frame"),
+}
+"""The utterances whose exit a policy chooses."""
 INT8_FRAMES = {"no_frames": 6, "one_frame": 7, "one_frame_still": 10, "two_frames": 11,
                "frames_16": 67, "longest": 323, "longest_still": 326}
 
@@ -163,11 +169,33 @@ def f32_features(frames: int) -> np.ndarray:
     return random_features(frames, 9546, F32_CONFIG.mels)
 
 
-def _written(config, tensors) -> model_file.ModelFile:
-    tokens = ("<blank>", "\u2581", *(chr(ord("A") + i) for i in range(config.vocab - 2)))
+TIES_SEED = 3
+TIES_TOKENS = ("<blank>", "\u2581", "\u2581A", "B\u2581", "\u00c9", "<s>", "F", "G", "H", "I", "J")
+TIES_SPECIAL = frozenset({TIES_TOKENS.index("<s>")})
+
+
+def ties_model() -> model_file.ModelFile:
+    """A model whose choices are between equals: labels 6 to 9 have the weights of 1 to 4, and the
+    last one those of the blank; all frames have one position, so that those of a constant
+    utterance, but for its ends, are the same. Its labels begin and end with spaces."""
+    config, tensors = random_int8_model(INT8_CONFIG, TIES_SEED)
+    for name, array in tensors.items():
+        if name.startswith("stem.positions"):
+            array[:] = array[0]
+        elif name.startswith("head."):
+            array[6:10], array[10] = array[1:5], array[0]
+    return _written(config, tensors, TIES_TOKENS, TIES_SPECIAL)
+
+
+def _letters(vocab: int) -> tuple[str, ...]:
+    return ("<blank>", "\u2581", *(chr(ord("A") + i) for i in range(vocab - 2)))
+
+
+def _written(config, tensors, tokens: Sequence[str], special: frozenset[int] = frozenset()
+             ) -> model_file.ModelFile:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.gguf"
-        model_file.write(path, config, tokens, frozenset(), tensors)
+        model_file.write(path, config, tokens, special, tensors)
         found = model_file.read(path)
         # The file is mapped and goes away with the folder.
         return dataclasses.replace(
@@ -232,19 +260,23 @@ class Suite:
     @cached_property
     def models(self) -> dict[str, Reference]:
         """Name -> model."""
-        int8 = _written(*random_int8_model(INT8_CONFIG, 11))
-        f32 = _written(*convert_state_dict(f32_state_dict(), heads=F32_CONFIG.heads))
+        letters = _letters(INT8_CONFIG.vocab)
+        int8 = _written(*random_int8_model(INT8_CONFIG, 11), letters)
+        f32 = _written(*convert_state_dict(f32_state_dict(), heads=F32_CONFIG.heads), letters)
         with resources.as_file(resources.files("ee_ref") / "assets" / "commands.gguf") as path:
             bundled = Reference("commands", model_file.read(path), BUNDLED_SECONDS)
         return {model.name: model for model in (
-            Reference("small-int8", int8), Reference("small-f32", f32), bundled)}
+            Reference("small-int8", int8), Reference("small-f32", f32),
+            Reference("ties-int8", ties_model()), bundled)}
 
     @cached_property
     def vectors(self) -> tuple[Vector, ...]:
         """Every vector, in the order of the tiers; those of a model one after another."""
         made = [*op_vectors()]
         for model in self.models.values():
-            made += [*frontend_vectors(model), *model_vectors(model), *decision_vectors(model)]
+            if model.name != "ties-int8":
+                made += [*frontend_vectors(model), *model_vectors(model)]
+            made += decision_vectors(model)
         return tuple(sorted(made, key=lambda v: (TIERS.index(v.tier), v.model)))
 
     @cached_property
@@ -307,9 +339,9 @@ def model_vectors(model: Reference) -> Iterator[Vector]:
 
 def _f32_model_vectors(model: Reference) -> Iterator[Vector]:
     with np.load(GOLDEN / "suite.npz") as golden:
-        for frames in F32_FRAMES:
+        for name, frames in F32_FRAMES.items():
             log_probs = [golden[f"{frames}/{number + 1}"] for number in range(model.config.exits)]
-            yield _exits(model, f"frames_{frames}", f32_features(frames), log_probs, F32_MODEL)
+            yield _exits(model, name, f32_features(frames), log_probs, F32_MODEL)
 
 
 def _exits(model: Reference, name: str, features, log_probs, bound: Bound) -> Vector:
@@ -327,6 +359,7 @@ def _utterances(model: Reference) -> dict[str, np.ndarray]:
         found = {name: Stream(frames)(frames, mels, low=-2.0, high=2.0)
                  for name, frames in INT8_FRAMES.items()}
         return {**found, "zeros": np.zeros((40, mels), np.float32),
+                "constant": np.ones((INT8_FRAMES["longest"], mels), np.float32),
                 "huge": Stream(3)(40, mels, low=-1e6, high=1e6),
                 "subnormal": Stream(4)(40, mels, low=-1e-39, high=1e-39)}
     clip = demo()
@@ -346,9 +379,7 @@ def decision_vectors(model: Reference) -> Iterator[Vector]:
     if model.config.dtype == "f32":
         return
     utterances = _utterances(model)
-    names = ("demo", "silence", "noise", "one_frame") if model.name == "commands" else (
-        "one_frame", "frames_16", "longest", "zeros", "no_frames")
-    for name in names:
+    for name in DECIDED[model.name]:
         features = utterances[name]
         log_probs = model.log_probs(features)
         for policy_name, policy in _policies(log_probs).items():
@@ -360,8 +391,9 @@ def decision_vectors(model: Reference) -> Iterator[Vector]:
 
 
 def _policies(log_probs: Sequence[np.ndarray]) -> dict[str, dict[str, Parameter]]:
-    """Exits by number, and thresholds: at the least score of all, and one bit below it."""
-    least = np.float32(min(frame_entropy(found) for found in log_probs))
+    """Exits by number, and thresholds: at the least score before the last exit, where all stops
+    anyway, and one bit below it."""
+    least = np.float32(min(frame_entropy(found) for found in log_probs[:-1]))
     below = np.nextafter(least, np.float32(0))
     return {
         "exit_1": {"exit": 1},

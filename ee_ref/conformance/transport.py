@@ -257,11 +257,14 @@ class Serial:
         except termios.error as error:
             os.close(self._descriptor)
             raise FileError(f"{device}: no serial line: {error}") from error
-        self._flush = lambda: termios.tcflush(self._descriptor, termios.TCIOFLUSH)
+        self._device, self._termios = device, termios
         self._bytes = _Descriptors(self._descriptor, self._descriptor)
 
     def restart(self) -> None:
-        self._flush()
+        try:
+            self._termios.tcflush(self._descriptor, self._termios.TCIOFLUSH)
+        except self._termios.error as error:
+            raise FileError(f"{self._device}: {error}") from error
         self._bytes.pending = b""
 
     def send(self, data: bytes, deadline: float) -> None:

@@ -1,4 +1,5 @@
-/* conformance.h: what the files of this folder share: a question, its arguments, its answer. */
+/* conformance.h: what the files of this folder share: a question, its arguments, its answer. What
+ * the linker sees of it begins with eec_, so that it meets no name of the firmware. */
 #ifndef CONFORMANCE_H
 #define CONFORMANCE_H
 
@@ -63,45 +64,45 @@ typedef struct {
 } question;
 
 /* Notes what went wrong; the first time counts. */
-void fail(question *q, int code, const char *text, const char *about);
+void eec_fail(question *q, int code, const char *text, const char *about);
 
 /* Arguments by name, of the dtype and size wanted; a missing one is an error, or NULL. */
-const tensor *argument(question *q, const char *name, char dtype, uint32_t axes);
-const tensor *optional(question *q, const char *name, char dtype, uint32_t axes);
-int has_parameter(const question *q, const char *name);
-int32_t integer(question *q, const char *name);
-float number(question *q, const char *name);
-const float *floats(question *q, const char *name, size_t count);
+const tensor *eec_argument(question *q, const char *name, char dtype, uint32_t axes);
+const tensor *eec_optional(question *q, const char *name, char dtype, uint32_t axes);
+int eec_has_parameter(const question *q, const char *name);
+int32_t eec_integer(question *q, const char *name);
+float eec_number(question *q, const char *name);
+const float *eec_floats(question *q, const char *name, size_t count);
 
 /* Memory with a guard behind it, filled with garbage. */
-void *take(question *q, size_t bytes);
+void *eec_take(question *q, size_t bytes);
 
 /* The next tensor of the answer. */
-void *output(question *q, const char *name, char dtype, size_t rows);
-void *output_matrix(question *q, const char *name, size_t rows, size_t columns);
+void *eec_output(question *q, const char *name, char dtype, size_t rows);
+void *eec_output_matrix(question *q, const char *name, size_t rows, size_t columns);
 
 /* The bytes behind a row of weights: what they hold must not matter to a kernel. */
 enum { WEIGHT_FILL = 0x55 };
 
 /* x of an op over rows of floats, or NULL. */
-const tensor *input(question *q);
+const tensor *eec_input(question *q);
 
 /* The matrix called `name`, (outs, in) float, in rows of ee_row_stride; *outs is found when it is
  * 0. */
-const float *float_weights(question *q, const char *name, size_t *outs, size_t in);
+const float *eec_float_weights(question *q, const char *name, size_t *outs, size_t in);
 
 /* Depthwise weights (kernel, dim), likewise; the kernel is odd. */
-const float *depthwise_weights(question *q, const char *name, size_t *kernel, size_t dim);
+const float *eec_depthwise_weights(question *q, const char *name, size_t *kernel, size_t dim);
 
 /* The ops over floats that have one prototype in both modes, by the kernel of either. */
-void ask_layer_norm(question *q, void (*kernel)(float *, const float *, const float *,
-                                                const float *, size_t, size_t, float));
-void ask_silu(question *q, void (*kernel)(float *, const float *, size_t));
-void ask_glu(question *q, void (*kernel)(float *, const float *, size_t, size_t));
-void ask_log_softmax(question *q, void (*kernel)(float *, const float *, size_t, size_t));
-void ask_depthwise_conv(question *q, void (*kernel)(float *, const float *, const float *,
-                                                    const float *, size_t, size_t, size_t, size_t,
-                                                    size_t, size_t));
+void eec_ask_layer_norm(question *q, void (*kernel)(float *, const float *, const float *,
+                                                    const float *, size_t, size_t, float));
+void eec_ask_silu(question *q, void (*kernel)(float *, const float *, size_t));
+void eec_ask_glu(question *q, void (*kernel)(float *, const float *, size_t, size_t));
+void eec_ask_log_softmax(question *q, void (*kernel)(float *, const float *, size_t, size_t));
+void eec_ask_depthwise_conv(question *q, void (*kernel)(float *, const float *, const float *,
+                                                        const float *, size_t, size_t, size_t,
+                                                        size_t, size_t, size_t));
 
 typedef struct {
     const char *name;
@@ -109,8 +110,8 @@ typedef struct {
 } conformance_op;
 
 /* Each ends with an op without a name. */
-extern const conformance_op CONFORMANCE_OPS_QS8[];
-extern const conformance_op CONFORMANCE_OPS_F32[];
-extern const conformance_op CONFORMANCE_OPS_MODEL[];
+extern const conformance_op eec_ops_qs8[];
+extern const conformance_op eec_ops_f32[];
+extern const conformance_op eec_ops_model[];
 
 #endif

@@ -102,7 +102,7 @@ static void copy_text(char *to, const char *from)
 
 /* ---- Arguments ------------------------------------------------------------------------------- */
 
-void fail(question *q, int code, const char *text, const char *about)
+void eec_fail(question *q, int code, const char *text, const char *about)
 {
     if (q->code == CODE_NONE) {
         q->code = code;
@@ -111,7 +111,7 @@ void fail(question *q, int code, const char *text, const char *about)
     }
 }
 
-const tensor *optional(question *q, const char *name, char dtype, uint32_t axes)
+const tensor *eec_optional(question *q, const char *name, char dtype, uint32_t axes)
 {
     for (size_t i = 0; i < q->input_count; i++) {
         const tensor *const found = &q->inputs[i];
@@ -119,18 +119,18 @@ const tensor *optional(question *q, const char *name, char dtype, uint32_t axes)
             if (found->dtype == dtype && found->axes == axes) {
                 return found;
             }
-            fail(q, CODE_ARGUMENT, "another dtype or number of axes expected", name);
+            eec_fail(q, CODE_ARGUMENT, "another dtype or number of axes expected", name);
         }
     }
     return NULL;
 }
 
-const tensor *argument(question *q, const char *name, char dtype, uint32_t axes)
+const tensor *eec_argument(question *q, const char *name, char dtype, uint32_t axes)
 {
-    const tensor *const found = optional(q, name, dtype, axes);
+    const tensor *const found = eec_optional(q, name, dtype, axes);
 
     if (found == NULL) {
-        fail(q, CODE_ARGUMENT, "a tensor is missing", name);
+        eec_fail(q, CODE_ARGUMENT, "a tensor is missing", name);
     }
     return found;
 }
@@ -145,7 +145,7 @@ static const parameter *find_parameter(const question *q, const char *name)
     return NULL;
 }
 
-int has_parameter(const question *q, const char *name)
+int eec_has_parameter(const question *q, const char *name)
 {
     return find_parameter(q, name) != NULL;
 }
@@ -155,18 +155,18 @@ static uint32_t parameter_bits(question *q, const char *name, char type)
     const parameter *const found = find_parameter(q, name);
 
     if (found == NULL || found->type != type) {
-        fail(q, CODE_ARGUMENT, "a parameter is missing or of another type", name);
+        eec_fail(q, CODE_ARGUMENT, "a parameter is missing or of another type", name);
         return 0;
     }
     return get_u32(found->value);
 }
 
-int32_t integer(question *q, const char *name)
+int32_t eec_integer(question *q, const char *name)
 {
     return (int32_t)parameter_bits(q, name, 'i');
 }
 
-float number(question *q, const char *name)
+float eec_number(question *q, const char *name)
 {
     const uint32_t bits = parameter_bits(q, name, 'f');
     float value;
@@ -175,12 +175,12 @@ float number(question *q, const char *name)
     return value;
 }
 
-const float *floats(question *q, const char *name, size_t count)
+const float *eec_floats(question *q, const char *name, size_t count)
 {
-    const tensor *const found = argument(q, name, 'f', 1);
+    const tensor *const found = eec_argument(q, name, 'f', 1);
 
     if (found != NULL && found->shape[0] != count) {
-        fail(q, CODE_ARGUMENT, "a tensor of another size expected", name);
+        eec_fail(q, CODE_ARGUMENT, "a tensor of another size expected", name);
     }
     return found != NULL ? found->data : NULL;
 }
@@ -198,14 +198,14 @@ static unsigned char *reserve(question *q, size_t bytes)
     }
     if (rounded < bytes || rounded > (size_t)(q->end - at)) {
         q->wanted = bytes;
-        fail(q, CODE_UNSUPPORTED, "not enough memory for it", "");
+        eec_fail(q, CODE_UNSUPPORTED, "not enough memory for it", "");
         return NULL;
     }
     q->next = at + rounded;
     return at;
 }
 
-void *take(question *q, size_t bytes)
+void *eec_take(question *q, size_t bytes)
 {
     unsigned char *const at =
         bytes > SIZE_MAX - GUARD_BYTES ? reserve(q, SIZE_MAX) : reserve(q, bytes + GUARD_BYTES);
@@ -214,7 +214,7 @@ void *take(question *q, size_t bytes)
         return NULL;
     }
     if (q->guard_count == MAX_GUARDS) {
-        fail(q, CODE_UNSUPPORTED, "more pieces of memory than there are guards", "");
+        eec_fail(q, CODE_UNSUPPORTED, "more pieces of memory than there are guards", "");
         return NULL;
     }
     memset(at, GARBAGE, bytes);
@@ -238,10 +238,10 @@ static int guards_hold(const question *q)
 static void *add_output(question *q, const char *name, char dtype, uint32_t axes, size_t rows,
                         size_t columns)
 {
-    void *const data = take(q, rows * columns * element_bytes(dtype));
+    void *const data = eec_take(q, rows * columns * element_bytes(dtype));
 
     if (data == NULL || q->output_count == MAX_OUTPUTS) {
-        fail(q, CODE_UNSUPPORTED, "more results than there is room for", name);
+        eec_fail(q, CODE_UNSUPPORTED, "more results than there is room for", name);
         return NULL;
     }
     tensor *const out = &q->outputs[q->output_count++];
@@ -254,12 +254,12 @@ static void *add_output(question *q, const char *name, char dtype, uint32_t axes
     return data;
 }
 
-void *output(question *q, const char *name, char dtype, size_t rows)
+void *eec_output(question *q, const char *name, char dtype, size_t rows)
 {
     return add_output(q, name, dtype, 1, rows, 1);
 }
 
-void *output_matrix(question *q, const char *name, size_t rows, size_t columns)
+void *eec_output_matrix(question *q, const char *name, size_t rows, size_t columns)
 {
     return add_output(q, name, 'f', 2, rows, columns);
 }
@@ -350,7 +350,7 @@ static void parse(question *q, unsigned char *payload, size_t bytes)
     }
     if (!good || c.at != bytes) {
         q->input_count = q->parameter_count = 0;
-        fail(q, CODE_BAD_BODY, "a body that is not whole, or too much for this port", "");
+        eec_fail(q, CODE_BAD_BODY, "a body that is not whole, or too much for this port", "");
     }
 }
 
@@ -508,11 +508,11 @@ static int send_empty(const question *q, int type, uint32_t sequence)
 /* ---- What the port can do -------------------------------------------------------------------- */
 
 static const conformance_op *const TABLES[] = {
-    CONFORMANCE_OPS_QS8,
+    eec_ops_qs8,
 #ifndef EE_NO_F32
-    CONFORMANCE_OPS_F32,
+    eec_ops_f32,
 #endif
-    CONFORMANCE_OPS_MODEL,
+    eec_ops_model,
 };
 
 enum { TABLE_COUNT = sizeof TABLES / sizeof TABLES[0] };
@@ -581,13 +581,13 @@ static void run_case(question *q)
             if (strcmp(op->name, q->name) == 0) {
                 op->run(q);
                 if (q->code == CODE_NONE && !guards_hold(q)) {
-                    fail(q, CODE_OVERRUN, "memory behind a result or scratch was written", "");
+                    eec_fail(q, CODE_OVERRUN, "memory behind a result or scratch was written", "");
                 }
                 return;
             }
         }
     }
-    fail(q, CODE_UNSUPPORTED, "no such op", q->name);
+    eec_fail(q, CODE_UNSUPPORTED, "no such op", q->name);
 }
 
 /* ---- Models ---------------------------------------------------------------------------------- */
@@ -606,9 +606,9 @@ static void open_image(question *q, const void *image, size_t bytes)
         status = ee_image_open(&q->image, image, bytes, 0, memory, needed, q->port->ops);
     }
     if (status == EE_ERR_DTYPE) {
-        fail(q, CODE_UNSUPPORTED, "models of this arithmetic", ee_status_name(status));
+        eec_fail(q, CODE_UNSUPPORTED, "models of this arithmetic", ee_status_name(status));
     } else if (status != EE_OK) {
-        fail(q, CODE_STATUS, "the model was refused", ee_status_name(status));
+        eec_fail(q, CODE_STATUS, "the model was refused", ee_status_name(status));
     }
 }
 
@@ -616,7 +616,7 @@ static void open_image(question *q, const void *image, size_t bytes)
 static void load_model(question *q, unsigned char *floor)
 {
     const ee_conformance *const port = q->port;
-    const tensor *sent = q->input_count > 0 ? argument(q, "image", 'b', 1) : NULL;
+    const tensor *sent = q->input_count > 0 ? eec_argument(q, "image", 'b', 1) : NULL;
 
     q->image.model = NULL;
     if (q->code != CODE_NONE) {
@@ -631,7 +631,7 @@ static void load_model(question *q, unsigned char *floor)
         q->next = floor;
         open_image(q, port->image, port->image_bytes);
     } else {
-        fail(q, CODE_UNSUPPORTED, "this model is not built in", q->name);
+        eec_fail(q, CODE_UNSUPPORTED, "this model is not built in", q->name);
     }
 }
 
@@ -712,7 +712,7 @@ int ee_conformance_serve(const ee_conformance *port)
         }
         if (bytes > (size_t)(q->end - q->next) - CRC_BYTES) {
             q->wanted = bytes;
-            fail(q, CODE_UNSUPPORTED, "the frame is larger than the memory left", "");
+            eec_fail(q, CODE_UNSUPPORTED, "the frame is larger than the memory left", "");
             if (!discard(port, bytes + CRC_BYTES) || !send_problem(q, sequence)) {
                 return EE_CONFORMANCE_ENDED;
             }
@@ -723,7 +723,7 @@ int ee_conformance_serve(const ee_conformance *port)
             return EE_CONFORMANCE_ENDED;
         }
         if (get_u32(payload + bytes) != crc_of(payload, bytes)) {
-            fail(q, CODE_BAD_FRAME, "the checksum of the payload does not fit", "");
+            eec_fail(q, CODE_BAD_FRAME, "the checksum of the payload does not fit", "");
             if (!send_problem(q, 0)) {
                 return EE_CONFORMANCE_ENDED;
             }
@@ -745,7 +745,7 @@ int ee_conformance_serve(const ee_conformance *port)
             } else if (type == CASE && q->code == CODE_NONE) {
                 run_case(q);
             } else {
-                fail(q, CODE_ARGUMENT, "a frame of another type expected", "");
+                eec_fail(q, CODE_ARGUMENT, "a frame of another type expected", "");
             }
             sent = q->code == CODE_NONE ? send_result(q, sequence) : send_problem(q, sequence);
         }

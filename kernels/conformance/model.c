@@ -12,24 +12,25 @@ enum { TEXT_BYTES = 4096, EXIT_NAME_BYTES = 16 };
 static void check(question *q, ee_status status)
 {
     if (status < 0) {
-        fail(q, CODE_STATUS, "the library says", ee_status_name(status));
+        eec_fail(q, CODE_STATUS, "the library says", ee_status_name(status));
     }
 }
 
 static int has_model(question *q)
 {
     if (q->image.model == NULL) {
-        fail(q, CODE_ARGUMENT, "no model was loaded", "");
+        eec_fail(q, CODE_ARGUMENT, "no model was loaded", "");
     }
     return q->image.model != NULL;
 }
 
 static const tensor *given_features(question *q)
 {
-    const tensor *const features = argument(q, "features", 'f', 2);
+    const tensor *const features = eec_argument(q, "features", 'f', 2);
 
     if (features != NULL && features->shape[1] != q->image.config.mels) {
-        fail(q, CODE_ARGUMENT, "features with as many mels as the model has expected", "features");
+        eec_fail(q, CODE_ARGUMENT, "features with as many mels as the model has expected",
+                 "features");
     }
     return features;
 }
@@ -46,14 +47,14 @@ static float *computed_features(question *q, size_t *frames, float *(*place)(que
         }
     }
     if (s16 == NULL && f32 == NULL) {
-        fail(q, CODE_ARGUMENT, "a vector of int16 or float32 expected", "samples");
+        eec_fail(q, CODE_ARGUMENT, "a vector of int16 or float32 expected", "samples");
         return NULL;
     }
     const ee_frontend *const frontend = &q->image.frontend;
     const size_t count = s16 != NULL ? s16->shape[0] : f32->shape[0];
     *frames = ee_frontend_frames(frontend, count);
     float *const out = place(q, *frames);
-    float *const scratch = take(q, ee_frontend_scratch(frontend) * sizeof *scratch);
+    float *const scratch = eec_take(q, ee_frontend_scratch(frontend) * sizeof *scratch);
     if (q->code != CODE_NONE) {
         return NULL;
     }
@@ -65,12 +66,12 @@ static float *computed_features(question *q, size_t *frames, float *(*place)(que
 
 static float *features_output(question *q, size_t frames)
 {
-    return output_matrix(q, "features", frames, q->image.config.mels);
+    return eec_output_matrix(q, "features", frames, q->image.config.mels);
 }
 
 static float *features_memory(question *q, size_t frames)
 {
-    return take(q, frames * q->image.config.mels * sizeof(float));
+    return eec_take(q, frames * q->image.config.mels * sizeof(float));
 }
 
 static void run_features(question *q)
@@ -88,7 +89,7 @@ static ee_session *open_session(question *q, const float *features, size_t frame
     size_t bytes = 0;
 
     check(q, ee_arena_size(&q->image.config, frames, NULL, &bytes));
-    void *const arena = take(q, bytes);
+    void *const arena = eec_take(q, bytes);
     if (q->code == CODE_NONE) {
         check(q, ee_session_open(&session, q->image.model, NULL, arena, bytes, features, frames));
     }
@@ -110,7 +111,7 @@ static void exit_name(char name[EXIT_NAME_BYTES], uint32_t exit)
 
 static void run_exits(question *q)
 {
-    const int32_t last = integer(q, "exits");
+    const int32_t last = eec_integer(q, "exits");
     const tensor *const features = has_model(q) ? given_features(q) : NULL;
 
     if (q->code != CODE_NONE) {
@@ -124,7 +125,7 @@ static void run_exits(question *q)
         const float *const log_probs = ee_session_log_probs(session, &rows);
 
         exit_name(name, ee_session_exit(session));
-        float *const out = output_matrix(q, name, rows, q->image.config.vocab);
+        float *const out = eec_output_matrix(q, name, rows, q->image.config.vocab);
         if (out == NULL) {
             return;
         }
@@ -134,7 +135,7 @@ static void run_exits(question *q)
 
 static void put_float(question *q, const char *name, float value)
 {
-    float *const out = output(q, name, 'f', 1);
+    float *const out = eec_output(q, name, 'f', 1);
 
     if (out != NULL) {
         *out = value;
@@ -144,8 +145,8 @@ static void put_float(question *q, const char *name, float value)
 /* The text of log-probabilities, with its tokens and, if asked for, their frames. */
 static void put_text(question *q, const float *log_probs, size_t rows, int with_frames)
 {
-    ee_token *const tokens = take(q, rows * sizeof *tokens);
-    char *const text = take(q, TEXT_BYTES);
+    ee_token *const tokens = eec_take(q, rows * sizeof *tokens);
+    char *const text = eec_take(q, TEXT_BYTES);
     size_t count = 0, length = 0;
 
     if (q->code == CODE_NONE) {
@@ -155,9 +156,9 @@ static void put_text(question *q, const float *log_probs, size_t rows, int with_
     if (q->code == CODE_NONE) {
         check(q, ee_text(text, TEXT_BYTES, &length, &q->image.labels, tokens, count));
     }
-    int32_t *const labels = output(q, "tokens", 'i', count);
-    int32_t *const frames = with_frames ? output(q, "frames", 'i', count) : NULL;
-    char *const out = output(q, "text", 'b', length);
+    int32_t *const labels = eec_output(q, "tokens", 'i', count);
+    int32_t *const frames = with_frames ? eec_output(q, "frames", 'i', count) : NULL;
+    char *const out = eec_output(q, "text", 'b', length);
     if (q->code != CODE_NONE) {
         return;
     }
@@ -173,11 +174,11 @@ static void put_text(question *q, const float *log_probs, size_t rows, int with_
 /* Exit by exit until the policy of the parameters says stop: exit, or threshold of the entropy. */
 static void decide(question *q, const float *features, size_t frames, int everything)
 {
-    const int fixed = has_parameter(q, "exit");
+    const int fixed = eec_has_parameter(q, "exit");
     const ee_policy policy = {
         .kind = fixed ? EE_POLICY_FIXED : EE_POLICY_ENTROPY,
-        .exit = fixed ? (uint32_t)integer(q, "exit") : 0,
-        .threshold = fixed ? 0.0f : number(q, "threshold"),
+        .exit = fixed ? (uint32_t)eec_integer(q, "exit") : 0,
+        .threshold = fixed ? 0.0f : eec_number(q, "threshold"),
     };
     const float *log_probs = NULL;
     size_t rows = 0;
@@ -193,7 +194,7 @@ static void decide(question *q, const float *features, size_t frames, int everyt
         check(q, ee_policy_stop(&policy, ee_session_exit(session), log_probs, rows,
                                 q->image.config.vocab, &stop, &score));
     }
-    int32_t *const reached = output(q, "exit", 'i', 1);
+    int32_t *const reached = eec_output(q, "exit", 'i', 1);
     if (reached == NULL) {
         return;
     }
@@ -225,7 +226,7 @@ static void run_transcribe(question *q)
     }
 }
 
-const conformance_op CONFORMANCE_OPS_MODEL[] = {
+const conformance_op eec_ops_model[] = {
     {"features", run_features},
     {"exits", run_exits},
     {"decide", run_decide},

@@ -3,26 +3,26 @@
 
 #include <string.h>
 
-const tensor *input(question *q)
+const tensor *eec_input(question *q)
 {
-    const tensor *const x = argument(q, "x", 'f', 2);
+    const tensor *const x = eec_argument(q, "x", 'f', 2);
 
     if (x != NULL && x->shape[1] == 0) {
-        fail(q, CODE_ARGUMENT, "rows of at least one value expected", "x");
+        eec_fail(q, CODE_ARGUMENT, "rows of at least one value expected", "x");
     }
     return q->code == CODE_NONE ? x : NULL;
 }
 
-const float *float_weights(question *q, const char *name, size_t *outs, size_t in)
+const float *eec_float_weights(question *q, const char *name, size_t *outs, size_t in)
 {
-    const tensor *const matrix = argument(q, name, 'f', 2);
+    const tensor *const matrix = eec_argument(q, name, 'f', 2);
 
     if (matrix == NULL) {
         return NULL;
     }
     if (matrix->shape[1] != in || (*outs != 0 && matrix->shape[0] != *outs) || in == 0
         || matrix->shape[0] == 0) {
-        fail(q, CODE_ARGUMENT, "a matrix of another size expected", name);
+        eec_fail(q, CODE_ARGUMENT, "a matrix of another size expected", name);
         return NULL;
     }
     *outs = matrix->shape[0];
@@ -30,7 +30,7 @@ const float *float_weights(question *q, const char *name, size_t *outs, size_t i
     if (stride == in) {
         return matrix->data;
     }
-    float *const padded = take(q, *outs * stride * sizeof *padded);
+    float *const padded = eec_take(q, *outs * stride * sizeof *padded);
     for (size_t o = 0; padded != NULL && o < *outs; o++) {
         memcpy(padded + o * stride, (const float *)matrix->data + o * in, in * sizeof *padded);
         memset(padded + o * stride + in, WEIGHT_FILL, (stride - in) * sizeof *padded);
@@ -38,89 +38,89 @@ const float *float_weights(question *q, const char *name, size_t *outs, size_t i
     return padded;
 }
 
-const float *depthwise_weights(question *q, const char *name, size_t *kernel, size_t dim)
+const float *eec_depthwise_weights(question *q, const char *name, size_t *kernel, size_t dim)
 {
     *kernel = 0;
-    const float *const found = float_weights(q, name, kernel, dim);
+    const float *const found = eec_float_weights(q, name, kernel, dim);
 
     if (*kernel % 2 == 0) {
-        fail(q, CODE_ARGUMENT, "a matrix (odd kernel, dim) expected", name);
+        eec_fail(q, CODE_ARGUMENT, "a matrix (odd kernel, dim) expected", name);
     }
     return found;
 }
 
-void ask_layer_norm(question *q, void (*kernel)(float *, const float *, const float *,
-                                                const float *, size_t, size_t, float))
+void eec_ask_layer_norm(question *q, void (*kernel)(float *, const float *, const float *,
+                                                    const float *, size_t, size_t, float))
 {
-    const tensor *const x = input(q);
+    const tensor *const x = eec_input(q);
 
     if (x == NULL) {
         return;
     }
     const size_t rows = x->shape[0], dim = x->shape[1];
-    const float *const weight = floats(q, "weight", dim);
-    const float *const bias = floats(q, "bias", dim);
-    const float eps = number(q, "eps");
-    float *const y = output_matrix(q, "y", rows, dim);
+    const float *const weight = eec_floats(q, "weight", dim);
+    const float *const bias = eec_floats(q, "bias", dim);
+    const float eps = eec_number(q, "eps");
+    float *const y = eec_output_matrix(q, "y", rows, dim);
     if (q->code == CODE_NONE) {
         kernel(y, x->data, weight, bias, rows, dim, eps);
     }
 }
 
-void ask_silu(question *q, void (*kernel)(float *, const float *, size_t))
+void eec_ask_silu(question *q, void (*kernel)(float *, const float *, size_t))
 {
-    const tensor *const x = input(q);
+    const tensor *const x = eec_input(q);
 
     if (x == NULL) {
         return;
     }
-    float *const y = output_matrix(q, "y", x->shape[0], x->shape[1]);
+    float *const y = eec_output_matrix(q, "y", x->shape[0], x->shape[1]);
     if (q->code == CODE_NONE) {
         kernel(y, x->data, x->shape[0] * x->shape[1]);
     }
 }
 
-void ask_glu(question *q, void (*kernel)(float *, const float *, size_t, size_t))
+void eec_ask_glu(question *q, void (*kernel)(float *, const float *, size_t, size_t))
 {
-    const tensor *const x = input(q);
+    const tensor *const x = eec_input(q);
 
     if (x == NULL) {
         return;
     }
     const size_t dim = x->shape[1] / 2;
-    float *const y = output_matrix(q, "y", x->shape[0], dim);
+    float *const y = eec_output_matrix(q, "y", x->shape[0], dim);
     if (q->code == CODE_NONE) {
         kernel(y, x->data, x->shape[0], dim);
     }
 }
 
-void ask_log_softmax(question *q, void (*kernel)(float *, const float *, size_t, size_t))
+void eec_ask_log_softmax(question *q, void (*kernel)(float *, const float *, size_t, size_t))
 {
-    const tensor *const x = input(q);
+    const tensor *const x = eec_input(q);
 
     if (x == NULL) {
         return;
     }
-    float *const y = output_matrix(q, "y", x->shape[0], x->shape[1]);
+    float *const y = eec_output_matrix(q, "y", x->shape[0], x->shape[1]);
     if (q->code == CODE_NONE) {
         kernel(y, x->data, x->shape[0], x->shape[1]);
     }
 }
 
-void ask_depthwise_conv(question *q, void (*kernel)(float *, const float *, const float *,
-                                                    const float *, size_t, size_t, size_t, size_t,
-                                                    size_t, size_t))
+void eec_ask_depthwise_conv(question *q, void (*kernel)(float *, const float *, const float *,
+                                                        const float *, size_t, size_t, size_t,
+                                                        size_t, size_t, size_t))
 {
-    const tensor *const x = input(q);
+    const tensor *const x = eec_input(q);
     size_t taps = 0;
 
     if (x == NULL) {
         return;
     }
     const size_t rows = x->shape[0], dim = x->shape[1];
-    const float *const weight = depthwise_weights(q, "weight", &taps, dim);
-    const float *const bias = floats(q, "bias", dim);
-    float *const y = output_matrix(q, "y", rows, dim);
+    const float *const weight = eec_depthwise_weights(q, "weight", &taps, dim);
+    const float *const bias = eec_floats(q, "bias", dim);
+    float *const y = eec_output_matrix(q, "y", rows, dim);
     if (q->code == CODE_NONE) {
         kernel(y, x->data, weight, bias, rows, 0, rows, dim, taps, ee_row_stride(dim));
     }

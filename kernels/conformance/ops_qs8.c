@@ -20,7 +20,7 @@ static const int8_t *rows_of(question *q, const tensor *matrix, int fill)
     if (stride == columns) {
         return matrix->data;
     }
-    int8_t *const padded = take(q, rows * stride);
+    int8_t *const padded = eec_take(q, rows * stride);
     for (size_t t = 0; padded != NULL && t < rows; t++) {
         memcpy(padded + t * stride, (const int8_t *)matrix->data + t * columns, columns);
         memset(padded + t * stride + columns, fill, stride - columns);
@@ -31,14 +31,14 @@ static const int8_t *rows_of(question *q, const tensor *matrix, int fill)
 /* The weights called `name`, (outs, in); *outs is found when it is 0. */
 static const int8_t *weights(question *q, const char *name, size_t *outs, size_t in)
 {
-    const tensor *const matrix = argument(q, name, 'b', 2);
+    const tensor *const matrix = eec_argument(q, name, 'b', 2);
 
     if (matrix == NULL) {
         return NULL;
     }
     if (matrix->shape[1] != in || (*outs != 0 && matrix->shape[0] != *outs) || in == 0
         || matrix->shape[0] == 0) {
-        fail(q, CODE_ARGUMENT, "a matrix of another size expected", name);
+        eec_fail(q, CODE_ARGUMENT, "a matrix of another size expected", name);
         return NULL;
     }
     *outs = matrix->shape[0];
@@ -50,7 +50,7 @@ static void output_rows(question *q, const char *name, const int8_t *padded, siz
                         size_t columns)
 {
     const size_t stride = ee_row_stride_qs8(columns);
-    int8_t *const out = output(q, name, 'b', rows * columns);
+    int8_t *const out = eec_output(q, name, 'b', rows * columns);
 
     if (out == NULL) {
         return;
@@ -63,7 +63,7 @@ static void output_rows(question *q, const char *name, const int8_t *padded, siz
         memcpy(out + t * columns, padded + t * stride, columns);
         for (size_t i = columns; i < stride; i++) {
             if (padded[t * stride + i] != 0) {
-                fail(q, CODE_OVERRUN, "no zeros behind a row", name);
+                eec_fail(q, CODE_OVERRUN, "no zeros behind a row", name);
                 return;
             }
         }
@@ -72,7 +72,7 @@ static void output_rows(question *q, const char *name, const int8_t *padded, siz
 
 static void output_floats(question *q, const char *name, const float *values, size_t count)
 {
-    float *const out = output(q, name, 'f', count);
+    float *const out = eec_output(q, name, 'f', count);
 
     if (out != NULL) {
         memcpy(out, values, count * sizeof *out);
@@ -81,14 +81,14 @@ static void output_floats(question *q, const char *name, const float *values, si
 
 static void run_quantize(question *q)
 {
-    const tensor *const x = input(q);
+    const tensor *const x = eec_input(q);
 
     if (x == NULL) {
         return;
     }
     const size_t rows = x->shape[0], in = x->shape[1], stride = ee_row_stride_qs8(in);
-    int8_t *const values = take(q, rows * stride);
-    float *const scale = take(q, rows * sizeof *scale);
+    int8_t *const values = eec_take(q, rows * stride);
+    float *const scale = eec_take(q, rows * sizeof *scale);
     if (q->code != CODE_NONE) {
         return;
     }
@@ -99,7 +99,7 @@ static void run_quantize(question *q)
 
 static void run_linear(question *q)
 {
-    const tensor *const given = argument(q, "q", 'b', 2);
+    const tensor *const given = eec_argument(q, "q", 'b', 2);
     size_t outs = 0;
 
     if (given == NULL) {
@@ -107,11 +107,11 @@ static void run_linear(question *q)
     }
     const size_t rows = given->shape[0], in = given->shape[1], stride = ee_row_stride_qs8(in);
     const int8_t *const values = rows_of(q, given, 0);
-    const float *const scale = floats(q, "scale", rows);
+    const float *const scale = eec_floats(q, "scale", rows);
     const int8_t *const weight = weights(q, "weight", &outs, in);
-    const float *const weight_scale = floats(q, "weight_scale", outs);
-    const float *const bias = floats(q, "bias", outs);
-    float *const y = output_matrix(q, "y", rows, outs);
+    const float *const weight_scale = eec_floats(q, "weight_scale", outs);
+    const float *const bias = eec_floats(q, "bias", outs);
+    float *const y = eec_output_matrix(q, "y", rows, outs);
     if (q->code == CODE_NONE) {
         kernels(q)->linear(y, values, scale, weight, weight_scale, bias, rows, in, outs, outs,
                            stride, stride);
@@ -120,30 +120,30 @@ static void run_linear(question *q)
 
 static void run_layer_norm(question *q)
 {
-    ask_layer_norm(q, kernels(q)->layer_norm);
+    eec_ask_layer_norm(q, kernels(q)->layer_norm);
 }
 
 static void run_silu(question *q)
 {
-    ask_silu(q, kernels(q)->silu);
+    eec_ask_silu(q, kernels(q)->silu);
 }
 
 static void run_glu(question *q)
 {
-    ask_glu(q, kernels(q)->glu);
+    eec_ask_glu(q, kernels(q)->glu);
 }
 
 static void run_softmax(question *q)
 {
-    const tensor *const x = input(q);
+    const tensor *const x = eec_input(q);
 
     if (x == NULL) {
         return;
     }
     const size_t rows = x->shape[0], dim = x->shape[1], stride = ee_row_stride_qs8(dim);
-    int8_t *const high = take(q, rows * stride);
-    int8_t *const low = take(q, rows * stride);
-    float *const inverse = take(q, rows * sizeof *inverse);
+    int8_t *const high = eec_take(q, rows * stride);
+    int8_t *const low = eec_take(q, rows * stride);
+    float *const inverse = eec_take(q, rows * sizeof *inverse);
     if (q->code != CODE_NONE) {
         return;
     }
@@ -155,32 +155,32 @@ static void run_softmax(question *q)
 
 static void run_log_softmax(question *q)
 {
-    ask_log_softmax(q, kernels(q)->log_softmax);
+    eec_ask_log_softmax(q, kernels(q)->log_softmax);
 }
 
 static void run_depthwise_conv(question *q)
 {
-    ask_depthwise_conv(q, kernels(q)->depthwise_conv);
+    eec_ask_depthwise_conv(q, kernels(q)->depthwise_conv);
 }
 
 static void run_stem_conv(question *q)
 {
-    const tensor *const x = input(q);
-    const tensor *const matrix = argument(q, "weight", 'b', 2);
-    const int32_t stride = integer(q, "stride");
+    const tensor *const x = eec_input(q);
+    const tensor *const matrix = eec_argument(q, "weight", 'b', 2);
+    const int32_t stride = eec_integer(q, "stride");
 
     if (x == NULL || q->code != CODE_NONE || stride < 1) {
-        fail(q, CODE_ARGUMENT, "a stride of at least 1 expected", "stride");
+        eec_fail(q, CODE_ARGUMENT, "a stride of at least 1 expected", "stride");
         return;
     }
     const size_t frames = x->shape[0], channels = x->shape[1];
     const size_t kernel = matrix->shape[1] / channels;
     size_t outs = 0;
     const int8_t *const weight = weights(q, "weight", &outs, kernel * channels);
-    const float *const weight_scale = floats(q, "weight_scale", outs);
-    const float *const bias = floats(q, "bias", outs);
+    const float *const weight_scale = eec_floats(q, "weight_scale", outs);
+    const float *const bias = eec_floats(q, "bias", outs);
     float *const y =
-        output_matrix(q, "y", ee_stem_conv_f32_frames(frames, kernel, (size_t)stride), outs);
+        eec_output_matrix(q, "y", ee_stem_conv_f32_frames(frames, kernel, (size_t)stride), outs);
     if (q->code == CODE_NONE) {
         kernels(q)->stem_conv(y, x->data, weight, weight_scale, bias, frames, channels, outs,
                               kernel, (size_t)stride);
@@ -189,24 +189,24 @@ static void run_stem_conv(question *q)
 
 static void run_attention(question *q)
 {
-    const tensor *const x = input(q);
-    const int32_t heads = integer(q, "heads");
+    const tensor *const x = eec_input(q);
+    const int32_t heads = eec_integer(q, "heads");
 
     if (x == NULL || heads < 1 || x->shape[1] % (size_t)heads != 0) {
-        fail(q, CODE_ARGUMENT, "a divisor of dim expected", "heads");
+        eec_fail(q, CODE_ARGUMENT, "a divisor of dim expected", "heads");
         return;
     }
     const size_t rows = x->shape[0], dim = x->shape[1];
     size_t in_outs = 3 * dim, out_outs = dim;
     const int8_t *const in_weight = weights(q, "in_weight", &in_outs, dim);
-    const float *const in_scale = floats(q, "in_weight_scale", in_outs);
-    const float *const in_bias = floats(q, "in_bias", in_outs);
+    const float *const in_scale = eec_floats(q, "in_weight_scale", in_outs);
+    const float *const in_bias = eec_floats(q, "in_bias", in_outs);
     const int8_t *const out_weight = weights(q, "out_weight", &out_outs, dim);
-    const float *const out_scale = floats(q, "out_weight_scale", out_outs);
-    const float *const out_bias = floats(q, "out_bias", out_outs);
+    const float *const out_scale = eec_floats(q, "out_weight_scale", out_outs);
+    const float *const out_bias = eec_floats(q, "out_bias", out_outs);
     void *const scratch =
-        take(q, ee_multi_head_attention_qs8_scratch(rows, dim, (size_t)heads, NULL));
-    float *const y = output_matrix(q, "y", rows, dim);
+        eec_take(q, ee_multi_head_attention_qs8_scratch(rows, dim, (size_t)heads, NULL));
+    float *const y = eec_output_matrix(q, "y", rows, dim);
     if (q->code == CODE_NONE) {
         ee_multi_head_attention_qs8_c(y, x->data, in_weight, in_scale, in_bias, out_weight,
                                       out_scale, out_bias, rows, dim, (size_t)heads, scratch,
@@ -216,24 +216,24 @@ static void run_attention(question *q)
 
 static void run_feed_forward(question *q)
 {
-    const tensor *const x = input(q);
+    const tensor *const x = eec_input(q);
 
     if (x == NULL) {
         return;
     }
     const size_t rows = x->shape[0], dim = x->shape[1];
     size_t ff = 0, outs = dim;
-    const float *const norm_weight = floats(q, "norm_weight", dim);
-    const float *const norm_bias = floats(q, "norm_bias", dim);
+    const float *const norm_weight = eec_floats(q, "norm_weight", dim);
+    const float *const norm_bias = eec_floats(q, "norm_bias", dim);
     const int8_t *const up = weights(q, "up_weight", &ff, dim);
-    const float *const up_scale = floats(q, "up_weight_scale", ff);
-    const float *const up_bias = floats(q, "up_bias", ff);
+    const float *const up_scale = eec_floats(q, "up_weight_scale", ff);
+    const float *const up_bias = eec_floats(q, "up_bias", ff);
     const int8_t *const down = weights(q, "down_weight", &outs, ff);
-    const float *const down_scale = floats(q, "down_weight_scale", dim);
-    const float *const down_bias = floats(q, "down_bias", dim);
-    const float eps = number(q, "eps");
-    void *const scratch = take(q, ee_feed_forward_qs8_scratch(rows, dim, ff, NULL));
-    float *const y = output_matrix(q, "y", rows, dim);
+    const float *const down_scale = eec_floats(q, "down_weight_scale", dim);
+    const float *const down_bias = eec_floats(q, "down_bias", dim);
+    const float eps = eec_number(q, "eps");
+    void *const scratch = eec_take(q, ee_feed_forward_qs8_scratch(rows, dim, ff, NULL));
+    float *const y = eec_output_matrix(q, "y", rows, dim);
     if (q->code == CODE_NONE) {
         ee_feed_forward_qs8_c(y, x->data, norm_weight, norm_bias, up, up_scale, up_bias, down,
                               down_scale, down_bias, rows, dim, ff, eps, scratch, kernels(q), NULL);
@@ -242,7 +242,7 @@ static void run_feed_forward(question *q)
 
 static void run_conv_module(question *q)
 {
-    const tensor *const x = input(q);
+    const tensor *const x = eec_input(q);
     size_t kernel = 0;
 
     if (x == NULL) {
@@ -250,19 +250,19 @@ static void run_conv_module(question *q)
     }
     const size_t rows = x->shape[0], dim = x->shape[1];
     size_t in_outs = 2 * dim, out_outs = dim;
-    const float *const norm_weight = floats(q, "norm_weight", dim);
-    const float *const norm_bias = floats(q, "norm_bias", dim);
+    const float *const norm_weight = eec_floats(q, "norm_weight", dim);
+    const float *const norm_bias = eec_floats(q, "norm_bias", dim);
     const int8_t *const in = weights(q, "in_weight", &in_outs, dim);
-    const float *const in_scale = floats(q, "in_weight_scale", in_outs);
-    const float *const in_bias = floats(q, "in_bias", in_outs);
-    const float *const taps = depthwise_weights(q, "depthwise_weight", &kernel, dim);
-    const float *const taps_bias = floats(q, "depthwise_bias", dim);
+    const float *const in_scale = eec_floats(q, "in_weight_scale", in_outs);
+    const float *const in_bias = eec_floats(q, "in_bias", in_outs);
+    const float *const taps = eec_depthwise_weights(q, "depthwise_weight", &kernel, dim);
+    const float *const taps_bias = eec_floats(q, "depthwise_bias", dim);
     const int8_t *const out = weights(q, "out_weight", &out_outs, dim);
-    const float *const out_scale = floats(q, "out_weight_scale", dim);
-    const float *const out_bias = floats(q, "out_bias", dim);
-    const float eps = number(q, "eps");
-    void *const scratch = take(q, ee_conv_module_qs8_scratch(rows, dim, kernel, NULL));
-    float *const y = output_matrix(q, "y", rows, dim);
+    const float *const out_scale = eec_floats(q, "out_weight_scale", dim);
+    const float *const out_bias = eec_floats(q, "out_bias", dim);
+    const float eps = eec_number(q, "eps");
+    void *const scratch = eec_take(q, ee_conv_module_qs8_scratch(rows, dim, kernel, NULL));
+    float *const y = eec_output_matrix(q, "y", rows, dim);
     if (q->code == CODE_NONE) {
         ee_conv_module_qs8_c(y, x->data, norm_weight, norm_bias, in, in_scale, in_bias, taps,
                              taps_bias, out, out_scale, out_bias, rows, dim, kernel, eps, scratch,
@@ -284,14 +284,14 @@ static layer_ff take_ff(question *q, const char *const names[8], size_t dim, siz
     layer_ff m = {0};
     size_t outs = dim;
 
-    m.norm_weight = floats(q, names[0], dim);
-    m.norm_bias = floats(q, names[1], dim);
+    m.norm_weight = eec_floats(q, names[0], dim);
+    m.norm_bias = eec_floats(q, names[1], dim);
     m.up = weights(q, names[2], ff, dim);
-    m.up_scale = floats(q, names[3], *ff);
-    m.up_bias = floats(q, names[4], *ff);
+    m.up_scale = eec_floats(q, names[3], *ff);
+    m.up_bias = eec_floats(q, names[4], *ff);
     m.down = weights(q, names[5], &outs, *ff);
-    m.down_scale = floats(q, names[6], dim);
-    m.down_bias = floats(q, names[7], dim);
+    m.down_scale = eec_floats(q, names[6], dim);
+    m.down_bias = eec_floats(q, names[7], dim);
     return m;
 }
 
@@ -303,11 +303,11 @@ static void run_conformer_layer(question *q)
     static const char *const FF2[8] = {
         "ff2.norm.weight", "ff2.norm.bias", "ff2.up.weight", "ff2.up.weight_scale", "ff2.up.bias",
         "ff2.down.weight", "ff2.down.weight_scale", "ff2.down.bias"};
-    const tensor *const x = input(q);
-    const int32_t heads = integer(q, "heads");
+    const tensor *const x = eec_input(q);
+    const int32_t heads = eec_integer(q, "heads");
 
     if (x == NULL || heads < 1 || x->shape[1] % (size_t)heads != 0) {
-        fail(q, CODE_ARGUMENT, "a divisor of dim expected", "heads");
+        eec_fail(q, CODE_ARGUMENT, "a divisor of dim expected", "heads");
         return;
     }
     const size_t rows = x->shape[0], dim = x->shape[1];
@@ -324,24 +324,24 @@ static void run_conformer_layer(question *q)
     w.ff1_down_weight = ff1.down;
     w.ff1_down_weight_scale = ff1.down_scale;
     w.ff1_down_bias = ff1.down_bias;
-    w.attn_norm_weight = floats(q, "attn.norm.weight", dim);
-    w.attn_norm_bias = floats(q, "attn.norm.bias", dim);
+    w.attn_norm_weight = eec_floats(q, "attn.norm.weight", dim);
+    w.attn_norm_bias = eec_floats(q, "attn.norm.bias", dim);
     w.attn_in_weight = weights(q, "attn.in.weight", &triple, dim);
-    w.attn_in_weight_scale = floats(q, "attn.in.weight_scale", 3 * dim);
-    w.attn_in_bias = floats(q, "attn.in.bias", 3 * dim);
+    w.attn_in_weight_scale = eec_floats(q, "attn.in.weight_scale", 3 * dim);
+    w.attn_in_bias = eec_floats(q, "attn.in.bias", 3 * dim);
     w.attn_out_weight = weights(q, "attn.out.weight", &one, dim);
-    w.attn_out_weight_scale = floats(q, "attn.out.weight_scale", dim);
-    w.attn_out_bias = floats(q, "attn.out.bias", dim);
-    w.conv_norm_weight = floats(q, "conv.norm.weight", dim);
-    w.conv_norm_bias = floats(q, "conv.norm.bias", dim);
+    w.attn_out_weight_scale = eec_floats(q, "attn.out.weight_scale", dim);
+    w.attn_out_bias = eec_floats(q, "attn.out.bias", dim);
+    w.conv_norm_weight = eec_floats(q, "conv.norm.weight", dim);
+    w.conv_norm_bias = eec_floats(q, "conv.norm.bias", dim);
     w.conv_in_weight = weights(q, "conv.in.weight", &pair, dim);
-    w.conv_in_weight_scale = floats(q, "conv.in.weight_scale", 2 * dim);
-    w.conv_in_bias = floats(q, "conv.in.bias", 2 * dim);
-    w.conv_depthwise_weight = depthwise_weights(q, "conv.depthwise.weight", &kernel, dim);
-    w.conv_depthwise_bias = floats(q, "conv.depthwise.bias", dim);
+    w.conv_in_weight_scale = eec_floats(q, "conv.in.weight_scale", 2 * dim);
+    w.conv_in_bias = eec_floats(q, "conv.in.bias", 2 * dim);
+    w.conv_depthwise_weight = eec_depthwise_weights(q, "conv.depthwise.weight", &kernel, dim);
+    w.conv_depthwise_bias = eec_floats(q, "conv.depthwise.bias", dim);
     w.conv_out_weight = weights(q, "conv.out.weight", &one, dim);
-    w.conv_out_weight_scale = floats(q, "conv.out.weight_scale", dim);
-    w.conv_out_bias = floats(q, "conv.out.bias", dim);
+    w.conv_out_weight_scale = eec_floats(q, "conv.out.weight_scale", dim);
+    w.conv_out_bias = eec_floats(q, "conv.out.bias", dim);
     w.ff2_norm_weight = ff2.norm_weight;
     w.ff2_norm_bias = ff2.norm_bias;
     w.ff2_up_weight = ff2.up;
@@ -350,12 +350,12 @@ static void run_conformer_layer(question *q)
     w.ff2_down_weight = ff2.down;
     w.ff2_down_weight_scale = ff2.down_scale;
     w.ff2_down_bias = ff2.down_bias;
-    w.norm_weight = floats(q, "norm.weight", dim);
-    w.norm_bias = floats(q, "norm.bias", dim);
-    const float eps = number(q, "eps");
+    w.norm_weight = eec_floats(q, "norm.weight", dim);
+    w.norm_bias = eec_floats(q, "norm.bias", dim);
+    const float eps = eec_number(q, "eps");
     void *const scratch =
-        take(q, ee_conformer_layer_qs8_scratch(rows, dim, (size_t)heads, ff, kernel, NULL));
-    float *const y = output_matrix(q, "y", rows, dim);
+        eec_take(q, ee_conformer_layer_qs8_scratch(rows, dim, (size_t)heads, ff, kernel, NULL));
+    float *const y = eec_output_matrix(q, "y", rows, dim);
     if (q->code == CODE_NONE) {
         ee_conformer_layer_qs8_c(y, x->data, &w, rows, dim, (size_t)heads, ff, kernel, eps,
                                  scratch, kernels(q), NULL);
@@ -364,7 +364,7 @@ static void run_conformer_layer(question *q)
 
 static void run_exit_head(question *q)
 {
-    const tensor *const x = input(q);
+    const tensor *const x = eec_input(q);
     size_t vocab = 0;
 
     if (x == NULL) {
@@ -372,16 +372,16 @@ static void run_exit_head(question *q)
     }
     const size_t rows = x->shape[0], dim = x->shape[1];
     const int8_t *const weight = weights(q, "weight", &vocab, dim);
-    const float *const weight_scale = floats(q, "weight_scale", vocab);
-    const float *const bias = floats(q, "bias", vocab);
-    float *const y = output_matrix(q, "y", rows, vocab);
+    const float *const weight_scale = eec_floats(q, "weight_scale", vocab);
+    const float *const bias = eec_floats(q, "bias", vocab);
+    float *const y = eec_output_matrix(q, "y", rows, vocab);
     if (q->code == CODE_NONE) {
         ee_exit_head_qs8_c(y, x->data, weight, weight_scale, bias, rows, dim, vocab, kernels(q),
                            NULL);
     }
 }
 
-const conformance_op CONFORMANCE_OPS_QS8[] = {
+const conformance_op eec_ops_qs8[] = {
     {"quantize_qs8", run_quantize},
     {"linear_qs8", run_linear},
     {"layer_norm_qs8", run_layer_norm},

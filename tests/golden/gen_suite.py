@@ -14,7 +14,7 @@ def generate() -> dict[str, np.ndarray]:
     model = published_model(suite.F32_CONFIG, suite.f32_state_dict()).double()
     values = {}
     with torch.no_grad():
-        for frames in suite.F32_FRAMES:
+        for frames in suite.F32_FRAMES.values():
             features = torch.from_numpy(suite.f32_features(frames))
             for number, log_probs in enumerate(model(features.double()), start=1):
                 values[f"{frames}/{number}"] = log_probs.float().numpy()

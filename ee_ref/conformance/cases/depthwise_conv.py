@@ -1,13 +1,15 @@
+import numpy as np
+
 from ..draw import EDGES, Case, Stream
 
 
-def case(name, frames, dim, kernel, *, scale=1.0):
+def case(name, frames, dim, kernel, *, scale=1.0, bias_scale=1.0):
     def arguments():
         draw = Stream(frames * 1000 + dim * 40 + kernel)
         return {
             "x": draw(frames, dim, low=-scale, high=scale),
             "weight": draw.weight(dim, kernel).T.copy(),
-            "bias": draw.bias(dim),
+            "bias": draw.bias(dim) * np.float32(bias_scale),
         }
 
     return Case(name, arguments, 2e-6, "a float32 sum of `kernel` products")

@@ -45,12 +45,20 @@ def _unit_scales(arguments):
     return arguments
 
 
+def _subnormal_scales(arguments):
+    """Products of scales that are subnormal, and outputs of which some are."""
+    arguments["scale"] *= np.float32(1e-20)
+    arguments["weight_scale"] *= np.float32(1e-18)
+    arguments["bias"] *= np.float32(1e-38)
+    return arguments
+
+
 CASES = [
     *(case(f"sums_of_{n}", 3, n, 7, change=_unit_scales) for n in (1, 15, 16, 17, 64, 255, 256)),
     case("sums_largest", 2, 1040, 3, fill=(127, 127), change=_unit_scales),
     case("sums_smallest", 2, 1040, 3, fill=(-127, 127), change=_unit_scales),
     case("sums_beyond_2_24", 2, 2047, 3, fill=(127, 127), change=_unit_scales),
-    *(case(f"rows_{n}", n, 13, 11) for n in EDGES),
+    *(case(f"rows_{n}", n, 13, 11) for n in (*EDGES, 127, 128, 129, 255, 256, 257)),
     *(case(f"ins_{n}", 5, n, 9)
       for n in (*EDGES, 47, 48, 49, 63, 64, 65, 95, 96, 97, 127, 128, 129, 255, 256, 257)),
     *(case(f"outs_{n}", 5, 20, n) for n in EDGES),
@@ -61,6 +69,7 @@ CASES = [
     case("products_of_both_signs", 3, 96, 6, fill=(127, 127), change=_alternating),
     case("zero_products", 3, 33, 5, fill=(0, 127)),
     case("zero_scales", 6, 17, 7, change=_zero_scales),
+    case("subnormal_scales", 3, 17, 7, change=_subnormal_scales),
     case("attention_in", 5, 256, 768),
     case("up", 3, 256, 2048),
     case("down", 3, 2048, 256),

@@ -30,5 +30,7 @@ CASES = [
     Case("far_above_zero", lambda: _column(20, 87, 88, 89, 104, 1e4, 1e38), 5e-7, ONE_EXPONENTIAL),
     Case("tail", lambda: _column(-1, -2, -5, -10, -20, -40, -80), 1e-5,
          "relative to itself: exp() of 80 is off by 5e-6 when 80 is off by one rounding"),
+    Case("powers_to_subnormal", lambda: _column(*(2.0**-n for n in (1, 125, 126, 127, 140, 148))),
+         5e-7, ONE_EXPONENTIAL),
     Case("tiny", lambda: _column(1e-30, -1e-30, 1e-10, -1e-10), 5e-7, ONE_EXPONENTIAL),
 ]

@@ -1,14 +1,16 @@
+import numpy as np
+
 from ..draw import EDGES, Case, Stream
 
 
-def case(name, frames, channels, outs, *, kernel=3, stride=2, scale=1.0, tolerance=3e-6,
-         reason="a float32 sum of `kernel * channels` products"):
+def case(name, frames, channels, outs, *, kernel=3, stride=2, scale=1.0, bias_scale=1.0,
+         tolerance=3e-6, reason="a float32 sum of `kernel * channels` products"):
     def arguments():
         draw = Stream(frames * 1000 + channels * 40 + outs)
         return {
             "x": draw(frames, channels, low=0.0, high=scale),
             "weight": draw.weight(outs, kernel * channels),
-            "bias": draw.bias(outs),
+            "bias": draw.bias(outs) * np.float32(bias_scale),
             "stride": stride,
         }
 

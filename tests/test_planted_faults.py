@@ -1,0 +1,92 @@
+"""The conformance suite notices each fault of tests/faults.py, in the tier where it belongs."""
+
+from __future__ import annotations
+
+import shutil
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from ee_ref.conformance import runner
+from ee_ref.conformance.transport import Program
+from tests.conftest import ISAS
+from tests.faults import FAULTS, Fault
+from tests.support import make_desk
+from tests.test_conformance_protocol import Lossy
+
+ROOT = Path(__file__).resolve().parent.parent
+BELOW = {
+    "integer": (),
+    "int8": ("integer/*",),
+    "f32": ("integer/*", "int8/*"),
+    "frontend": ("integer/*", "int8/*"),
+    "model": ("integer/*", "int8/*", "f32/*", "frontend/features/*"),
+    "decision": ("model/*",),
+}
+"""What a fault of a tier leaves as it is. Transcripts, of tier frontend, come of all of a model."""
+
+TIMEOUT = 20.0
+
+
+@pytest.fixture(scope="module")
+def workshop(desk, tmp_path_factory) -> Path:
+    """A copy of what the port was built of: one more FAULT compiles no more than its file."""
+    return shutil.copytree(desk.parent, tmp_path_factory.mktemp("workshop") / "out")
+
+
+def program(workshop: Path, fault: Fault, folder: Path | None) -> list[str]:
+    """The command of the port, with the file of the fault in `folder`, or without."""
+    make_desk(workshop, f"FAULT={folder or ''}")
+    return [str(workshop / "ee_conformance_desk"), fault.isa]
+
+
+def run(vectors, command: list[str], line: str, patterns: tuple[str, ...]) -> dict[str, str]:
+    """Name -> status of the cases of such names, over such a line."""
+    cases = [case for case in vectors.cases
+             if any(fnmatchcase(case.name, pattern) for pattern in patterns)]
+    transport = Program(command)
+    if line:
+        transport = Lossy(transport, sent=(2,))  # HELLO is the first
+        transport.kind = line
+    try:
+        done = runner.run(vectors, transport, cases, TIMEOUT)
+    finally:
+        transport.close()
+    return {result.case: result.status for result in done.results}
+
+
+def identity(fault: Fault) -> str:
+    return f"{fault.isa}: {fault.name}"
+
+
+def test_each_is_another():
+    assert len(set(map(identity, FAULTS))) == len(FAULTS)
+    assert {fault.tier for fault in FAULTS} == BELOW.keys()
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=identity)
+def test_a_fault_is_noticed_where_it_belongs(fault, vectors, workshop, tmp_path):
+    if fault.isa not in ISAS:
+        pytest.skip(f"this CPU has no {fault.isa}")
+    source = ROOT / fault.file
+    text = source.read_text()
+    assert text.count(fault.text) == 1, f"{fault.file} changed: plant this fault anew"
+    (tmp_path / source.name).write_text(text.replace(fault.text, fault.planted))
+    found = run(vectors, program(workshop, fault, tmp_path), fault.line,
+                (*BELOW[fault.tier], fault.cases))
+    own = {name: status for name, status in found.items() if fnmatchcase(name, fault.cases)}
+    assert own and set(own.values()) == {"fail"}, own
+    below = {name: status for name, status in found.items() if name not in own}
+    assert [name for name, status in below.items() if status != "pass"] == []
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.line], ids=identity)
+def test_a_bad_line_alone_fails_nothing(fault, vectors, workshop):
+    found = run(vectors, program(workshop, fault, None), fault.line, (fault.cases,))
+    assert set(found.values()) == {"pass"}
+
+
+def test_without_a_fault_all_pass(vectors, workshop):
+    found = run(vectors, program(workshop, FAULTS[0], None), "", ("*",))
+    assert len(found) == len(vectors.cases) and set(found.values()) == {"pass"}
