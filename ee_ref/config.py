@@ -96,7 +96,7 @@ class Config:
             if not ok:
                 raise ArgumentError(
                     f"model configuration: {field}: expected {expected}, "
-                    f"found {getattr(self, field)!r}"
+                    f"found {getattr(self, field)!r:.80}"
                 )
 
         def is_count(value: object, low: int, high: int = MAX_SIZE) -> bool:

@@ -143,7 +143,7 @@ class Model:
         decoder = decoder or partial(decode.greedy, blank=self.config.blank)
         clock = StageClock()
 
-        samples = audio_stage.read(audio, self.config.sample_rate)
+        samples = audio_stage.read(audio, self.config.sample_rate, self.config.max_seconds)
         clock.lap("audio")
 
         mel = self.features(samples)

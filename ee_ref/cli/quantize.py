@@ -118,7 +118,7 @@ def _compare(args: argparse.Namespace, recordings: list[_Recording]) -> list[_Ex
     for recording in recordings:
         if not recording.path.exists():
             raise FileError(f"{recording.path}: no such recording")
-        features = models[0].features(audio.read(recording.path, config.sample_rate))
+        features = models[0].features(audio.read(recording.path, config.sample_rate, config.max_seconds))
         for total, *outputs in zip(totals, *(model.exits(features) for model in models)):
             texts = []
             for number, (model, output) in enumerate(zip(models, outputs)):

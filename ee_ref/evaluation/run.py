@@ -73,7 +73,7 @@ def run(
 
 def _one(model: Model, recording: Recording, policy: exits.Policy | None, posteriors: bool,
          render: str | None) -> Utterance:
-    samples = audio.read(recording.path, model.config.sample_rate)
+    samples = audio.read(recording.path, model.config.sample_rate, model.config.max_seconds)
     features = model.features(samples)
     utterance = model.utterance(len(features))
     texts, times, scores, n_best = [], [], [], []
