@@ -162,6 +162,8 @@ def _rewindable(stream: BinaryIO, name: str) -> BinaryIO:
             stream = io.BytesIO(_read_whole(stream, name))
         first = stream.read(1)
         stream.seek(0)
+    except AudioError:
+        raise
     except TypeError as error:
         raise AudioError(f"{name}: expected a binary file object, found {error}") from None
     except (OSError, ValueError) as error:  # ValueError: closed

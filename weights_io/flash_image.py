@@ -318,7 +318,10 @@ def parse(data: bytes) -> FlashImage:
 
     # Everything but labels and tensors follows from the configuration.
     constants = _constants(whole, labels, tensors)
-    plan = _plan(whole, constants)
+    try:
+        plan = _plan(whole, constants)
+    except ArgumentError as error:
+        raise ModelFileError(str(error)) from None
     specs = _stored_specs(whole)
     constants["tensors"] = _tensor_table(plan, specs)
     for name, span in zip(_SPANS, plan.spans, strict=True):

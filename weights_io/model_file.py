@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ee_ref.config import CONFIG_FIELDS, Config
-from ee_ref.errors import ArgumentError, ModelFileError
+from ee_ref.errors import ArgumentError, ModelFileError, shown
 
 from . import gguf
 from .files import as_file_error, open_regular, write_atomic
@@ -184,7 +184,7 @@ def _check_fields(fields: Mapping[str, Field]) -> None:
     for key in fields:
         if key.startswith("ee.") and key not in required:
             raise ModelFileError(
-                f"{key!r:.80}: expected no such field in format version {version}, found one")
+                f"{shown(key, 80)}: expected no such field in format version {version}, found one")
     if _DTYPE in required:
         require(_DTYPE, "qs8")
     require("general.alignment", ALIGNMENT)

@@ -44,7 +44,8 @@ def read(file: BinaryIO, size: int) -> tuple[dict[str, np.ndarray], dict[str, An
     position, state = 0, {}
     for name, (_dtype, _shape, begin, end) in sorted(parsed.items(), key=lambda item: item[1][2:]):
         if begin != position:
-            raise CheckpointError(f"tensor {name!r:.80}: expected data at {position}, found {begin}")
+            raise CheckpointError(
+                f"tensor {name!r:.80}: expected data at {position}, found {begin}")
         position = end
     if position != len(data):
         raise CheckpointError(f"safetensors: expected {position} bytes of data, found {len(data)}")

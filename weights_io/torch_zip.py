@@ -109,7 +109,8 @@ class _Archive:
         """The numbers of storage `key`; they must be `count` of storage type `kind`."""
         if (key, kind) not in self._storages:
             if not self._has(f"data/{key}"):
-                raise CheckpointError(f"storage {key!r:.80}: expected zip entry data/{key}, found none")
+                raise CheckpointError(
+                    f"storage {key!r:.80}: expected a zip entry of this name in data, found none")
             data, dtype = self._bytes(f"data/{key}"), np.dtype(_STORAGES[kind])
             if len(data) % dtype.itemsize:
                 raise CheckpointError(
@@ -123,7 +124,8 @@ class _Archive:
             self._storages[key, kind] = numbers
         found = self._storages[key, kind]
         if len(found) != count:
-            raise CheckpointError(f"storage {key!r:.80}: expected {count} numbers, found {len(found)}")
+            raise CheckpointError(
+                f"storage {key!r:.80}: expected {count} numbers, found {len(found)}")
         return found
 
 

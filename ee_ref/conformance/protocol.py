@@ -222,8 +222,8 @@ def _read_parameter(reader: _Reader) -> tuple[str, int | float | str]:
         return name, reader.text(value_bytes)
     if kind not in (b"i", b"f") or value_bytes != 4:
         raise ProtocolError(
-            f"body: parameter {shown(name)}: expected type i, f or s, found {kind!r} of {value_bytes} "
-            "bytes")
+            f"body: parameter {shown(name)}: expected type i, f or s, found {kind!r} of "
+            f"{value_bytes} bytes")
     return name, reader.unpack(f"<{kind.decode()}")[0]
 
 

@@ -76,6 +76,7 @@ def _json_lines(path: Path) -> Iterator[Recording]:
             id = entry.get("id", Path(audio).stem)
             if not all(isinstance(value, str) for value in (audio, text, id)):
                 raise TypeError
+            "".join((audio, text, id)).encode()  # JSON can hold half of a character
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ArgumentError(f"{path}, line {number}: expected an object with the strings path "
                                 f"and text, found {line[:60]!r}") from None

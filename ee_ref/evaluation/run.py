@@ -67,8 +67,11 @@ def run(
 
     if threads == 1:
         return list(progress(map(one, recordings), len(recordings)))
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads)
+    try:
         return list(progress(pool.map(one, recordings), len(recordings)))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _one(model: Model, recording: Recording, policy: exits.Policy | None, posteriors: bool,

@@ -11,6 +11,7 @@ import struct
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,14 @@ def made() -> dict[str, bytes]:
     return found
 
 
+@cache
 def in_memory(reader: str) -> dict[str, bytes]:
     """Name -> seed of the readers whose folders are not made here."""
     if reader == "image":
         return {f"{dtype}.eeim": smallest_image(dtype) for dtype in ("f32", "qs8")}
-    return {"port.eecf": _answers()}
+    return {"port.eecf": _answers(), "shape-of-no-numbers.eecf": _answers(
+        struct.pack("<HHHH", 0, 0, 1, 0) + b"\1f\4\0" + struct.pack("<4I", 0, *[0xFFFFFFFF] * 3)
+        + b"y" + bytes(35))}
 
 
 # ---- Model files ----
@@ -103,6 +107,8 @@ _POINTS = {
     "no-object": '{"balanced": {"policy": [1]}}',
     "nested": '{"balanced": {"policy": ' + '{"kind": "first_of", "policies": [' * 60 + "]}" * 60
               + "}}",
+    "long-text": '{"balanced": {"policy": {"kind": "threshold", "score": "entropy", "threshold": "'
+                 + "/" * 2000 + '"}}}',
     "kind-of-a-list": '{"balanced": {"policy": {"kind": []}}}',
     "huge-number": '{"balanced": {"policy": {"kind": "fixed", "exit": 1' + "0" * 400 + "}}}",
 }
@@ -246,13 +252,14 @@ def conformance_files() -> dict[str, bytes]:
 # ---- Frames ----
 
 
-def _answers() -> bytes:
-    """What a port answers to HELLO and to a case of `conformance_files`."""
+def _answers(result: bytes | None = None) -> bytes:
+    """What a port answers to HELLO, a model and a case of `conformance_files`."""
     port = Body("", {"protocol": 1, "name": "fuzz", "largest_frame": 1000, "ops": "silu_qs8"})
-    result = Body("", {}, {"y": np.arange(6, dtype=np.float32).reshape(2, 3)})
+    if result is None:
+        result = Body("", {}, {"y": np.arange(6, dtype=np.float32).reshape(2, 3)}).encode()
     return b"".join((b"noise EEC", Frame(Type.PORT, 1, port.encode()).encode(),
                      Frame(Type.RESULT, 2, Body().encode()).encode(),
-                     Frame(Type.RESULT, 3, result.encode()).encode(),
+                     Frame(Type.RESULT, 3, result).encode(),
                      Frame(Type.END, 4, Body().encode()).encode()))
 
 

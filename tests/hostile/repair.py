@@ -31,8 +31,8 @@ def model_crc(rng: Random, data: bytes) -> bytes:
         for tensor in header.tensors:
             start = header.data_start + tensor.offset
             crcs.append(zlib.crc32(data[start : start + tensor.nbytes]))
-        fields = {**header.fields, "ee.tensor_crc32": Field(ValueType.ARRAY, crcs, ValueType.UINT32)}
-        return rebuild(data, lambda old, _tensors: old.update(fields))
+        right = Field(ValueType.ARRAY, crcs, ValueType.UINT32)
+        return rebuild(data, lambda fields, _tensors: fields.update({"ee.tensor_crc32": right}))
     except (gguf.ModelFileError, struct.error, UnicodeEncodeError, OverflowError):
         at = data.find(_HEADER_CRC) + len(_HEADER_CRC)
         return data[:at] + struct.pack("<I", zlib.crc32(data)) + data[at + 4 :]

@@ -7,6 +7,7 @@ Every execution follows from reader, seed and number alone. Findings are printed
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -16,6 +17,7 @@ from random import Random
 
 from .targets import READERS, Finding, hold, seeds
 
+IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a file system, where there is one
 MEMORY = 1 << 30  # bytes of address space beyond what the process has at the start
 
 
@@ -31,13 +33,14 @@ def fuzz(reader: str, seed: int, executions: int, keep: Path | None = None
          ) -> tuple[Counter[str], list[str]]:
     """Outcomes by name with how often each came, and the findings."""
     files, outcomes, findings = seeds(reader), Counter(), []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
         for number in range(executions):
             name, data = fuzzed(reader, seed, number, files)
             try:
                 outcomes[hold(reader, Path(folder), name, data)] += 1
             except Finding as finding:
-                findings.append(f"{reader}, seed {seed}, execution {number}, from {name}: {finding}")
+                findings.append(
+                    f"{reader}, seed {seed}, execution {number}, from {name}: {finding}")
                 if keep is not None:
                     keep.mkdir(parents=True, exist_ok=True)
                     (keep / f"{reader}-{seed}-{number}-{name}").write_bytes(data)

@@ -28,7 +28,10 @@ from ee_ref import audio
 from ee_ref.conformance import manifest as vectors
 from ee_ref.conformance import protocol, report, runner, waivers
 from ee_ref.conformance.transport import PortDied
-from ee_ref.errors import EeError
+from ee_ref.conformance.schema import SchemaError
+from ee_ref.errors import (
+    ArgumentError, AudioError, AudioFileError, CheckpointError, EeError, FileError, ModelFileError,
+)
 from ee_ref.evaluation import manifest as recordings
 from weights_io import flash_image, from_torch, tokenizer
 
@@ -48,10 +51,11 @@ class Finding(Exception):
 
 @dataclass(frozen=True)
 class Reader:
-    """A reader. read: a file in a folder of its own. mutations: ways to change one of its files,
-    by suffix; "" for any."""
+    """A reader. read: a file in a folder of its own. errors: those that its documentation names.
+    mutations: ways to change one of its files, by suffix; "" for any."""
 
     read: Callable[[Path], Any]
+    errors: tuple[type[EeError], ...]
     mutations: Mapping[str, tuple[Fuzzed, ...]]
 
     def mutate(self, rng: Random, name: str, data: bytes) -> bytes:
@@ -170,20 +174,27 @@ def _audio(path: Path) -> None:
     audio.read(path, 16000, longest=60.0)
 
 
+_MANIFEST_ERRORS = (ArgumentError, FileError, SchemaError, protocol.ProtocolError,
+                    vectors.ManifestError, waivers.WaiverError)
+
 READERS: dict[str, Reader] = {
-    "gguf": Reader(_model, {"": (some_bytes, repair.model_crc, repair.model_fields,
-                                 repair.model_fields, repair.model_points)}),
-    "image": Reader(_image, {"": (some_bytes, repair.image_crcs, repair.image_fields)}),
-    "checkpoint": Reader(_checkpoint, {"": (some_bytes, repair.zip_pickle, repair.zip_pickle,
-                                            repair.zip_entries)}),
-    "safetensors": Reader(_checkpoint, {"": (some_bytes, repair.safetensors_header,
-                                             repair.safetensors_header)}),
-    "tokenizer": Reader(_tokenizer, {"": (some_bytes,)}),
-    "manifest": Reader(_manifest, {
+    "gguf": Reader(_model, (ModelFileError,), {
+        "": (some_bytes, repair.model_crc, repair.model_fields, repair.model_fields,
+             repair.model_points)}),
+    "image": Reader(_image, (ModelFileError,), {
+        "": (some_bytes, repair.image_crcs, repair.image_fields)}),
+    "checkpoint": Reader(_checkpoint, (CheckpointError,), {
+        "": (some_bytes, repair.zip_pickle, repair.zip_pickle, repair.zip_entries)}),
+    "safetensors": Reader(_checkpoint, (CheckpointError,), {
+        "": (some_bytes, repair.safetensors_header, repair.safetensors_header)}),
+    "tokenizer": Reader(_tokenizer, (CheckpointError,), {"": (some_bytes,)}),
+    "manifest": Reader(_manifest, _MANIFEST_ERRORS, {
         "": (some_bytes,), ".json": (some_bytes, of_json, of_json),
         ".waivers": (some_bytes, of_json, of_json), ".jsonl": (some_bytes, of_json_lines)}),
-    "frames": Reader(_frames, {"": (some_bytes, repair.frame_crcs, repair.frame_crcs)}),
-    "audio": Reader(_audio, {"": (some_bytes, some_bytes, repair.riff_sizes)}),
+    "frames": Reader(_frames, (runner.PortError,), {
+        "": (some_bytes, repair.frame_crcs, repair.frame_crcs)}),
+    "audio": Reader(_audio, (AudioError, AudioFileError), {
+        "": (some_bytes, some_bytes, repair.riff_sizes)}),
 }
 
 
@@ -218,7 +229,7 @@ def hold(reader: str, folder: Path, name: str, data: bytes, trace: bool = False)
             warnings.filterwarnings("ignore", "(?s).*ends after exit", UserWarning)
             READERS[reader].read(path)
         outcome = "read"
-    except EeError as error:
+    except READERS[reader].errors as error:
         _check_message(str(error).replace(str(folder), ""))
         outcome = type(error).__name__
     except Exception as error:
