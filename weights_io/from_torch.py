@@ -298,7 +298,8 @@ def _some(items: Sequence[Any], count: int = 4) -> str:
 
 
 def _float64(state: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    tensor = state[name].astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a NaN that signals
+        tensor = state[name].astype(np.float64)
     if not np.isfinite(tensor).all():
         raise CheckpointError(f"tensor {name!r}: expected finite numbers, found inf or nan")
     return tensor

@@ -110,7 +110,7 @@ class _Archive:
         if (key, kind) not in self._storages:
             if not self._has(f"data/{key}"):
                 raise CheckpointError(
-                    f"storage {key!r:.80}: expected a zip entry of this name in data, found none")
+                    f"storage {key!r:.80}: expected zip entry data/{shown(key, 40)}, found none")
             data, dtype = self._bytes(f"data/{key}"), np.dtype(_STORAGES[kind])
             if len(data) % dtype.itemsize:
                 raise CheckpointError(

@@ -30,6 +30,7 @@ from weights_io.model_file import ValueType
 from . import checkpoints
 from .audio_files import AUDIO_FILES
 from .model_files import LIES, rebuild, with_field, with_new_field
+from .repair import with_image_crcs
 
 FOLDER = Path(__file__).parent / "corpus"
 
@@ -75,7 +76,12 @@ def made() -> dict[str, bytes]:
 def in_memory(reader: str) -> dict[str, bytes]:
     """Name -> seed of the readers whose folders are not made here."""
     if reader == "image":
-        return {f"{dtype}.eeim": smallest_image(dtype) for dtype in ("f32", "qs8")}
+        image = smallest_image("f32")
+        beyond = bytearray(image)
+        for word in (7, 9):  # dim and ff, on which no table depends
+            struct.pack_into("<I", beyond, 4 * word, 1 << 16)
+        return {"f32.eeim": image, "qs8.eeim": smallest_image("qs8"),
+                "more-than-2-gib.eeim": with_image_crcs(bytes(beyond))}
     return {"port.eecf": _answers(), "shape-of-no-numbers.eecf": _answers(
         struct.pack("<HHHH", 0, 0, 1, 0) + b"\1f\4\0" + struct.pack("<4I", 0, *[0xFFFFFFFF] * 3)
         + b"y" + bytes(35))}
@@ -126,6 +132,9 @@ def _checkpoints() -> Iterator[tuple[str, bytes]]:
     # 61 bits are the modulus of the hash of an integer: all of these keys have the same one.
     keys = b"".join(checkpoints.integer(n * ((1 << 61) - 1)) + b"N" for n in range(1, 200))
     yield "keys-of-one-hash.pt", checkpoints.zip_file(b"\x80\x02}(" + keys + b"u.")
+    yield "escape-in-a-storage.pt", checkpoints.zip_file(
+        b"\x80\x02}(" + checkpoints.text("a") + checkpoints.tensor("\x1b[2J", (1,), count=1)
+        + b"u.", {"0": bytes(4)})
     yield "shape-of-no-numbers.pt", checkpoints.zip_file(
         b"\x80\x02}(" + checkpoints.text("a")
         + checkpoints.tensor("0", (0, 1 << 61), count=4) + b"u.", {"0": bytes(16)})
@@ -139,6 +148,9 @@ def _safetensors() -> Iterator[tuple[str, bytes]]:
     yield "half-a-pair-in-a-name.safetensors", _with_header(
         {"\ud800": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4))
     yield "metadata-of-numbers.safetensors", _with_header({"__metadata__": {"heads": 1e400}}, b"")
+    yield "nan-that-signals.safetensors", safetensors_file({
+        **state, "linears.0.bias": np.full(3, 0x7FA00000, np.uint32).view(np.float32),
+    }, {"heads": "1"})
     yield "overflow-in-batch-norm.safetensors", safetensors_file({
         **{name: value.astype(np.float64) for name, value in state.items()},
         "conformer.0.conformer_layers.0.conv_module.sequential.3.weight": np.full(2, 1e308),

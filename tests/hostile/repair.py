@@ -123,7 +123,7 @@ def image_crcs(rng: Random, data: bytes) -> bytes:
     changed = some_bytes(rng, rest)
     if rng.random() < 0.75:  # of the same length
         changed = changed[: len(rest)].ljust(len(rest), b"\0")
-    return _with_crcs(head + changed)
+    return with_image_crcs(head + changed)
 
 
 def image_fields(rng: Random, data: bytes) -> bytes:
@@ -134,10 +134,11 @@ def image_fields(rng: Random, data: bytes) -> bytes:
         (old,) = struct.unpack_from("<I", head, at)
         value = rng.choice((rng.choice(INTEGERS), old + 1, old - 1, old * 2, old + 64, old - 64))
         struct.pack_into("<I", head, at, value % (1 << 32))
-    return _with_crcs(bytes(head) + data[flash_image.HEADER_BYTES :])
+    return with_image_crcs(bytes(head) + data[flash_image.HEADER_BYTES :])
 
 
-def _with_crcs(data: bytes) -> bytes:
+def with_image_crcs(data: bytes) -> bytes:
+    """A flash image whose checksums are right."""
     header = flash_image._Header.unpack(data[: flash_image.HEADER_BYTES])
     ends = (flash_image.HEADER_BYTES, header.base_bytes, *header.exit_bytes[: header.exits])
     crcs = [zlib.crc32(data[start:end]) for start, end in zip(ends, ends[1:])]
