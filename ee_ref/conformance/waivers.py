@@ -30,8 +30,8 @@ SCHEMA = {
         "waivers": {"type": "array", "items": {
             "type": "object", "required": ["cases", "reason"], "additionalProperties": False,
             "properties": {
-                "cases": {"type": "string", "pattern": "."},
-                "port": {"type": "string", "pattern": "."},
+                "cases": {"type": "string", "pattern": "^.{1,200}$"},
+                "port": {"type": "string", "pattern": "^.{1,200}$"},
                 "status": {"enum": list(WAIVABLE)},
                 "reason": {"type": "string", "pattern": r"\S"},
             },

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import sys
 import time
 import tracemalloc
 import warnings
@@ -222,7 +223,8 @@ def hold(reader: str, folder: Path, name: str, data: bytes, trace: bool = False)
     stderr = io.StringIO()
     if trace:
         tracemalloc.start()
-    begun = time.process_time()
+    begun, hook = time.process_time(), sys.unraisablehook
+    sys.unraisablehook = sys.__unraisablehook__  # an error in what C calls: pytest hides it
     try:
         with redirect_stderr(stderr), warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -235,6 +237,7 @@ def hold(reader: str, folder: Path, name: str, data: bytes, trace: bool = False)
     except Exception as error:
         raise Finding(f"{type(error).__name__}: {error!s:.300}") from error
     finally:
+        sys.unraisablehook = hook
         peak = tracemalloc.get_traced_memory()[1] if trace else 0
         if trace:
             tracemalloc.stop()
