@@ -29,7 +29,7 @@ from weights_io.model_file import ValueType
 
 from . import checkpoints
 from .audio_files import AUDIO_FILES
-from .model_files import LIES, rebuild, with_field, with_new_field
+from .model_files import LIES, rebuild, with_fields, with_new_field
 from .repair import with_image_crcs
 
 FOLDER = Path(__file__).parent / "corpus"
@@ -101,7 +101,7 @@ def _gguf() -> Iterator[tuple[str, bytes]]:
     for name in _KEPT_LIES:
         yield name.replace(" ", "-") + ".gguf", rebuild(small, LIES[name][0])
     yield "most-layers-of-few-tensors.gguf", rebuild(
-        rebuild(small, with_field("ee.exits", 64)), with_field("ee.layers_per_exit", [64] * 64))
+        small, with_fields({"ee.exits": 64, "ee.layers_per_exit": [64] * 64}))
     for name, text in _POINTS.items():
         yield f"points-{name}.gguf", rebuild(
             small, with_new_field("exits.operating_points", ValueType.STRING, text))
