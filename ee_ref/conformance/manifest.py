@@ -216,8 +216,8 @@ def read(folder: str | os.PathLike) -> Vectors:
 def _parsed(path: Path) -> Any:
     try:
         return json.loads(read_limited(path, MAX_FILE_BYTES))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ManifestError(f"{path}: not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:  # also a number of too many digits
+        raise ManifestError(f"{path}: not JSON: {shown(error)}") from error
 
 
 def _checked_file(root: Path, entry: Mapping[str, Any]) -> bytes:

@@ -149,8 +149,9 @@ class Body:
                 parts += _parameter(name, value)
             for name, tensor in self.tensors.items():
                 _put_tensor(parts, name, tensor)
-        except (struct.error, KeyError) as error:
-            raise ProtocolError(f"{self.name}: cannot be put in a frame: {error}") from error
+        except (struct.error, KeyError, UnicodeEncodeError) as error:
+            raise ProtocolError(
+                f"{shown(self.name)}: cannot be put in a frame: {shown(error)}") from error
         return bytes(parts)
 
     @classmethod

@@ -224,6 +224,8 @@ def _manifests() -> Iterator[tuple[str, bytes]]:
         lying = json.loads(_plain(vectors))
         change(lying)
         yield f"{name}.json", _plain(lying)
+    yield "number-of-5000-digits.json", b'{"version": ' + b"1" * 5000 + b"}"
+    yield "number-of-5000-digits.waivers", b'{"version": ' + b"1" * 5000 + b"}"
     yield "nested.json", b'{"version": 1, "format": ' + b"[" * 900 + b"]" * 900 + b"}"
 
 
@@ -242,6 +244,7 @@ _VECTOR_LIES = {
     "parameter-infinite": _case_lie("parameters", value=float("inf")),
     "parameter-beyond-int32": _case_lie("parameters", value=1 << 40),
     "parameter-beyond-float": _case_lie("parameters", type="float32", value=10**400),
+    "name-of-half-a-pair": _case_lie("parameters", name="\ud800"),
     "shape-of-no-numbers": _case_lie("inputs", shape=[0, 10**30]),
     "shape-beyond-the-file": _case_lie("inputs", shape=[1 << 40, 1 << 40]),
     "bound-infinite": _case_lie("expected", bound={
