@@ -82,9 +82,11 @@ def in_memory(reader: str) -> dict[str, bytes]:
             struct.pack_into("<I", beyond, 4 * word, 1 << 16)
         return {"f32.eeim": image, "qs8.eeim": smallest_image("qs8"),
                 "more-than-2-gib.eeim": with_image_crcs(bytes(beyond))}
-    return {"port.eecf": _answers(), "shape-of-no-numbers.eecf": _answers(
-        struct.pack("<HHHH", 0, 0, 1, 0) + b"\1f\4\0" + struct.pack("<4I", 0, *[0xFFFFFFFF] * 3)
-        + b"y" + bytes(35))}
+    signalling = np.full((2, 3), 0x7FA00000, np.uint32).view(np.float32)
+    no_numbers = (struct.pack("<HHHH", 0, 0, 1, 0) + b"\1f\4\0"
+                  + struct.pack("<4I", 0, *[0xFFFFFFFF] * 3) + b"y" + bytes(35))
+    return {"port.eecf": _answers(), "shape-of-no-numbers.eecf": _answers(no_numbers),
+            "nan-that-signals.eecf": _answers(Body("", {}, {"y": signalling}).encode())}
 
 
 # ---- Model files ----
