@@ -1,7 +1,5 @@
 """`python -m ee_ref` is `ee-ref`."""
 
-import sys
+from .cli import entry
 
-from .cli import main
-
-sys.exit(main())
+entry()

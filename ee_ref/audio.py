@@ -15,7 +15,7 @@ from typing import BinaryIO, Union
 
 import numpy as np
 
-from .errors import AudioError, AudioFileError
+from .errors import AudioError, AudioFileError, TooLongError
 
 Source = Union[str, Path, BinaryIO, tuple[np.ndarray, int]]
 
@@ -25,11 +25,14 @@ MAX_CHANNELS = 64  # of an array; more means that its axes are the other way rou
 # Samples, of all channels together, decoded at a time: memory follows what a file holds, never what
 # its header claims.
 _BLOCK_SAMPLES = 1 << 18
+MAX_STREAM_BYTES = 1 << 30
+"""Of what cannot seek, as a pipe, and is read whole before it is decoded."""
+_PIECE = 1 << 20
 # Bound on the denominator of the resampling ratio, and so on the length of the resampling filter.
 _MAX_DENOMINATOR = 1 << 16
 
 
-def read(source: Source, rate: int) -> np.ndarray:
+def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
     """Mono samples (N,) float32 of `source` at `rate` Hz, full scale at 1. N may be 0.
 
     source: one of
@@ -43,21 +46,24 @@ def read(source: Source, rate: int) -> np.ndarray:
     written by a pipe) is read as far as it goes, as libsndfile does; so are MP3 files. A FLAC or
     Ogg file cut where its decoder loses its way is refused.
 
+    longest: seconds, None for any. Decoding stops with TooLongError soon after: a small file can
+    hold days of silence.
+
     Float samples beyond [-1, 1] pass through. May return the caller's own array when there is
     nothing to do.
 
     Raises AudioFileError for a file that is missing, a folder or not readable; AudioError for what
-    is not audio, NaN or infinite samples, rates outside 1 kHz..1 MHz.
+    is not audio, NaN or infinite samples, rates outside 1 kHz..1 MHz, a pipe without end.
     """
     if isinstance(source, tuple):
         name = "samples"
         samples, source_rate = _from_array(source)
     elif isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
-        samples, source_rate = _from_path(name)
+        samples, source_rate = _from_path(name, longest)
     elif hasattr(source, "read"):
         name = _stream_name(source)
-        samples, source_rate = _from_stream(source, name)
+        samples, source_rate = _from_stream(source, name, longest)
     else:
         raise AudioError(
             "expected a path, a binary file object or a tuple (samples, rate), "
@@ -67,7 +73,7 @@ def read(source: Source, rate: int) -> np.ndarray:
     return _resampled(samples, source_rate, rate)
 
 
-def _from_path(path: str) -> tuple[np.ndarray, int]:
+def _from_path(path: str, longest: float | None) -> tuple[np.ndarray, int]:
     try:
         file = open(path, "rb")
     except IsADirectoryError:
@@ -77,10 +83,12 @@ def _from_path(path: str) -> tuple[np.ndarray, int]:
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise AudioFileError(f"{path}: cannot be opened: {error}") from error
     with file:
-        return _from_stream(file, path)
+        return _from_stream(file, path, longest)
 
 
-def _from_stream(stream: BinaryIO, name: str) -> tuple[np.ndarray, int]:
+def _from_stream(
+    stream: BinaryIO, name: str, longest: float | None
+) -> tuple[np.ndarray, int]:
     import soundfile
 
     class Sequential(soundfile.SoundFile):
@@ -89,10 +97,11 @@ def _from_stream(stream: BinaryIO, name: str) -> tuple[np.ndarray, int]:
         def seekable(self) -> bool:
             return False
 
-    stream = _rewindable(stream, name)
+    quiet = _Quiet(_rewindable(stream, name))
     try:
-        file = Sequential(stream)
-    except (soundfile.SoundFileError, TypeError) as error:  # TypeError: headerless, by a .raw name
+        file = Sequential(quiet)
+    except soundfile.SoundFileError as error:
+        quiet.raise_failure(name)
         reason = getattr(error, "error_string", None) or str(error)
         raise AudioError(
             f"{name}: expected audio (WAV, FLAC, OGG, Opus, MP3, ...), "
@@ -100,7 +109,46 @@ def _from_stream(stream: BinaryIO, name: str) -> tuple[np.ndarray, int]:
         ) from error
     with file:
         _check_rate(file.samplerate, name)
-        return _mixed_down(file, name), file.samplerate
+        samples = _mixed_down(file, name, longest)
+        quiet.raise_failure(name)
+        return samples, file.samplerate
+
+
+class _Quiet:
+    """A file whose errors libsndfile, which calls it from C, takes for the end.
+
+    A damaged file has it seek before the start; a disk may fail. failure: the first error of a
+    read.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.failure: OSError | None = None
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):  # before the start, or more than an offset can be
+            return self._file.tell()
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def read(self, size: int) -> bytes:
+        try:
+            return self._file.read(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return b""
+
+    def write(self, data: bytes) -> int:
+        """Never called; soundfile wants it."""
+        raise io.UnsupportedOperation("write")
+
+    def raise_failure(self, name: str) -> None:
+        """Raise AudioFileError when a read has failed."""
+        if self.failure is not None:
+            raise AudioFileError(f"{name}: cannot be read: {self.failure}") from self.failure
 
 
 def _rewindable(stream: BinaryIO, name: str) -> BinaryIO:
@@ -111,12 +159,11 @@ def _rewindable(stream: BinaryIO, name: str) -> BinaryIO:
     try:
         seekable = getattr(stream, "seekable", None)
         if isinstance(stream, io.TextIOBase) or not (seekable and seekable()) or stream.tell():
-            data = stream.read()
-            if not isinstance(data, (bytes, bytearray)):
-                raise TypeError(f"one in text mode: it reads {type(data).__name__}")
-            stream = io.BytesIO(data)
+            stream = io.BytesIO(_read_whole(stream, name))
         first = stream.read(1)
         stream.seek(0)
+    except AudioError:
+        raise
     except TypeError as error:
         raise AudioError(f"{name}: expected a binary file object, found {error}") from None
     except (OSError, ValueError) as error:  # ValueError: closed
@@ -126,17 +173,29 @@ def _rewindable(stream: BinaryIO, name: str) -> BinaryIO:
     return stream
 
 
-def _mixed_down(file, name: str) -> np.ndarray:
+def _read_whole(stream: BinaryIO, name: str) -> bytes:
+    data = bytearray()
+    while piece := stream.read(_PIECE):
+        if not isinstance(piece, (bytes, bytearray)):
+            raise TypeError(f"one in text mode: it reads {type(piece).__name__}")
+        data += piece
+        if len(data) > MAX_STREAM_BYTES:
+            raise AudioError(f"{name}: expected a stream of at most {MAX_STREAM_BYTES} bytes, "
+                             "found more")
+    return bytes(data)
+
+
+def _mixed_down(file, name: str, longest: float | None) -> np.ndarray:
     """All frames of an open SoundFile, channels averaged, read block by block."""
     import soundfile
 
     frames = max(1, _BLOCK_SAMPLES // file.channels)
-    blocks = []
+    most = None if longest is None else longest * file.samplerate
+    blocks, done = [], 0
     while True:
         try:
             block = file.read(frames, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
-            done = sum(map(len, blocks))
             raise AudioError(
                 f"{name}: damaged or cut short: expected {file.frames} samples, decoding failed "
                 f"after {done} ({done / file.samplerate:.2f} s): {error}"
@@ -144,6 +203,9 @@ def _mixed_down(file, name: str) -> np.ndarray:
         if not len(block):
             break
         blocks.append(_mean(block))
+        done += len(block)
+        if most is not None and done > most:
+            raise TooLongError(f"{name}: expected at most {longest:.2f} s of audio, found more")
     if not blocks and file.frames > 0:
         raise AudioError(f"{name}: cut short: expected {file.frames} samples, found none")
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)

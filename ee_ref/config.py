@@ -24,6 +24,7 @@ DTYPES = ("f32", "qs8")
 MAX_SIZE = 1 << 16
 MAX_EXITS = 64
 MAX_LAYERS_PER_EXIT = 64
+MAX_FILTER_BANK = 1 << 22  # numbers: mels times FFT bins
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Config:
             if not ok:
                 raise ArgumentError(
                     f"model configuration: {field}: expected {expected}, "
-                    f"found {getattr(self, field)!r}"
+                    f"found {getattr(self, field)!r:.80}"
                 )
 
         def is_count(value: object, low: int, high: int = MAX_SIZE) -> bool:
@@ -121,6 +122,8 @@ class Config:
         require(self.win_length <= self.n_fft, "win_length", f"at most n_fft {self.n_fft}")
         require(self.n_fft % 2 == 0, "n_fft", "even")
         require(self.mels <= self.n_fft // 2 + 1, "mels", f"at most {self.n_fft // 2 + 1}")
+        require(self.mels * (self.n_fft // 2 + 1) <= MAX_FILTER_BANK, "mels",
+                f"with n_fft {self.n_fft} at most {MAX_FILTER_BANK} numbers of mel filters")
         require(is_count(self.pad, 0), "pad", f"in 0..{MAX_SIZE} samples")
         require(self.stem_kernel == 3, "stem_kernel", "3")
         require(self.stem_stride == 2, "stem_stride", "2")

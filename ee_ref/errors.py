@@ -5,6 +5,13 @@ message names what was wrong, what was expected and what was found.
 """
 
 
+def shown(found: object, limit: int = 100) -> str:
+    """What a file says, for a message: at most `limit` characters, none of which moves a cursor."""
+    text = str(found)
+    cut = text if len(text) <= limit else text[: limit - 3] + "..."
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
+
+
 class EeError(Exception):
     """Base of every error raised on purpose by ee_ref and weights_io."""
 

@@ -25,7 +25,7 @@ from weights_io import model_file
 from . import audio as audio_stage
 from . import decode, encoder, exits, features
 from .config import Config
-from .errors import ArgumentError, ModelFileError, NativeUnavailable
+from .errors import ArgumentError, ModelFileError, NativeUnavailable, shown
 from .frontend_tables import is_supported
 from .info import frame_costs
 from .tokens import Tokens, Word
@@ -143,7 +143,7 @@ class Model:
         decoder = decoder or partial(decode.greedy, blank=self.config.blank)
         clock = StageClock()
 
-        samples = audio_stage.read(audio, self.config.sample_rate)
+        samples = audio_stage.read(audio, self.config.sample_rate, self.config.max_seconds)
         clock.lap("audio")
 
         mel = self.features(samples)
@@ -192,7 +192,8 @@ class Model:
             points = model_file.operating_points(self.file)
             return {name: exits.from_plain(point["policy"]) for name, point in points.items()}
         except (ArgumentError, KeyError) as error:
-            raise ModelFileError(f"{self.file.path}: operating points: {error}") from None
+            raise ModelFileError(
+                f"{self.file.path}: operating points: {shown(error, 300)}") from None
 
     def policy(self, exit: int | None = None, policy: exits.Policy | str | None = None
                ) -> exits.Policy:

@@ -38,7 +38,7 @@ def read_limited(path: str | os.PathLike, limit: int) -> bytes:
         if size > limit:
             raise FileError(f"{path}: expected at most {limit} bytes, found {size}")
         try:
-            return file.read(limit)
+            return file.read(size)  # not `limit`, which would be allocated
         except OSError as error:
             raise as_file_error(path, error) from error
 

@@ -22,8 +22,9 @@ import numpy as np
 
 from ee_ref.config import DTYPES, MAX_EXITS, Config
 from ee_ref.errors import ArgumentError, ModelFileError
-from ee_ref.frontend_tables import FrontendTables, frontend_tables
+from ee_ref.frontend_tables import FrontendTables, frontend_tables, is_supported
 
+from . import layout
 from .files import read_limited, write_atomic
 from .gguf import align
 from .layout import TensorSpec, tensor_specs
@@ -175,7 +176,8 @@ def exit_sizes(config: Config, tokens: Sequence[str], special: frozenset[int]) -
 
 def tensor_count(config: Config) -> int:
     """Tensors of an image: those of the model but for the front end's."""
-    return len(_stored_specs(config))
+    frontend = 2 if config.frontend == "logmel" else 0
+    return layout.tensor_count(config) - frontend
 
 
 def labels_of(tokens: Sequence[str], special: frozenset[int], blank: int) -> tuple[str, ...]:
@@ -302,21 +304,24 @@ def parse(data: bytes) -> FlashImage:
 
     whole = _config(header)
     spans = dict(zip(_SPANS, header.spans, strict=True))
+    for name, size in _table_sizes(whole).items():
+        if spans[name][1] != size:
+            raise ModelFileError(f"{name}: expected {size} bytes, found {spans[name][1]}")
     if any(offset + size > header.base_bytes for offset, size in spans.values()):
         raise ModelFileError("a table ends beyond the part before exit 1")
     found = {name: data[offset : offset + size] for name, (offset, size) in spans.items()}
-    labels = _labels(found["label_ends"], found["label_text"], whole.vocab)
+    labels = _labels(found["label_ends"], found["label_text"])
     tensors = {}
     if whole.frontend == "logmel":
         for name in ("mean", "scale"):
-            if len(found[name]) != 4 * whole.mels:
-                raise ModelFileError(f"{name}: expected {4 * whole.mels} bytes, found "
-                                     f"{len(found[name])}")
             tensors[f"frontend.{name}"] = np.frombuffer(found[name], "<f4")
 
     # Everything but labels and tensors follows from the configuration.
     constants = _constants(whole, labels, tensors)
-    plan = _plan(whole, constants)
+    try:
+        plan = _plan(whole, constants)
+    except ArgumentError as error:
+        raise ModelFileError(str(error)) from None
     specs = _stored_specs(whole)
     constants["tensors"] = _tensor_table(plan, specs)
     for name, span in zip(_SPANS, plan.spans, strict=True):
@@ -387,15 +392,23 @@ def _config(header: _Header) -> Config:
         del values["log_floor"]
     try:
         config = Config(**values).validate()
-        frontend_tables(config)
     except ArgumentError as error:
         raise ModelFileError(str(error)) from None
+    if not is_supported(config):
+        raise ModelFileError(f"n_fft: expected a power of two, found {config.n_fft}")
     return config
 
 
-def _labels(ends: bytes, text: bytes, vocab: int) -> tuple[str, ...]:
-    if len(ends) != 4 * vocab:
-        raise ModelFileError(f"label_ends: expected {4 * vocab} bytes, found {len(ends)}")
+def _table_sizes(config: Config) -> dict[str, int]:
+    """Bytes of the tables whose sizes can be told without making them."""
+    scales = 4 * config.mels if config.frontend == "logmel" else 0
+    return {"tensors": 8 * tensor_count(config), "window": 4 * config.win_length,
+            "sines": 4 * (config.n_fft // 4 + 1), "mel_first": 2 * config.mels,
+            "mel_count": 2 * config.mels, "mean": scales, "scale": scales,
+            "label_ends": 4 * config.vocab}
+
+
+def _labels(ends: bytes, text: bytes) -> tuple[str, ...]:
     offsets = [0, *np.frombuffer(ends, "<u4").tolist()]
     if sorted(offsets) != offsets or offsets[-1] != len(text):
         raise ModelFileError(f"label_ends: expected increasing offsets up to {len(text)}")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ee_ref.config import FRONTENDS, Config
-from ee_ref.errors import ArgumentError, CheckpointError
+from ee_ref.errors import ArgumentError, CheckpointError, shown
 
 from . import safetensors, torch_zip
 from .files import open_regular
@@ -173,8 +173,8 @@ def _settings(extras: Mapping[str, Any]) -> dict[str, Any]:
             ok, what = isinstance(value, str) and value in FRONTENDS, f"one of {sorted(FRONTENDS)}"
         if not ok:
             plain = isinstance(value, (str, int, float))
-            shown = repr(value)[:40] if plain else type(value).__name__
-            raise CheckpointError(f"{name}: expected {what}, found {shown}")
+            found_text = repr(value)[:40] if plain else type(value).__name__
+            raise CheckpointError(f"{name}: expected {what}, found {found_text}")
         found[name] = nearest_float32(value) if name in _NUMBERS else value
     return found
 
@@ -293,12 +293,13 @@ def _check_state(
 
 def _some(items: Sequence[Any], count: int = 4) -> str:
     """The first few items as text."""
-    shown = ", ".join(f"{item!s:.100}" for item in items[:count])
-    return shown + (f", ... ({len(items)} in all)" if len(items) > count else "")
+    some = ", ".join(shown(item) for item in items[:count])
+    return some + (f", ... ({len(items)} in all)" if len(items) > count else "")
 
 
 def _float64(state: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    tensor = state[name].astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a NaN that signals
+        tensor = state[name].astype(np.float64)
     if not np.isfinite(tensor).all():
         raise CheckpointError(f"tensor {name!r}: expected finite numbers, found inf or nan")
     return tensor
@@ -369,7 +370,8 @@ def _fold_batch_norm(
     if (variance < 0).any():
         raise CheckpointError(f"tensor '{norm}.running_var': expected no negative variance, "
                               f"found {variance.min()}")
-    scale = get(f"{norm}.weight") / np.sqrt(variance + BATCH_NORM_EPS)
-    weight = get(f"{conv}.weight")[:, 0].T * scale
-    bias = (get(f"{conv}.bias") - get(f"{norm}.running_mean")) * scale + get(f"{norm}.bias")
+    with np.errstate(over="ignore", invalid="ignore"):  # found by who stores them as float32
+        scale = get(f"{norm}.weight") / np.sqrt(variance + BATCH_NORM_EPS)
+        weight = get(f"{conv}.weight")[:, 0].T * scale
+        bias = (get(f"{conv}.bias") - get(f"{norm}.running_mean")) * scale + get(f"{norm}.bias")
     return weight, bias

@@ -166,7 +166,7 @@ class _Cursor:
         return list(self.unpack(_CODES[type_], what, count))
 
     def field(self, key: str) -> Field:
-        what = f"field {key!r}"
+        what = f"field {key!r:.80}"
         type_ = self.value_type(what)
         if type_ != ValueType.ARRAY:
             return Field(type_, self.values(type_, 1, what)[0])
@@ -223,7 +223,7 @@ def parse(buffer: Any, alignment: int) -> Header:
     for number in range(field_count):
         key = cursor.string(MAX_STRING, f"the key of field {number}")
         if key in fields:
-            raise ModelFileError(f"field {key!r}: expected once, found twice")
+            raise ModelFileError(f"field {key!r:.80}: expected once, found twice")
         positions[key] = cursor.position + 4  # after the type
         fields[key] = cursor.field(key)
     tensors = [cursor.tensor(number) for number in range(tensor_count)]

@@ -7,6 +7,8 @@ runtime (kernels/src/runtime) repeats the order and checks the sizes.
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from .gguf import ITEM_BYTES, TensorType
@@ -96,6 +98,14 @@ def tensor_specs(config: Config) -> list[TensorSpec]:
     if config.dtype == "f32":
         return specs
     return [part for spec in specs for part in _quantized(spec)]
+
+
+def tensor_count(config: Config) -> int:
+    """How many `tensor_specs` gives, without making them."""
+    one = replace(config, exits=1, layers_per_exit=(1,))
+    count = Counter(spec.name.split(".")[0] for spec in tensor_specs(one))
+    return (count["frontend"] + count["stem"] + count["group"] * sum(config.layers_per_exit)
+            + count["head"] * config.exits)
 
 
 def _quantized(spec: TensorSpec) -> list[TensorSpec]:

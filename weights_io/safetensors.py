@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ee_ref.errors import CheckpointError
+from ee_ref.errors import CheckpointError, shown
 
 from .torch_zip import widen_bfloat16
 
@@ -44,7 +44,8 @@ def read(file: BinaryIO, size: int) -> tuple[dict[str, np.ndarray], dict[str, An
     position, state = 0, {}
     for name, (_dtype, _shape, begin, end) in sorted(parsed.items(), key=lambda item: item[1][2:]):
         if begin != position:
-            raise CheckpointError(f"tensor {name!r}: expected data at {position}, found {begin}")
+            raise CheckpointError(
+                f"tensor {name!r:.80}: expected data at {position}, found {begin}")
         position = end
     if position != len(data):
         raise CheckpointError(f"safetensors: expected {position} bytes of data, found {len(data)}")
@@ -87,17 +88,17 @@ def _entry(name: str, entry: Any, size: int) -> tuple[str, tuple[int, ...], int,
                 and all(type(value) is int and 0 <= value <= size for value in values))
 
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise CheckpointError(f"tensor {name!r}: expected dtype, shape and data_offsets")
+        raise CheckpointError(f"tensor {name!r:.80}: expected dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise CheckpointError(
             f"tensor {name!r:.80}: expected dtype {', '.join(_DTYPES)}; "
-            f"found {dtype[:20] if isinstance(dtype, str) else type(dtype).__name__}")
+            f"found {shown(dtype, 20) if isinstance(dtype, str) else type(dtype).__name__}")
     if not (are_counts(shape, 8) and are_counts(offsets, 2) and len(offsets) == 2):
         raise CheckpointError(f"tensor {name!r:.80}: expected a shape and two offsets that fit "
                               f"{size} bytes of data")
     expected = math.prod(shape) * _item_bytes(dtype)
     if offsets[1] - offsets[0] != expected:
-        raise CheckpointError(f"tensor {name!r}: expected {expected} bytes for shape {shape}, "
+        raise CheckpointError(f"tensor {name!r:.80}: expected {expected} bytes for shape {shape}, "
                               f"found {offsets[1] - offsets[0]}")
     return dtype, tuple(shape), *offsets

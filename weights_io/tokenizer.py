@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ee_ref.config import MAX_SIZE
 from ee_ref.errors import CheckpointError
 
 from .files import read_limited
@@ -48,7 +49,9 @@ def read_token_file(path: str | os.PathLike) -> Tokens:
         text = read_limited(path, MAX_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path}: expected UTF-8 text: {error}") from None
-    lines = text.removesuffix("\n").split("\n")
+    lines = text.removesuffix("\n").split("\n", MAX_SIZE)
+    if len(lines) > MAX_SIZE:
+        raise CheckpointError(f"{path}: expected at most {MAX_SIZE} tokens, found more")
     tokens = tuple(line.removesuffix("\r") for line in lines)
     for number, token in enumerate(tokens, start=1):
         if token.split() != [token]:
@@ -63,7 +66,12 @@ def read_sentencepiece(path: str | os.PathLike) -> Tokens:
     """
     try:
         data = memoryview(read_limited(path, MAX_BYTES))
-        pieces = [_piece(value) for field, value in _protobuf(data) if field == 1]
+        pieces = []
+        for field, value in _protobuf(data):
+            if field == 1:
+                pieces.append(_piece(value))
+            if len(pieces) > MAX_SIZE:
+                raise CheckpointError(f"expected at most {MAX_SIZE} pieces, found more")
     except CheckpointError as error:
         raise CheckpointError(f"{path}: expected a SentencePiece model: {error}") from None
     if not pieces:

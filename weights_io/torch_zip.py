@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ee_ref.errors import CheckpointError
+from ee_ref.errors import CheckpointError, shown
 
 MAX_PICKLE = 4 << 20  # bytes; that of the published model has 0.1 MB
 MAX_DIMS = 8
@@ -64,7 +64,7 @@ class _Archive:
             self._zip = zipfile.ZipFile(file)
             entries = self._zip.infolist()
         except Exception as error:  # zipfile lets many types through for a damaged file
-            raise CheckpointError(f"damaged zip file: {error}") from None
+            raise CheckpointError(f"damaged zip file: {shown(error)}") from None
         self._entries = {entry.filename: entry for entry in entries}
         if len(self._entries) != len(entries):
             raise CheckpointError("expected every zip entry once, found a name twice")
@@ -81,7 +81,7 @@ class _Archive:
         for entry in entries:
             if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
                 raise CheckpointError(
-                    f"zip entry {entry.filename!r}: expected it stored as it is, found it "
+                    f"zip entry {entry.filename!r:.80}: expected it stored as it is, found it "
                     "compressed or encrypted; torch.save does neither"
                 )
         total = sum(entry.file_size for entry in entries)
@@ -103,17 +103,18 @@ class _Archive:
         try:
             return self._zip.read(self._entries[self._root + name])
         except Exception as error:
-            raise CheckpointError(f"zip entry {name!r} is damaged: {error}") from None
+            raise CheckpointError(f"zip entry {name!r:.80} is damaged: {shown(error)}") from None
 
     def storage(self, key: str, kind: str, count: int) -> np.ndarray:
         """The numbers of storage `key`; they must be `count` of storage type `kind`."""
         if (key, kind) not in self._storages:
             if not self._has(f"data/{key}"):
-                raise CheckpointError(f"storage {key!r}: expected zip entry data/{key}, found none")
+                raise CheckpointError(
+                    f"storage {key!r:.80}: expected zip entry data/{shown(key, 40)}, found none")
             data, dtype = self._bytes(f"data/{key}"), np.dtype(_STORAGES[kind])
             if len(data) % dtype.itemsize:
                 raise CheckpointError(
-                    f"storage {key!r}: expected a multiple of {dtype.itemsize} bytes, "
+                    f"storage {key!r:.80}: expected a multiple of {dtype.itemsize} bytes, "
                     f"found {len(data)}"
                 )
             numbers = np.frombuffer(data, dtype)
@@ -123,7 +124,8 @@ class _Archive:
             self._storages[key, kind] = numbers
         found = self._storages[key, kind]
         if len(found) != count:
-            raise CheckpointError(f"storage {key!r}: expected {count} numbers, found {len(found)}")
+            raise CheckpointError(
+                f"storage {key!r:.80}: expected {count} numbers, found {len(found)}")
         return found
 
 
@@ -211,7 +213,7 @@ class _Machine:
         except CheckpointError:
             raise
         except (ValueError, TypeError, LookupError, OverflowError, struct.error, Warning) as error:
-            raise CheckpointError(f"damaged pickle: {error}") from None
+            raise CheckpointError(f"damaged pickle: {shown(error)}") from None
         raise CheckpointError("damaged pickle: no end")
 
     def _step(self, opcode: str, argument: Any) -> None:
@@ -293,8 +295,11 @@ class _Machine:
         target, keys = self._stack[-1], items[::2]
         if not isinstance(target, dict) or len(items) % 2:
             raise CheckpointError("damaged pickle: items for something else than a dictionary")
-        if not all(isinstance(key, (str, int)) for key in keys):
-            raise CheckpointError("expected text or integers as keys of a dictionary")
+        # Larger integers could all have one hash, and a dictionary of them takes a time that grows
+        # with the square of their number.
+        if not all(isinstance(key, str) or isinstance(key, int) and 0 <= key < 1 << 31
+                   for key in keys):
+            raise CheckpointError("expected text or integers of 31 bits as keys of a dictionary")
         target.update(zip(keys, items[1::2], strict=True))
 
     def _persistent(self, reference: Any) -> np.ndarray:
@@ -326,8 +331,8 @@ def _allowed(module: Any, name: Any) -> _Global:
     if not (isinstance(module, str) and isinstance(name, str)) or (
         found not in _CALLS and found not in _STORAGE_TYPES
     ):
-        shown = f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "?"
+        what = f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "?"
         raise CheckpointError(
-            f"refused global {shown:.80}, and ran nothing of the file: {STATE_DICT_ONLY}"
+            f"refused global {shown(what, 80)}, and ran nothing of the file: {STATE_DICT_ONLY}"
         )
     return found

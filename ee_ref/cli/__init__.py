@@ -1,7 +1,7 @@
 """The `ee-ref` command: one module a sub-command.
 
 Results go to stdout and everything else to stderr. Exit codes: 0 done, 1 something failed (a batch
-goes on past it), 2 the command was used wrongly, 130 interrupted.
+goes on past it), 2 the command was used wrongly, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import sys
 import warnings
 
 from .. import __version__
-from ..errors import ArgumentError, EeError
+from ..errors import ArgumentError, EeError, FileError
 from . import (
-    bench, calibrate, conformance, convert, eval, export, info, quantize, transcribe,
+    _console, bench, calibrate, conformance, convert, eval, export, info, quantize, transcribe,
 )
 
 SUBCOMMANDS = (
@@ -34,24 +34,50 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f"ee-ref: warning: {message}", file=sys.stderr)
+    _console.say(f"warning: {message}")
+
+
+def entry() -> None:
+    """Be the command: run `main` and end the process with its exit code."""
+    code = main()
+    if code > 128:
+        # Stopped: a thread may wait for a pipe that nobody writes to, so none is waited for.
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
     warnings.showwarning = _show_warning
+    if sys.stderr is None:  # closed; print would take stdout for it
+        sys.stderr = open(os.devnull, "w")
     try:
-        args = _parser().parse_args(argv)
-        code = args.run(args)
-        sys.stdout.flush()
+        with _console.signals_raise():
+            args = _parser().parse_args(argv)
+            if sys.stdout is None:
+                raise FileError("standard output is closed")
+            code = args.run(args)
+            sys.stdout.flush()
         return code
     except EeError as error:
-        print(f"ee-ref: {error}", file=sys.stderr)
+        _console.say(error)
         return 2 if isinstance(error, ArgumentError) else 1
+    except _console.Terminated as stopped:
+        _console.say(f"stopped by {stopped}")
+        return 128 + stopped.number
     except KeyboardInterrupt:
-        print("ee-ref: interrupted", file=sys.stderr)
+        _console.say("interrupted")
         return 130
-    except BrokenPipeError:
-        # The reader of stdout has gone; keep the interpreter from complaining when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of stdout has gone, as `head` does
+        _console.forget_stdout()
+        return 1
+    except UnicodeEncodeError as error:
+        _console.say(f"text that cannot be written: {error}; PYTHONIOENCODING=utf-8 may help")
+        return 1
+    except MemoryError as error:
+        _console.say(f"not enough memory: {error}")
+        return 1
+    except OSError as error:  # of stdout: files raise FileError
+        _console.forget_stdout()
+        _console.say(f"{error.filename or 'standard output'}: {error.strerror or error}")
         return 1

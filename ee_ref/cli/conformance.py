@@ -155,8 +155,8 @@ def run_run(args: argparse.Namespace) -> int:
     try:
         done = runner.run(vectors, transport, cases, args.timeout, known, progress)
     finally:
-        progress.close()
         transport.close()
+        progress.close()
     done.problems = waivers.problems(
         known, done.used, done.port.name, [case.name for case in cases],
         [case.name for case in vectors.cases])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-from ..errors import ArgumentError, FileError
+from ..errors import ArgumentError
+
+if TYPE_CHECKING:
+    from ..evaluation.manifest import Recording
 
 
 def add_parser(subparsers) -> None:
@@ -25,8 +26,8 @@ def add_parser(subparsers) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="MODEL",
                         help="int8 model file to write")
     parser.add_argument("--manifest", type=Path, metavar="F",
-                        help="JSON lines with `path` (relative to the folder of F) and `text`: "
-                        "compare word error rates on these recordings, by greedy decoding")
+                        help="compare word error rates on these recordings, by greedy decoding: "
+                        "JSON lines, or a folder, as for eval")
     parser.add_argument("--backend", choices=("native", "numpy"), default="native",
                         help="what runs the two models over the manifest")
     parser.add_argument("--threads", type=int, metavar="N",
@@ -39,11 +40,13 @@ def run(args: argparse.Namespace) -> int:
     """Quantise, read the result back, and print the report on stdout."""
     from weights_io import files, model_file, quantize
 
+    from ..evaluation import manifest
+
     files.refuse_existing(args.output, args.force)
     if os.path.exists(args.output) and os.path.exists(args.model) \
             and os.path.samefile(args.model, args.output):
         raise ArgumentError(f"{args.output}: the output is the model itself")
-    recordings = list(_recordings(args.manifest)) if args.manifest else []
+    recordings = manifest.read(args.manifest) if args.manifest else []
 
     source = model_file.read(args.model)
     config, tensors = quantize.quantize(source.config, source.tensors)
@@ -61,39 +64,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-class _Recording(NamedTuple):
-    path: Path
-    words: list[str]
-
-
-def _recordings(manifest: Path) -> Iterator[_Recording]:
-    """The recordings of a manifest; raises FileError or ArgumentError naming the line."""
-    from weights_io.files import as_file_error
-
-    try:
-        lines = manifest.read_bytes().decode("utf-8").splitlines()
-    except OSError as error:
-        raise as_file_error(manifest, error) from error
-    except UnicodeDecodeError as error:
-        raise ArgumentError(f"{manifest}: expected UTF-8 text, found {error}") from None
-    found = 0
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            path, text = entry["path"], entry["text"]
-            if not isinstance(path, str) or not isinstance(text, str):
-                raise TypeError
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise ArgumentError(f"{manifest}, line {number}: expected an object with the strings "
-                                f"path and text, found {line[:60]!r}") from None
-        found += 1
-        yield _Recording(manifest.parent / path, text.casefold().split())
-    if not found:
-        raise ArgumentError(f"{manifest}: expected recordings, found none")
-
-
 class _Exit:
     """Counts of one exit over the manifest: word errors of both models, signal and noise."""
 
@@ -103,7 +73,7 @@ class _Exit:
         self.signal = self.noise = 0.0
 
 
-def _compare(args: argparse.Namespace, recordings: list[_Recording]) -> list[_Exit]:
+def _compare(args: argparse.Namespace, recordings: list[Recording]) -> list[_Exit]:
     """Run both models over the recordings."""
     import numpy as np
 
@@ -116,16 +86,16 @@ def _compare(args: argparse.Namespace, recordings: list[_Recording]) -> list[_Ex
     config = models[0].config
     totals = [_Exit() for _ in range(config.exits)]
     for recording in recordings:
-        if not recording.path.exists():
-            raise FileError(f"{recording.path}: no such recording")
-        features = models[0].features(audio.read(recording.path, config.sample_rate))
+        words = recording.text.casefold().split()
+        samples = audio.read(recording.path, config.sample_rate, config.max_seconds)
+        features = models[0].features(samples)
         for total, *outputs in zip(totals, *(model.exits(features) for model in models)):
             texts = []
             for number, (model, output) in enumerate(zip(models, outputs)):
                 best = decode.greedy(output.log_probs, blank=config.blank)
                 texts.append(model.tokens.text(best.tokens).casefold().split())
-                total.errors[number] += edit_distance(recording.words, texts[-1])
-            total.words += len(recording.words)
+                total.errors[number] += edit_distance(words, texts[-1])
+            total.words += len(words)
             total.changed += texts[0] != texts[1]
             expected, found = (output.log_probs.astype(np.float64) for output in outputs)
             total.signal += np.square(expected).sum()

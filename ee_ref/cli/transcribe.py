@@ -9,11 +9,11 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..config import Config
-from ..errors import ArgumentError, EeError
-from . import _policy
+from ..errors import ArgumentError, AudioFileError, EeError
+from . import _console, _policy
 
 if TYPE_CHECKING:
     from .. import exits
@@ -70,14 +70,14 @@ def run(args: argparse.Namespace) -> int:
     progress = not args.quiet and len(args.files) > 1 and sys.stderr.isatty()
 
     def transcribe(name: str, policy: exits.Policy) -> Result:
-        audio = sys.stdin.buffer if name == "-" else name
+        audio = _stdin() if name == "-" else name
         return model.transcribe(audio, policy=policy, decoder=decoder)
 
     failures = 0
     with closing(_results(transcribe, args.files, policy, at_once)) as results:
         for number, (name, result_of) in enumerate(zip(args.files, results), 1):
             if progress:
-                print(f"[{number}/{len(args.files)}] {name}", file=sys.stderr)
+                _console.say(f"[{number}/{len(args.files)}] {name}")
             try:
                 text = formats.render(args.format, name, result_of())
                 if args.output_dir is None:
@@ -88,8 +88,14 @@ def run(args: argparse.Namespace) -> int:
             except EeError as error:
                 failures += 1
                 where = "" if str(name) in str(error) else f"{name}: "
-                print(f"ee-ref: {where}{error}", file=sys.stderr)
+                _console.say(f"{where}{error}")
     return 1 if failures else 0
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None:
+        raise AudioFileError("standard input is closed")
+    return sys.stdin.buffer
 
 
 class _Stoppable:
@@ -122,7 +128,8 @@ def _results(
     """For each name, in order, a function that gives its result or raises its error.
 
     With several at once their work goes on while one is waited for. Leaving early, as by
-    KeyboardInterrupt, stops those under way at their next exit and begins no other.
+    KeyboardInterrupt, stops those under way at their next exit and begins no other; they are not
+    waited for, as one may wait for a pipe that nobody writes to.
     """
     if at_once == 1:
         for name in names:
@@ -138,7 +145,7 @@ def _results(
             yield future.result
     finally:
         stopped.set()
-        executor.shutdown(cancel_futures=True)
+        executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _refuse_shared_outputs(args: argparse.Namespace) -> None:

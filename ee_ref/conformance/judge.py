@@ -116,8 +116,8 @@ def compare(
 def distances(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
     """(largest error in ULP of the row, signal-to-noise ratio in dB) of arrays of one shape."""
     ulp = error(found, expected) * ULPS
-    finite = np.isfinite(expected.astype(np.float64))
-    if not np.array_equal(finite, np.isfinite(found.astype(np.float64))):
+    finite = np.isfinite(expected)
+    if not np.array_equal(finite, np.isfinite(found)):
         return ulp, -math.inf
     if not math.isfinite(ulp) and not np.array_equal(found[~finite], expected[~finite]):
         return ulp, -math.inf

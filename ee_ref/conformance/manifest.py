@@ -29,7 +29,7 @@ import numpy as np
 
 from weights_io.files import as_file_error, read_limited, refuse_existing, write_atomic
 
-from ..errors import ArgumentError, EeError, FileError
+from ..errors import ArgumentError, EeError, FileError, shown
 from . import protocol
 from .judge import Bound
 from .schema import SchemaError, check
@@ -40,6 +40,7 @@ MANIFEST = "manifest.json"
 SCHEMA = "manifest.schema.json"
 ALIGNMENT = 64
 MAX_FILE_BYTES = 1 << 28
+MAX_FLOAT = float(np.finfo(np.float32).max)
 _PARAMETERS = {int: "int32", float: "float32"}
 
 
@@ -138,13 +139,11 @@ def export(content: Mapping[str, bytes], folder: str | os.PathLike, force: bool 
                 (temporary / path).write_bytes(data)
             if os.path.lexists(target):
                 os.replace(target, old)
-            try:
-                os.replace(temporary, target)
-            except BaseException:
-                if old.exists():
-                    os.replace(old, target)
-                raise
+            os.replace(temporary, target)
         finally:
+            # However it came here, as by a signal between the two moves: one of both is in place.
+            if old.exists() and not os.path.lexists(target):
+                os.replace(old, target)
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
@@ -192,29 +191,33 @@ def read(folder: str | os.PathLike) -> Vectors:
     """
     root = Path(folder)
     manifest = _parsed(root / MANIFEST)
-    if isinstance(manifest, dict) and manifest.get("version") != VERSION:
-        raise ManifestError(
-            f"{root}: expected vectors of version {VERSION}, found {manifest.get('version')!r}")
+    version = manifest.get("version") if isinstance(manifest, dict) else None
+    if isinstance(version, int) and version != VERSION:
+        raise ManifestError(f"{root}: expected vectors of version {VERSION}, found {version!r:.20}")
     check(manifest, json.loads(schema_text()))
     if manifest["protocol"] != protocol.PROTOCOL:
         raise ManifestError(
-            f"{root}: expected protocol {protocol.PROTOCOL}, found {manifest['protocol']}")
+            f"{root}: expected protocol {protocol.PROTOCOL}, "
+            f"found {manifest['protocol']!r:.20}")
+    # Before anything is read, so that nothing is read twice.
+    for what, key in (("file", "path"), ("model", "name"), ("case", "name")):
+        if len({entry[key] for entry in manifest[f"{what}s"]}) != len(manifest[f"{what}s"]):
+            raise ManifestError(f"{root}: a {what} is there twice")
     content = {entry["path"]: _checked_file(root, entry) for entry in manifest["files"]}
+    hashes = {entry["path"]: entry["sha256"] for entry in manifest["files"]}
     models = {}
     for entry in manifest["models"]:
         image = _content(content, entry["file"], entry["name"])
-        models[entry["name"]] = Model(entry["name"], image, _sha256(image), entry["dtype"])
+        models[entry["name"]] = Model(entry["name"], image, hashes[entry["file"]], entry["dtype"])
     cases = tuple(_case(entry, content, models) for entry in manifest["cases"])
-    if len({case.name for case in cases}) != len(cases):
-        raise ManifestError(f"{root}: a case is there twice")
     return Vectors(manifest["version"], cases, models)
 
 
 def _parsed(path: Path) -> Any:
     try:
         return json.loads(read_limited(path, MAX_FILE_BYTES))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ManifestError(f"{path}: not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:  # also a number of too many digits
+        raise ManifestError(f"{path}: not JSON: {shown(error)}") from error
 
 
 def _checked_file(root: Path, entry: Mapping[str, Any]) -> bytes:
@@ -230,7 +233,7 @@ def _checked_file(root: Path, entry: Mapping[str, Any]) -> bytes:
 
 def _content(content: Mapping[str, bytes], path: str, what: str) -> bytes:
     if path not in content:
-        raise ManifestError(f"{what}: {path} is not among the files of the manifest")
+        raise ManifestError(f"{shown(what)}: {shown(path)} is not among the files of the manifest")
     return content[path]
 
 
@@ -238,30 +241,51 @@ def _case(entry: Mapping[str, Any], content: Mapping[str, bytes], models: Mappin
           ) -> Vector:
     name = entry["name"]
     if entry["model"] and entry["model"] not in models:
-        raise ManifestError(f"{name}: expected a model of the manifest, found {entry['model']!r}")
+        raise ManifestError(
+            f"{shown(name)}: expected a model of the manifest, found {entry['model']!r:.80}")
     if not name.startswith(f"{entry['tier']}/{entry['op']}/"):
-        raise ManifestError(f"{name}: expected a name of tier {entry['tier']}, op {entry['op']}")
+        raise ManifestError(f"{shown(name)}: expected a name of tier {entry['tier']}, "
+                            f"op {shown(entry['op'])}")
 
     def tensors(described: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:
         return {tensor["name"]: _tensor(tensor, content, name) for tensor in described}
 
     return Vector(
         name, entry["tier"], entry["op"], tensors(entry["inputs"]), tensors(entry["expected"]),
-        {tensor["name"]: Bound(**tensor["bound"]) for tensor in entry["expected"]},
-        {p["name"]: int(p["value"]) if p["type"] == "int32" else float(p["value"])
-         for p in entry["parameters"]}, entry["model"])
+        {tensor["name"]: _bound(tensor, name) for tensor in entry["expected"]},
+        {p["name"]: _parameter(p, name) for p in entry["parameters"]}, entry["model"])
+
+
+def _bound(tensor: Mapping[str, Any], case: str) -> Bound:
+    bound = tensor["bound"]
+    if not -MAX_FLOAT <= bound["limit"] <= MAX_FLOAT:
+        raise ManifestError(f"{shown(case)}: tensor {shown(tensor['name'])}: expected a finite "
+                            f"limit, found {bound['limit']!r:.40}")
+    return Bound(**bound)
+
+
+def _parameter(parameter: Mapping[str, Any], case: str) -> int | float:
+    value = parameter["value"]
+    if parameter["type"] == "int32":
+        if isinstance(value, int) and -(1 << 31) <= value < 1 << 31:
+            return value
+    elif -MAX_FLOAT <= value <= MAX_FLOAT:
+        return float(value)
+    raise ManifestError(f"{shown(case)}: parameter {shown(parameter['name'])}: expected "
+                        f"{parameter['type']}, found {value!r:.40}")
 
 
 def _tensor(tensor: Mapping[str, Any], content: Mapping[str, bytes], case: str) -> np.ndarray:
     data = _content(content, tensor["file"], case)
     dtype = np.dtype(tensor["dtype"]).newbyteorder("<")
-    count, offset = math.prod(tensor["shape"]), tensor["offset"]
-    if offset + count * dtype.itemsize > len(data) or not 1 <= len(tensor["shape"]) <= 4:
+    shape, offset = tensor["shape"], tensor["offset"]
+    if not (protocol.is_shape(shape, dtype)
+            and offset + math.prod(shape) * dtype.itemsize <= len(data)):
         raise ManifestError(
-            f"{case}: tensor {tensor['name']} {tensor['shape']} at {offset} does not lie in "
-            f"{tensor['file']} of {len(data)} bytes")
-    flat = np.frombuffer(data, dtype, count, offset)
-    return flat.reshape(tensor["shape"])
+            f"{shown(case)}: tensor {shown(tensor['name'])} {shape!r:.60} at {offset!r:.20} does "
+            f"not lie in {tensor['file']} of {len(data)} bytes")
+    flat = np.frombuffer(data, dtype, math.prod(shape), offset)
+    return flat.reshape(shape)
 
 
 def schema_text() -> str:

@@ -8,15 +8,16 @@ next one: a dropped, added or changed byte costs the frame it was in.
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
 
-from ..errors import EeError
+from ..errors import EeError, shown
 
 MAGIC = b"EECF"
 PROTOCOL = 1
@@ -25,6 +26,8 @@ ALIGNMENT = 64
 """The data of a tensor begins at a multiple of this from the start of the payload."""
 MAX_PAYLOAD = 1 << 28
 MAX_AXES = 4
+CHECKS = 16
+"""Times that a byte is read for the checksum of a payload, on average and at most."""
 DTYPES = {"f": np.dtype("<f4"), "b": np.dtype("i1"), "h": np.dtype("<i2"), "i": np.dtype("<i4")}
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 
@@ -78,10 +81,12 @@ class Decoder:
         self.noise = bytearray()
         self.damaged = 0
         self._buffer = bytearray()
+        self._credit = 0
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Take bytes, and yield the frames that they complete."""
         self._buffer += data
+        self._credit += CHECKS * len(data)
         while (frame := self._next()) is not None:
             yield frame
 
@@ -101,10 +106,12 @@ class Decoder:
                 return None
             payload = bytes(memoryview(self._buffer)[HEADER_BYTES:end])
             (crc,) = _CRC.unpack_from(self._buffer, end)
+            self._credit -= length
             if crc != zlib.crc32(payload):
-                # A byte is missing or wrong: the next frame may begin inside this one.
+                # A byte is missing or wrong: the next frame may begin inside this one. But frames
+                # within damaged frames, a thousand deep, are no accident: then all of it goes.
                 self.damaged += 1
-                self._drop(1)
+                self._drop(1 if self._credit >= 0 else end + _CRC.size)
                 continue
             del self._buffer[: end + _CRC.size]
             return Frame(type_, sequence, payload)
@@ -142,8 +149,9 @@ class Body:
                 parts += _parameter(name, value)
             for name, tensor in self.tensors.items():
                 _put_tensor(parts, name, tensor)
-        except (struct.error, KeyError) as error:
-            raise ProtocolError(f"{self.name}: cannot be put in a frame: {error}") from error
+        except (struct.error, KeyError, UnicodeEncodeError) as error:
+            raise ProtocolError(
+                f"{shown(self.name)}: cannot be put in a frame: {shown(error)}") from error
         return bytes(parts)
 
     @classmethod
@@ -181,6 +189,12 @@ def _put_tensor(parts: bytearray, name: str, tensor: np.ndarray) -> None:
     parts += np.ascontiguousarray(tensor, little).tobytes()
 
 
+def is_shape(shape: Sequence[int], dtype: np.dtype) -> bool:
+    """Whether a tensor can have this shape, whose axes count even where one of them is 0."""
+    return 1 <= len(shape) <= MAX_AXES and (
+        math.prod(max(1, size) for size in shape) * dtype.itemsize <= MAX_PAYLOAD)
+
+
 class _Reader:
     def __init__(self, payload: bytes):
         self.payload, self.at = payload, 0
@@ -209,8 +223,8 @@ def _read_parameter(reader: _Reader) -> tuple[str, int | float | str]:
         return name, reader.text(value_bytes)
     if kind not in (b"i", b"f") or value_bytes != 4:
         raise ProtocolError(
-            f"body: parameter {name}: expected type i, f or s, found {kind!r} of {value_bytes} "
-            "bytes")
+            f"body: parameter {shown(name)}: expected type i, f or s, found {kind!r} of "
+            f"{value_bytes} bytes")
     return name, reader.unpack(f"<{kind.decode()}")[0]
 
 
@@ -224,8 +238,8 @@ def _read_tensor(reader: _Reader) -> tuple[str, np.ndarray]:
     shape = reader.unpack(f"<{axes}I")
     name = reader.text(name_bytes)
     reader.take(-reader.at % ALIGNMENT)
-    count = 1
-    for size in shape:
-        count *= size
-    data = reader.take(count * dtype.itemsize)
+    if not is_shape(shape, dtype):
+        raise ProtocolError(f"body: tensor {shown(name)}: expected a shape of at most "
+                            f"{MAX_PAYLOAD} bytes, found {shape}")
+    data = reader.take(math.prod(shape) * dtype.itemsize)
     return name, np.frombuffer(data, dtype).reshape(shape)

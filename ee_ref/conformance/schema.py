@@ -7,10 +7,11 @@ $ref into $defs; a schema with another keyword is refused, so that nothing is pa
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import EeError
+from ..errors import EeError, shown
 
 _TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float)}
 _IGNORED = {"$schema", "title", "$defs"}
@@ -38,7 +39,7 @@ def _check(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], at: s
         raise SchemaError(f"{at}: expected {kind}, found {_short(value)}")
     if "enum" in schema and value not in schema["enum"]:
         raise SchemaError(f"{at}: expected one of {schema['enum']}, found {_short(value)}")
-    if "pattern" in schema and not re.search(schema["pattern"], value):
+    if "pattern" in schema and not _found(schema["pattern"], value):
         raise SchemaError(f"{at}: expected text like {schema['pattern']}, found {_short(value)}")
     if "minimum" in schema and not value >= schema["minimum"]:
         raise SchemaError(f"{at}: expected at least {schema['minimum']}, found {_short(value)}")
@@ -58,9 +59,17 @@ def _check_object(value: dict, schema: Mapping[str, Any], root: Mapping[str, Any
         if name in properties:
             _check(item, properties[name], root, f"{at}.{name}")
         elif schema.get("additionalProperties") is False:
-            raise SchemaError(f"{at}: expected no {name!r}")
+            raise SchemaError(f"{at}: expected no {name!r:.60}")
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shown(_REPR.repr(value), 60)
+
+
+_REPR = reprlib.Repr()  # of what is long or deep, only the beginning
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = 60
+
+
+def _found(pattern: str, text: str) -> bool:
+    """Whether a pattern of JSON Schema is found; its $ is the end, also before a last new line."""
+    return re.search(pattern.replace("$", r"\Z"), text) is not None

@@ -10,15 +10,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from weights_io.files import as_file_error
+from weights_io.files import read_limited
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, shown
 
+MAX_BYTES = 1 << 28
+"""Of one file of a manifest."""
 AUDIO_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")
 
 
@@ -50,16 +53,14 @@ def read(path: str | Path) -> list[Recording]:
     seen: set[str] = set()
     for recording in found:
         if recording.id in seen:
-            raise ArgumentError(f"{path}: id {recording.id!r}: expected once, found twice")
+            raise ArgumentError(f"{path}: id {recording.id!r:.80}: expected once, found twice")
         seen.add(recording.id)
     return found
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise as_file_error(path, error) from error
+        text = read_limited(path, MAX_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ArgumentError(f"{path}: expected UTF-8 text, found {error}") from None
     for number, line in enumerate(text.split("\n"), start=1):
@@ -75,6 +76,7 @@ def _json_lines(path: Path) -> Iterator[Recording]:
             id = entry.get("id", Path(audio).stem)
             if not all(isinstance(value, str) for value in (audio, text, id)):
                 raise TypeError
+            "".join((audio, text, id)).encode()  # JSON can hold half of a character
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ArgumentError(f"{path}, line {number}: expected an object with the strings path "
                                 f"and text, found {line[:60]!r}") from None
@@ -96,7 +98,7 @@ def _kaldi(folder: Path) -> Iterator[Recording]:
                 f"{folder / 'wav.scp'}, line {number}: expected the path of an audio file, found "
                 f"{audio[:60]!r}")
         if id not in texts:
-            raise ArgumentError(f"{folder / 'text'}: expected a line for {id!r}, found none")
+            raise ArgumentError(f"{folder / 'text'}: expected a line for {id!r:.80}, found none")
         yield Recording(id, folder / audio, texts[id])
 
 
@@ -104,8 +106,10 @@ def _librispeech(folder: Path) -> Iterator[Recording]:
     for transcripts in sorted(folder.rglob("*.trans.txt")):
         for number, id, text in _table(transcripts):
             candidates = [transcripts.parent / (id + suffix) for suffix in AUDIO_SUFFIXES]
-            audio = next((path for path in candidates if path.exists()), None)
+            # Not path.exists(), which raises for a name that is too long.
+            audio = next((path for path in candidates if os.path.exists(path)), None)
             if audio is None:
-                raise ArgumentError(f"{transcripts}, line {number}: expected {candidates[0].name} "
+                raise ArgumentError(f"{transcripts}, line {number}: expected "
+                                    f"{shown(candidates[0].name)} "
                                     "beside it, or another audio file of that name, found none")
             yield Recording(id, audio, text)

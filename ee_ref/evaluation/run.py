@@ -67,13 +67,16 @@ def run(
 
     if threads == 1:
         return list(progress(map(one, recordings), len(recordings)))
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads)
+    try:
         return list(progress(pool.map(one, recordings), len(recordings)))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _one(model: Model, recording: Recording, policy: exits.Policy | None, posteriors: bool,
          render: str | None) -> Utterance:
-    samples = audio.read(recording.path, model.config.sample_rate)
+    samples = audio.read(recording.path, model.config.sample_rate, model.config.max_seconds)
     features = model.features(samples)
     utterance = model.utterance(len(features))
     texts, times, scores, n_best = [], [], [], []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, shown
 from . import policies
 
 KINDS = {
@@ -38,7 +38,8 @@ def _to_plain(value: Any) -> Any:
 
 def from_plain(plain: Any, depth: int = MAX_DEPTH) -> policies.Policy:
     """The policy that `to_plain` gave. Raises ArgumentError for anything else."""
-    if not isinstance(plain, dict) or plain.get("kind") not in KINDS or depth == 0:
+    kind = plain.get("kind") if isinstance(plain, dict) else None
+    if not isinstance(kind, str) or kind not in KINDS or depth == 0:
         raise ArgumentError(
             f"policy: expected an object whose kind is one of {sorted(KINDS)}, found {plain!r:.80}")
     fields = {name: value for name, value in plain.items() if name != "kind"}
@@ -48,5 +49,5 @@ def from_plain(plain: Any, depth: int = MAX_DEPTH) -> policies.Policy:
         if plain["kind"] == "first_of":
             return policies.FirstOf(*(from_plain(item, depth - 1) for item in fields["policies"]))
         return KINDS[plain["kind"]](**fields)
-    except (TypeError, KeyError) as error:
-        raise ArgumentError(f"policy {plain['kind']}: {error}") from None
+    except (TypeError, KeyError, OverflowError) as error:
+        raise ArgumentError(f"policy {plain['kind']}: {shown(error)}") from None

@@ -32,6 +32,14 @@ def with_field(key: str, value: object) -> Callable:
     return change
 
 
+def with_fields(values: dict[str, object]) -> Callable:
+    """A change that gives several fields other values of the same types."""
+    def change(fields: dict[str, Field], tensors: list[TensorInfo]) -> None:
+        for key, value in values.items():
+            with_field(key, value)(fields, tensors)
+    return change
+
+
 def with_new_field(key: str, type_: ValueType, value: object) -> Callable:
     """A change that adds or replaces a field."""
     def change(fields: dict[str, Field], _tensors: list[TensorInfo]) -> None:
@@ -76,6 +84,7 @@ LIES: dict[str, tuple[Callable, str]] = {
     "dim of text": (with_new_field("ee.dim", ValueType.STRING, "20"), "ee.dim"),
     "huge dim": (with_field("ee.dim", 0xFFFFFFFC), "dim"),
     "other dim": (with_field("ee.dim", 24), "stem.positions"),
+    "huge filter bank": (with_fields({"ee.n_fft": 1 << 16, "ee.mels": 1 << 15}), "mel filters"),
     "zero heads": (with_field("ee.heads", 0), "heads"),
     "heads that do not divide": (with_field("ee.heads", 3), "heads"),
     "even kernel": (with_field("ee.kernel", 4), "kernel"),

@@ -1,0 +1,58 @@
+"""What a command says besides its results, and how it ends when it is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+
+_LONGEST = 4000  # characters of a message
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal asks the command to end; it does so as after Ctrl-C, and leaves nothing behind."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def say(text: object) -> None:
+    """A line on stderr. Names of files and texts in them cannot make it move the cursor."""
+    line = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1]
+                   for c in str(text)[:_LONGEST])
+    with contextlib.suppress(OSError):  # nowhere to complain that there is nowhere to complain
+        print(f"ee-ref: {line}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def signals_raise() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise Terminated, where nobody has said otherwise."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handled = [number for name in ("SIGTERM", "SIGHUP")
+               if (number := getattr(signal, name, None)) is not None
+               and signal.getsignal(number) == signal.SIG_DFL]
+
+    def stop(number: int, _frame: object) -> None:
+        raise Terminated(number)
+
+    for number in handled:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in handled:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def forget_stdout() -> None:
+    """Keep the interpreter from complaining when it flushes what nobody takes any more."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

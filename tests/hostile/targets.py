@@ -1,0 +1,259 @@
+"""Every reader of bytes from outside as a function that holds its promise, or raises Finding.
+
+The promise: a typed error (EeError) whose message is one short line without control characters, or
+success; in time and memory in proportion to the size of the file (docs/security.md).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+import time
+import tracemalloc
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import scipy.signal  # noqa: F401  (imported late by audio.py: not to be timed with a file)
+
+import ee_ref
+from ee_ref import audio
+from ee_ref.conformance import manifest as vectors
+from ee_ref.conformance import protocol, report, runner, waivers
+from ee_ref.conformance.transport import PortDied
+from ee_ref.conformance.schema import SchemaError
+from ee_ref.errors import (
+    ArgumentError, AudioError, AudioFileError, CheckpointError, EeError, FileError, ModelFileError,
+)
+from ee_ref.evaluation import manifest as recordings
+from weights_io import flash_image, from_torch, tokenizer
+
+from . import corpus, repair
+from .mutate import Fuzzed, of_json, of_json_lines, some_bytes
+
+MAX_MESSAGE = 1200  # characters, the path not counted
+MAX_SECONDS = 2.0  # of the CPU, and
+SECONDS_A_BYTE = 2e-5
+MAX_BYTES = 16 << 20  # of memory, and
+BYTES_A_BYTE = 64
+
+
+class Finding(Exception):
+    """A reader broke its promise."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader. read: a file in a folder of its own. errors: those that its documentation names.
+    mutations: ways to change one of its files, by suffix; "" for any."""
+
+    read: Callable[[Path], Any]
+    errors: tuple[type[EeError], ...]
+    mutations: Mapping[str, tuple[Fuzzed, ...]]
+
+    def mutate(self, rng: Random, name: str, data: bytes) -> bytes:
+        """A changed file; name: that of the seed."""
+        suffix = Path(name).suffix
+        return rng.choice(self.mutations.get(suffix) or self.mutations[""])(rng, data)
+
+
+# ---- Readers ----
+
+
+def _model(path: Path) -> None:
+    _ = ee_ref.load(path, backend="numpy").policies
+
+
+def _image(path: Path) -> None:
+    flash_image.read(path)
+
+
+def _checkpoint(path: Path) -> None:
+    found = from_torch.read_checkpoint(path)
+    _ = tokenizer.from_extras(found.extras)
+    from_torch.convert_state_dict(found.state, extras=found.extras)
+
+
+def _tokenizer(path: Path) -> None:
+    (tokenizer.read_token_file if path.suffix == ".txt" else tokenizer.read_sentencepiece)(path)
+
+
+def _manifest(path: Path) -> None:
+    match path.suffix:
+        case ".jsonl":
+            recordings.read(path)
+        case ".waivers":
+            known = waivers.read(path)
+            waivers.problems(known, (), "a port", _CASES, _CASES)
+        case ".json":
+            _rename(path, vectors.MANIFEST)
+            for name, content in _conformance_files().items():
+                if name != vectors.MANIFEST and not (path.parent / name).exists():
+                    (path.parent / name).parent.mkdir(parents=True, exist_ok=True)
+                    (path.parent / name).write_bytes(content)
+            for case in vectors.read(path.parent).cases:
+                protocol.Body(case.op, case.parameters, case.inputs).encode()
+        case ".kaldi":
+            scp, _, text = path.read_bytes().partition(b"%%\n")
+            (path.parent / "wav.scp").write_bytes(scp)
+            (path.parent / "text").write_bytes(text)
+            recordings.read(path.parent)
+        case _:
+            (path.parent / "1-2-0003.flac").touch()
+            (path.parent / "wav.scp").unlink(missing_ok=True)
+            _rename(path, "a.trans.txt")
+            recordings.read(path.parent)
+
+
+def _rename(path: Path, name: str) -> None:
+    if path.name != name:
+        os.replace(path, path.with_name(name))
+
+
+_CASES = ("f32/silu/rows_3", "int8/linear_qs8/tile", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab")
+
+
+@cache
+def _conformance_files() -> dict[str, bytes]:
+    return corpus.conformance_files()
+
+
+class _Recorded:
+    """A port that sends what is in a file, whatever it is asked."""
+
+    can_restart = True
+
+    def __init__(self, data: bytes, piece: int):
+        self.data, self.piece = data, piece
+
+    def restart(self) -> None:
+        pass
+
+    def send(self, data: bytes, deadline: float) -> None:
+        pass
+
+    def receive(self, deadline: float) -> bytes:
+        if not self.data:
+            raise PortDied("closed its end")
+        found, self.data = self.data[: self.piece], self.data[self.piece :]
+        return found
+
+    def close(self) -> None:
+        pass
+
+
+@cache
+def _vectors() -> vectors.Vectors:
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    case = vectors.Vector("int8/silu_qs8/a", "int8", "silu_qs8", {"x": x}, {"y": x},
+                          {"y": vectors.Bound("exact", 0, "integers")}, {}, "tiny")
+    return vectors.Vectors(1, (case,), {"tiny": vectors.Model("tiny", bytes(64), "0" * 64, "qs8")})
+
+
+def _frames(path: Path) -> None:
+    data = path.read_bytes()
+    for frame in protocol.Decoder().feed(data):
+        try:
+            protocol.Body.decode(frame.payload)
+        except protocol.ProtocolError:
+            pass
+    suite = _vectors()
+    done = runner.run(suite, _Recorded(data, 61), suite.cases, timeout=5.0)
+    for kind in ("table", "json", "junit"):
+        report.render(done, kind).encode()
+
+
+def _audio(path: Path) -> None:
+    audio.read(path, 16000, longest=60.0)
+
+
+_MANIFEST_ERRORS = (ArgumentError, FileError, SchemaError, protocol.ProtocolError,
+                    vectors.ManifestError, waivers.WaiverError)
+
+READERS: dict[str, Reader] = {
+    "gguf": Reader(_model, (ModelFileError,), {
+        "": (some_bytes, repair.model_crc, repair.model_fields, repair.model_fields,
+             repair.model_points)}),
+    "image": Reader(_image, (ModelFileError,), {
+        "": (some_bytes, repair.image_crcs, repair.image_fields)}),
+    "checkpoint": Reader(_checkpoint, (CheckpointError,), {
+        "": (some_bytes, repair.zip_pickle, repair.zip_pickle, repair.zip_entries)}),
+    "safetensors": Reader(_checkpoint, (CheckpointError,), {
+        "": (some_bytes, repair.safetensors_header, repair.safetensors_header)}),
+    "tokenizer": Reader(_tokenizer, (CheckpointError,), {"": (some_bytes,)}),
+    "manifest": Reader(_manifest, _MANIFEST_ERRORS, {
+        "": (some_bytes,), ".json": (some_bytes, of_json, of_json),
+        ".waivers": (some_bytes, of_json, of_json), ".jsonl": (some_bytes, of_json_lines)}),
+    "frames": Reader(_frames, (runner.PortError,), {
+        "": (some_bytes, repair.frame_crcs, repair.frame_crcs)}),
+    "audio": Reader(_audio, (AudioError, AudioFileError), {
+        "": (some_bytes, some_bytes, repair.riff_sizes)}),
+}
+
+
+def seeds(reader: str) -> list[tuple[str, bytes]]:
+    """(name, content) of each seed, in order: the files of its folder, else those made here."""
+    folder = corpus.FOLDER / reader
+    found = {path.name: path.read_bytes() for path in folder.glob("*") if path.is_file()}
+    if reader in ("image", "frames"):
+        found = {**corpus.in_memory(reader), **found}
+    return sorted(found.items())
+
+
+# ---- The promise ----
+
+_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def hold(reader: str, folder: Path, name: str, data: bytes, trace: bool = False) -> str:
+    """Read `data` as file `name` in `folder`; "read" or the name of the error's class.
+
+    trace: also measure memory, which is slow. Raises Finding when the promise is broken.
+    """
+    path = folder / f"seed{''.join(Path(name).suffixes)[-12:]}"
+    path.write_bytes(data)
+    stderr = io.StringIO()
+    if trace:
+        tracemalloc.start()
+    begun, hook = time.process_time(), sys.unraisablehook
+    sys.unraisablehook = sys.__unraisablehook__  # an error in what C calls: pytest hides it
+    try:
+        with redirect_stderr(stderr), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.filterwarnings("ignore", "(?s).*ends after exit", UserWarning)
+            READERS[reader].read(path)
+        outcome = "read"
+    except READERS[reader].errors as error:
+        _check_message(str(error).replace(str(folder), ""))
+        outcome = type(error).__name__
+    except Exception as error:
+        raise Finding(f"{type(error).__name__}: {error!s:.300}") from error
+    finally:
+        sys.unraisablehook = hook
+        peak = tracemalloc.get_traced_memory()[1] if trace else 0
+        if trace:
+            tracemalloc.stop()
+    seconds = time.process_time() - begun
+    if seconds > MAX_SECONDS + SECONDS_A_BYTE * len(data):
+        raise Finding(f"{seconds:.2f} s of the CPU for {len(data)} bytes")
+    if peak > MAX_BYTES + BYTES_A_BYTE * len(data):
+        raise Finding(f"{peak} bytes of memory for {len(data)} bytes")
+    if stderr.getvalue():
+        raise Finding(f"said on stderr: {stderr.getvalue()[-300:]}")
+    return outcome
+
+
+def _check_message(message: str) -> None:
+    if not message or len(message) > MAX_MESSAGE:
+        raise Finding(f"a message of {len(message)} characters: {message[:100]!r}")
+    found = _UNPRINTABLE.search(message)
+    if found:
+        raise Finding(f"a control character in a message: {message[:300]!r}")
