@@ -73,6 +73,9 @@ int32_t integer(question *q, const char *name);
 float number(question *q, const char *name);
 const float *floats(question *q, const char *name, size_t count);
 
+/* a * b, or SIZE_MAX, which is more memory than there is: sizes come from the host. */
+size_t product(size_t a, size_t b);
+
 /* Memory with a guard behind it, filled with garbage. */
 void *take(question *q, size_t bytes);
 
@@ -82,6 +85,10 @@ void *output_matrix(question *q, const char *name, size_t rows, size_t columns);
 
 /* The bytes behind a row of weights: what they hold must not matter to a kernel. */
 enum { WEIGHT_FILL = 0x55 };
+
+/* Notes a matrix without columns, or larger than kernels are for: a sum of int8 products that has
+ * more than EE_MAX_SIZE of them does not fit. Gives the matrix, or NULL. */
+const tensor *checked(question *q, const tensor *matrix);
 
 /* x of an op over rows of floats, or NULL. */
 const tensor *input(question *q);

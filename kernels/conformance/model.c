@@ -70,7 +70,7 @@ static float *features_output(question *q, size_t frames)
 
 static float *features_memory(question *q, size_t frames)
 {
-    return take(q, frames * q->image.config.mels * sizeof(float));
+    return take(q, product(product(frames, q->image.config.mels), sizeof(float)));
 }
 
 static void run_features(question *q)

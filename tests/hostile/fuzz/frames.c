@@ -3,7 +3,7 @@
 #include "conformance.h"
 #include "sign.h"
 
-enum { LEAST_BYTES = 4096, MOST_BYTES = 1 << 18, FRAME_BYTES = 16, CRC_BYTES = 4 };
+enum { LEAST_BYTES = 4096 + 128, MOST_BYTES = 1 << 18, FRAME_BYTES = 16, CRC_BYTES = 4 };
 
 typedef struct {
     const unsigned char *data;
@@ -236,7 +236,10 @@ static size_t change(unsigned char *data, size_t size, size_t capacity, fuzz_ran
 
     switch (fuzz_below(random, 14)) {
     case 0:
-        fuzz_put(data, fuzz_value(random, fuzz_get(data)));
+        /* Any memory, or about as much as a frame and what is made of it take. */
+        fuzz_put(data, fuzz_below(random, 2) ? fuzz_value(random, fuzz_get(data))
+                       : (uint32_t)f->bytes - LEAST_BYTES
+                         + fuzz_below(random, fuzz_below(random, 2) ? 256 : LEAST_BYTES));
         break;
     case 1:
         payload[-12] = (unsigned char)(1 + fuzz_below(random, 5));

@@ -6,7 +6,7 @@
 
 enum {
     MELS, N_FFT, WIN_LENGTH, HOP_LENGTH, PAD, LOG_FLOOR, KIND, FIRST, FRAMES, TABLES, WORDS,
-    WORK = 1 << 20 /* frames times FFT */
+    WORK = 1 << 17 /* frames times FFT */
 };
 
 static void *floats(size_t count, fuzz_random *random)

@@ -3,7 +3,7 @@
 #include "ee_image.h"
 #include "sign.h"
 
-enum { SAMPLES = 700, MOST_FRAMES = 64, TEXT_BYTES = 24 };
+enum { SAMPLES = 700, MOST_FRAMES = 48, TEXT_BYTES = 24 };
 
 /* Portable C or the best kernels of this machine. */
 static const ee_ops *some_ops(uint32_t number)

@@ -9,8 +9,8 @@ enum {
     EXITS, DIM, HEADS, FF, KERNEL, VOCAB, MELS, STEM_KERNEL, STEM_STRIDE, MAX_FRAMES, NORM_EPS, DTYPE,
     LAYERS, FRAMES = LAYERS + 4, RUN, VALUES, WORDS,
     MAX_TENSORS = 4096,
-    WEIGHT_BYTES = 1 << 20, /* of models that are run */
-    WORK = 20 << 20         /* products of an utterance */
+    WEIGHT_BYTES = 1 << 18, /* of models that are run */
+    WORK = 4 << 20          /* products of an utterance */
 };
 
 typedef struct {
