@@ -22,6 +22,7 @@ from ee_ref.conformance.cases import cases_of, op_names
 from ee_ref.conformance.describe import op_table
 from ee_ref.conformance.frontend_exact import features_exact
 from ee_ref.conformance.judge import DB, EXACT, ULP, Bound, compare, judge
+from ee_ref.conformance.protocol import Body, Decoder, Frame, Type
 from ee_ref.conformance.runner import Port, Result, Run
 from ee_ref.conformance.suite import (
     INT8_CONFIG, MAX_INPUT_BYTES, OUTPUTS, TIERS, Suite, demo, tier_of,
@@ -568,6 +569,16 @@ def test_a_kernel_that_is_replaced_is_noticed(folder, tmp_path, capsys):
     base = ["conformance", "run", "--suite", str(folder), "--exe", exe]
     assert main([*base, "--select", "int8/silu_qs8/*"]) == 1
     assert main([*base, "--tier", "integer"]) == 0
+
+
+def test_the_c_port_refuses_more_products_than_a_sum_holds(desk):
+    ones, one = np.ones((1, (1 << 16) + 1), np.int8), np.ones(1, np.float32)
+    body = Body("linear_qs8", {}, {
+        "q": ones, "scale": one, "weight": ones, "weight_scale": one, "bias": one})
+    done = subprocess.run([desk], capture_output=True, timeout=60,
+                          input=Frame(Type.CASE, 1, body.encode()).encode())
+    (answer,) = Decoder().feed(done.stdout)
+    assert (answer.type, Body.decode(answer.payload).parameters["code"]) == (Type.ERROR, 3)
 
 
 def test_the_c_port_says_what_it_lacks(desk, folder):
