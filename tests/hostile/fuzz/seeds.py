@@ -34,9 +34,10 @@ TINY = Config(
 IMAGES = {
     "f32-mel": replace(TINY, frontend="mel", pad=5),
     "qs8-logmel": replace(TINY, dtype="qs8"),
-    "qs8-deep": replace(TINY, dtype="qs8", exits=1, layers_per_exit=(2,), dim=20, heads=5),
+    "qs8-deep": replace(TINY, dtype="qs8", exits=1, layers_per_exit=(2,), dim=20, heads=5,
+                        vocab=20),
 }
-TOKENS = ("@", "\u2581a", "b", "\u2581", "\u00e9")
+TOKENS = ("@", "\u2581a", "b", "\u2581", "\u00e9", *map(str, range(15)))
 LEAST_BYTES = 200
 """Of the arguments of an op: the smallest cases have dimensions of 1."""
 
@@ -54,7 +55,7 @@ def image(config: Config) -> bytes:
     assert made == config
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.gguf"
-        model_file.write(path, made, TOKENS, frozenset(), tensors)
+        model_file.write(path, made, TOKENS[: config.vocab], frozenset(), tensors)
         return flash_image.build(model_file.read(path))
 
 
@@ -92,8 +93,10 @@ def model_seeds() -> Iterator[tuple[str, bytes]]:
     """What model.c takes: words of a configuration, of a session, and lies about tensors."""
     for dtype in (0, 1):
         for name, sizes in {
-            "small": (2, 8, 2, 9, 3, 5, 3, 3, 2, 12, 40), "tiles": (1, 33, 3, 65, 5, 17, 7, 3, 2, 40, 150),
-            "one": (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1), "wide": (1, 48, 4, 96, 31, 32, 8, 4, 3, 9, 80),
+            "small": (2, 8, 2, 9, 3, 5, 3, 3, 2, 12, 40),
+            "tiles": (1, 33, 3, 65, 5, 17, 7, 3, 2, 40, 150),
+            "one": (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+            "wide": (1, 48, 4, 96, 31, 32, 8, 4, 3, 9, 80),
         }.items():
             exits, *rest, frames = sizes
             words = [exits, *rest, 0x3727C5AC, dtype, *[1] * 4, frames, 0, 0]
