@@ -1,5 +1,5 @@
-/* The conformance port: bytes from a host. The input is how many bytes of memory the port has beyond
- * the least, then what the host sends. What the port answers has to be whole frames. */
+/* The conformance port: bytes from a host. The input is how many bytes of memory the port has
+ * beyond the least, then what the host sends. What the port answers has to be whole frames. */
 #include "conformance.h"
 #include "sign.h"
 

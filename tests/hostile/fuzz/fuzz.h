@@ -16,8 +16,8 @@ typedef struct {
 /* Uses an input as the readers would. Whatever the input: no fault, and every EXPECT holds. */
 void fuzz_one(const unsigned char *data, size_t size);
 
-/* Changes an input of at most `capacity` bytes in place, knowing its format, and makes the checksums
- * agree, most of the time. Returns its new size. */
+/* Changes an input of at most `capacity` bytes in place, knowing its format, and makes the
+ * checksums agree, most of the time. Returns its new size. */
 size_t fuzz_mutate(unsigned char *data, size_t size, size_t capacity, fuzz_random *random);
 
 enum {

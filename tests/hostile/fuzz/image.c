@@ -87,7 +87,8 @@ static void run_image(const ee_image *image)
     free(features);
 }
 
-/* What was accepted lies within the image: a byte too far inside it is no fault for the sanitizer. */
+/* What was accepted lies where it should: a byte too far within the image is no fault for the
+ * sanitizer. */
 static void check_spans(const unsigned char *data, const ee_image *image)
 {
     const uint32_t base = fuzz_get(data + 4 * BASE_BYTES);

@@ -1,13 +1,13 @@
-/* A model from a configuration and tensors that someone else counted: what opens is run, with every
- * tensor in memory of exactly its size. The input is words: exits to max_frames, norm_eps, dtype, the
- * layers of four exits, mel frames, how to run, what the tensors hold; then pairs of which tensor has
+/* A model from a configuration and tensors that someone else counted: what opens is run, with
+ * every tensor in memory of exactly its size. The input is words: exits to max_frames, norm_eps,
+ * dtype, the layers of four exits, mel frames, how to run, what the tensors hold; then pairs of which tensor has
  * how many bytes more or fewer. */
 #include "ee.h"
 #include "fuzz.h"
 
 enum {
-    EXITS, DIM, HEADS, FF, KERNEL, VOCAB, MELS, STEM_KERNEL, STEM_STRIDE, MAX_FRAMES, NORM_EPS, DTYPE,
-    LAYERS, FRAMES = LAYERS + 4, RUN, VALUES, WORDS,
+    EXITS, DIM, HEADS, FF, KERNEL, VOCAB, MELS, STEM_KERNEL, STEM_STRIDE, MAX_FRAMES, NORM_EPS,
+    DTYPE, LAYERS, FRAMES = LAYERS + 4, RUN, VALUES, WORDS,
     MAX_TENSORS = 4096,
     WEIGHT_BYTES = 1 << 18, /* of models that are run */
     WORK = 4 << 20          /* products of an utterance */

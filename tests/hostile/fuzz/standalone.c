@@ -1,5 +1,5 @@
-/* A target without libFuzzer: the inputs of a folder as they are, then `runs` changed ones, the same
- * for every machine.
+/* A target without libFuzzer: the inputs of a folder as they are, then RUNS changed ones, the same
+ * on every machine.
  *
  *   image RUNS FOLDER [KEEP]
  *
