@@ -1,7 +1,7 @@
 /* A model from a configuration and tensors that someone else counted: what opens is run, with
  * every tensor in memory of exactly its size. The input is words: exits to max_frames, norm_eps,
- * dtype, the layers of four exits, mel frames, how to run, what the tensors hold; then pairs of which tensor has
- * how many bytes more or fewer. */
+ * dtype, the layers of four exits, mel frames, how to run, what the tensors hold; then pairs of
+ * which tensor has how many bytes more or fewer. */
 #include "ee.h"
 #include "fuzz.h"
 
