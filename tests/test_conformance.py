@@ -24,6 +24,7 @@ from ee_ref.conformance.cases import cases_of, op_names
 from ee_ref.conformance.describe import op_table
 from ee_ref.conformance.frontend_exact import features_exact
 from ee_ref.conformance.judge import DB, EXACT, ULP, Bound, compare, judge
+from ee_ref.conformance.protocol import Body, Decoder, Frame, Type
 from ee_ref.conformance.runner import Port, Result, Run
 from ee_ref.conformance.suite import (
     INT8_CONFIG, MAX_INPUT_BYTES, OUTPUTS, TIERS, demo, suite, tier_of,
@@ -611,6 +612,16 @@ def test_firmware_meets_no_other_names(desk):
     names = re.findall(r"^[0-9a-f]+ \S (\S+)$", listed, re.MULTILINE)
     assert {"eec_fail", "ee_conformance_serve", "ee_linear_qs8_c"} <= set(names)
     assert [name for name in names if not name.startswith("ee")] == []
+
+
+def test_the_c_port_refuses_more_products_than_a_sum_holds(desk):
+    ones, one = np.ones((1, (1 << 16) + 1), np.int8), np.ones(1, np.float32)
+    body = Body("linear_qs8", {}, {
+        "q": ones, "scale": one, "weight": ones, "weight_scale": one, "bias": one})
+    done = subprocess.run([desk], capture_output=True, timeout=60,
+                          input=Frame(Type.CASE, 1, body.encode()).encode())
+    (answer,) = Decoder().feed(done.stdout)
+    assert (answer.type, Body.decode(answer.payload).parameters["code"]) == (Type.ERROR, 3)
 
 
 def test_the_c_port_says_what_it_lacks(desk, folder):

@@ -74,6 +74,9 @@ int32_t eec_integer(question *q, const char *name);
 float eec_number(question *q, const char *name);
 const float *eec_floats(question *q, const char *name, size_t count);
 
+/* a * b, or SIZE_MAX, which is more memory than there is: sizes come from the host. */
+size_t eec_product(size_t a, size_t b);
+
 /* Memory with a guard behind it, filled with garbage. */
 void *eec_take(question *q, size_t bytes);
 
@@ -83,6 +86,10 @@ void *eec_output_matrix(question *q, const char *name, size_t rows, size_t colum
 
 /* The bytes behind a row of weights: what they hold must not matter to a kernel. */
 enum { WEIGHT_FILL = 0x55 };
+
+/* Notes a matrix without columns, or larger than kernels are for: a sum of int8 products that has
+ * more than EE_MAX_SIZE of them does not fit. Gives the matrix, or NULL. */
+const tensor *eec_checked(question *q, const tensor *matrix);
 
 /* x of an op over rows of floats, or NULL. */
 const tensor *eec_input(question *q);

@@ -11,6 +11,7 @@ enum {
     GUARD = 0xA5,
     GUARD_BYTES = 64,
     GARBAGE = 0x55,
+    LEAST_ROOM = 4096, /* for frames, beside a model */
     SHA256_CHARACTERS = 64
 };
 
@@ -187,6 +188,11 @@ const float *eec_floats(question *q, const char *name, size_t count)
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
+size_t eec_product(size_t a, size_t b)
+{
+    return b != 0 && a > SIZE_MAX / b ? SIZE_MAX : a * b;
+}
+
 /* The next `bytes` of free memory and a multiple of 64, or NULL. */
 static unsigned char *reserve(question *q, size_t bytes)
 {
@@ -238,7 +244,7 @@ static int guards_hold(const question *q)
 static void *add_output(question *q, const char *name, char dtype, uint32_t axes, size_t rows,
                         size_t columns)
 {
-    void *const data = eec_take(q, rows * columns * element_bytes(dtype));
+    void *const data = eec_take(q, eec_product(eec_product(rows, columns), element_bytes(dtype)));
 
     if (data == NULL || q->output_count == MAX_OUTPUTS) {
         eec_fail(q, CODE_UNSUPPORTED, "more results than there is room for", name);
@@ -633,6 +639,11 @@ static void load_model(question *q, unsigned char *floor)
     } else {
         eec_fail(q, CODE_UNSUPPORTED, "this model is not built in", q->name);
     }
+    if (q->code == CODE_NONE && (size_t)(q->end - q->next) < LEAST_ROOM) {
+        q->image.model = NULL;
+        q->wanted = LEAST_ROOM;
+        eec_fail(q, CODE_UNSUPPORTED, "no memory left for cases", "");
+    }
 }
 
 /* ---- The loop -------------------------------------------------------------------------------- */
@@ -685,15 +696,18 @@ int ee_conformance_serve(const ee_conformance *port)
     unsigned char head[HEADER_BYTES];
     question *const q = port->memory;
 
-    if (memory == NULL || (uintptr_t)memory % ALIGNMENT != 0
-        || port->bytes < sizeof *q + 4096) {
+    /* Both aligned, so that what begins at the next multiple of 64 is never behind the end. */
+    const size_t below = (sizeof *q + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    const size_t usable = port->bytes / ALIGNMENT * ALIGNMENT;
+
+    if (memory == NULL || (uintptr_t)memory % ALIGNMENT != 0 || usable < below + LEAST_ROOM) {
         return EE_CONFORMANCE_MEMORY;
     }
     memset(q, 0, sizeof *q);
     q->port = port;
-    q->end = memory + port->bytes;
-    unsigned char *const floor = aligned(memory + sizeof *q);
-    unsigned char *base = floor; /* above the model in use */
+    q->end = memory + usable;
+    unsigned char *const floor = memory + below;
+    unsigned char *base = floor; /* above the model in use, LEAST_ROOM or more before the end */
 
     while (read_header(port, head)) {
         const int type = head[4];

@@ -71,7 +71,7 @@ static float *features_output(question *q, size_t frames)
 
 static float *features_memory(question *q, size_t frames)
 {
-    return eec_take(q, frames * q->image.config.mels * sizeof(float));
+    return eec_take(q, eec_product(eec_product(frames, q->image.config.mels), sizeof(float)));
 }
 
 static void run_features(question *q)

@@ -3,24 +3,29 @@
 
 #include <string.h>
 
+const tensor *eec_checked(question *q, const tensor *matrix)
+{
+    if (matrix != NULL && (matrix->shape[1] == 0 || matrix->shape[0] > EE_MAX_SIZE
+                           || matrix->shape[1] > EE_MAX_SIZE)) {
+        eec_fail(q, CODE_ARGUMENT,
+                 "a matrix of 1 to 65536 columns and at most as many rows expected", matrix->name);
+    }
+    return q->code == CODE_NONE ? matrix : NULL;
+}
+
 const tensor *eec_input(question *q)
 {
-    const tensor *const x = eec_argument(q, "x", 'f', 2);
-
-    if (x != NULL && x->shape[1] == 0) {
-        eec_fail(q, CODE_ARGUMENT, "rows of at least one value expected", "x");
-    }
-    return q->code == CODE_NONE ? x : NULL;
+    return eec_checked(q, eec_argument(q, "x", 'f', 2));
 }
 
 const float *eec_float_weights(question *q, const char *name, size_t *outs, size_t in)
 {
-    const tensor *const matrix = eec_argument(q, name, 'f', 2);
+    const tensor *const matrix = eec_checked(q, eec_argument(q, name, 'f', 2));
 
     if (matrix == NULL) {
         return NULL;
     }
-    if (matrix->shape[1] != in || (*outs != 0 && matrix->shape[0] != *outs) || in == 0
+    if (matrix->shape[1] != in || (*outs != 0 && matrix->shape[0] != *outs)
         || matrix->shape[0] == 0) {
         eec_fail(q, CODE_ARGUMENT, "a matrix of another size expected", name);
         return NULL;
@@ -30,7 +35,7 @@ const float *eec_float_weights(question *q, const char *name, size_t *outs, size
     if (stride == in) {
         return matrix->data;
     }
-    float *const padded = eec_take(q, *outs * stride * sizeof *padded);
+    float *const padded = eec_take(q, eec_product(eec_product(*outs, stride), sizeof *padded));
     for (size_t o = 0; padded != NULL && o < *outs; o++) {
         memcpy(padded + o * stride, (const float *)matrix->data + o * in, in * sizeof *padded);
         memset(padded + o * stride + in, WEIGHT_FILL, (stride - in) * sizeof *padded);

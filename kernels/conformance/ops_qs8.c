@@ -20,7 +20,7 @@ static const int8_t *rows_of(question *q, const tensor *matrix, int fill)
     if (stride == columns) {
         return matrix->data;
     }
-    int8_t *const padded = eec_take(q, rows * stride);
+    int8_t *const padded = eec_take(q, eec_product(rows, stride));
     for (size_t t = 0; padded != NULL && t < rows; t++) {
         memcpy(padded + t * stride, (const int8_t *)matrix->data + t * columns, columns);
         memset(padded + t * stride + columns, fill, stride - columns);
@@ -31,12 +31,12 @@ static const int8_t *rows_of(question *q, const tensor *matrix, int fill)
 /* The weights called `name`, (outs, in); *outs is found when it is 0. */
 static const int8_t *weights(question *q, const char *name, size_t *outs, size_t in)
 {
-    const tensor *const matrix = eec_argument(q, name, 'b', 2);
+    const tensor *const matrix = eec_checked(q, eec_argument(q, name, 'b', 2));
 
     if (matrix == NULL) {
         return NULL;
     }
-    if (matrix->shape[1] != in || (*outs != 0 && matrix->shape[0] != *outs) || in == 0
+    if (matrix->shape[1] != in || (*outs != 0 && matrix->shape[0] != *outs)
         || matrix->shape[0] == 0) {
         eec_fail(q, CODE_ARGUMENT, "a matrix of another size expected", name);
         return NULL;
@@ -87,7 +87,7 @@ static void run_quantize(question *q)
         return;
     }
     const size_t rows = x->shape[0], in = x->shape[1], stride = ee_row_stride_qs8(in);
-    int8_t *const values = eec_take(q, rows * stride);
+    int8_t *const values = eec_take(q, eec_product(rows, stride));
     float *const scale = eec_take(q, rows * sizeof *scale);
     if (q->code != CODE_NONE) {
         return;
@@ -99,7 +99,7 @@ static void run_quantize(question *q)
 
 static void run_linear(question *q)
 {
-    const tensor *const given = eec_argument(q, "q", 'b', 2);
+    const tensor *const given = eec_checked(q, eec_argument(q, "q", 'b', 2));
     size_t outs = 0;
 
     if (given == NULL) {
@@ -141,8 +141,8 @@ static void run_softmax(question *q)
         return;
     }
     const size_t rows = x->shape[0], dim = x->shape[1], stride = ee_row_stride_qs8(dim);
-    int8_t *const high = eec_take(q, rows * stride);
-    int8_t *const low = eec_take(q, rows * stride);
+    int8_t *const high = eec_take(q, eec_product(rows, stride));
+    int8_t *const low = eec_take(q, eec_product(rows, stride));
     float *const inverse = eec_take(q, rows * sizeof *inverse);
     if (q->code != CODE_NONE) {
         return;

@@ -277,16 +277,18 @@ static void check_session_open(const ee_model *model, float *features)
 static void check_plan(const ee_model *model, const float *features, size_t frames,
                        const ee_team *team)
 {
-    size_t bytes = 0, rows = 0, touched = 0;
+    enum { AROUND = 4096 }; /* bytes on either side of the arena that have to stay */
+    size_t bytes = 0, rows = 0, touched = 0, before = 0;
     ee_session *session = NULL;
     const unsigned char patterns[2] = {0xA5, 0x5A};
 
     CHECK(ee_arena_size(&config, frames, team, &bytes) == EE_OK, "%zu frames", frames);
-    unsigned char *const arena = aligned_memory(bytes + 4096);
+    unsigned char *const memory = aligned_memory(AROUND + bytes + AROUND);
+    unsigned char *const arena = memory + AROUND;
 
     /* Two patterns: a byte written may happen to equal one of them. */
     for (int p = 0; p < 2; p++) {
-        memset(arena, patterns[p], bytes + 4096);
+        memset(memory, patterns[p], AROUND + bytes + AROUND);
         CHECK(ee_session_open(&session, model, team, arena, bytes, features, frames) == EE_OK,
               "%zu frames", frames);
         CHECK(ee_session_exit(session) == 0, "before the first step");
@@ -306,18 +308,22 @@ static void check_plan(const ee_model *model, const float *features, size_t fram
         }
         CHECK(ee_session_step(session) == EE_DONE, "after the last exit");
         CHECK(ee_session_exit(session) == config.exits, "after the last exit");
-        for (size_t i = 0; i < bytes + 4096; i++) {
+        for (size_t i = 0; i < AROUND; i++) {
+            before += memory[i] != patterns[p];
+        }
+        for (size_t i = 0; i < bytes + AROUND; i++) {
             if (arena[i] != patterns[p] && i + 1 > touched) {
                 touched = i + 1;
             }
         }
     }
+    CHECK(before == 0, "%zu frames: %zu bytes written before the arena", frames, before);
     if (ee_encoder_frames(&config, frames) > 0) {
         CHECK(touched == bytes, "%zu frames: planned %zu bytes, used %zu", frames, bytes, touched);
     } else {
         CHECK(touched <= bytes, "%zu frames: planned %zu bytes, used %zu", frames, bytes, touched);
     }
-    free(arena);
+    free(memory);
 }
 
 /* Every exit, on every team. */

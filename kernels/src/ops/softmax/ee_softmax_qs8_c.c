@@ -12,7 +12,8 @@ void ee_softmax_qs8_c(int8_t *high, int8_t *low, float *inverse, const float *x,
         const float *row = x + t * dim;
         int8_t *const digits[2] = {high + t * q_stride, low + t * q_stride};
         const float max = ee_max(row, dim);
-        int32_t sum = 0;
+        /* Unsigned: where x is not finite the bytes are unspecified, and the program goes on. */
+        uint32_t sum = 0;
 
         memset(digits[0], 0, padded);
         memset(digits[1], 0, padded);
@@ -20,7 +21,7 @@ void ee_softmax_qs8_c(int8_t *high, int8_t *low, float *inverse, const float *x,
             const int32_t p = ee_round_int(ee_exp(row[d] - max) * EE_TOP_PROBABILITY);
             digits[0][d] = (int8_t)(p / 128);
             digits[1][d] = (int8_t)(p % 128);
-            sum += p;
+            sum += (uint32_t)p;
         }
         inverse[t] = 1.0f / (float)sum;
     }

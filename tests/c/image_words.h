@@ -1,0 +1,18 @@
+/* image_words.h: where the fields of a flash image's header lie, in words of 32 bits, as
+ * weights_io/FORMAT.md lists them. */
+#ifndef IMAGE_WORDS_H
+#define IMAGE_WORDS_H
+
+#include "ee_image.h"
+
+enum {
+    MAGIC, ABI, HEADER_CRC, HEADER_BYTES, MODEL_CRC, DTYPE, EXITS, DIM, HEADS, FF, KERNEL, VOCAB,
+    MELS, STEM_KERNEL, STEM_STRIDE, MAX_FRAMES, BLANK, SAMPLE_RATE, N_FFT, WIN_LENGTH, HOP_LENGTH,
+    PAD, LOG_FLOOR, NORM_EPS, TENSORS, WINDOW = TENSORS + 2, SINES = WINDOW + 2,
+    MEL_FIRST = SINES + 2, MEL_COUNT = MEL_FIRST + 2, MEL_WEIGHTS = MEL_COUNT + 2,
+    MEAN = MEL_WEIGHTS + 2, SCALE = MEAN + 2, LABEL_ENDS = SCALE + 2,
+    LABEL_TEXT = LABEL_ENDS + 2, BASE_BYTES = LABEL_TEXT + 2, BASE_CRC, LAYERS,
+    EXIT_BYTES = LAYERS + EE_MAX_EXITS, EXIT_CRC = EXIT_BYTES + EE_MAX_EXITS
+};
+
+#endif

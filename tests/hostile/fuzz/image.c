@@ -1,0 +1,228 @@
+/* Flash images: what opens is run from samples to text, exit by exit. The input is an image. */
+#include "ee_exits.h"
+#include "ee_image.h"
+#include "sign.h"
+
+enum { SAMPLES = 700, MOST_FRAMES = 48, TEXT_BYTES = 24 };
+
+/* Portable C or the best kernels of this machine. */
+static const ee_ops *some_ops(uint32_t number)
+{
+    return ee_ops_for(number % 2 == 0 ? EE_ISA_C : ee_isa_best());
+}
+
+static void use_exit(const ee_image *image, const ee_session *session, uint32_t *labels)
+{
+    const ee_policy policy = {EE_POLICY_ENTROPY, 0, 0.5f};
+    const size_t vocab = image->config.vocab;
+    size_t rows, count = 0, length = 0;
+    const float *const log_probs = ee_session_log_probs(session, &rows);
+    ee_token *const tokens = fuzz_memory(rows * sizeof(*tokens), sizeof(void *));
+    char *const text = fuzz_memory(TEXT_BYTES, sizeof(void *));
+    ee_scores scores;
+    int stop;
+    float score;
+
+    ee_policy_stop(&policy, ee_session_exit(session), log_probs, rows, vocab, &stop, &score);
+    ee_exit_scores(&scores, labels, NULL, log_probs, rows, vocab, image->blank);
+    if (ee_greedy(tokens, rows, &count, log_probs, rows, vocab, image->blank) == EE_OK) {
+        EXPECT(count <= rows);
+        const ee_status status = ee_text(text, TEXT_BYTES, &length, &image->labels, tokens, count);
+        EXPECT(status == (length < TEXT_BYTES ? EE_OK : EE_ERR_BUFFER_TOO_SMALL));
+        EXPECT(strlen(text) == (length < TEXT_BYTES ? length : TEXT_BYTES - 1)
+               || memchr(image->labels.text, 0, image->labels.ends[vocab - 1]) != NULL);
+    }
+    free(text);
+    free(tokens);
+}
+
+static void run_session(const ee_image *image, const float *features, size_t frames)
+{
+    ee_session *session = NULL;
+    size_t bytes = 0;
+
+    if (ee_arena_size(&image->config, frames, NULL, &bytes) != EE_OK) {
+        return;
+    }
+    void *const arena = fuzz_memory(bytes, EE_MEMORY_ALIGNMENT);
+    if (arena == NULL) {
+        return;
+    }
+    uint32_t *const labels =
+        fuzz_memory(ee_encoder_frames(&image->config, frames) * sizeof(*labels), sizeof(void *));
+    if (ee_session_open(&session, image->model, NULL, arena, bytes, features, frames) == EE_OK) {
+        uint32_t exits = 0;
+        while (ee_session_step(session) == EE_OK) {
+            exits++;
+            use_exit(image, session, labels);
+        }
+        EXPECT(exits == image->config.exits);
+    }
+    free(labels);
+    free(arena);
+}
+
+static void run_image(const ee_image *image)
+{
+    const ee_frontend *const frontend = &image->frontend;
+    const size_t all = ee_frontend_frames(frontend, SAMPLES);
+    const size_t frames = all < MOST_FRAMES ? all : MOST_FRAMES;
+    float *const features = fuzz_memory(frames * frontend->mels * sizeof(float), sizeof(void *));
+    float *const scratch =
+        fuzz_memory(ee_frontend_scratch(frontend) * sizeof(float), sizeof(void *));
+    int16_t samples[SAMPLES];
+
+    for (size_t i = 0; i < SAMPLES; i++) {
+        samples[i] = (int16_t)(i * i * 7919u);
+    }
+    if (features != NULL && scratch != NULL) {
+        if (ee_features_s16(features, frontend, samples, SAMPLES, all - frames, frames, scratch)
+            == EE_OK) {
+            run_session(image, features, frames);
+        }
+        memset(features, 0, frames * frontend->mels * sizeof(float));
+        run_session(image, features, frames);
+    }
+    free(scratch);
+    free(features);
+}
+
+/* What was accepted lies where it should: a byte too far within the image is no fault for the
+ * sanitizer. */
+static void check_spans(const unsigned char *data, const ee_image *image)
+{
+    const uint32_t base = fuzz_get(data + 4 * BASE_BYTES);
+    const ee_frontend *const f = &image->frontend;
+    size_t weights = 0;
+
+    for (uint32_t pair = TENSORS; pair < BASE_BYTES; pair += 2) {
+        const uint32_t offset = fuzz_get(data + 4 * (size_t)pair);
+        const uint32_t bytes = fuzz_get(data + 4 * (size_t)pair + 4);
+        const int used = f->log_floor > 0.0f || (pair != MEAN && pair != SCALE);
+        EXPECT(!used || (offset >= EE_IMAGE_HEADER_BYTES && (uint64_t)offset + bytes <= base));
+    }
+    for (uint32_t m = 0; m < f->mels; m++) {
+        weights += f->mel_count[m];
+    }
+    EXPECT(fuzz_get(data + 4 * (MEL_WEIGHTS + 1)) == weights * sizeof(float));
+    EXPECT(fuzz_get(data + 4 * (LABEL_TEXT + 1)) == image->labels.ends[image->labels.vocab - 1]);
+    const unsigned char *at = data + fuzz_get(data + 4 * TENSORS);
+    const unsigned char *const end = at + fuzz_get(data + 4 * (TENSORS + 1));
+    for (; at < end && fuzz_get(at) < image->bytes; at += 8) {
+        EXPECT((uint64_t)fuzz_get(at) + fuzz_get(at + 4) <= image->bytes);
+    }
+}
+
+static void open_image(const unsigned char *data, size_t size, uint32_t exits)
+{
+    ee_image image;
+    size_t needed = 0;
+    const ee_status planned = ee_image_memory(data, size, exits, &needed);
+
+    /* A model of as many layers as there can be, and a pointer and a size for each tensor. */
+    EXPECT(needed <= (2u << 20) + 2 * size);
+    void *const memory = fuzz_memory(planned == EE_OK ? needed : 64, EE_MEMORY_ALIGNMENT);
+    EXPECT(memory != NULL);
+    const ee_ops *const ops = some_ops(fuzz_get(data) + (uint32_t)size);
+    const ee_status status =
+        ee_image_open(&image, data, size, exits, memory, planned == EE_OK ? needed : 64, ops);
+    EXPECT(status == EE_OK || (status < 0 && image.model == NULL));
+    EXPECT(strcmp(ee_status_name(status), "EE_ERR_UNKNOWN") != 0);
+    EXPECT(planned == EE_OK || status != EE_OK);
+    if (status == EE_OK) {
+        EXPECT(image.bytes <= size && image.config.exits >= 1);
+        check_spans(data, &image);
+        run_image(&image);
+        EXPECT(ee_image_open(&image, data, size, exits, memory, needed - 1, ops)
+               == EE_ERR_MODEL_TOO_SMALL);
+    }
+    free(memory);
+}
+
+void fuzz_one(const unsigned char *data, size_t size)
+{
+    unsigned char *const image = fuzz_memory(size, EE_IMAGE_ALIGNMENT);
+
+    if (size < 4) {
+        free(image);
+        return;
+    }
+    memcpy(image, data, size);
+    open_image(image, size, 0);
+    open_image(image, size, 1);
+    EXPECT(memcmp(image, data, size) == 0);
+    free(image);
+}
+
+/* A word of the header, more often of those that are in use. */
+static uint32_t some_word(fuzz_random *random)
+{
+    const uint32_t exit = fuzz_below(random, 4);
+
+    switch (fuzz_below(random, 8)) {
+    case 0:
+        return LAYERS + exit;
+    case 1:
+        return EXIT_BYTES + exit;
+    case 2:
+        return fuzz_below(random, EE_IMAGE_HEADER_BYTES / 4);
+    default:
+        return fuzz_below(random, LAYERS);
+    }
+}
+
+/* A word of the table that a pair of offset and bytes in the header leads to; of its last two, one
+ * time in two. */
+static void change_table(unsigned char *image, size_t size, uint32_t pair, fuzz_random *random)
+{
+    const uint32_t offset = fuzz_get(word_of(image, pair));
+    const uint32_t bytes = fuzz_get(word_of(image, pair + 1));
+
+    if (bytes >= 4 && offset < size && bytes <= size - offset) {
+        const uint32_t words = bytes / 4;
+        const uint32_t last = words - 1 - (words > 1 ? fuzz_below(random, 2) : 0);
+        const uint32_t word = fuzz_below(random, 2) ? last : fuzz_below(random, words);
+        unsigned char *const at = image + offset + 4 * (size_t)word;
+        fuzz_put(at, fuzz_value(random, fuzz_get(at)));
+    }
+}
+
+static size_t change(unsigned char *image, size_t size, size_t capacity, fuzz_random *random)
+{
+    unsigned char *at;
+
+    switch (fuzz_below(random, 10)) {
+    case 0:
+        change_table(image, size, TENSORS, random);
+        break;
+    case 1:
+        change_table(image, size, TENSORS + 2 * fuzz_below(random, 10), random);
+        break;
+    case 2:
+        fuzz_change_float(image + EE_IMAGE_HEADER_BYTES, size - EE_IMAGE_HEADER_BYTES, random);
+        break;
+    case 3:
+        fuzz_change_byte(image, size, random);
+        break;
+    case 4:
+        return fuzz_change_size(image, size, capacity, random);
+    case 5:
+        at = word_of(image, EXIT_BYTES + fuzz_below(random, 3));
+        return fuzz_get(at) < size ? fuzz_get(at) : size;
+    default:
+        at = word_of(image, some_word(random));
+        fuzz_put(at, fuzz_value(random, fuzz_get(at)));
+    }
+    return size;
+}
+
+size_t fuzz_mutate(unsigned char *data, size_t size, size_t capacity, fuzz_random *random)
+{
+    for (uint32_t i = fuzz_below(random, 3); size > EE_IMAGE_HEADER_BYTES && i > 0; i--) {
+        size = change(data, size, capacity, random);
+    }
+    if (fuzz_below(random, 16) != 0) {
+        sign_image(data, size);
+    }
+    return size;
+}

@@ -1,0 +1,274 @@
+/* A model from a configuration and tensors that someone else counted: what opens is run, with
+ * every tensor in memory of exactly its size. The input is words: exits to max_frames, norm_eps,
+ * dtype, the layers of four exits, mel frames, how to run, what the tensors hold; then pairs of
+ * which tensor has how many bytes more or fewer. */
+#include "ee.h"
+#include "fuzz.h"
+
+enum {
+    EXITS, DIM, HEADS, FF, KERNEL, VOCAB, MELS, STEM_KERNEL, STEM_STRIDE, MAX_FRAMES, NORM_EPS,
+    DTYPE, LAYERS, FRAMES = LAYERS + 4, RUN, VALUES, WORDS,
+    MAX_TENSORS = 4096,
+    WEIGHT_BYTES = 1 << 18, /* of models that are run */
+    WORK = 4 << 20          /* products of an utterance */
+};
+
+typedef struct {
+    ee_tensor tensors[MAX_TENSORS];
+    size_t count, bytes;
+    fuzz_random random;
+    uint32_t dtype;
+    int filled; /* whether the tensors have data of their own */
+} weights;
+
+/* What a model that is only opened has for data: no byte of it is read. */
+static const unsigned char NOTHING[64] __attribute__((aligned(64)));
+
+static void add(weights *w, size_t bytes, int floats)
+{
+    if (w->count == MAX_TENSORS) {
+        return;
+    }
+    w->bytes += bytes;
+    ee_tensor *const tensor = &w->tensors[w->count++];
+    unsigned char *const data = w->filled ? fuzz_memory(bytes, EE_TENSOR_ALIGNMENT) : NULL;
+    for (size_t i = 0; data != NULL && i + 4 <= bytes; i += 4) {
+        const float value = (float)(int32_t)fuzz_next(&w->random) * 0x1p-32f;
+        uint32_t bits;
+
+        memcpy(&bits, &value, sizeof(bits));
+        fuzz_put(data + i, !floats ? fuzz_next(&w->random)
+                           : fuzz_below(&w->random, 512) == 0 ? fuzz_float(&w->random) : bits);
+    }
+    tensor->data = data != NULL ? data : NOTHING;
+    tensor->bytes = bytes;
+}
+
+static void add_floats(weights *w, size_t rows, size_t columns)
+{
+    add(w, rows * ee_row_stride(columns) * sizeof(float), 1);
+}
+
+static void add_matrix(weights *w, size_t rows, size_t columns)
+{
+    if (w->dtype == EE_DTYPE_F32) {
+        add_floats(w, rows, columns);
+    } else {
+        add(w, rows * ee_row_stride_qs8(columns), 0);
+        add_floats(w, 1, rows);
+    }
+}
+
+static void add_affine(weights *w, size_t outs, size_t in)
+{
+    add_matrix(w, outs, in);
+    add_floats(w, 1, outs);
+}
+
+static void add_norm(weights *w, size_t dim)
+{
+    add_floats(w, 1, dim);
+    add_floats(w, 1, dim);
+}
+
+static void add_feed_forward(weights *w, const ee_config *c)
+{
+    add_norm(w, c->dim);
+    add_affine(w, c->ff, c->dim);
+    add_affine(w, c->dim, c->ff);
+}
+
+/* The tensors of ee_model_open, in its order. */
+static void make_weights(weights *w, const ee_config *c, uint32_t values, int filled)
+{
+    w->count = w->bytes = 0;
+    w->random.state = values;
+    w->dtype = c->dtype;
+    w->filled = filled;
+    add_matrix(w, c->max_frames, c->dim);
+    add_affine(w, c->dim, (size_t)c->stem_kernel * c->mels);
+    add_affine(w, c->dim, (size_t)c->stem_kernel * c->dim);
+    for (uint32_t e = 0; e < c->exits; e++) {
+        for (uint32_t l = 0; l < c->layers_per_exit[e]; l++) {
+            add_feed_forward(w, c);
+            add_norm(w, c->dim);
+            add_affine(w, 3 * (size_t)c->dim, c->dim);
+            add_affine(w, c->dim, c->dim);
+            add_norm(w, c->dim);
+            add_affine(w, 2 * (size_t)c->dim, c->dim);
+            add_floats(w, c->kernel, c->dim);
+            add_floats(w, 1, c->dim);
+            add_affine(w, c->dim, c->dim);
+            add_feed_forward(w, c);
+            add_norm(w, c->dim);
+        }
+        add_affine(w, c->vocab, c->dim);
+    }
+}
+
+static void free_weights(weights *w)
+{
+    for (size_t i = 0; w->filled && i < w->count; i++) {
+        free((void *)(uintptr_t)w->tensors[i].data);
+    }
+}
+
+/* Items backwards, the workers in turn. */
+static void run_backwards(const ee_team *team, ee_task task, void *context, size_t items)
+{
+    for (size_t item = items; item-- > 0;) {
+        task(context, item, item % team->workers);
+    }
+}
+
+static const ee_ops *some_ops(uint32_t run)
+{
+    const ee_ops *const ops = ee_ops_for((ee_isa)(run % ((uint32_t)ee_isa_best() + 1)));
+
+    return ops != NULL ? ops : ee_ops_for(EE_ISA_C);
+}
+
+/* Products of an utterance, roughly and rather too many. */
+static double work_of(const ee_config *c, const weights *w, double frames)
+{
+    const double rows = (double)ee_encoder_frames(c, (size_t)frames) + 1.0;
+
+    return (rows + frames) * (double)w->bytes + rows * rows * c->dim * (double)w->count;
+}
+
+static void run_session(const ee_model *model, const ee_config *c, const uint32_t *words)
+{
+    const size_t frames = words[FRAMES] % 4096;
+    const ee_team team = {1 + words[RUN] / 256 % 3, 1 + words[RUN] / 1024 % 50, run_backwards};
+    const ee_team *const used = words[RUN] / 64 % 4 == 0 ? NULL : &team;
+    fuzz_random random = {words[VALUES]};
+    ee_session *session = NULL;
+    size_t bytes = 0, rows = 0;
+
+    if (ee_arena_size(c, frames, used, &bytes) != EE_OK) {
+        return;
+    }
+    const size_t count = frames * c->mels;
+    void *const arena = fuzz_memory(bytes, EE_MEMORY_ALIGNMENT);
+    float *const features = fuzz_memory(count * sizeof(*features), sizeof(void *));
+    if (arena != NULL && features != NULL) {
+        for (size_t i = 0; i < count; i++) {
+            features[i] = (float)(int32_t)fuzz_next(&random) * 0x1p-28f;
+        }
+        EXPECT(ee_session_open(&session, model, used, arena, bytes, features, frames) == EE_OK);
+        uint32_t exits = 0;
+        while (ee_session_step(session) == EE_OK) {
+            const float *const log_probs = ee_session_log_probs(session, &rows);
+            EXPECT(rows == ee_encoder_frames(c, frames));
+            EXPECT((const unsigned char *)(log_probs + rows * c->vocab)
+                   <= (const unsigned char *)arena + bytes);
+            exits++;
+        }
+        EXPECT(exits == c->exits);
+    }
+    free(features);
+    free(arena);
+}
+
+void fuzz_one(const unsigned char *data, size_t size)
+{
+    static weights w;
+    uint32_t words[WORDS];
+    ee_config c;
+    ee_model *model = NULL;
+    size_t bytes = 0;
+
+    if (size < sizeof(words)) {
+        return;
+    }
+    memcpy(words, data, sizeof(words));
+    /* Exits beyond the four of the input are those again. */
+    c.exits = words[EXITS];
+    for (uint32_t e = 0; e < EE_MAX_EXITS; e++) {
+        c.layers_per_exit[e] = words[LAYERS + e % 4];
+    }
+    c.dim = words[DIM];
+    c.heads = words[HEADS];
+    c.ff = words[FF];
+    c.kernel = words[KERNEL];
+    c.vocab = words[VOCAB];
+    c.mels = words[MELS];
+    c.stem_kernel = words[STEM_KERNEL];
+    c.stem_stride = words[STEM_STRIDE];
+    c.max_frames = words[MAX_FRAMES];
+    c.dtype = words[DTYPE];
+    memcpy(&c.norm_eps, &words[NORM_EPS], sizeof(c.norm_eps));
+    if (ee_model_size(&c, &bytes) != EE_OK) {
+        EXPECT(ee_model_open(&w, sizeof(w), &c, w.tensors, 0, some_ops(0), &model) != EE_OK);
+        return;
+    }
+    make_weights(&w, &c, words[VALUES], 0);
+    if (w.count == MAX_TENSORS) {
+        return;
+    }
+    const int runs = w.bytes <= WEIGHT_BYTES && work_of(&c, &w, words[FRAMES] % 4096) <= WORK;
+    if (runs) {
+        make_weights(&w, &c, words[VALUES], 1);
+    }
+    static uint32_t more[MAX_TENSORS];
+    int lies = 0;
+    memset(more, 0, sizeof(more));
+    for (size_t at = sizeof(words); at + 8 <= size; at += 8) {
+        more[fuzz_get(data + at) % w.count] += fuzz_get(data + at + 4);
+    }
+    for (size_t i = 0; i < w.count; i++) {
+        w.tensors[i].bytes += more[i];
+        lies |= more[i] != 0;
+    }
+    void *const memory = fuzz_memory(bytes, EE_MEMORY_ALIGNMENT);
+    EXPECT(memory != NULL);
+    const ee_status status =
+        ee_model_open(memory, bytes, &c, w.tensors, w.count, some_ops(words[RUN]), &model);
+    EXPECT(status == (lies ? EE_ERR_TENSOR_SIZE : EE_OK));
+    EXPECT((status == EE_OK) == (model != NULL));
+    if (status == EE_OK && runs) {
+        run_session(model, &c, words);
+    }
+    free(memory);
+    free_weights(&w);
+}
+
+size_t fuzz_mutate(unsigned char *data, size_t size, size_t capacity, fuzz_random *random)
+{
+    for (uint32_t i = fuzz_below(random, 5); size >= 4 * WORDS && i > 0; i--) {
+        unsigned char *const at = data + 4 * (size_t)fuzz_below(random, WORDS);
+
+        switch (fuzz_below(random, 10)) {
+        case 0:
+            size = 4 * WORDS;
+            break;
+        case 1:
+            if (size + 8 <= capacity) {
+                fuzz_put(data + size, fuzz_next(random));
+                fuzz_put(data + size + 4, 16 * fuzz_below(random, 5) - 32);
+                size += 8;
+            }
+            break;
+        case 2:
+        case 3:
+            fuzz_put(at, fuzz_value(random, fuzz_get(at)));
+            break;
+        case 4:
+            fuzz_put(data + 4 * RUN, fuzz_next(random));
+            fuzz_put(data + 4 * VALUES, fuzz_next(random));
+            break;
+        case 5:
+            fuzz_put(data + 4 * FRAMES, fuzz_below(random, 300));
+            break;
+        default:
+            /* Sizes that a model may have. */
+            fuzz_put(data + 4 * (size_t)fuzz_below(random, NORM_EPS), 1 + fuzz_below(random, 70));
+            if (fuzz_below(random, 4) != 0) {
+                fuzz_put(data + 4 * HEADS, 1);
+                data[4 * KERNEL] |= 1;
+                fuzz_put(data + 4 * EXITS, 1 + fuzz_below(random, 3));
+            }
+        }
+    }
+    return size;
+}

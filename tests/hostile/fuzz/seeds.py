@@ -1,0 +1,140 @@
+"""Makes the seeds of ../corpus for the targets of this folder.
+
+    python -m tests.hostile.fuzz.seeds [FOLDER]
+
+Models are tiny and random, and the bytes are the same on every machine (tests/test_fuzz.py). Files
+whose names begin with `was-` are inputs that once failed, and are made by nobody.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ee_ref.config import Config
+from ee_ref.conformance.draw import Stream, random_state_dict
+from ee_ref.conformance.protocol import Body, Frame, Type
+from ee_ref.conformance.suite import op_vectors
+from weights_io import flash_image, model_file
+from weights_io.from_torch import convert_state_dict
+from weights_io.quantize import quantize
+
+CORPUS = Path(__file__).resolve().parent.parent / "corpus"
+
+TINY = Config(
+    exits=2, layers_per_exit=(1, 1), dim=8, heads=2, ff=9, kernel=3, vocab=5, max_frames=12,
+    mels=3, n_fft=16, win_length=12, hop_length=10, frontend="logmel",
+)
+IMAGES = {
+    "f32-mel": replace(TINY, frontend="mel", pad=5),
+    "qs8-logmel": replace(TINY, dtype="qs8"),
+    "qs8-deep": replace(TINY, dtype="qs8", exits=1, layers_per_exit=(2,), dim=20, heads=5,
+                        vocab=20),
+}
+TOKENS = ("@", "\u2581a", "b", "\u2581", "\u00e9", *map(str, range(15)))
+LEAST_BYTES = 200
+"""Of the arguments of an op: the smallest cases have dimensions of 1."""
+
+
+def image(config: Config) -> bytes:
+    """The flash image of a random model."""
+    state = random_state_dict(config, 7)
+    # The last bit of a sinusoid is the C library's choice.
+    state["positional_encoder.pe"] = Stream(7)(config.max_frames, 1, config.dim)
+    front_end = ("frontend", "n_fft", "win_length", "hop_length", "pad")
+    made, tensors = convert_state_dict(
+        state, heads=config.heads, extras={name: getattr(config, name) for name in front_end})
+    if config.dtype == "qs8":
+        made, tensors = quantize(made, tensors)
+    assert made == config
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.gguf"
+        model_file.write(path, made, TOKENS[: config.vocab], frozenset(), tensors)
+        return flash_image.build(model_file.read(path))
+
+
+def stream(memory: int, frames: Sequence[tuple[Type, Body]]) -> bytes:
+    """What frames.c takes: the port's bytes beyond the least, then what the host sends."""
+    sent = (Frame(type, number, body.encode()).encode()
+            for number, (type, body) in enumerate(frames, start=1))
+    return struct.pack("<I", memory) + b"".join(sent)
+
+
+def frame_seeds() -> Iterator[tuple[str, bytes]]:
+    """A conversation for every op, and two about models."""
+    hello, bye = (Type.HELLO, Body("", {"protocol": 1})), (Type.BYE, Body())
+    by_op: dict[str, list[Body]] = {}
+    for vector in op_vectors():
+        body = Body(vector.op, vector.parameters, vector.inputs)
+        by_op.setdefault(vector.op, []).append(body)
+    for op, bodies in by_op.items():
+        sizes = [sum(tensor.nbytes for tensor in body.tensors.values()) for body in bodies]
+        best = min(range(len(bodies)), key=lambda i: (sizes[i] < LEAST_BYTES, sizes[i]))
+        yield f"op-{op}", stream(1 << 17, [hello, (Type.CASE, bodies[best]), bye])
+    samples = (Stream(3)(400) * np.float32(20000)).astype(np.int16)
+    features = Stream(4)(30, TINY.mels)
+    for name in ("f32-mel", "qs8-logmel"):
+        data = np.frombuffer(image(IMAGES[name]), np.int8)
+        yield f"model-{name}", stream(1 << 17, [
+            hello, (Type.MODEL, Body("0" * 64, {}, {"image": data})),
+            (Type.CASE, Body("features", {}, {"samples": samples})),
+            (Type.CASE, Body("exits", {"exits": 2}, {"features": features})),
+            (Type.CASE, Body("decide", {"threshold": 0.1}, {"features": features})),
+            (Type.CASE, Body("transcribe", {"exit": 2}, {"samples": samples})), bye])
+
+
+def model_seeds() -> Iterator[tuple[str, bytes]]:
+    """What model.c takes: words of a configuration, of a session, and lies about tensors."""
+    for dtype in (0, 1):
+        for name, sizes in {
+            "small": (2, 8, 2, 9, 3, 5, 3, 3, 2, 12, 40),
+            "tiles": (1, 33, 3, 65, 5, 17, 7, 3, 2, 40, 150),
+            "one": (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+            "wide": (1, 48, 4, 96, 31, 32, 8, 4, 3, 9, 80),
+        }.items():
+            exits, *rest, frames = sizes
+            words = [exits, *rest, 0x3727C5AC, dtype, *[1] * 4, frames, 0, 0]
+            yield f"{'qs8' if dtype else 'f32'}-{name}", struct.pack(f"<{len(words)}I", *words)
+
+
+def frontend_seeds() -> Iterator[tuple[str, bytes]]:
+    """What frontend.c takes: words of a front end and of a call, then samples."""
+    samples = Stream(5)(300) * np.float32(0.5)
+    for name, sizes in {
+        "mel": (3, 16, 12, 10, 0, 0), "logmel": (5, 64, 50, 16, 7, 0x358637BD),
+        "least": (1, 4, 1, 1, 0, 0x358637BD), "long": (20, 512, 400, 160, 80, 0x358637BD),
+    }.items():
+        for kind, data in enumerate((samples, (samples * np.float32(32767)).astype(np.int16))):
+            words = struct.pack("<10I", *sizes, kind, 0, 1 << 16, 1)
+            yield f"{name}-{'s16' if kind else 'f32'}", words + data.tobytes()
+
+
+def decode_seeds() -> Iterator[tuple[str, bytes]]:
+    """What decode.c takes: words about a call, then log-probabilities."""
+    for rows, vocab in ((1, 2), (12, 5), (40, 17)):
+        log_probs = Stream(rows)(rows, vocab, low=-9.0, high=0.0)
+        words = struct.pack("<8I", vocab, 0, rows, 12, 7, 1, 0x3F000000, 2)
+        yield f"{rows}-{vocab}", words + log_probs.tobytes()
+
+
+def seeds() -> Iterator[tuple[str, bytes]]:
+    """Path in the corpus -> bytes, of every seed."""
+    for name, config in IMAGES.items():
+        yield f"image/{name}", image(config)
+    for target, made in (("frames", frame_seeds()), ("model", model_seeds()),
+                         ("frontend", frontend_seeds()), ("decode", decode_seeds())):
+        for name, data in made:
+            yield f"{target}/{name}", data
+
+
+if __name__ == "__main__":
+    for path, data in seeds():
+        target = Path(sys.argv[1] if len(sys.argv) > 1 else CORPUS) / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
