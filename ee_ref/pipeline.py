@@ -223,8 +223,13 @@ class Model:
         now = time.perf_counter()
         return exits.Utterance(
             exits=self.config.exits, blank=self.config.blank,
-            costs=frame_costs(self.config, mel_frames), started=now, encoder_started=now,
+            costs=self._costs(mel_frames), started=now, encoder_started=now,
             measure=self._measure)
+
+    @cached_property
+    def _costs(self) -> Callable[[int], tuple[int, ...]]:
+        """`frame_costs` of this model, remembered: they took as long as a score."""
+        return lru_cache(maxsize=1024)(partial(frame_costs, self.config))
 
     @cached_property
     def _measure(self) -> Callable[..., tuple[exits.Scores, np.ndarray]]:

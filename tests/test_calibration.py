@@ -205,7 +205,18 @@ def test_points_keep_their_targets():
     assert bounded["wer"] <= full + 2.0 + 1e-3 and bounded["depth"] < 4.5
     cheap = points.point(part, points.Target("cost", 0.5), found, full)
     assert cheap["depth"] <= 2.5 + 1e-3
-    assert points.point(part, points.Target("best", 1.0), found, full)["wer"] <= bounded["wer"]
+    best = points.point(part, points.Target("best", 1.0), found, full)
+    word = 100 / part.words.sum()
+    fewest = min(point["wer"] for path in found.values() for point in path)
+    assert fewest <= best["wer"] + 1e-3 and best["wer"] <= fewest + word + 1e-3
+    assert best["depth"] >= bounded["depth"], "of what no set tells apart, the deepest"
+    # Where nothing else keeps a word error rate, the full depth does.
+    none = {"fixed": [point for point in found["fixed"] if point["wer"] > full + 2.0]}
+    assert none["fixed"]
+    kept = points.point(part, points.Target("wer", 0.0), none, full)
+    assert kept["policy"] == {"kind": "fixed", "n": part.word_errors.shape[1]}
+    assert kept["depth"] == part.layers[-1]
+    assert kept["wer"] == pytest.approx(full, abs=1e-3)
     with pytest.raises(ArgumentError, match="least depth"):
         points.point(part, points.Target("cost", 0.1), found, full)
     with pytest.raises(ArgumentError, match="guarantee"):

@@ -69,7 +69,8 @@ class Producers:
         return self._ready.qsize()
 
     def stop(self):
+        # SIGTERM would not do: they have inherited what the training process makes of it.
         for process in self._processes:
-            process.terminate()
+            process.kill()
         for process in self._processes:
             process.join()

@@ -70,13 +70,14 @@ def _brief(table: Table, choice: np.ndarray) -> dict[str, float]:
 
 
 def choose(
-    target: Target, found: dict[str, list[dict[str, Any]]], full_wer: float
-) -> tuple[str, float, dict[str, Any]]:
-    """(family, price, its cross-validated figures) that keeps the target best.
+    target: Target, found: dict[str, list[dict[str, Any]]], full_wer: float, word: float
+) -> tuple[str, float, dict[str, Any]] | None:
+    """(family, price, its cross-validated figures) that keeps the target best, or None.
 
-    For `wer`: the least depth among those with a word error rate of at most full_wer + value; for
-    `cost`: the least word error rate among those of at most that share of the layers. Equal ones:
-    the family named first. Raises ArgumentError when nothing keeps it.
+    For `wer`: the least depth among those with a word error rate of at most full_wer + value. For
+    `cost` and `best`: of those of at most that share of the layers the fewest errors; where others
+    err by no more than `word`, the rate of one word, more, the deepest of these: no set tells them
+    apart, and speech unlike the set is better off deeper. Equal ones: the family named first.
     """
     points = [(name, point) for name, path in found.items() for point in path]
     if target.kind == "wer":
@@ -84,11 +85,11 @@ def choose(
         kept.sort(key=lambda item: (item[1]["depth"], item[1]["wer"]))
     else:
         kept = [item for item in points if item[1]["depth_share"] <= target.value + 1e-9]
-        kept.sort(key=lambda item: (item[1]["wer"], item[1]["depth"]))
+        fewest = min((point["wer"] for _, point in kept), default=0.0)
+        kept = [item for item in kept if item[1]["wer"] <= fewest + word + 1e-9]
+        kept.sort(key=lambda item: (-item[1]["depth"], item[1]["wer"]))
     if not kept:
-        least = min(point["depth_share"] for _, point in points)
-        raise ArgumentError(f"target {target}: nothing keeps it; the least depth is "
-                            f"{least:.3f} of the layers")
+        return None
     name, point = kept[0]
     return name, point["price"], point
 
@@ -96,9 +97,23 @@ def choose(
 def point(
     table: Table, target: Target, found: dict[str, list[dict[str, Any]]], full_wer: float
 ) -> dict[str, Any]:
-    """An operating point: `policy` as plain data, fitted to the whole table, and its `figures`."""
-    name, price, brief = choose(target, found, full_wer)
-    policy = fit.families(table)[name](table, price)
+    """An operating point: `policy` as plain data, fitted to the whole table, and its `figures`.
+
+    The full depth where nothing else keeps a word error rate. Raises ArgumentError when nothing
+    keeps a share of the layers.
+    """
+    chosen = choose(target, found, full_wer, 100 / max(1, table.words.sum()))
+    if chosen is not None:
+        name, price, brief = chosen
+        policy = fit.families(table)[name](table, price)
+    elif target.kind == "wer":
+        count = table.word_errors.shape[1]
+        name, policy = "fixed", exits.Fixed(count)
+        brief = _brief(table, np.full(len(table), count - 1))
+    else:
+        least = min(point["depth_share"] for path in found.values() for point in path)
+        raise ArgumentError(f"target {target}: nothing keeps it; the least depth is "
+                            f"{least:.3f} of the layers")
     return {"policy": exits.to_plain(policy), "family": name, "target": str(target),
             "wer": _round(brief["wer"]), "full_wer": _round(full_wer),
             "depth": _round(brief["depth"]), "utterances": len(table)}

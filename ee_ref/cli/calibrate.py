@@ -37,14 +37,15 @@ def add_parser(subparsers) -> None:
         "balanced (--target) and accurate (the fewest errors) in the model file. Needs jiwer.",
     )
     add_inputs(parser)
-    parser.add_argument("--target", default="wer+0.3", metavar="T",
-                        help="of balanced: wer+POINTS above the last exit's word error rate, or "
-                        "cost SHARE of the layers, or best: the fewest errors (default: wer+0.3)")
+    parser.add_argument("--target", default="cost 0.6", metavar="T",
+                        help="of balanced: cost SHARE of the layers, with the fewest errors; or "
+                        "wer+POINTS above the last exit's word error rate, with the fewest "
+                        "layers; or best (default: cost 0.6)")
     parser.add_argument("--point", action="append", default=[], metavar="NAME=T",
                         help="another operating point, or another target for fast or accurate")
     parser.add_argument("--confidence", type=float, metavar="C",
-                        help="prove the bound of balanced with this confidence, as in 0.9, on half "
-                        "of the set (docs/exits.md)")
+                        help="prove the bound of balanced, a target wer+POINTS, with this "
+                        "confidence, as in 0.9, on half of the set (docs/exits.md)")
     parser.add_argument("--posterior", action="store_true",
                         help="measure the N-best posteriors too: a beam search at every exit")
     parser.add_argument("--where", metavar="FIELD=V[,V...]",

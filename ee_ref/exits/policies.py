@@ -116,9 +116,14 @@ class _Run:
         self.margin = margin_at(1)
 
     def __call__(self, out: ExitLike) -> tuple[bool, float]:
-        self.margin = self._margin_at(out.exit)
+        self.margin = margin = self._margin_at(out.exit)
         score = self._score(out)
-        return self.margin(score) >= 0, score
+        return margin(score) >= 0, score
+
+
+def _never(score: float) -> float:
+    """The margin where a rule never stops."""
+    return -math.inf
 
 
 class _Started:
@@ -160,7 +165,7 @@ class Threshold(_Started):
         if isinstance(threshold, tuple):
             threshold = threshold[exit - 1] if exit <= len(threshold) else None
         if threshold is None:
-            return lambda score: -math.inf
+            return _never
         if SCORES[self.score].larger:
             return lambda score: score - threshold
         return lambda score: threshold - score

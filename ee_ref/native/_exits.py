@@ -14,6 +14,8 @@ from ._lib import ensure, ffi, lib
 # Of ee_scores, whose members are those of Scores but for the number of frames. A policy is asked at
 # every exit: reading the members one by one took as long as computing them.
 _SCORES = struct.Struct("=8f2I")
+_FLOAT32, _UINT32 = np.dtype(np.float32), np.dtype(np.uint32)
+_SCORES_POINTER, _LABELS, _FLOATS = map(ffi.typeof, ("ee_scores *", "uint32_t[]", "float[]"))
 from_buffer = ffi.from_buffer
 
 
@@ -24,22 +26,25 @@ def measure(
 
     Raises ArgumentError for NaN, values above 0 or a blank outside 0..V-1, ShapeError.
     """
-    if log_probs.ndim != 2 or log_probs.dtype != np.float32 or not log_probs.flags.c_contiguous:
+    shape = log_probs.shape
+    if len(shape) != 2 or log_probs.dtype != _FLOAT32 or not log_probs.flags.c_contiguous:
         check("log_probs", log_probs, None, None)  # says what is wrong
-    rows, vocab = log_probs.shape
+    rows, vocab = shape
     if before is None:
         earlier = ffi.NULL
-    elif before.dtype == np.uint32 and before.shape == (rows,):
-        earlier = from_buffer("uint32_t[]", before)
+    elif before.dtype == _UINT32 and before.shape == (rows,):
+        earlier = from_buffer(_LABELS, before)
     else:
         raise ShapeError(
             f"before: expected uint32 ({rows},), found {before.dtype} {before.shape}")
-    labels = np.empty(rows, np.uint32)
+    labels = np.empty(rows, _UINT32)
     found = bytearray(_SCORES.size)
-    ensure(lib.ee_exit_scores(
-        from_buffer("ee_scores *", found), from_buffer("uint32_t[]", labels), earlier,
-        from_buffer("float[]", log_probs), rows, vocab, blank))
-    return Scores._make((*_SCORES.unpack(found), rows)), labels
+    status = lib.ee_exit_scores(
+        from_buffer(_SCORES_POINTER, found), from_buffer(_LABELS, labels), earlier,
+        from_buffer(_FLOATS, log_probs), rows, vocab, blank)
+    if status:
+        ensure(status)
+    return Scores._make(_SCORES.unpack(found) + (rows,)), labels
 
 
 def patience_stop(exits: int, in_a_row: int, same: bool) -> tuple[int, bool]:

@@ -3,6 +3,7 @@
 #include "check.h"
 #include "ee_decode.h"
 #include "ee_exits.h"
+#include "../../kernels/src/exits/ee_exit_row.h"
 
 static void check_greedy(void)
 {
@@ -86,6 +87,50 @@ static void check_scores(void)
               && stop && rate == 2.0f, "%g", (double)missing);
     CHECK(ee_deadline_stop(&deadline, 40.0f, 1.0f, 0.0f, 1.0f, &rate, &stop, &missing)
               == EE_ERR_CONFIG && !stop, "no cost");
+}
+
+/* What every variant that this machine has makes of a frame: the bytes of portable C. */
+static void check_exit_rows(void)
+{
+    ee_exit_row variants[2];
+    size_t count = 0;
+
+#ifdef EE_HAVE_EXIT_ROW_AVX2
+    if (__builtin_cpu_supports("avx2")) {
+        variants[count++] = ee_exit_row_avx2;
+    }
+#endif
+#ifdef EE_HAVE_EXIT_ROW_AVX512
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
+        && __builtin_cpu_supports("avx512vl")) {
+        variants[count++] = ee_exit_row_avx512;
+    }
+#endif
+    for (size_t vocab = 1; vocab <= 49; vocab++) {
+        for (int kind = 0; kind < 8; kind++) {
+            guarded row = random_floats(vocab, 1.0f);
+            float expected, sum;
+
+            for (size_t v = 0; v < vocab; v++) {
+                /* Log-probabilities on both sides of where they count, equal ones, zeros, -inf. */
+                row.data[v] = kind == 6 ? -INFINITY
+                              : kind == 7 ? 0.0f
+                                          : -fabsf(row.data[v]) * (kind % 2 == 0 ? 10.0f : 100.0f);
+                if (kind > 1 && kind < 4) {
+                    row.data[v] = floorf(row.data[v] / 8.0f) * 8.0f;
+                }
+            }
+            const uint32_t label = ee_exit_row_c(&expected, row.data, vocab);
+
+            for (size_t n = 0; n < count; n++) {
+                CHECK(variants[n](&sum, row.data, vocab) == label
+                          && memcmp(&sum, &expected, sizeof sum) == 0,
+                      "variant %zu of a frame of %zu labels, kind %d", n, vocab, kind);
+            }
+            CHECK(sentinels_intact(&row), "frame of %zu labels", vocab);
+            guarded_free(&row);
+        }
+    }
 }
 
 static void check_entropy(void)
@@ -172,6 +217,7 @@ int main(void)
 {
     check_greedy();
     check_scores();
+    check_exit_rows();
     check_entropy();
     check_text();
     return check_result("check_decode");

@@ -24,6 +24,12 @@ static ee_exit_row best_exit_row(void)
 {
 #ifdef EE_HAVE_EXIT_ROW_AVX2
     __builtin_cpu_init();
+#ifdef EE_HAVE_EXIT_ROW_AVX512
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+        return ee_exit_row_avx512;
+    }
+#endif
     if (__builtin_cpu_supports("avx2")) {
         return ee_exit_row_avx2;
     }
