@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -180,10 +181,12 @@ def kernel_times(call: Call, dtype: str) -> list[float]:
     module = importlib.import_module(f"ee_ref.native.{call.op}")
     watched = (stem, f"ee_{stem}_{dtype}_c")
     saved = {name: value for name, value in vars(module).items()
-             if name in ("lib", "ops", "ops_qs8")}
+             if name in ("lib", "ops", "ops_qs8", "team")}
     # A primitive is called through a table that `ops` or `ops_qs8` returns, a composite by name.
     for name, value in saved.items():
-        if name == "lib":
+        if name == "team":
+            setattr(module, name, _team)
+        elif name == "lib":
             setattr(module, name, _Watch(value, watched, times))
         elif hasattr(value(), stem):
             setattr(module, name, lambda table=value(): _Watch(table, watched, times))
@@ -193,6 +196,21 @@ def kernel_times(call: Call, dtype: str) -> list[float]:
         for name, value in saved.items():
             setattr(module, name, value)
     return times
+
+
+@lru_cache(maxsize=None)
+def _pool():
+    from ee_ref.native._session import open_pool
+
+    return open_pool(1)
+
+
+def _team():
+    """That of a session of one thread, so that composites cut frames into the blocks of a host: by
+    themselves they would into those of firmware."""
+    from ee_ref.native._lib import lib
+
+    return lib.ee_pool_team(_pool())
 
 
 def _as_rows(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -32,12 +33,14 @@ class NativeModel:
     def __init__(self, config: Config, tensors: Mapping[str, np.ndarray], threads: int = 1):
         self.config = config
         self.threads = threads
-        self._pool = _open_pool(threads)
+        self._pool = open_pool(threads)
         self.team = lib.ee_pool_team(self._pool)
         specs = [s for s in tensor_specs(config) if not s.name.startswith("frontend.")]
         self._tensors = [_in_layout(spec, tensors.get(spec.name)) for spec in specs]
         self._config = _c_config(config)
         self._memory = aligned(_size(lib.ee_model_size, self._config), lib.EE_MEMORY_ALIGNMENT)
+        # New memory of some megabytes costs a page fault every 4 KB, 1 % of an utterance.
+        self._arenas: deque[np.ndarray] = deque(maxlen=4)
 
         table = ffi.new("ee_tensor[]", len(specs))
         for entry, spec, array in zip(table, specs, self._tensors):
@@ -58,22 +61,31 @@ class NativeModel:
         features: see `Session`, whose errors are raised here. log_probs: (encoder frames, vocab)
         float32, the caller's own.
         """
-        return self._steps(Session(self, features))
+        try:
+            arena = self._arenas.pop()
+        except IndexError:
+            arena = None
+        return self._steps(Session(self, features, arena))
 
     def _steps(self, session: Session) -> Iterator[tuple[int, np.ndarray]]:
-        while session.step():
-            yield session.exit, session.log_probs.copy()
+        try:
+            while session.step():
+                yield session.exit, session.log_probs.copy()
+        finally:
+            self._arenas.append(session.arena)
 
 
 class Session:
     """One utterance on its way through a model, in an arena of its own. For one thread at a time.
 
     features: (frames, mels) float32, finite, C-contiguous; not to be changed before the first step.
+    arena: of an earlier session that is done with; where it is too small, or None, a new one.
     Raises ShapeError, ArgumentError for NaN or infinity, TooLongError for more encoder frames than
     positions.
     """
 
-    def __init__(self, model: NativeModel, features: np.ndarray):
+    def __init__(self, model: NativeModel, features: np.ndarray,
+                 arena: np.ndarray | None = None):
         config = model.config
         frames, _ = check("features", features, None, config.mels)
         rows = config.encoder_frames(frames)
@@ -84,10 +96,13 @@ class Session:
             )
         self._model = model
         self._features = features
-        self._arena = aligned(model.arena_size(frames), lib.EE_MEMORY_ALIGNMENT)
+        size = model.arena_size(frames)
+        if arena is None or len(arena) < size:
+            arena = aligned(size, lib.EE_MEMORY_ALIGNMENT)
+        self.arena = arena
         result = ffi.new("ee_session **")
         ensure(lib.ee_session_open(result, model.handle, model.team,
-                                   ffi.from_buffer(self._arena), len(self._arena),
+                                   ffi.from_buffer(self.arena), len(self.arena),
                                    pointer(features), frames))
         self._handle = result[0]
 
@@ -107,12 +122,12 @@ class Session:
         data = lib.ee_session_log_probs(self._handle, rows)
         if not data:
             raise ArgumentError("log_probs: expected a step before, found none")
-        start = int(ffi.cast("uintptr_t", data)) - self._arena.ctypes.data
+        start = int(ffi.cast("uintptr_t", data)) - self.arena.ctypes.data
         shape = (rows[0], self._model.config.vocab)
-        return np.ndarray(shape, np.float32, self._arena, start)
+        return np.ndarray(shape, np.float32, self.arena, start)
 
 
-def _open_pool(threads: int):
+def open_pool(threads: int):
     """An `ee_pool *` that closes itself, and keeps its memory until then."""
     memory = aligned(_size(lib.ee_pool_size, threads), lib.EE_MEMORY_ALIGNMENT)
     result = ffi.new("ee_pool **")

@@ -22,6 +22,9 @@
  * milliseconds where the system puts the woken thread behind the one that woke it. */
 enum { SPIN_NANOSECONDS = 1000000, LOOKS = 64 };
 
+/* Kernels of hosts have up to 60 KB there, and some systems give a thread no more than 128. */
+enum { STACK_BYTES = 1 << 20 };
+
 typedef struct {
     ee_pool *pool;
     size_t number;
@@ -265,16 +268,24 @@ static ee_status start(ee_pool *pool)
         pthread_mutex_destroy(&pool->mutex);
         return EE_ERR_THREADS;
     }
-    for (size_t i = 1; i < pool->team.workers; i++) {
-        pool_worker *const worker = &pool->workers[i];
+    pthread_attr_t attributes;
+    int failed = pthread_attr_init(&attributes);
 
-        worker->pool = pool;
-        worker->number = i;
-        if (pthread_create(&worker->thread, NULL, work_until_closed, worker) != 0) {
-            ee_pool_close(pool);
-            return EE_ERR_THREADS;
+    if (!failed) {
+        failed = pthread_attr_setstacksize(&attributes, STACK_BYTES);
+        for (size_t i = 1; !failed && i < pool->team.workers; i++) {
+            pool_worker *const worker = &pool->workers[i];
+
+            worker->pool = pool;
+            worker->number = i;
+            failed = pthread_create(&worker->thread, &attributes, work_until_closed, worker);
+            pool->started += !failed;
         }
-        pool->started = i;
+        pthread_attr_destroy(&attributes);
+    }
+    if (failed) {
+        ee_pool_close(pool);
+        return EE_ERR_THREADS;
     }
     return EE_OK;
 }

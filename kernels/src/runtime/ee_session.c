@@ -69,13 +69,23 @@ ee_status ee_arena_size(const ee_config *config, size_t frames, const ee_team *t
 
 static int all_finite(const float *values, size_t count)
 {
-    /* Zero times a finite number is zero; times anything else it is NaN, which stays. */
-    float sum = 0.0f;
+    /* Zero times a finite number is zero; times anything else it is NaN, which stays. Eight sums,
+     * for one would wait for every addition. */
+    float sums[8] = {0.0f};
+    size_t i = 0;
 
-    for (size_t i = 0; i < count; i++) {
-        sum += 0.0f * values[i];
+    for (; count - i >= 8; i += 8) {
+        for (size_t lane = 0; lane < 8; lane++) {
+            sums[lane] += 0.0f * values[i + lane];
+        }
     }
-    return sum == 0.0f;
+    for (; i < count; i++) {
+        sums[0] += 0.0f * values[i];
+    }
+    for (size_t lane = 1; lane < 8; lane++) {
+        sums[0] += sums[lane];
+    }
+    return sums[0] == 0.0f;
 }
 
 ee_status ee_session_open(ee_session **session, const ee_model *model, const ee_team *team,
