@@ -282,7 +282,8 @@ def test_conformance(board, isa, suite, out):
     whole = ((board, isa) == ("mps2_an386", "dsp")
              or os.environ.get("EE_REF_REQUIRE_BOARDS") == "all")
     cases = [case for case in suite.cases if whole or case.model != "commands"]
-    port = transport.board(board, isa, settings=[f"OUT={out}", f"PYTHON={sys.executable}"])
+    port = transport.board(board, isa, PORTS.parent,
+                           [f"OUT={out}", f"PYTHON={sys.executable}"])
     try:
         done = runner.run(suite, port, cases, timeout=120)
     finally:
