@@ -23,7 +23,7 @@ LIBRARIES += -lgcc
 endif
 
 SHARED := common/runner.c $(START)
-HEADERS := $(wildcard common/*.h ../include/*.h)
+HEADERS := $(wildcard common/*.h ../include/*.h ../src/*.h ../src/*/*.h ../src/ops/*/*.h)
 
 .PHONY: run vectors conformance symbols build execute command library tools c-library FORCE
 build: $(BUILD)/transcribe.elf $(BUILD)/vectors.elf $(BUILD)/faults.elf

@@ -1,0 +1,62 @@
+/* The depthwise convolution in NEON, for both modes, as ee_depthwise_conv_vector.h: who includes this
+ * says before it how a product is added to a sum, float32x4_t add_product(sum, v, w). Rows side by
+ * side share the weights and hide the latency of the additions. */
+enum { TILE_ROWS = 8 };
+
+/* `tile` output rows of up to 4 of `count` channels: out[i] = bias + sum_j x[i + j] * weight[j],
+ * the taps in order. `tile` is a constant where this is called, so that the sums stay in
+ * registers. */
+static inline __attribute__((always_inline)) void
+conv_tile(float *out, const float *x, const float *weight, const float *bias, size_t count,
+          size_t tile, size_t dim, size_t taps, size_t weight_stride)
+{
+    float32x4_t sums[TILE_ROWS];
+
+    EE_UNROLL
+    for (size_t i = 0; i < tile; i++) {
+        sums[i] = ee_neon_load(bias, count, 0.0f);
+    }
+    for (size_t j = 0; j < taps; j++) {
+        const float32x4_t w = ee_neon_load(weight + j * weight_stride, count, 0.0f);
+        EE_UNROLL
+        for (size_t i = 0; i < tile; i++) {
+            const float32x4_t v = ee_neon_load(x + (i + j) * dim, count, 0.0f);
+            sums[i] = add_product(sums[i], v, w);
+        }
+    }
+    EE_UNROLL
+    for (size_t i = 0; i < tile; i++) {
+        ee_neon_store(out + i * dim, sums[i], count);
+    }
+}
+
+static inline void depthwise_conv_neon(float *out, const float *x, const float *weight,
+                                       const float *bias, size_t frames, size_t first,
+                                       size_t count, size_t dim, size_t kernel,
+                                       size_t weight_stride)
+{
+    const size_t half = kernel / 2;
+    const size_t end = first + count;
+
+    for (size_t d = 0; d < dim; d += 4) {
+        for (size_t t = first; t < end;) {
+            const int is_inside =
+                t >= half && t + TILE_ROWS <= end && t + TILE_ROWS + half <= frames;
+            /* Taps skipped..last-1 fall on frames that exist. */
+            const size_t skipped = t < half ? half - t : 0;
+            const size_t last = frames + half - t < kernel ? frames + half - t : kernel;
+            float *const to = out + t * dim + d;
+            const float *const from = x + (t + skipped - half) * dim + d;
+            const float *const w = weight + skipped * weight_stride + d;
+
+            if (is_inside && dim - d >= 4) {
+                conv_tile(to, from, w, bias + d, 4, TILE_ROWS, dim, kernel, weight_stride);
+            } else if (is_inside) {
+                conv_tile(to, from, w, bias + d, dim - d, TILE_ROWS, dim, kernel, weight_stride);
+            } else {
+                conv_tile(to, from, w, bias + d, dim - d, 1, dim, last - skipped, weight_stride);
+            }
+            t += is_inside ? TILE_ROWS : 1;
+        }
+    }
+}
