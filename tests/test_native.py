@@ -24,7 +24,8 @@ ROOT = Path(__file__).parent.parent
 
 native = pytest.importorskip("ee_ref.native")
 try:
-    from ee_ref.native import _lib
+    from ee_ref.native import _lib, _session
+    from ee_ref.native._arrays import aligned
     from ee_ref.native._crc32 import crc32
     from ee_ref.native._session import NativeModel, Session
 except NativeUnavailable as error:
@@ -238,6 +239,24 @@ def test_outputs_belong_to_the_caller(model, features):
     outputs = list(model.exits(features))
     for (_, log_probs), (_, again) in zip(outputs, model.exits(features)):
         np.testing.assert_array_equal(log_probs, again)
+
+
+def test_an_arena_is_used_again_where_it_is_large_enough(features, monkeypatch):
+    made = []
+    monkeypatch.setattr(_session, "aligned", lambda *sizes: made.append(sizes) or aligned(*sizes))
+    model = NativeModel(SMALL, random_tensors(SMALL))
+    short = np.ascontiguousarray(features[:30])
+    made.clear()
+    long, first = list(model.exits(features)), list(model.exits(short))
+    for _, log_probs in model.exits(short):
+        break  # an utterance that stops early is done with too
+    assert len(made) == 1
+    again = list(model.exits(short))
+    assert len(made) == 1 and len(list(model.exits(features))) == len(long)
+    for (_, a), (_, b), (_, fresh) in zip(first, again, NativeModel(
+            SMALL, random_tensors(SMALL)).exits(short)):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, fresh)
 
 
 def test_two_generators_of_one_model(model, features):
