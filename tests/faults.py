@@ -207,6 +207,10 @@ FAULTS = (
     Fault("writes one value behind the result", f"{OPS}/glu/ee_glu_qs8_c.c",
           "out[t * dim + d] =", "out[t * dim + d] = out[t * dim + d + 1] =",
           "int8/glu_qs8/*_1"),
+    Fault("has a maximum of -0", f"{OPS}/log_softmax/ee_log_softmax_qs8_c.c",
+          "const float max = ee_max(row, dim);",
+          "const float max = dim == 1 ? row[0] : ee_max(row, dim);",
+          "int8/log_softmax_qs8/minus_zero_alone"),
     # ---- f32 ----
     Fault("takes no maximum away in float32", f"{OPS}/softmax/ee_softmax_f32_c.c",
           "expf(row[d] - max)", "expf(row[d] - 0.0f * max)", "f32/softmax/far_above_zero"),
