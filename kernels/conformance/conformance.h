@@ -94,8 +94,10 @@ const tensor *eec_checked(question *q, const tensor *matrix);
 /* x of an op over rows of floats, or NULL. */
 const tensor *eec_input(question *q);
 
-/* The matrix called `name`, (outs, in) float, in rows of ee_row_stride; *outs is found when it is
- * 0. */
+/* The matrix called `name`, (outs, in), as it came, or NULL; *outs is found when it is 0. */
+const tensor *eec_matrix(question *q, const char *name, char dtype, size_t *outs, size_t in);
+
+/* One of floats, in rows of ee_row_stride. */
 const float *eec_float_weights(question *q, const char *name, size_t *outs, size_t in);
 
 /* Depthwise weights (kernel, dim), likewise; the kernel is odd. */

@@ -18,9 +18,9 @@ const tensor *eec_input(question *q)
     return eec_checked(q, eec_argument(q, "x", 'f', 2));
 }
 
-const float *eec_float_weights(question *q, const char *name, size_t *outs, size_t in)
+const tensor *eec_matrix(question *q, const char *name, char dtype, size_t *outs, size_t in)
 {
-    const tensor *const matrix = eec_checked(q, eec_argument(q, name, 'f', 2));
+    const tensor *const matrix = eec_checked(q, eec_argument(q, name, dtype, 2));
 
     if (matrix == NULL) {
         return NULL;
@@ -31,6 +31,16 @@ const float *eec_float_weights(question *q, const char *name, size_t *outs, size
         return NULL;
     }
     *outs = matrix->shape[0];
+    return matrix;
+}
+
+const float *eec_float_weights(question *q, const char *name, size_t *outs, size_t in)
+{
+    const tensor *const matrix = eec_matrix(q, name, 'f', outs, in);
+
+    if (matrix == NULL) {
+        return NULL;
+    }
     const size_t stride = ee_row_stride(in);
     if (stride == in) {
         return matrix->data;

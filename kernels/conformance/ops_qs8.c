@@ -31,18 +31,7 @@ static const int8_t *rows_of(question *q, const tensor *matrix, int fill)
 /* The weights called `name`, (outs, in); *outs is found when it is 0. */
 static const int8_t *weights(question *q, const char *name, size_t *outs, size_t in)
 {
-    const tensor *const matrix = eec_checked(q, eec_argument(q, name, 'b', 2));
-
-    if (matrix == NULL) {
-        return NULL;
-    }
-    if (matrix->shape[1] != in || (*outs != 0 && matrix->shape[0] != *outs)
-        || matrix->shape[0] == 0) {
-        eec_fail(q, CODE_ARGUMENT, "a matrix of another size expected", name);
-        return NULL;
-    }
-    *outs = matrix->shape[0];
-    return rows_of(q, matrix, WEIGHT_FILL);
+    return rows_of(q, eec_matrix(q, name, 'b', outs, in), WEIGHT_FILL);
 }
 
 /* The values of rows of ee_row_stride_qs8 as an output; they have to be zeros behind each row. */
