@@ -9,6 +9,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from ..errors import shown
+
 _LONGEST = 4000  # characters of a message
 
 
@@ -22,10 +24,10 @@ class Terminated(KeyboardInterrupt):
 
 def say(text: object) -> None:
     """A line on stderr. Names of files and texts in them cannot make it move the cursor."""
-    line = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1]
-                   for c in str(text)[:_LONGEST])
+    lines = str(text)[:_LONGEST].split("\n")
     with contextlib.suppress(OSError):  # nowhere to complain that there is nowhere to complain
-        print(f"ee-ref: {line}", file=sys.stderr, flush=True)
+        print("ee-ref:", "\n".join(shown(line, _LONGEST) for line in lines),
+              file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
