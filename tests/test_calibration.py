@@ -326,7 +326,8 @@ def test_the_plot(tmp_path, model_path, capsys):
 
 @pytest.mark.parametrize("arguments", [
     ["--target", "wer"], ["--point", "x"], ["--point", "=cost 1"], ["--where", "source"],
-    ["--where", "source=none"], ["--confidence", "1"], ["--plot", "x.pdf"],
+    ["--where", "source=none"], ["--confidence", "1"], ["--confidence", "0.9"],
+    ["--plot", "x.pdf"],
 ])
 def test_wrong_usage(tmp_path, model_path, capsys, arguments):
     pytest.importorskip("jiwer")

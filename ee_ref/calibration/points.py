@@ -119,6 +119,12 @@ def point(
             "depth": _round(brief["depth"]), "utterances": len(table)}
 
 
+def require_bound(target: Target) -> None:
+    """Raise ArgumentError for a target that `guaranteed_point` cannot prove."""
+    if target.kind != "wer" or not target.value > 0:
+        raise ArgumentError(f"target {target}: expected wer+POINTS above 0 for a guarantee")
+
+
 def guaranteed_point(
     table: Table, target: Target, groups: Sequence[str], confidence: float,
     names: Sequence[str], seed: int = 0,
@@ -132,8 +138,7 @@ def guaranteed_point(
     risk.py.
     Raises ArgumentError for another kind, or a set that is too small.
     """
-    if target.kind != "wer" or not target.value > 0:
-        raise ArgumentError(f"target {target}: expected wer+POINTS above 0 for a guarantee")
+    require_bound(target)
     half = fit.folds(groups, 2, seed) == 0
     fitted, proving = table.rows(half), table.rows(~half)
     alpha, delta = target.value / 100, (1 - confidence) / len(names)

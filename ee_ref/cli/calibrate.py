@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from weights_io import files, model_file
 
     from ..calibration import plot
-    from ..calibration.points import Target
+    from ..calibration.points import Target, require_bound
     from ..evaluation import manifest, scoring
     from ..evaluation import run as runs
     from ..pipeline import load
@@ -79,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
     targets = {name: Target.parse(text) for name, text in _targets(args).items()}
     if args.confidence is not None and not 0 < args.confidence < 1:
         raise ArgumentError(f"--confidence {args.confidence}: expected between 0 and 1")
+    if args.confidence is not None:
+        require_bound(targets["balanced"])
     if args.model is None and args.output is None and not args.dry_run:
         raise ArgumentError("the bundled model is not replaced: expected --model, --output or "
                             "--dry-run")
