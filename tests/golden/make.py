@@ -32,7 +32,7 @@ ONE_ROUNDING = 2.0**-23
 DOUBLE_NOISE = 1e-11
 """How far double precision may be away on another CPU, where libraries sum in another order:
 relative to the largest value of an array, since terms that cancel leave the noise of large ones. It
-is 2**-53 for one operation; twelve layers and the longest sums of a model have shown 1e-13."""
+is 2**-53 for one operation, of which long sums and twelve layers add up some thousands."""
 
 OF_THIS_CPU = "_distance"
 """Arrays whose names end so say how PyTorch rounds on the CPU that ran it, and are not compared."""
