@@ -50,8 +50,8 @@ def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
 
     A WAV file that ends before its header says so (a cut download, a recorder that died, a header
     written by a pipe) is read as far as it goes, as libsndfile does; so are MP3 files. A FLAC or
-    Ogg file cut where its decoder loses its way is refused. A WAV file whose sizes were never filled
-    in is heard to its end.
+    Ogg file cut where its decoder loses its way is refused. A WAV file whose sizes were never
+    filled in is heard to its end.
 
     longest: seconds, None for any. Decoding stops with TooLongError soon after: a small file can
     hold days of silence.
@@ -336,7 +336,7 @@ def _warn_if_cancelled(before: float, after: float, name: str) -> None:
     """Warn when channels of opposite phase have left silence. Energies: mean of channels, mono."""
     if before > 0 and after < _CANCELLED * before:
         warnings.warn(
-            f"{name}: the channels cancel each other: they are of opposite phase, and averaged there "
+            f"{name}: the channels cancel each other: they are of opposite phase, and their average "
             "is silence; give one of them alone", EeWarning, stacklevel=2)
 
 

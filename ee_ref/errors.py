@@ -15,7 +15,7 @@ def shown(found: object, limit: int = 100) -> str:
 
 
 def shown_limit(seconds: float) -> str:
-    """A limit for a message, rounded down to hundredths: what exceeds it never looks equal to it."""
+    """A limit for a message, rounded down to hundredths: what exceeds it never looks equal."""
     return f"{math.floor(seconds * 100) / 100:.2f}"
 
 

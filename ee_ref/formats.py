@@ -31,8 +31,8 @@ CUE_GAP = 600  # milliseconds
 
 class Format(NamedTuple):
     """extension: of its files, with the dot. concatenates: whether texts may follow one another.
-    has_ids: whether ids tell recordings apart. render: (name of the recording, or its id where there
-    are ids; its result) -> text."""
+    has_ids: whether ids tell recordings apart. render: (name of the recording, or its id where
+    there are ids; its result) -> text."""
 
     extension: str
     concatenates: bool

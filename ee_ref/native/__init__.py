@@ -3,7 +3,8 @@ rounding in float32 mode, to the byte in int8 mode (`*_qs8`).
 
 Every adapter checks its arrays, calls the kernel and returns what it wrote. Arrays are C-contiguous
 and of the dtypes and shapes that `ee_ref.ops` gives, x of two axes; anything else is a ShapeError.
-Where the C library was not built, this package can be imported and each use raises NativeUnavailable.
+Where the C library was not built, this package can be imported, and each use raises
+NativeUnavailable.
 """
 
 from __future__ import annotations

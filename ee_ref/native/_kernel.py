@@ -1,8 +1,9 @@
 """The adapters: an op of `ee_ref.ops` with its kernel behind it, made of its line.
 
-The line of an op (`ee_ref.ops._lines`) says which arrays it takes and gives; `CALLS` says what follows
-the pointers of these in the call of the kernel. The weights of a layer are a mapping, so that the two
-`conformer_layer` are by hand, in `_conformer_layer.py`, over the same `kernel`.
+The line of an op (`ee_ref.ops._lines`) says which arrays it takes and gives; `CALLS` says what
+follows the pointers of these in the call of the kernel. The weights of a layer are a
+mapping, so that the two `conformer_layer` are by hand, in `_conformer_layer.py`, over the same
+`kernel`.
 """
 
 from __future__ import annotations
