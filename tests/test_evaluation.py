@@ -73,6 +73,67 @@ def test_a_kaldi_folder(tmp_path):
         ("a", (tmp_path / "x/a.wav").as_posix(), ""), ("b", "/abs/b.flac", "TWO WORDS")]
 
 
+def folder_of(tmp_path, files):
+    """A folder of files, text by name; audio is empty."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(text.encode())
+    return tmp_path
+
+
+def test_a_kaldi_folder_with_tabs_and_speakers(tmp_path):
+    found = manifest.read(folder_of(tmp_path, {
+        "wav.scp": " a\t x/a b.wav \r\n\n\tb  \t\u00a0b.wav\r\n",
+        "text": "b\tTWO\tWORDS \na \t\n", "utt2spk": "a s1\nb\ts 2\n"}))
+    assert [(r.id, r.path.name, r.text, r.fields) for r in found] == [
+        ("a", "a b.wav", "", {"speaker": "s1"}),
+        ("b", "\u00a0b.wav", "TWO\tWORDS", {"speaker": "s 2"})]
+
+
+KALDI = {"wav.scp": "a a.wav\nb b.wav\n", "text": "a X\nb Y\n", "utt2spk": "a s\nb s\n"}
+SPEECH = {"1/1.trans.txt": "a X\nb Y\n", "1/a.flac": "", "1/b.wav": ""}
+
+
+@pytest.mark.parametrize("files, expected", [
+    ({**KALDI, "text": "a X\nb Y\na Z\n"}, ["text, line 3", "id 'a'", "text, line 1"]),
+    ({**KALDI, "wav.scp": "a a.wav\n\na c.wav\nb b.wav"}, ["wav.scp, line 3", "wav.scp, line 1"]),
+    ({**KALDI, "utt2spk": "a s\nb s\nb t\n"}, ["utt2spk, line 3", "utt2spk, line 2"]),
+    ({**KALDI, "text": "a X\n"}, ["text: expected a line for 'b'", "wav.scp, line 2"]),
+    ({**KALDI, "wav.scp": "b b.wav\n"}, ["text, line 1: id 'a': expected in wav.scp too"]),
+    ({**KALDI, "utt2spk": "b s\n"}, ["utt2spk: expected a line for 'a'"]),
+    ({**KALDI, "utt2spk": "a s\nb s\nc s\n"}, ["utt2spk, line 3: id 'c'"]),
+    ({**KALDI, "segments": "a-1 a 0 1\n"}, ["segments: expected one utterance a recording"]),
+    ({**SPEECH, "1/1.trans.txt": "a X\nb Y\na X\n"},
+     ["1.trans.txt, line 3", "1.trans.txt, line 1"]),
+    ({**SPEECH, "2/2.trans.txt": "a X\n", "2/a.flac": ""},
+     ["2.trans.txt, line 1", "id 'a'", "1.trans.txt, line 1"]),
+    ({**SPEECH, "1/1.trans.txt": "a X\n"}, ["b.wav: expected a line for it in a *.trans.txt"]),
+    ({**SPEECH, "2/c.flac": ""}, ["c.flac: expected a line"]),
+    ({**SPEECH, "1/1.trans.txt": "a X\nb Y\nc Z"}, ["1.trans.txt, line 3: expected c.flac"]),
+])
+def test_a_set_does_not_shrink(tmp_path, files, expected):
+    """Whatever stands in one list and not in another, or twice in one, is an error."""
+    with pytest.raises(ArgumentError) as caught:
+        manifest.read(folder_of(tmp_path, files))
+    for part in expected:
+        assert part in str(caught.value)
+
+
+def test_an_id_twice_in_json_lines_names_both_lines(tmp_path):
+    lines = ['{"path": "a.wav", "text": ""}', "", '{"path": "b.wav", "text": "", "id": "a"}']
+    path = tmp_path / "m.jsonl"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ArgumentError, match="m.jsonl, line 3: id 'a'.*m.jsonl, line 1"):
+        manifest.read(path)
+
+
+def test_what_is_not_of_a_librispeech_folder_is_left_alone(tmp_path):
+    found = manifest.read(folder_of(tmp_path, {
+        **SPEECH, "1/a.wav": "", "1/._a.flac": "", "1/._1.trans.txt": "\0", ".git/x.flac": "",
+        "README.txt": "a X"}))
+    assert [(r.id, r.path.name) for r in found] == [("a", "a.flac"), ("b", "b.wav")]
+
+
 @pytest.mark.parametrize("scp", ["a sox a.wav -t wav - |", "a touch owned |"])
 def test_commands_in_a_kaldi_folder_are_refused(tmp_path, scp):
     (tmp_path / "wav.scp").write_text(scp + "\n")

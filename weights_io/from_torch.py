@@ -7,7 +7,6 @@ convolutions become matrices in the order in which the ops read their input (tim
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from . import safetensors, torch_zip
 from .files import open_regular
 from .layout import layer_prefix
 from .model_file import nearest_float32
+from .text import parse_json
 
 DEFAULT_HEADS = 8  # of the published models
 BATCH_NORM_EPS = 1e-5  # PyTorch's default; a state dict does not say
@@ -112,8 +112,8 @@ def _parsed(metadata: Mapping[str, str]) -> dict[str, Any]:
 
     def parse(text: str) -> Any:
         try:
-            return json.loads(text)
-        except (ValueError, TypeError, RecursionError):
+            return parse_json(text)
+        except (ValueError, TypeError):
             return text
 
     return {name: parse(text) for name, text in metadata.items()}

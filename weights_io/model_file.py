@@ -27,6 +27,7 @@ from . import gguf
 from .files import as_file_error, open_regular, write_atomic
 from .gguf import Field, TensorInfo, TensorType, ValueType, align
 from .layout import SCALE_SUFFIX, TensorSpec, tensor_count, tensor_specs
+from .text import parse_json
 
 ARCHITECTURE = "ee-conformer"
 VERSIONS = {"f32": 1, "qs8": 2}
@@ -307,8 +308,8 @@ def operating_points(file: ModelFile) -> dict[str, Any]:
     """
     text = file.metadata.get(OPERATING_POINTS, "{}")
     try:
-        points = json.loads(text)
-    except (TypeError, ValueError, RecursionError) as error:
+        points = parse_json(text)
+    except (TypeError, ValueError) as error:
         raise ModelFileError(f"{file.path}: {OPERATING_POINTS}: expected JSON, {error}") from None
     if not isinstance(points, dict) or not all(isinstance(p, dict) for p in points.values()):
         raise ModelFileError(f"{file.path}: {OPERATING_POINTS}: expected an object of objects, "
