@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -167,6 +169,52 @@ def test_normalisers():
     assert scoring.normaliser("none")(" a  B ") == "a B"
     with pytest.raises(ArgumentError, match="normaliser"):
         scoring.normaliser("whisper")
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("\u0939\u093f\u0928\u094d\u0926\u0940 \u092e\u0947\u0902\u0964",  # Hindi: vowel signs, virama
+     "\u0939\u093f\u0928\u094d\u0926\u0940 \u092e\u0947\u0902"),
+    ("\u0e17\u0e35\u0e48 \u0e19\u0e31\u0e48\u0e19!", "\u0e17\u0e35\u0e48 \u0e19\u0e31\u0e48\u0e19"),
+    ("\u0633\u064e\u0644\u0645\u064c\u060c \u0646\u064e\u0639\u064e\u0645\u061f",  # Arabic, harakat
+     "\u0633\u064e\u0644\u0645\u064c \u0646\u064e\u0639\u064e\u0645"),
+    ("\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd\u05be\u05dc\u05da",  # Hebrew, points; maqaf joins
+     "\u05e9\u05b8\u05c1\u05dc\u05d5\u05b9\u05dd \u05dc\u05da"),
+    ("cafe\u0301 m\u0303", "CAF\u00c9 M\u0303"),  # with a letter of its own, and without
+    ("Vie\u0302\u0323t, Vie\u0323\u0302t", "VI\u1ec6T VI\u1ec6T"),
+    ("co\u00adoperate \ufeffa\u2060b\u200e", "COOPERATE AB"),
+    ("\u0915\u094d\u200d\u0937 \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # joiners
+     "\u0915\u094d\u0937 \u0645\u06cc\u062e\u0648\u0627\u0647\u0645"),
+    ("e\u200d\u0301", "\u00c9"),
+    ("a\u200bb", "A B"),  # a space without width
+    ("\u845b\U000e0100 1\ufe0f \u2764\ufe0f", "\u845b 1"),  # selectors of variants
+    ("\ufb01ne \uff21\u00b2 \u0390", "FINE A2 \u03aa\u0301"),  # NFKC; upper() takes the last apart
+    ("\u0301a '\u0301b", "A ' B"),  # marks without a letter
+], ids=["hindi", "thai", "arabic", "hebrew", "latin", "vietnamese", "soft hyphen", "joiners",
+        "joiner before a mark", "zero width space", "variants", "compatibility", "lone marks"])
+def test_marks_belong_to_letters_and_format_characters_vanish(text, expected):
+    plain = scoring.normaliser("plain")
+    assert plain(text) == expected
+    for form in ("NFC", "NFD"):
+        assert plain(unicodedata.normalize(form, text)) == expected
+    assert plain(expected) == expected
+
+
+def test_every_letter_and_mark_survives_and_every_format_character_vanishes():
+    plain = scoring.normaliser("plain")
+    for character in map(chr, range(sys.maxunicode + 1)):
+        category = unicodedata.category(character)
+        if category == "Cf" and character != "\u200b":
+            assert plain(f"a{character}b") == "AB", hex(ord(character))
+        elif unicodedata.category(unicodedata.normalize("NFKC", character)[0])[0] in "LN":
+            assert plain(character), hex(ord(character))
+        elif category in ("Mn", "Mc", "Me"):
+            assert len(plain(f"x{character}y").split()) == 1, hex(ord(character))
+
+
+def test_a_wrong_vowel_sign_is_an_error():
+    pytest.importorskip("jiwer")
+    found, = scoring.count(["\u0915\u093f \u0939\u0948"], ["\u0915\u0940 \u0939\u0948"])
+    assert found == (1, 1, 2, 5)
 
 
 def test_errors_are_edits():

@@ -76,8 +76,10 @@ def test_another_encoding_is_named(tmp_path, reader, make, encoding):
 @pytest.mark.parametrize("reader, make", [
     READERS[name] for name in ("json lines", "text", "trans.txt", "tokens", "waivers")])
 def test_a_byte_that_is_no_utf8_is_named_with_its_line(tmp_path, reader, make):
-    path = make(tmp_path, lambda text: b"\n" + text.replace("\\u00e9", "\u00e9").replace("\u2581", "")
-                .encode("latin-1"))
+    def latin_1(text):
+        return b"\n" + text.replace("\\u00e9", "\u00e9").replace("\u2581", "").encode("latin-1")
+
+    path = make(tmp_path, latin_1)
     with pytest.raises(EeError, match=r", line \d+: expected UTF-8 text, found the byte 0xe9"):
         reader(path)
 

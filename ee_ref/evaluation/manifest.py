@@ -3,8 +3,8 @@
 - JSON lines: an object a line with `path` (relative to the folder of the manifest) and `text`; `id`
   and other fields (`source`, `speaker`) are kept.
 - a LibriSpeech folder: `*.trans.txt` with lines `ID TEXT` beside `ID.flac`, at any depth.
-- a Kaldi folder: `wav.scp` (`ID PATH`) and `text` (`ID TEXT`); `utt2spk` (`ID SPEAKER`), where it is
-  there, gives the field `speaker`. Commands in `wav.scp` (a line that ends in `|`) are refused:
+- a Kaldi folder: `wav.scp` (`ID PATH`) and `text` (`ID TEXT`); `utt2spk` (`ID SPEAKER`), if there
+  is one, gives the field `speaker`. Commands in `wav.scp` (a line that ends in `|`) are refused:
   nothing that a data file says is executed.
 
 All text is UTF-8, with or without a signature; spaces and tabs separate fields, and lines may end
