@@ -1,6 +1,7 @@
 """ee-ref eval: manifests, scoring, figures, and the command over a small random model."""
 
 import csv
+import dataclasses
 import io
 import json
 import sys
@@ -12,7 +13,7 @@ import soundfile
 
 import ee_ref
 from ee_ref import cli, exits
-from ee_ref.errors import ArgumentError, FileError
+from ee_ref.errors import ArgumentError, AudioFileError, FileError
 from ee_ref.evaluation import figures, manifest, run, scoring
 from ee_ref.evaluation.run import Table
 
@@ -347,6 +348,94 @@ def test_the_reports_of_the_command(tmp_path, model_path, capsys):
     assert run_eval(capsys, *base, "--format", "ctm", "-o", output) == (0, "")
     assert all(len(line.split()) == 6 for line in output.read_text().splitlines())
     assert run_eval(capsys, *base, "-o", output)[0] == 1  # it exists
+
+
+def spoil(tmp_path):
+    """Make two of four recordings unusable: one is missing, one is no audio."""
+    (tmp_path / "1.wav").unlink()
+    (tmp_path / "2.wav").write_bytes(b"no audio at all")
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_bad_recording_is_left_out_and_told(tmp_path, model_path, capsys, threads):
+    pytest.importorskip("jiwer")
+    path = recordings(tmp_path)
+    spoil(tmp_path)
+    base = ["eval", "--manifest", str(path), "--model", str(model_path), "--threads", threads]
+    assert cli.main([*base, "--format", "json", "--policy", "entropy", "--threshold", "0"]) == 1
+    streams = capsys.readouterr()
+    report = json.loads(streams.out)
+    assert (report["utterances"], report["left_out"], report["words"]) == (2, 2, 2)
+    lines = streams.err.splitlines()
+    assert "1.wav" in lines[0] and "2.wav" in lines[1]
+    assert lines[2] == "ee-ref: 2 of 4 recordings left out"
+    assert cli.main(base) == 1
+    assert "2 of 4 recordings left out" in capsys.readouterr().out
+    for format, told in (("csv", ["u0"] * 3 + ["u3"] * 3), ("trn", ["(u0)", "(u3)"])):
+        assert cli.main([*base, "--format", format]) == 1
+        out = capsys.readouterr().out.splitlines()
+        found = ([line.split(",")[0] for line in out[1:]] if format == "csv"
+                 else [line.split()[-1] for line in out])
+        assert found == told
+
+
+def test_without_any_usable_recording_there_is_no_report(tmp_path, model_path, capsys):
+    pytest.importorskip("jiwer")
+    path = recordings(tmp_path, 1)
+    (tmp_path / "0.wav").unlink()
+    assert cli.main(["eval", "--manifest", str(path), "--model", str(model_path)]) == 1
+    streams = capsys.readouterr()
+    assert streams.out == "" and "found none of 1" in streams.err
+
+
+def test_a_bad_recording_is_an_error_where_nobody_takes_it(tmp_path, model_path):
+    path = recordings(tmp_path)
+    spoil(tmp_path)
+    for threads in (1, 2):
+        with pytest.raises(AudioFileError, match="1.wav"):
+            run.run(ee_ref.load(model_path), manifest.read(path), threads=threads)
+
+
+def test_rates_without_reference_words_are_undefined():
+    part = table([[5, 2], [0, 1]], [0, 0])
+    found = figures.figures(part, np.zeros(2, int))
+    assert found["wer"] == found["cer"] == found["minus_full"] == [None, None, None]
+    assert (found["word_errors"], found["character_errors"]) == (5, 10)
+    assert figures.mixture(part, 1)[0] is None
+    assert figures.against_mixture(part, np.zeros(2, int))["wer"] is None
+
+
+def test_intervals_do_not_count_draws_without_words():
+    """One utterance of four has the words; the insertions of the others are no rate of 500 %."""
+    found = figures.figures(table([[1], [5], [5], [5]], [10, 0, 0, 0]), np.zeros(4, int))
+    assert found["wer"][0] == 160
+    assert found["wer"][2] <= 100 * (1 + 3 * 5) / 10
+    alone = figures.against_mixture(table([[0, 0], [2, 0]], [3, 3]), np.array([0, 0]))
+    assert alone["relative"] == [0, 0, 0]
+
+
+def test_shares_of_nothing_are_undefined():
+    part = dataclasses.replace(table([[1, 0]], [1], seconds=[0]), times=np.zeros((1, 2)))
+    found = figures.figures(part, np.zeros(1, int))
+    assert found["cost"] is None and found["time"] is None and found["depth"] == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_set_without_words_is_reported_without_rates(tmp_path, model_path, capsys):
+    pytest.importorskip("jiwer")
+    path = recordings(tmp_path, 2)
+    path.write_text(path.read_text().replace("ab cd", " -- "))
+    base = ("--manifest", path, "--model", model_path, "--policy", "entropy", "--threshold", "0")
+    code, out = run_eval(capsys, *base, "--format", "json", "--by", "source")
+    report = json.loads(out, parse_constant=pytest.fail)
+    assert code == 0 and report["words"] == 0
+    for part in (report, *report["parts"].values()):
+        assert part["exits"][0]["wer"] == [None] * 3 and part["exits"][0]["word_errors"] > 0
+    code, out = run_eval(capsys, *base)
+    line, = (line for line in out.splitlines() if line.startswith("  exit 1"))
+    assert code == 0 and f"- ({report['exits'][0]['word_errors']} inserted)" in line
+    (tmp_path / "0.wav").write_bytes((tmp_path / "1.wav").read_bytes()[:44])  # no samples either
+    assert run_eval(capsys, *base)[0] == 0
 
 
 @pytest.mark.parametrize("arguments", [

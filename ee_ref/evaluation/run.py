@@ -1,4 +1,4 @@
-"""Run a model over recordings: every exit of each, then what a policy does in earnest."""
+"""Run a model over recordings: every exit of each, then the policy on its own."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import audio, decode, exits, formats
-from ..errors import ArgumentError
+from ..errors import EeError
 from ..info import frame_costs
-from ..pipeline import Model
+from ..pipeline import Model, thread_count
 from . import scoring
 from .manifest import Recording
 
@@ -48,28 +48,45 @@ def run(
     policy: exits.Policy | None = None,
     *,
     posteriors: bool = False,
-    threads: int = 1,
+    threads: int | None = 1,
     render: str | None = None,
     progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
+    failed: Callable[[Recording, EeError], None] | None = None,
 ) -> list[Utterance]:
-    """`Utterance` of each recording, in order; utterances run side by side in `threads` threads.
+    """`Utterance` of each recording, in order.
 
-    policy: also run for itself, from the first layer again, so that its time is its own. render:
-    ctm or trn, put into `result`: of the policy's transcription, without one of the last exit's.
-    progress: wraps the iteration over (items, total).
+    policy: also run on its own, from the first layer again, so that its times include nothing else.
+    threads: how many recordings run side by side; None takes EE_REF_THREADS, or 1. render: ctm or
+    trn, put into `result`: of the policy's transcription, without one of the last exit's.
+    progress: wraps the iteration over (items, total). failed: called for each recording that cannot
+    be used, which is then left out; without it the first such error is raised.
     Raises AudioError, AudioFileError or TooLongError of a recording, ArgumentError.
     """
-    if threads < 1:
-        raise ArgumentError(f"threads: expected at least 1, found {threads}")
+    threads = thread_count(threads)
 
-    def one(recording: Recording) -> Utterance:
-        return _one(model, recording, policy, posteriors, render)
+    def one(recording: Recording) -> Utterance | EeError:
+        try:
+            return _one(model, recording, policy, posteriors, render)
+        except EeError as error:
+            if failed is None:
+                raise
+            return error
+
+    def kept(outcomes: Iterable[Utterance | EeError]) -> list[Utterance]:
+        found = []
+        # The outcomes first: so they are asked for an end, and whatever shows progress sees it.
+        for outcome, recording in zip(progress(outcomes, len(recordings)), recordings):
+            if isinstance(outcome, EeError):
+                failed(recording, outcome)
+            else:
+                found.append(outcome)
+        return found
 
     if threads == 1:
-        return list(progress(map(one, recordings), len(recordings)))
+        return kept(map(one, recordings))
     pool = ThreadPoolExecutor(threads)
     try:
-        return list(progress(pool.map(one, recordings), len(recordings)))
+        return kept(pool.map(one, recordings))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
