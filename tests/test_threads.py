@@ -256,7 +256,7 @@ def test_a_wrong_number_of_threads_is_wrong_usage(capsys):
 @pytest.fixture
 def small_set(tmp_path, model_path):
     """Options for the commands that run a model over a manifest."""
-    lines = [json.dumps({"path": str(DEMO), "text": "on", "id": str(number)}) for number in range(5)]
+    lines = [json.dumps({"path": str(DEMO), "text": "on", "id": id}) for id in "abcde"]
     path = tmp_path / "set.jsonl"
     path.write_text("\n".join(lines))
     return ["--manifest", str(path), "--model", str(model_path)]
