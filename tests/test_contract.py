@@ -239,3 +239,22 @@ def test_installed_modules_import_little(path):
     known = sys.stdlib_module_names | {"numpy", *PACKAGES} | LAZY
     foreign = everywhere - known
     assert not foreign, f"{dotted(path)} imports {sorted(foreign)}: a new dependency?"
+
+
+def code_of(path):
+    """The lines of code of a file, without indentation and comments."""
+    lines = (line.partition("  #")[0].strip() for line in path.read_text().splitlines())
+    return [line for line in lines if line]
+
+
+def test_every_python_snippet_of_the_documents_is_type_checked():
+    """`.ci/types` checks the program; here each line of a snippet has to be one of its lines."""
+    program = set(code_of(ROOT / "tests" / "typing" / "user_program.py"))
+    snippets = 0
+    for page in sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("*/*/*.md")]):
+        for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+            snippets += 1
+            for line in block.splitlines():
+                code = line.partition("  #")[0].strip()
+                assert not code or code in program, f"{page.name}: {code}"
+    assert snippets

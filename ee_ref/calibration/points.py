@@ -45,7 +45,7 @@ class Target:
 
 def curves(
     table: Table, fold: np.ndarray, names: Iterable[str] | None = None,
-    progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
 ) -> dict[str, list[dict[str, Any]]]:
     """Family -> a point for each price, of cross-validation: `price`, `wer` [%], `depth` (layers),
     `depth_share`, `cost`, `time`. names: the families; all by default."""

@@ -14,7 +14,7 @@ from . import figures, scoring
 from .run import Table, Utterance, table
 
 
-def report(model: Model, utterances: Sequence[Utterance], policy: exits.Policy | None,
+def report(model: Model, utterances: Sequence[Utterance], policy: exits.AnyPolicy | None,
            normalise: str, by: str | None = None) -> dict[str, Any]:
     """Figures of every exit, the oracle and the policy, overall and by a field of the manifest."""
     whole = table(model, utterances, normalise)
@@ -47,7 +47,7 @@ def policy_choice(utterances: Sequence[Utterance]) -> np.ndarray:
     return np.array([utterance.exit - 1 for utterance in utterances])
 
 
-def _described(policy: exits.Policy | None) -> Any:
+def _described(policy: exits.AnyPolicy | None) -> Any:
     try:
         return None if policy is None else exits.to_plain(policy)
     except ArgumentError:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -45,12 +46,12 @@ class Utterance:
 def run(
     model: Model,
     recordings: Sequence[Recording],
-    policy: exits.Policy | None = None,
+    policy: exits.AnyPolicy | None = None,
     *,
     posteriors: bool = False,
     threads: int | None = 1,
     render: str | None = None,
-    progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
     failed: Callable[[Recording, EeError], None] | None = None,
 ) -> list[Utterance]:
     """`Utterance` of each recording, in order.
@@ -91,7 +92,7 @@ def run(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _one(model: Model, recording: Recording, policy: exits.Policy | None, posteriors: bool,
+def _one(model: Model, recording: Recording, policy: exits.AnyPolicy | None, posteriors: bool,
          render: str | None) -> Utterance:
     samples = audio.read(recording.path, model.config.sample_rate, model.config.max_seconds)
     features = model.features(samples)
@@ -106,7 +107,7 @@ def _one(model: Model, recording: Recording, policy: exits.Policy | None, poster
         if posteriors:
             n_best.append(exits.n_best_posterior(out.log_probs, blank=model.config.blank))
         last = time.thread_time()
-    chosen: dict = {}
+    chosen: dict[str, Any] = {}
     if policy is not None:
         chosen = _follow(model, features, policy)
     if render is not None:
@@ -118,7 +119,7 @@ def _one(model: Model, recording: Recording, policy: exits.Policy | None, poster
         frame_costs(model.config, len(features)), tuple(scores), tuple(n_best), **chosen)
 
 
-def _follow(model: Model, features: np.ndarray, policy: exits.Policy) -> dict:
+def _follow(model: Model, features: np.ndarray, policy: exits.AnyPolicy) -> dict[str, Any]:
     """What `Model.transcribe` does between features and text, with its times."""
     in_rule = 0.0
     begun = time.thread_time()

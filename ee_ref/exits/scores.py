@@ -26,8 +26,11 @@ _LOG_OF_ZERO = np.float32(-87)
 class ExitLike(Protocol):
     """What a policy sees of an exit: ee_ref.encoder.ExitOutput, or anything alike."""
 
-    exit: int
-    log_probs: np.ndarray
+    @property
+    def exit(self) -> int: ...
+
+    @property
+    def log_probs(self) -> np.ndarray: ...
 
 
 class Scores(NamedTuple):
