@@ -1,6 +1,6 @@
 """One utterance, from audio to words.
 
-    audio -> features -> [group -> head -> policy]* -> decode -> words
+    audio -> features -> stem -> [group -> head -> policy]* -> decode -> words
 
 Read `Model.transcribe` from top to bottom: each stage is one call into the module of that name, and
 no stage knows another.
@@ -229,7 +229,7 @@ class Model:
 
     @cached_property
     def _costs(self) -> Callable[[int], tuple[int, ...]]:
-        """`frame_costs` of this model, remembered: they took as long as a score."""
+        """`frame_costs` of this model, remembered: computing them takes as long as a score."""
         return lru_cache(maxsize=1024)(partial(frame_costs, self.config))
 
     @cached_property

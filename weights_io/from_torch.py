@@ -41,7 +41,7 @@ WRAPPERS = (
 torch.compile, FSDP, activation checkpoints, Fabric. They nest in any order, at any depth."""
 
 MAX_DEPTH = 8
-"""Of dictionaries in which a state dict is looked for."""
+"""How deep in nested dictionaries a state dict is looked for."""
 
 _COUNTERS = ("num_batches_tracked", "n_averaged")  # of batch norm and of averaged weights
 

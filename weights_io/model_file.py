@@ -130,7 +130,7 @@ def _read(data: memoryview, path: str, crc32: Callable[[Any], int]) -> ModelFile
     _check_header_crc(data, header, value[_CRC_HEADER])
     config = _config(value)
     tokens, special = _tokens(value, config)
-    # Before the table is made that a few bytes of configuration can claim to be a hundred thousand.
+    # Compared before the table is built: a few bytes of configuration can claim 100,000 tensors.
     count = tensor_count(config)
     for what, items in (("tensors", header.tensors), (_CRC_TENSORS, value[_CRC_TENSORS])):
         if len(items) != count:

@@ -21,11 +21,11 @@ POINTS = {"fast": "cost 0.4", "balanced": None, "accurate": "best"}
 
 CHOSEN_FROM = ("learned", "least_confidence, per exit", "agreement, per exit", "entropy, per exit",
                "entropy", "patience", "fixed")
-"""Families an operating point may come from. All are drawn; to pick the luckiest of twenty would
-flatter its cross-validation, and a search for the N best costs more than it saves."""
+"""Families an operating point may come from. The plot shows all families, but the best of twenty by
+cross-validation would be the luckiest, and a search for the N best costs more than it saves."""
 
 PROVED_FROM = ("learned", "least_confidence, per exit", "entropy")
-"""With --confidence: each more family costs some of it."""
+"""Families tried with --confidence; each one more leaves less confidence for the others."""
 
 
 def add_parser(subparsers) -> None:

@@ -28,7 +28,7 @@ from ..errors import ArgumentError, shown
 MAX_BYTES = 1 << 28
 """Largest size of one file of a manifest."""
 AUDIO_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")
-"""Of LibriSpeech folders; of several files for one id the first of these counts."""
+"""Audio of a LibriSpeech folder; where an id has several files, the first of these counts."""
 _SPACES = re.compile(f"[{SPACE}]+")
 
 

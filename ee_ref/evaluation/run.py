@@ -25,8 +25,9 @@ class Utterance:
     texts, times, costs: one entry an exit: its greedy text; CPU seconds of the calling thread and
     multiply-accumulates of the encoder up to it. scores: `exits.Scores` of each exit; posteriors:
     (posterior, posterior per token) of each, empty when not asked for. seconds: of audio.
-    exit, text, seconds_used, score_seconds: of the policy, run for itself: the exit chosen, its
-    text, CPU seconds of its encoder, and those of its rule among them; 0 and "" without a policy.
+    exit, text, seconds_used, score_seconds: of the policy, run on its own: the exit that it chose,
+    the text there, the CPU seconds of encoder and rule together, and those of the rule alone; 0 and
+    "" without a policy.
     """
 
     recording: Recording

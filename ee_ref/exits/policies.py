@@ -154,11 +154,12 @@ class _Started:
 
 @dataclass(frozen=True)
 class Threshold(_Started):
-    """Stop when a score of SCORES is as sure as a threshold, one for all exits or one an exit.
+    """Stop when a score of SCORES reaches a threshold: one for all exits, or one for each exit.
 
     score: its name. threshold: a number, or one for exit 1, 2, ..., None where the rule never
-    stops; exits without an entry never stop. margin = score - threshold where larger is surer,
-    else threshold - score, -inf where it never stops. Thresholds are compared as float64.
+    stops; exits without an entry never stop. margin = score - threshold where larger scores are
+    more confident,
+    else threshold - score; -inf where it never stops. Thresholds are compared as float64.
     """
 
     score: str
@@ -263,11 +264,12 @@ class Patience(_Started):
 class Deadline(_Started):
     """Stop when the next group would not be done in time; exit 1 is always computed.
 
-    milliseconds: from the call of `transcribe` to its result, of which `reserve` (milliseconds) is
-    kept for decoding. The time of the next group is foretold from its multiply-accumulates, at the
-    slowest rate of this utterance's groups so far, times `safety`. Without known costs groups
-    count alike. score = margin = milliseconds that would be missing, 0 or more: stop; the
-    arithmetic is float32, that of ee_deadline_stop.
+    milliseconds: the time allowed from the call of `transcribe` to its result; `reserve`, also in
+    milliseconds, is kept back for decoding. The time that the next group will take is predicted
+    from its multiply-accumulates, at the slowest rate of this utterance's groups so far, times
+    `safety`. Where costs are unknown, all groups count as equal. score = margin = the milliseconds
+    by which the next group would be late: 0 or more means stop. The arithmetic is float32, that of
+    ee_deadline_stop.
     """
 
     milliseconds: float
