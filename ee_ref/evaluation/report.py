@@ -93,7 +93,8 @@ def text(found: dict[str, Any]) -> str:
     if found.get("left_out"):
         lines.append(left_out_line(found["left_out"], found["utterances"]))
     if "times_real_time" in found:
-        lines.append(f"{found['wall_seconds']:.1f} s with {found['threads']} threads: "
+        lines.append(f"{found['wall_seconds']:.1f} s with {found['threads']} thread"
+                     f"{'s' * (found['threads'] != 1)}: "
                      f"{found['times_real_time']:.0f} times real time")
     lines += ["", *_table(found)]
     for value, part in found.get("parts", {}).items():
@@ -130,13 +131,13 @@ def _rate(interval: Sequence[float | None], errors: int) -> str:
 
 
 def _table(part: dict[str, Any]) -> list[str]:
-    lines = [f"{'':>8}  {'WER %':<22}{'CER %':<22}{'layers':>7}{'MAC %':>7}{'time %':>7}  exits"]
+    lines = [f"{'':>8}  {'WER %':<24}{'CER %':<24}{'layers':>7}{'MAC %':>7}{'time %':>7}  exits"]
     named = [(f"exit {number}", row) for number, row in enumerate(part["exits"], start=1)]
     named.append(("oracle", part["oracle"]))
     if "chosen" in part:
         named.append(("policy", part["chosen"]))
     for name, row in named:
-        cells = "".join(_rate(row[rate], row[errors]).ljust(22) for rate, errors in
+        cells = "".join(_rate(row[rate], row[errors]).ljust(24) for rate, errors in
                         (("wer", "word_errors"), ("cer", "character_errors")))
         shown = "" if name.startswith("exit") else " ".join(map(str, row["histogram"]))
         lines.append(f"{name:>8}  {cells}{row['depth']:>7.2f}{percent(row['cost']):>7}"
