@@ -135,7 +135,7 @@ def _own_macs(op: str, arguments: Mapping[str, Any]) -> int:
 
 
 def _bytes(value: Any) -> int:
-    """Of every array in arguments or results."""
+    """The bytes of every array in arguments or results."""
     if isinstance(value, np.ndarray):
         return value.nbytes
     parts = value.values() if isinstance(value, Mapping) else value

@@ -13,7 +13,7 @@ from common import FULL, PEAK_OF, ROOT, Line, of, operations, read
 DOCS = ROOT / "docs"
 COLOURS = {"native-int8": "#0b6e4f", "native-f32": "#1f4e9c", "numpy": "#7a7a7a",
            "onnx-int8": "#e08e0b", "onnx-f32": "#c0392b", "torch": "#8e44ad"}
-"""Of each peer, the same in every plot."""
+"""The colour of each peer, the same in every plot."""
 
 
 def draw(lines: list[Line], folder: Path = DOCS) -> list[Path]:

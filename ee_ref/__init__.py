@@ -11,27 +11,32 @@ Submodules are loaded when first used, so that `import ee_ref` costs little more
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import EeError
 
 if TYPE_CHECKING:
-    from . import audio, decode, encoder, exits, features, native, ops, pipeline, tokens
+    from . import (
+        audio, config, decode, encoder, errors, exits, features, formats, native, ops, pipeline,
+        tokens,
+    )
     from .pipeline import Model, load
 
 __version__ = "0.1.0"
-__all__ = ["EeError", "Model", "load", "audio", "decode", "encoder", "exits", "features", "native",
-           "ops", "pipeline", "tokens"]
+__all__ = ["EeError", "Model", "load", "audio", "config", "decode", "encoder", "errors", "exits",
+           "features", "formats", "native", "ops", "pipeline", "tokens"]
 
 _FROM_PIPELINE = ("Model", "load")
 
 
-def __getattr__(name: str):
-    if name in _FROM_PIPELINE:
-        return getattr(importlib.import_module(".pipeline", __name__), name)
-    if name in __all__:
-        return importlib.import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # to a type checker every name would be one of this module
+
+    def __getattr__(name: str) -> Any:
+        if name in _FROM_PIPELINE:
+            return getattr(importlib.import_module(".pipeline", __name__), name)
+        if name in __all__:
+            return importlib.import_module(f".{name}", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

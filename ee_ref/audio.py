@@ -336,8 +336,8 @@ def _warn_if_cancelled(before: float, after: float, name: str) -> None:
     """Warn when channels of opposite phase have left silence. Energies: mean of channels, mono."""
     if before > 0 and after < _CANCELLED * before:
         warnings.warn(
-            f"{name}: the channels cancel each other: they are of opposite phase, and their average "
-            "is silence; give one of them alone", EeWarning, stacklevel=2)
+            f"{name}: the channels cancel each other: they are of opposite phase, and their "
+            "average is silence; give one of them alone", EeWarning, stacklevel=2)
 
 
 def _check_rate(rate: object, name: str) -> None:

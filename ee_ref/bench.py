@@ -140,9 +140,9 @@ def compiler() -> str | None:
 
 
 def peak_memory() -> int | None:
-    """Most bytes of memory that this process has had resident; None where nobody tells.
+    """The most memory that this process has had resident, in bytes; None where it is unknown.
 
-    Of the kernel's own count where there is one: that of getrusage begins with the parent's.
+    The kernel's own count is preferred: that of getrusage starts at the peak of the parent process.
     """
     try:
         found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())

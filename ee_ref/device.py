@@ -14,10 +14,11 @@ def device_plan(
 ) -> dict[str, Any]:
     """Bytes of flash and RAM on a device for audio of up to `seconds`, of plain types.
 
-    flash: of the flash image up to each exit, its position table cut to `seconds`. The rest is that
-    of `ee_ref.native._plan.MemoryPlan`: `peak` is the RAM up to each exit.
-    Raises ArgumentError for seconds that the model lacks or a front end that the C library cannot
-    do, NativeUnavailable without the C library, whose planner it asks.
+    flash: the size of the flash image up to each exit, with the position table cut to `seconds`.
+    The other entries are those of `ee_ref.native._plan.MemoryPlan`: `peak` is the RAM up to each
+    exit.
+    Raises ArgumentError for audio longer than the model allows or a front end that the C library
+    lacks, and NativeUnavailable without the C library, which plans the memory.
     """
     from weights_io import flash_image
 

@@ -53,8 +53,8 @@ def frame_costs(config: Config, mel_frames: int) -> tuple[int, ...]:
 
 
 def native_status() -> dict[str, Any]:
-    """`available`; then `isa`, the instruction set in use, and `isas`, those that could be; else
-    `reason`."""
+    """Whether the C library is `available`. If so, `isa` is the instruction set in use and `isas`
+    lists all that could be used; otherwise `reason` says why not."""
     try:
         from .native import _lib
     except NativeUnavailable as error:

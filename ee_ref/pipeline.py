@@ -1,6 +1,6 @@
 """One utterance, from audio to words.
 
-    audio -> features -> [group -> head -> policy]* -> decode -> words
+    audio -> features -> stem -> [group -> head -> policy]* -> decode -> words
 
 Read `Model.transcribe` from top to bottom: each stage is one call into the module of that name, and
 no stage knows another.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import BinaryIO, Union
+from typing import Any, BinaryIO, Union
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from . import audio as audio_stage
 from . import decode, encoder, exits, features
 from .config import Config
 from .errors import ArgumentError, EeWarning, ModelFileError, NativeUnavailable, shown
+from .exits import AnyPolicy, Policy, Scores, Utterance
 from .frontend_tables import is_supported
 from .info import frame_costs
 from .tokens import Tokens, Word
@@ -86,7 +87,7 @@ class Model:
     `pickle` or `copy`, is loaded from the same file again, which has to be there still.
     """
 
-    def __init__(self, file: model_file.ModelFile, backend: str, threads: int = 1):
+    def __init__(self, file: model_file.ModelFile, backend: str, threads: int = 1) -> None:
         self.config: Config = file.config
         self.tokens = Tokens(file.tokens, file.special, file.config.blank)
         self.backend = backend
@@ -102,7 +103,7 @@ class Model:
         return _load_again, (os.path.abspath(file.path), self.backend, self.threads,
                              file.header_checksum, file.size)
 
-    def info(self) -> dict:
+    def info(self) -> dict[str, Any]:
         """Configuration, sizes, multiply-accumulates per exit, checksums, backend, threads, ISA."""
         from .info import describe
 
@@ -135,7 +136,7 @@ class Model:
         self,
         audio: Audio,
         exit: int | None = None,
-        policy: exits.Policy | str | None = None,
+        policy: AnyPolicy | str | None = None,
         decoder: Decoder | None = None,
     ) -> Result:
         """Words of one utterance, at the exit chosen.
@@ -191,7 +192,7 @@ class Model:
         )
 
     @cached_property
-    def policies(self) -> dict[str, exits.Policy]:
+    def policies(self) -> dict[str, Policy]:
         """The operating points that `ee-ref calibrate` stored in the file, by name; may be empty.
 
         Raises ModelFileError when they cannot be understood.
@@ -203,8 +204,8 @@ class Model:
             raise ModelFileError(
                 f"{self.file.path}: operating points: {shown(error, 300)}") from None
 
-    def policy(self, exit: int | None = None, policy: exits.Policy | str | None = None
-               ) -> exits.Policy:
+    def policy(self, exit: int | None = None, policy: AnyPolicy | str | None = None
+               ) -> AnyPolicy:
         """The policy that `transcribe` uses for these arguments. Raises ArgumentError."""
         if exit is not None and policy is not None:
             raise ArgumentError(f"expected exit or policy, found both: {exit!r} and {policy!r}")
@@ -226,21 +227,21 @@ class Model:
             )
         return policy
 
-    def utterance(self, mel_frames: int) -> exits.Utterance:
+    def utterance(self, mel_frames: int) -> Utterance:
         """What policies may ask about an utterance of so many mel frames, begun now."""
         now = time.perf_counter()
-        return exits.Utterance(
+        return Utterance(
             exits=self.config.exits, blank=self.config.blank,
             costs=self._costs(mel_frames), started=now, encoder_started=now,
             measure=self._measure)
 
     @cached_property
     def _costs(self) -> Callable[[int], tuple[int, ...]]:
-        """`frame_costs` of this model, remembered: they took as long as a score."""
+        """`frame_costs` of this model, remembered: computing them takes as long as a score."""
         return lru_cache(maxsize=1024)(partial(frame_costs, self.config))
 
     @cached_property
-    def _measure(self) -> Callable[..., tuple[exits.Scores, np.ndarray]]:
+    def _measure(self) -> Callable[..., tuple[Scores, np.ndarray]]:
         if self.backend == "native":
             from .native._exits import measure
 
@@ -261,7 +262,7 @@ class Model:
 class StageClock:
     """Seconds spent in each stage; a stage visited twice adds up."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.started = self._last = time.perf_counter()
         self._seconds: dict[str, float] = {}
 
@@ -312,7 +313,7 @@ def _load_again(
     """The model that was pickled or copied; ModelFileError when its file holds another by now."""
     model = load(path, backend, threads)
     if (model.file.header_checksum, model.file.size) != (header_checksum, size):
-        raise ModelFileError(f"{path}: expected the model that was copied, found another in its file")
+        raise ModelFileError(f"{path}: expected the model that was copied, found another in it")
     return model
 
 

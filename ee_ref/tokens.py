@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from .errors import ArgumentError
 
@@ -48,7 +48,13 @@ class Tokens(Sequence[str]):
     def __len__(self) -> int:
         return len(self._tokens)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
         return self._tokens[index]
 
     def text(self, token_ids: Sequence[int]) -> str:

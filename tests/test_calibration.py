@@ -312,6 +312,28 @@ def test_the_command(tmp_path, model_path, capsys):
     assert code == 2 and "too small" in streams.err and model.read_bytes() == before
 
 
+def test_a_bad_recording_is_left_out_and_the_points_are_stored(tmp_path, model_path, capsys):
+    pytest.importorskip("jiwer")
+    manifest = recordings(tmp_path, 9)
+    (tmp_path / "3.wav").write_bytes(b"no audio")
+    code, streams = calibrate(capsys, "--manifest", manifest, "--model", model_path, "--threads", 2,
+                              "-o", tmp_path / "out.gguf", "--json", tmp_path / "report.json",
+                              "--point", "fast=cost 1")
+    assert code == 1 and "1 of 9 recordings left out" in streams.out
+    assert streams.err.count("3.wav") == 1
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["utterances"], report["left_out"]) == (8, 1)
+    assert set(ee_ref.load(tmp_path / "out.gguf").policies) == {"fast", "balanced", "accurate"}
+
+
+def test_a_set_without_words_cannot_calibrate(tmp_path, model_path, capsys):
+    pytest.importorskip("jiwer")
+    manifest = recordings(tmp_path, 8)
+    manifest.write_text(manifest.read_text().replace("ab cd", ""))
+    code, streams = calibrate(capsys, "--manifest", manifest, "--model", model_path, "--dry-run")
+    assert code == 2 and "expected words in the transcripts, found none in 8" in streams.err
+
+
 def test_the_plot(tmp_path, model_path, capsys):
     pytest.importorskip("jiwer")
     pytest.importorskip("matplotlib")

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 import ee_ref
+from ee_ref import cli
 from ee_ref.cli import main
 from weights_io import files
 
@@ -205,8 +206,8 @@ def test_transcribing_imports_no_more_than_it_needs(clip, model_path):
     code = f"""
 import sys
 sys.path[0] = {str(PACKAGE.parent)!r}
+from ee_ref import cli
 from ee_ref.cli import main
-from weights_io import files
 assert main(["transcribe", "--model", {str(model_path)!r}, {str(clip)!r}]) == 0
 print([name for name in ("scipy", "secrets", "zipfile") if name in sys.modules])
 """
@@ -265,3 +266,14 @@ def test_warnings_are_messages_whatever_the_environment_says(clip, tmp_path):
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 2
     assert done.stderr.startswith("ee-ref: warning: ") and "cancel each other" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_no_help_shows_a_doubled_percent_sign():
+    """argparse formats the help of an option, and a description only where it holds %(prog)."""
+    parser = cli._parser()
+    commands = next(action for action in parser._actions if action.dest == "command").choices
+    nested = [(f"{name} {inner}", sub) for name, command in commands.items()
+              for action in command._actions if isinstance(action.choices, dict)
+              for inner, sub in action.choices.items()]
+    for name, command in [("", parser), *commands.items(), *nested]:
+        assert "%%" not in command.format_help(), name

@@ -38,7 +38,7 @@ from tests.test_conformance_protocol import ENVIRONMENT, FAKE, VECTORS
 ROOT = Path(__file__).resolve().parent.parent
 
 MANIFEST_SHA256 = "3f297cd58d0ae40d2b243a63ff809c3a0351dd2e7db2e6847a06947058cc1bdb"
-"""Of version 1 of the vectors: whatever changes a byte of them needs another version."""
+"""The hash for version 1 of the vectors: whatever changes a byte of them needs a new version."""
 
 LARGEST_ARCHIVE = 20_000_000
 

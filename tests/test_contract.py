@@ -1,9 +1,10 @@
 """The rules of the house: one stem names everything about an op, and stages keep apart.
 
-Adding an op `glu` means ee_ref/ops/glu.py, its line in ee_ref/ops/_lines.py, its call in
+An op `glu` is ee_ref/ops/glu.py, its line in ee_ref/ops/_lines.py, its call in
 ee_ref/native/_kernel.py, kernels/src/ops/glu/ee_glu_f32_c.c, its prototype in ee_kernels.h and
-ee_ref/conformance/cases/glu.py. Its int8 twin is `glu_qs8`
-in Python and ee_glu_qs8_c in the same folder. A missing one fails here by name.
+ee_ref/conformance/cases/glu.py. Its int8 twin is `glu_qs8` in Python and ee_glu_qs8_c in the same
+folder. A missing one fails here by name; kernels/README.md lists the other files that a new op
+touches.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ KERNELS = ROOT / "kernels" / "src" / "ops"
 HEADERS = (ROOT / "kernels" / "include").glob("ee_kernels*.h")
 HEADER = "".join(path.read_text() for path in sorted(HEADERS))
 
-ISAS = ("c", "avx2", "avx512", "vnni", "neon", "dot", "i8mm", "dsp", "mve", "rvv")
+ISAS = ("c", "avx2", "avx512", "vnni", "neon", "dot", "i8mm", "dsp", "mve")
 DTYPES = ("f32", "qs8")
 KERNEL = re.compile(rf"ee_(?P<op>\w+)_(?P<dtype>{'|'.join(DTYPES)})_(?P<isa>{'|'.join(ISAS)})")
 LOOSEST = 1e-5
@@ -73,7 +74,7 @@ def kernel_files() -> dict[str, Path]:
     ("a case table in ee_ref/conformance/cases", set(OPS)),
     ("a prototype ee_OP_DTYPE_c in kernels/include",
      {op_of(name) for name in prototypes() if KERNEL.fullmatch(name)["isa"] == "c"}),
-    ("a portable kernel kernels/src/ops/OP/ee_OP_DTYPE_c.c",
+    ("a portable kernel kernels/src/ops/OP/ee_OP_DTYPE_c",
      {op_of(name) for name, path in kernel_files().items()
       if name in (f"ee_{path.parent.name}_{dtype}_c" for dtype in DTYPES)}),
 ], ids=["lines", "cases", "prototypes", "kernels"])
@@ -271,3 +272,54 @@ def test_installed_modules_import_little(path):
     known = sys.stdlib_module_names | {"numpy", *PACKAGES} | LAZY
     foreign = everywhere - known
     assert not foreign, f"{dotted(path)} imports {sorted(foreign)}: a new dependency?"
+
+
+def code_of(path):
+    """The lines of code of a file, without indentation and comments."""
+    lines = (line.partition("  #")[0].strip() for line in path.read_text().splitlines())
+    return [line for line in lines if line]
+
+
+def test_every_python_snippet_of_the_documents_is_type_checked():
+    """`.ci/types` checks the program; here each line of a snippet has to be one of its lines."""
+    program = set(code_of(ROOT / "tests" / "typing" / "user_program.py"))
+    snippets = 0
+    for page in sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("*/*/*.md")]):
+        for block in re.findall(r"(?ms)^```python\n(.*?)^```", page.read_text()):
+            snippets += 1
+            for line in block.splitlines():
+                code = line.partition("  #")[0].strip()
+                assert not code or code in program, f"{page.name}: {code}"
+    assert snippets
+
+
+# ---- What documents and comments name ----
+
+NAMED = re.compile(
+    r"(?<![\w./<-])((?:ee_ref|weights_io|kernels|tests|docs|benchmarks|training)/"
+    r"[\w./-]+\.(?:py|md|c|h|rs|json|svg|npz))\b")
+WRITTEN = ("*.md", "*.py", "*.c", "*.h", "*.rs")
+
+
+def test_no_text_names_a_file_that_is_not_there():
+    places = [*ROOT.glob("*.*"), *(path for folder in
+              ("ee_ref", "weights_io", "kernels", "docs", "benchmarks", "training", "tests")
+              for kind in WRITTEN for path in (ROOT / folder).rglob(kind))]
+    missing = [f"{path.relative_to(ROOT)}: {name}" for path in places
+               if path.suffix in (".md", ".py", ".c", ".h", ".rs")
+               for name in NAMED.findall(path.read_text(encoding="utf-8"))
+               if not (ROOT / name).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("op", ["glu", "glu_qs8"])
+def test_the_list_of_the_files_of_an_op_is_right(op):
+    """kernels/README.md, Adding: every path is there, for an op of either kind."""
+    text = (ROOT / "kernels" / "README.md").read_text().partition("## Adding")[2]
+    table = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    paths = [name for cell in table for name in re.findall(r"`([^`]*/[^`]*)`", cell)]
+    assert len(paths) > 15
+    for path in paths:
+        if path.endswith("_f32_c.c") and op.endswith("_qs8"):
+            path = path.replace("_f32_c.c", "_qs8_c.c").replace("<op>", op.removesuffix("_qs8"))
+        assert (ROOT / path.replace("<op>", op)).exists(), path

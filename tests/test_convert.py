@@ -22,6 +22,7 @@ from weights_io import from_torch, model_file, tokenizer
 from weights_io.from_torch import convert_state_dict, read_checkpoint
 from weights_io.layout import tensor_specs
 
+from .hostile.corpus import safetensors_file
 from .hostile.checkpoints import (
     global_, hostile_pickles, integer, storage, tensor, text, torch_file, zip_file,
 )
@@ -234,6 +235,93 @@ def test_state_under_a_key_with_extras_and_wrapper(put, state, key):
     assert_same_state(found.state, state)
     assert found.extras["tokens"] == ["a", "▁"] and found.extras["betas"] == (0.9, 0.98)
     assert found.extras["log_floor"] == 1e-6 and key not in found.extras
+
+
+def wrapped(state, prefix="module."):
+    return {prefix + name: value for name, value in state.items()}
+
+
+MOMENTS = {"state": {0: {"exp_avg": np.zeros(2, np.float32)}}, "ema": {"exp.avg": 3}}
+
+
+@pytest.mark.parametrize("lay", [
+    lambda state: {"model": state, "rng_state": np.zeros(3, np.int64)},
+    lambda state: {"rng": np.zeros(3, np.int64), "module": {"net": state, "step": np.ones(1)}},
+    lambda state: {"epoch": 1, "model": {"heads": 4, "state_dict": state}, "optimizer": MOMENTS},
+    lambda state: {"conformer": state, "rng_state": np.zeros(3, np.int64), "optimizer": MOMENTS},
+    lambda state: {"trainer": {"students": {"0": state}}, "heads": 4},
+    lambda state: {**state, "n_averaged": np.array(3)},
+], ids=["beside a tensor", "nested beside tensors", "nested", "another key", "deep", "averaged"])
+def test_where_the_state_dict_is(put, state, lay):
+    found = read_checkpoint(put(torch_file(lay(state))))
+    assert_same_state({name: found.state[name] for name in state}, state)
+    convert_state_dict(found.state, heads=4)
+    if "heads" in str(lay(state)):
+        assert found.extras["heads"] == 4
+
+
+def test_of_several_state_dicts_one_is_chosen(put, state, tmp_path, capsys):
+    averaged = {name: np.asarray(2 * value) for name, value in state.items()}
+    path = put(torch_file({"ema": {"module": averaged, "decay": 0.9}, "model": state,
+                           "tokens": []}))
+    with pytest.raises(CheckpointError, match=r"several: ema\.module \(\d+ entries\), model "
+                                              r"\(\d+ entries\); choose one with --state"):
+        read_checkpoint(path)
+    assert_same_state(read_checkpoint(path, "model").state, state)
+    found = read_checkpoint(path, "ema.module")
+    assert_same_state(found.state, averaged)
+    assert found.extras["decay"] == 0.9 and found.extras["tokens"] == []
+    with pytest.raises(CheckpointError, match=r"'ema': expected one of: ema\.module"):
+        read_checkpoint(path, "ema")
+    other = put(torch_file({"a": wrapped(state), "b": state}), "other.pt")
+    with pytest.raises(CheckpointError, match="several: a .*, b "):
+        read_checkpoint(other)
+    options = ["convert", str(path), "--heads", "4", "-o", str(tmp_path / "m.gguf")]
+    assert main(options) == 1 and "ema.module" in capsys.readouterr().err
+    assert main([*options, "--state", "model"]) == 1  # it has no tokens: read, and then refused
+    assert "labels from the checkpoint" in capsys.readouterr().err
+
+
+def test_one_state_dict_under_two_keys_is_one(state):
+    found = from_torch._split({"model": state, "state_dict": state, "heads": 4}, None)
+    assert_same_state(found.state, state)
+    assert found.extras["heads"] == 4
+
+
+def test_a_file_of_one_state_dict_has_no_parts_to_choose(put, state):
+    with pytest.raises(CheckpointError, match="'model': expected one of: the file itself"):
+        read_checkpoint(put(torch_file(state)), "model")
+    path = put(safetensors_file(state, {}), "checkpoint.safetensors")
+    with pytest.raises(CheckpointError, match="found safetensors"):
+        read_checkpoint(path, "model")
+
+
+@pytest.mark.parametrize("rename", [
+    lambda name: f"module.{name}", lambda name: f"_orig_mod.module.{name}",
+    lambda name: f"module._orig_mod.{name}", lambda name: f"model._forward_module.{name}",
+    lambda name: "_fsdp_wrapped_module._checkpoint_wrapped_module." + name,
+    lambda name: name.replace(".conformer_layers.", "._orig_mod.conformer_layers._fpw_module."),
+    lambda name: name.replace("linears.1.", "linears.1._orig_mod."),
+])
+def test_wrappers_nest_in_any_order_and_anywhere(put, state, rename):
+    renamed = {rename(name): value for name, value in state.items()}
+    assert_same_state(read_checkpoint(put(torch_file(renamed))).state, state)
+    assert_same_state(read_checkpoint(put(safetensors_file(renamed, {}))).state, state)
+
+
+def test_names_that_become_one_are_refused(put, state):
+    name = next(iter(state))
+    with pytest.raises(CheckpointError, match=f"found '{name}' and 'module.{name}'"):
+        read_checkpoint(put(torch_file({**state, f"module.{name}": state[name]})))
+
+
+def test_dictionaries_that_share_parts_are_each_looked_at_once(put):
+    """Each holds the next a hundred times: a search that went every way would not end."""
+    inner = {"a.b": 1.0}
+    for _ in range(from_torch.MAX_DEPTH):
+        inner = {f"{number}": inner for number in range(100)}
+    with pytest.raises(CheckpointError, match="expected tensors, or a state dict under"):
+        from_torch._split(inner, None)
 
 
 def test_other_dtypes(put):

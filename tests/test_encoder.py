@@ -20,7 +20,7 @@ from weights_io.from_torch import convert_state_dict
 from weights_io.layout import layer_prefix, layer_shapes, padded_shape, tensor_specs
 
 SMALL_TOLERANCE = 5e-6
-"""Of the largest value in a row, for one layer or for all of them up to an exit."""
+"""Relative to the largest value in a row, for one layer or for all of them up to an exit."""
 
 NOT_RESET = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 """The fixtures need no renewing between examples."""

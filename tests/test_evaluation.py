@@ -1,8 +1,11 @@
 """ee-ref eval: manifests, scoring, figures, and the command over a small random model."""
 
 import csv
+import dataclasses
 import io
 import json
+import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ import soundfile
 
 import ee_ref
 from ee_ref import cli, exits
-from ee_ref.errors import ArgumentError, FileError
+from ee_ref.errors import ArgumentError, AudioFileError, FileError
 from ee_ref.evaluation import figures, manifest, run, scoring
 from ee_ref.evaluation.run import Table
 
@@ -73,6 +76,67 @@ def test_a_kaldi_folder(tmp_path):
         ("a", (tmp_path / "x/a.wav").as_posix(), ""), ("b", "/abs/b.flac", "TWO WORDS")]
 
 
+def folder_of(tmp_path, files):
+    """A folder of files, text by name; audio is empty."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(text.encode())
+    return tmp_path
+
+
+def test_a_kaldi_folder_with_tabs_and_speakers(tmp_path):
+    found = manifest.read(folder_of(tmp_path, {
+        "wav.scp": " a\t x/a b.wav \r\n\n\tb  \t\u00a0b.wav\r\n",
+        "text": "b\tTWO\tWORDS \na \t\n", "utt2spk": "a s1\nb\ts 2\n"}))
+    assert [(r.id, r.path.name, r.text, r.fields) for r in found] == [
+        ("a", "a b.wav", "", {"speaker": "s1"}),
+        ("b", "\u00a0b.wav", "TWO\tWORDS", {"speaker": "s 2"})]
+
+
+KALDI = {"wav.scp": "a a.wav\nb b.wav\n", "text": "a X\nb Y\n", "utt2spk": "a s\nb s\n"}
+SPEECH = {"1/1.trans.txt": "a X\nb Y\n", "1/a.flac": "", "1/b.wav": ""}
+
+
+@pytest.mark.parametrize("files, expected", [
+    ({**KALDI, "text": "a X\nb Y\na Z\n"}, ["text, line 3", "id 'a'", "text, line 1"]),
+    ({**KALDI, "wav.scp": "a a.wav\n\na c.wav\nb b.wav"}, ["wav.scp, line 3", "wav.scp, line 1"]),
+    ({**KALDI, "utt2spk": "a s\nb s\nb t\n"}, ["utt2spk, line 3", "utt2spk, line 2"]),
+    ({**KALDI, "text": "a X\n"}, ["text: expected a line for 'b'", "wav.scp, line 2"]),
+    ({**KALDI, "wav.scp": "b b.wav\n"}, ["text, line 1: id 'a': expected in wav.scp too"]),
+    ({**KALDI, "utt2spk": "b s\n"}, ["utt2spk: expected a line for 'a'"]),
+    ({**KALDI, "utt2spk": "a s\nb s\nc s\n"}, ["utt2spk, line 3: id 'c'"]),
+    ({**KALDI, "segments": "a-1 a 0 1\n"}, ["segments: expected one utterance a recording"]),
+    ({**SPEECH, "1/1.trans.txt": "a X\nb Y\na X\n"},
+     ["1.trans.txt, line 3", "1.trans.txt, line 1"]),
+    ({**SPEECH, "2/2.trans.txt": "a X\n", "2/a.flac": ""},
+     ["2.trans.txt, line 1", "id 'a'", "1.trans.txt, line 1"]),
+    ({**SPEECH, "1/1.trans.txt": "a X\n"}, ["b.wav: expected a line for it in a *.trans.txt"]),
+    ({**SPEECH, "2/c.flac": ""}, ["c.flac: expected a line"]),
+    ({**SPEECH, "1/1.trans.txt": "a X\nb Y\nc Z"}, ["1.trans.txt, line 3: expected c.flac"]),
+])
+def test_a_set_does_not_shrink(tmp_path, files, expected):
+    """Whatever stands in one list and not in another, or twice in one, is an error."""
+    with pytest.raises(ArgumentError) as caught:
+        manifest.read(folder_of(tmp_path, files))
+    for part in expected:
+        assert part in str(caught.value)
+
+
+def test_an_id_twice_in_json_lines_names_both_lines(tmp_path):
+    lines = ['{"path": "a.wav", "text": ""}', "", '{"path": "b.wav", "text": "", "id": "a"}']
+    path = tmp_path / "m.jsonl"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ArgumentError, match="m.jsonl, line 3: id 'a'.*m.jsonl, line 1"):
+        manifest.read(path)
+
+
+def test_what_is_not_of_a_librispeech_folder_is_left_alone(tmp_path):
+    found = manifest.read(folder_of(tmp_path, {
+        **SPEECH, "1/a.wav": "", "1/._a.flac": "", "1/._1.trans.txt": "\0", ".git/x.flac": "",
+        "README.txt": "a X"}))
+    assert [(r.id, r.path.name) for r in found] == [("a", "a.flac"), ("b", "b.wav")]
+
+
 @pytest.mark.parametrize("scp", ["a sox a.wav -t wav - |", "a touch owned |"])
 def test_commands_in_a_kaldi_folder_are_refused(tmp_path, scp):
     (tmp_path / "wav.scp").write_text(scp + "\n")
@@ -106,6 +170,52 @@ def test_normalisers():
     assert scoring.normaliser("none")(" a  B ") == "a B"
     with pytest.raises(ArgumentError, match="normaliser"):
         scoring.normaliser("whisper")
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("\u0939\u093f\u0928\u094d\u0926\u0940 \u092e\u0947\u0902\u0964",  # Hindi: vowel signs, virama
+     "\u0939\u093f\u0928\u094d\u0926\u0940 \u092e\u0947\u0902"),
+    ("\u0e17\u0e35\u0e48 \u0e19\u0e31\u0e48\u0e19!", "\u0e17\u0e35\u0e48 \u0e19\u0e31\u0e48\u0e19"),
+    ("\u0633\u064e\u0644\u0645\u064c\u060c \u0646\u064e\u0639\u064e\u0645\u061f",  # Arabic, harakat
+     "\u0633\u064e\u0644\u0645\u064c \u0646\u064e\u0639\u064e\u0645"),
+    ("\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd\u05be\u05dc\u05da",  # Hebrew, points; maqaf joins
+     "\u05e9\u05b8\u05c1\u05dc\u05d5\u05b9\u05dd \u05dc\u05da"),
+    ("cafe\u0301 m\u0303", "CAF\u00c9 M\u0303"),  # with a letter of its own, and without
+    ("Vie\u0302\u0323t, Vie\u0323\u0302t", "VI\u1ec6T VI\u1ec6T"),
+    ("co\u00adoperate \ufeffa\u2060b\u200e", "COOPERATE AB"),
+    ("\u0915\u094d\u200d\u0937 \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # joiners
+     "\u0915\u094d\u0937 \u0645\u06cc\u062e\u0648\u0627\u0647\u0645"),
+    ("e\u200d\u0301", "\u00c9"),
+    ("a\u200bb", "A B"),  # a space without width
+    ("\u845b\U000e0100 1\ufe0f \u2764\ufe0f", "\u845b 1"),  # selectors of variants
+    ("\ufb01ne \uff21\u00b2 \u0390", "FINE A2 \u03aa\u0301"),  # NFKC; upper() takes the last apart
+    ("\u0301a '\u0301b", "A ' B"),  # marks without a letter
+], ids=["hindi", "thai", "arabic", "hebrew", "latin", "vietnamese", "soft hyphen", "joiners",
+        "joiner before a mark", "zero width space", "variants", "compatibility", "lone marks"])
+def test_marks_belong_to_letters_and_format_characters_vanish(text, expected):
+    plain = scoring.normaliser("plain")
+    assert plain(text) == expected
+    for form in ("NFC", "NFD"):
+        assert plain(unicodedata.normalize(form, text)) == expected
+    assert plain(expected) == expected
+
+
+def test_every_letter_and_mark_survives_and_every_format_character_vanishes():
+    plain = scoring.normaliser("plain")
+    for character in map(chr, range(sys.maxunicode + 1)):
+        category = unicodedata.category(character)
+        if category == "Cf" and character != "\u200b":
+            assert plain(f"a{character}b") == "AB", hex(ord(character))
+        elif unicodedata.category(unicodedata.normalize("NFKC", character)[0])[0] in "LN":
+            assert plain(character), hex(ord(character))
+        elif category in ("Mn", "Mc", "Me"):
+            assert len(plain(f"x{character}y").split()) == 1, hex(ord(character))
+
+
+def test_a_wrong_vowel_sign_is_an_error():
+    pytest.importorskip("jiwer")
+    found, = scoring.count(["\u0915\u093f \u0939\u0948"], ["\u0915\u0940 \u0939\u0948"])
+    assert found == (1, 1, 2, 5)
 
 
 def test_errors_are_edits():
@@ -238,6 +348,94 @@ def test_the_reports_of_the_command(tmp_path, model_path, capsys):
     assert run_eval(capsys, *base, "--format", "ctm", "-o", output) == (0, "")
     assert all(len(line.split()) == 6 for line in output.read_text().splitlines())
     assert run_eval(capsys, *base, "-o", output)[0] == 1  # it exists
+
+
+def spoil(tmp_path):
+    """Make two of four recordings unusable: one is missing, one is no audio."""
+    (tmp_path / "1.wav").unlink()
+    (tmp_path / "2.wav").write_bytes(b"no audio at all")
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_bad_recording_is_left_out_and_told(tmp_path, model_path, capsys, threads):
+    pytest.importorskip("jiwer")
+    path = recordings(tmp_path)
+    spoil(tmp_path)
+    base = ["eval", "--manifest", str(path), "--model", str(model_path), "--threads", threads]
+    assert cli.main([*base, "--format", "json", "--policy", "entropy", "--threshold", "0"]) == 1
+    streams = capsys.readouterr()
+    report = json.loads(streams.out)
+    assert (report["utterances"], report["left_out"], report["words"]) == (2, 2, 2)
+    lines = streams.err.splitlines()
+    assert "1.wav" in lines[0] and "2.wav" in lines[1]
+    assert lines[2] == "ee-ref: 2 of 4 recordings left out"
+    assert cli.main(base) == 1
+    assert "2 of 4 recordings left out" in capsys.readouterr().out
+    for format, told in (("csv", ["u0"] * 3 + ["u3"] * 3), ("trn", ["(u0)", "(u3)"])):
+        assert cli.main([*base, "--format", format]) == 1
+        out = capsys.readouterr().out.splitlines()
+        found = ([line.split(",")[0] for line in out[1:]] if format == "csv"
+                 else [line.split()[-1] for line in out])
+        assert found == told
+
+
+def test_without_any_usable_recording_there_is_no_report(tmp_path, model_path, capsys):
+    pytest.importorskip("jiwer")
+    path = recordings(tmp_path, 1)
+    (tmp_path / "0.wav").unlink()
+    assert cli.main(["eval", "--manifest", str(path), "--model", str(model_path)]) == 1
+    streams = capsys.readouterr()
+    assert streams.out == "" and "found none of 1" in streams.err
+
+
+def test_a_bad_recording_is_an_error_where_nobody_takes_it(tmp_path, model_path):
+    path = recordings(tmp_path)
+    spoil(tmp_path)
+    for threads in (1, 2):
+        with pytest.raises(AudioFileError, match="1.wav"):
+            run.run(ee_ref.load(model_path), manifest.read(path), threads=threads)
+
+
+def test_rates_without_reference_words_are_undefined():
+    part = table([[5, 2], [0, 1]], [0, 0])
+    found = figures.figures(part, np.zeros(2, int))
+    assert found["wer"] == found["cer"] == found["minus_full"] == [None, None, None]
+    assert (found["word_errors"], found["character_errors"]) == (5, 10)
+    assert figures.mixture(part, 1)[0] is None
+    assert figures.against_mixture(part, np.zeros(2, int))["wer"] is None
+
+
+def test_intervals_do_not_count_draws_without_words():
+    """One utterance of four has the words; the insertions of the others are no rate of 500 %."""
+    found = figures.figures(table([[1], [5], [5], [5]], [10, 0, 0, 0]), np.zeros(4, int))
+    assert found["wer"][0] == 160
+    assert found["wer"][2] <= 100 * (1 + 3 * 5) / 10
+    alone = figures.against_mixture(table([[0, 0], [2, 0]], [3, 3]), np.array([0, 0]))
+    assert alone["relative"] == [0, 0, 0]
+
+
+def test_shares_of_nothing_are_undefined():
+    part = dataclasses.replace(table([[1, 0]], [1], seconds=[0]), times=np.zeros((1, 2)))
+    found = figures.figures(part, np.zeros(1, int))
+    assert found["cost"] is None and found["time"] is None and found["depth"] == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_set_without_words_is_reported_without_rates(tmp_path, model_path, capsys):
+    pytest.importorskip("jiwer")
+    path = recordings(tmp_path, 2)
+    path.write_text(path.read_text().replace("ab cd", " -- "))
+    base = ("--manifest", path, "--model", model_path, "--policy", "entropy", "--threshold", "0")
+    code, out = run_eval(capsys, *base, "--format", "json", "--by", "source")
+    report = json.loads(out, parse_constant=pytest.fail)
+    assert code == 0 and report["words"] == 0
+    for part in (report, *report["parts"].values()):
+        assert part["exits"][0]["wer"] == [None] * 3 and part["exits"][0]["word_errors"] > 0
+    code, out = run_eval(capsys, *base)
+    line, = (line for line in out.splitlines() if line.startswith("  exit 1"))
+    assert code == 0 and f"- ({report['exits'][0]['word_errors']} inserted)" in line
+    (tmp_path / "0.wav").write_bytes((tmp_path / "1.wav").read_bytes()[:44])  # no samples either
+    assert run_eval(capsys, *base)[0] == 0
 
 
 @pytest.mark.parametrize("arguments", [

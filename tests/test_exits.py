@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ee_ref
 from ee_ref import decode, exits
 from ee_ref.errors import ArgumentError
 
@@ -408,3 +409,31 @@ def test_a_deadline_counts_groups_alike_where_nothing_costs():
 def test_a_group_that_costs_nothing_has_no_rate():
     with pytest.raises(ArgumentError, match="cost: expected a number above 0, found 0"):
         exits.policies.deadline_stop(exits.Deadline(30), 1, 1, 0, 1, 0)
+
+
+# ---- What the types admit (tests/typing/user_program.py) ----
+
+
+class SecondTime:
+    """A policy that only has `start`."""
+
+    def start(self, utterance):
+        seen = []
+
+        def rule(out):
+            seen.append(out.exit)
+            return len(seen) == 2, float(len(seen))
+
+        return rule
+
+
+def test_functions_and_policies_that_only_start_are_policies(model_path):
+    model = ee_ref.load(model_path)
+    audio = (np.zeros(16000, np.float32), 16000)
+    for policy, exit in (
+            (lambda out: (out.exit == 2, 0.5), 2), (SecondTime(), 2),
+            (exits.Within(SecondTime(), floor=3), 3), (exits.FirstOf(SecondTime()), 2),
+            (exits.FirstOf(lambda out: (out.exit == 1, 0.0), SecondTime()), 1)):
+        for _ in range(2):
+            result = model.transcribe(audio, policy=policy)
+            assert result.exit == exit and np.isnan(result.margin)

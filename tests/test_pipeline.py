@@ -281,7 +281,7 @@ def test_a_copy_of_a_file_that_changed_is_refused(model_path, tmp_path):
     with pytest.raises(FileError):
         pickle.loads(pickled)
     path.write_bytes(bundled_model().read_bytes())
-    with pytest.raises(ModelFileError, match="found another in its file"):
+    with pytest.raises(ModelFileError, match="found another in it"):
         pickle.loads(pickled)
 
 

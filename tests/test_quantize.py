@@ -318,6 +318,37 @@ def test_manifests_that_cannot_be_used(lines, error, files, capsys):
     assert error in capsys.readouterr().err
 
 
+def test_a_bad_recording_is_left_out_of_the_comparison(files, capsys):
+    (files / "clips" / "1.wav").write_bytes(b"no audio")
+    assert command(files, "--manifest", str(files / "dev.jsonl"), "--backend", "numpy") == 1
+    out, err = capsys.readouterr()
+    assert "1 recordings, 2 words" in out and "1 of 2 recordings left out" in out
+    assert err.count("1.wav") == 1 and model_file.read(files / "int8.gguf").config.dtype == "qs8"
+
+
+def test_without_words_the_insertions_are_compared(files, capsys):
+    text = (files / "dev.jsonl").read_text()
+    (files / "dev.jsonl").write_text(text.replace('"a b"', '"..."').replace('"b"', '""'))
+    assert command(files, "--manifest", str(files / "dev.jsonl"), "--backend", "numpy") == 0
+    out = capsys.readouterr().out
+    assert "2 recordings, 0 words" in out and "int8 inserted" in out
+    for row in out.splitlines()[-LOGMEL.exits:]:
+        _, before, after, difference, *_ = row.split()
+        assert before.isdigit() and after.isdigit() and difference == "-"
+
+
+def test_words_are_compared_under_the_normaliser(files, capsys):
+    """Case, full stops and soft hyphens are no errors."""
+    text = (files / "dev.jsonl").read_text()
+    tables = []
+    for reference in ("a b", "A, \u00adb."):
+        (files / "dev.jsonl").write_text(text.replace('"a b"', json.dumps(reference)))
+        assert command(files, "--force", "--manifest", str(files / "dev.jsonl"), "--backend",
+                       "numpy") == 0
+        tables.append(capsys.readouterr().out)
+    assert tables[0] == tables[1] and "normaliser plain" in tables[0]
+
+
 def test_outputs_that_exist_are_kept(files, capsys):
     assert command(files) == 0
     before = (files / "int8.gguf").read_bytes()

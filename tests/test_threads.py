@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -250,6 +251,67 @@ def test_batches_keep_their_order_and_go_on_past_bad_files(threads, tmp_path, ca
 def test_a_wrong_number_of_threads_is_wrong_usage(capsys):
     assert main(["transcribe", str(DEMO), "--threads", "0"]) == 2
     assert "threads: expected an integer" in capsys.readouterr().err
+
+
+@pytest.fixture
+def small_set(tmp_path, model_path):
+    """Options for the commands that run a model over a manifest."""
+    lines = [json.dumps({"path": str(DEMO), "text": "on", "id": id}) for id in "abcde"]
+    path = tmp_path / "set.jsonl"
+    path.write_text("\n".join(lines))
+    return ["--manifest", str(path), "--model", str(model_path)]
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The numbers of threads that were asked for: of thread pools, and of native models."""
+    numbers = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, threads):
+            numbers.append(threads)
+            super().__init__(threads)
+
+    class Encoder(ee_ref.encoder.NativeEncoder):
+        def __init__(self, config, tensors, threads):
+            numbers.append(threads)
+            super().__init__(config, tensors, threads)
+
+    monkeypatch.setattr("ee_ref.evaluation.run.ThreadPoolExecutor", Pool)
+    monkeypatch.setattr("ee_ref.encoder.NativeEncoder", Encoder)
+    return numbers
+
+
+@pytest.mark.parametrize("command, extra, expected", [
+    ("eval", [], [1, 3]),  # one thread a recording, three recordings at once
+    ("calibrate", ["--dry-run", "--point", "fast=cost 1"], [1, 3]),
+    ("bench", ["--runs", "2", "--seconds", "1"], [3]),
+    ("quantize", ["--force"], [3, 3]),
+])
+def test_every_command_takes_its_number_from_the_environment(
+        command, extra, expected, small_set, started, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("jiwer")
+    options = {"eval": small_set, "calibrate": small_set, "bench": small_set[2:],
+               "quantize": [small_set[3], "-o", str(tmp_path / "q.gguf"), *small_set[:2]]}[command]
+    monkeypatch.setenv("EE_REF_THREADS", "3")
+    assert main([command, *options, *extra]) == 0
+    assert started == expected
+    started.clear()
+    monkeypatch.setenv("EE_REF_THREADS", "many")
+    assert main([command, *options, *extra, "--threads", "3"]) == 0
+    assert started == expected
+    assert main([command, *options, *extra]) == 2
+    assert "EE_REF_THREADS: expected an integer" in capsys.readouterr().err
+
+
+def test_every_command_with_threads_says_what_they_do_and_where_the_number_comes_from():
+    parser = ee_ref.cli._parser()
+    commands = next(action for action in parser._actions if action.dest == "command").choices
+    for name, command in commands.items():
+        for action in command._actions:
+            if action.dest == "threads":
+                assert action.default is None, name
+                assert action.help.endswith("(default: EE_REF_THREADS, or 1)"), name
 
 
 def test_an_interrupt_stops_a_batch():

@@ -13,7 +13,10 @@ from scipy.signal import resample_poly
 
 import augment
 from ee_ref import audio, features
+from ee_ref.errors import ArgumentError
+from ee_ref.evaluation.manifest import MAX_BYTES
 from recipe import FRAMES_PER_SECOND, MODEL, PAD_FRAMES, Augment, Mix, encode
+from weights_io.text import filled_lines, parse_json, read_text
 from words import COMMANDS, DIGITS
 
 READ_SOURCES = ("librispeech-dev-clean", "librispeech-train-clean-100", "kathleen", "ljspeech", "speechocean762")
@@ -23,8 +26,9 @@ LENGTHS = tuple(round(40 * 1.1 ** step) for step in range(41))    # frames of a 
 
 def manifest(folder, name):
     """The lines of a JSONL manifest; ``path`` is made relative to the working folder."""
-    with open(Path(folder) / name, encoding="utf-8") as lines:
-        return [{**line, "path": str(Path(folder) / line["path"])} for line in map(json.loads, lines)]
+    text = read_text(Path(folder) / name, MAX_BYTES, ArgumentError)
+    lines = (parse_json(line) for _, line in filled_lines(text))
+    return [{**line, "path": str(Path(folder) / line["path"])} for line in lines]
 
 
 def active_region(energies):

@@ -1,8 +1,9 @@
 """The tensors of a model: names, shapes and the one canonical order.
 
 The order is stem, group 1, head 1, group 2, head 2, ...: whoever stops reading after head k holds a
-complete model of k exits. This module is the only Python place that lists the tensors; the C
-runtime (kernels/src/runtime) repeats the order and checks the sizes.
+complete model of k exits. Whatever reads or writes a model file or a flash image goes by this list.
+The C runtime (kernels/src/runtime) repeats the order and checks the sizes; the converter
+(from_torch.py) and the ops of a layer name the tensors that they make and use.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from . import gguf
 from .files import as_file_error, open_regular, write_atomic
 from .gguf import Field, TensorInfo, TensorType, ValueType, align
 from .layout import SCALE_SUFFIX, TensorSpec, tensor_count, tensor_specs
+from .text import parse_json
 
 ARCHITECTURE = "ee-conformer"
 VERSIONS = {"f32": 1, "qs8": 2}
@@ -129,7 +130,7 @@ def _read(data: memoryview, path: str, crc32: Callable[[Any], int]) -> ModelFile
     _check_header_crc(data, header, value[_CRC_HEADER])
     config = _config(value)
     tokens, special = _tokens(value, config)
-    # Before the table is made that a few bytes of configuration can claim to be a hundred thousand.
+    # Compared before the table is built: a few bytes of configuration can claim 100,000 tensors.
     count = tensor_count(config)
     for what, items in (("tensors", header.tensors), (_CRC_TENSORS, value[_CRC_TENSORS])):
         if len(items) != count:
@@ -307,8 +308,8 @@ def operating_points(file: ModelFile) -> dict[str, Any]:
     """
     text = file.metadata.get(OPERATING_POINTS, "{}")
     try:
-        points = json.loads(text)
-    except (TypeError, ValueError, RecursionError) as error:
+        points = parse_json(text)
+    except (TypeError, ValueError) as error:
         raise ModelFileError(f"{file.path}: {OPERATING_POINTS}: expected JSON, {error}") from None
     if not isinstance(points, dict) or not all(isinstance(p, dict) for p in points.values()):
         raise ModelFileError(f"{file.path}: {OPERATING_POINTS}: expected an object of objects, "

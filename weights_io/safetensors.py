@@ -6,7 +6,6 @@ shape and [begin, end) in the data; `__metadata__` maps text to text.
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any, BinaryIO
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from ee_ref.errors import CheckpointError, shown
 
+from .text import parse_json
 from .torch_zip import widen_bfloat16
 
 MAX_HEADER = 16 << 20  # bytes
@@ -63,17 +63,9 @@ def _item_bytes(dtype: str) -> int:
 
 
 def _header(text: bytes) -> dict[str, Any]:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise CheckpointError("safetensors header: expected every name once, found one twice")
-        return found
-
     try:
-        header = json.loads(text, object_pairs_hook=once)
-    except CheckpointError:
-        raise
-    except (ValueError, RecursionError) as error:
+        header = parse_json(text)
+    except ValueError as error:
         raise CheckpointError(f"safetensors header: expected JSON: {error}") from None
     if not isinstance(header, dict):
         raise CheckpointError("safetensors header: expected a JSON object")

@@ -15,6 +15,7 @@ from ee_ref.config import MAX_SIZE
 from ee_ref.errors import CheckpointError
 
 from .files import read_limited
+from .text import read_text
 
 MAX_BYTES = 16 << 20
 
@@ -42,13 +43,10 @@ def special_by_name(tokens: Sequence[str]) -> frozenset[int]:
 def read_token_file(path: str | os.PathLike) -> Tokens:
     """A UTF-8 file with one token a line, in the order of their ids.
 
-    Tokens of the form <...> are special. Raises CheckpointError for an empty line or one with
-    white space in it (such as "token id"), FileError when the file cannot be read.
+    Tokens of the form <...> are special. Raises CheckpointError for another encoding, an empty line
+    or one with white space in it (such as "token id"), FileError when the file cannot be read.
     """
-    try:
-        text = read_limited(path, MAX_BYTES).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path}: expected UTF-8 text: {error}") from None
+    text = read_text(path, MAX_BYTES, CheckpointError)
     lines = text.removesuffix("\n").split("\n", MAX_SIZE)
     if len(lines) > MAX_SIZE:
         raise CheckpointError(f"{path}: expected at most {MAX_SIZE} tokens, found more")

@@ -28,11 +28,11 @@ RIDGE = 1e-3
 """Penalty on squared weights of `learned`, features standardised, samples weighing 1 in all."""
 
 PRICES = np.geomspace(0.01, 3, 41)
-"""Of a layer-second, in units of all words over all layer-seconds of the set."""
+"""Prices of a layer-second, in units of all words over all layer-seconds of the set."""
 
-_SURER = [(None, 0.0) if name.startswith("entropy") else (0.0, None) for name in exits.FEATURES]
-"""Bounds of the weights of `learned`: surer by any score is never a reason to go on. Free weights
-fit the calibration set better and other kinds of speech worse, which they may take for sure."""
+_CONFIDENT = [(None, 0.0) if name.startswith("entropy") else (0.0, None) for name in exits.FEATURES]
+"""Bounds of the weights of `learned`: more confidence, by any score, is never a reason to go on.
+Unbounded weights fit the calibration set better, but may call speech of another kind confident."""
 
 Fit = Callable[[Table, float], exits.Policy]
 
@@ -102,8 +102,11 @@ def _loss(table: Table, price: float) -> np.ndarray:
 
 def _best(name: str, policies: Callable[[], Sequence[exits.Policy]], table: Table, price: float
           ) -> exits.Policy:
-    """Of these, the one with the least loss; the first of equals. What each costs and errs over the
-    table does not depend on the price and is kept there under `name`."""
+    """The policy with the least loss, the first of equals.
+
+    The cost and the errors of each policy do not depend on the price, so they are computed once and
+    kept in the table's cache under `name`.
+    """
     if name not in table.cache:
         found = policies()
         rows, cost = np.arange(len(table)), _cost(table)
@@ -209,7 +212,7 @@ def _logistic(x: np.ndarray, gain: np.ndarray) -> np.ndarray:
         gradient[:-1] += 2 * RIDGE * b[:-1]
         return float(weight @ np.logaddexp(0, -z) + RIDGE * (b[:-1] @ b[:-1])), gradient
 
-    bounds = [*_SURER, (None, None)]
+    bounds = [*_CONFIDENT, (None, None)]
     return minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds).x
 
 

@@ -43,6 +43,8 @@ def draw(report: dict[str, Any], path: Path, shown: tuple[str, ...] = SHOWN) -> 
     for axis, key, scale, label in ((axes[0], "depth", 1, f"average depth (of {layers} layers)"),
                                     (axes[1], "time", 100, "encoder time (% of the full pass)")):
         fixed = report["exits"]
+        if any(row[key] is None for row in fixed):  # no time was measured
+            continue
         axis.plot([scale * row[key] for row in fixed], [row["wer"][0] for row in fixed], "ks--",
                   label="fixed exits, mixed at random between")
         for name in shown:

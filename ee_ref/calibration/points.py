@@ -45,7 +45,7 @@ class Target:
 
 def curves(
     table: Table, fold: np.ndarray, names: Iterable[str] | None = None,
-    progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
 ) -> dict[str, list[dict[str, Any]]]:
     """Family -> a point for each price, of cross-validation: `price`, `wer` [%], `depth` (layers),
     `depth_share`, `cost`, `time`. names: the families; all by default."""
@@ -74,10 +74,11 @@ def choose(
 ) -> tuple[str, float, dict[str, Any]] | None:
     """(family, price, its cross-validated figures) that keeps the target best, or None.
 
-    For `wer`: the least depth among those with a word error rate of at most full_wer + value. For
-    `cost` and `best`: of those of at most that share of the layers the fewest errors; where others
-    err by no more than `word`, the rate of one word, more, the deepest of these: no set tells them
-    apart, and speech unlike the set is better off deeper. Equal ones: the family named first.
+    For `wer`: the shallowest of those whose word error rate is at most full_wer + value. For `cost`
+    and `best`: among those that use at most that share of the layers, the one with the fewest
+    errors. If others come within one word of it (`word` is the rate of one word), the deepest of
+    them is taken, because the set cannot tell them apart and unfamiliar speech does better with
+    more depth. Among equals the family named first wins.
     """
     points = [(name, point) for name, path in found.items() for point in path]
     if target.kind == "wer":

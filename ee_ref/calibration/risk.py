@@ -28,7 +28,7 @@ def added_loss(word_errors: np.ndarray, words: np.ndarray, choice: np.ndarray) -
 
 
 def p_value(mean: float, n: int, alpha: float) -> float:
-    """Of the hypothesis that n losses in [0, 1] with this mean have an expectation above alpha.
+    """The p-value of "the expected loss is above alpha", given n losses in [0, 1] with this mean.
 
     The smaller of Hoeffding's bound in its form with relative entropy and Bentkus' bound (Bates et
     al., arXiv:2101.02703, section 3.1); valid for every distribution on [0, 1].
@@ -44,7 +44,7 @@ def p_value(mean: float, n: int, alpha: float) -> float:
 
 
 def _relative_entropy(a: float, b: float) -> float:
-    """Of Bernoulli(a) to Bernoulli(b), 0 < b < 1."""
+    """The relative entropy of Bernoulli(a) to Bernoulli(b), 0 < b < 1."""
     return ((a * math.log(a / b) if a > 0 else 0.0)
             + ((1 - a) * math.log((1 - a) / (1 - b)) if a < 1 else 0.0))
 

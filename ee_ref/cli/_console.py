@@ -25,7 +25,7 @@ class Terminated(KeyboardInterrupt):
 def say(text: object) -> None:
     """A line on stderr. Names of files and texts in them cannot make it move the cursor."""
     lines = str(text)[:_LONGEST].split("\n")
-    with contextlib.suppress(OSError):  # nowhere to complain that there is nowhere to complain
+    with contextlib.suppress(OSError):  # stderr itself is broken, so nothing can be reported
         print("ee-ref:", "\n".join(shown(line, _LONGEST) for line in lines),
               file=sys.stderr, flush=True)
 

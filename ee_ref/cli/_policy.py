@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import ArgumentError
 
 if TYPE_CHECKING:
-    from ..exits import Policy
+    from ..exits import AnyPolicy
     from ..pipeline import Model
 
 _RULES = "entropy, posterior, patience, or another score of docs/exits.md"
@@ -40,7 +40,7 @@ def _exit_or_all(text: str) -> int | str:
     return ALL if text == ALL else int(text)
 
 
-def policy_of(args: argparse.Namespace, model: Model) -> Policy:
+def policy_of(args: argparse.Namespace, model: Model) -> AnyPolicy:
     """The policy that the options ask for. Raises ArgumentError naming the option."""
     from .. import exits
 
@@ -59,7 +59,7 @@ def policy_of(args: argparse.Namespace, model: Model) -> Policy:
     return policy
 
 
-def _named(args: argparse.Namespace, model: Model) -> Policy:
+def _named(args: argparse.Namespace, model: Model) -> AnyPolicy:
     from .. import exits
 
     name, threshold = args.policy, args.threshold

@@ -18,3 +18,9 @@ def bar(items: Iterable, total: int) -> Iterator:
         print(f"\r[{'#' * filled:<{_WIDTH}}] {number}/{total}", end="", file=sys.stderr, flush=True)
         yield item
     print(file=sys.stderr)
+
+
+def break_line() -> None:
+    """Begin a new line below a bar, for a message between two of its items."""
+    if sys.stderr.isatty():
+        print(file=sys.stderr)

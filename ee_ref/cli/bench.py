@@ -7,6 +7,8 @@ import json
 import math
 from typing import Any
 
+from ._recordings import add_threads
+
 MIB = 1 << 20
 
 
@@ -20,7 +22,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--model", metavar="M", help="model file (default: the bundled model)")
     parser.add_argument("--seconds", type=float, metavar="S",
                         help="length of the audio (default: 10, or less where the model ends)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
+    add_threads(parser, "threads that share the work of each utterance")
     parser.add_argument("--backend", choices=("native", "numpy"), default="native")
     parser.add_argument("--runs", type=int, default=10, metavar="N",
                         help="that count, after a warm-up (default: 10)")
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     seconds = args.seconds
     if seconds is None:
         seconds = min(10.0, math.floor(10 * model.config.max_seconds) / 10)
-    found = {"model": model.file.path, "dtype": model.config.dtype, "threads": args.threads,
+    found = {"model": model.file.path, "dtype": model.config.dtype, "threads": model.threads,
              **bench.machine(), **bench.measure(model, seconds, args.runs)}
     print(json.dumps(found, ensure_ascii=False, indent=2) if args.json else _text(found))
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError
-from . import _progress
+from . import _progress, _recordings
 from .eval import add_inputs
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ POINTS = {"fast": "cost 0.4", "balanced": None, "accurate": "best"}
 
 CHOSEN_FROM = ("learned", "least_confidence, per exit", "agreement, per exit", "entropy, per exit",
                "entropy", "patience", "fixed")
-"""Families an operating point may come from. All are drawn; to pick the luckiest of twenty would
-flatter its cross-validation, and a search for the N best costs more than it saves."""
+"""Families an operating point may come from. The plot shows all families, but the best of twenty by
+cross-validation would be the luckiest, and a search for the N best costs more than it saves."""
 
 PROVED_FROM = ("learned", "least_confidence, per exit", "entropy")
-"""With --confidence: each more family costs some of it."""
+"""Families tried with --confidence; each one more leaves less confidence for the others."""
 
 
 def add_parser(subparsers) -> None:
@@ -33,7 +33,7 @@ def add_parser(subparsers) -> None:
         "calibrate",
         help="fit exit policies to a manifest and store them in the model file",
         description="Fit policies of every kind to a manifest, report word error rate against "
-        "depth by cross-validation, and store the operating points fast (40 %% of the layers), "
+        "depth by cross-validation, and store the operating points fast (40 % of the layers), "
         "balanced (--target) and accurate (the fewest errors) in the model file. Needs jiwer.",
     )
     add_inputs(parser)
@@ -64,16 +64,20 @@ def add_parser(subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, fit, report, and write what was asked for."""
+    """Measure, fit, report, and write what was asked for.
+
+    Exit code 1 when recordings had to be left out; the points are fitted to the others.
+    """
     from weights_io import files, model_file
 
     from ..calibration import plot
     from ..calibration.points import Target, require_bound
     from ..evaluation import manifest, scoring
     from ..evaluation import run as runs
-    from ..pipeline import load
+    from ..pipeline import load, thread_count
 
     scoring.require()
+    threads = thread_count(args.threads)
     if args.plot:
         plot.require(args.plot)
     targets = {name: Target.parse(text) for name, text in _targets(args).items()}
@@ -89,12 +93,15 @@ def run(args: argparse.Namespace) -> int:
             files.refuse_existing(path, args.force)
     recordings = _where(manifest.read(args.manifest), args.where)
     model = load(args.model, backend=args.backend)
-    utterances = runs.run(model, recordings, posteriors=args.posterior, threads=args.threads,
-                          progress=_progress.bar)
+    left_out = _recordings.LeftOut(len(recordings))
+    utterances = runs.run(model, recordings, posteriors=args.posterior, threads=threads,
+                          progress=_progress.bar, failed=left_out)
+    code = left_out.exit_code()
     table = runs.table(model, utterances, args.normaliser)
-    groups = [_group(recording, args.group) for recording in recordings]
+    groups = [_group(utterance.recording, args.group) for utterance in utterances]
     report = calibrate(table, groups, targets, args.confidence)
-    report.update(split=args.manifest.stem, where=args.where, normaliser=args.normaliser)
+    report.update(split=args.manifest.stem, where=args.where, normaliser=args.normaliser,
+                  left_out=left_out.count)
     sys.stdout.write(_text(report))
     if args.json:
         files.write_atomic(args.json, [(json.dumps(report, indent=1) + "\n").encode()], args.force)
@@ -105,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         model_file.store_operating_points(
             model.file, args.output or args.model, _stored(report["points"], args.normaliser),
             overwrite=replaced or args.force)
-    return 0
+    return code
 
 
 def _where(recordings: "list[Recording]", where: str | None) -> "list[Recording]":
@@ -142,6 +149,9 @@ def calibrate(table: "Table", groups: list[str], targets: dict[str, Any],
     from ..calibration import fit, points
     from ..evaluation import figures
 
+    if not table.words.sum():
+        raise ArgumentError(f"calibration set: expected words in the transcripts, found none in "
+                            f"{len(table)}")
     count = table.word_errors.shape[1]
     fold = fit.folds(groups)
     if len(np.unique(fold)) < 5:
@@ -169,10 +179,14 @@ def _stored(points: dict[str, Any], normaliser: str) -> dict[str, Any]:
 
 
 def _text(report: dict[str, Any]) -> str:
+    from ..evaluation.report import left_out_line
+
     layers = report["layers"][-1]
     lines = [f"{report['utterances']} utterances, {report['words']} words, "
-             f"{report['seconds']:.0f} s; word error rates by cross-validation", "",
-             f"{'fixed':<10}{'WER %':>8}{'layers':>8}"]
+             f"{report['seconds']:.0f} s; word error rates by cross-validation"]
+    if report["left_out"]:
+        lines.append(left_out_line(report["left_out"], report["utterances"]))
+    lines += ["", f"{'fixed':<10}{'WER %':>8}{'layers':>8}"]
     for number, row in enumerate(report["exits"], start=1):
         lines.append(f"exit {number:<5}{row['wer'][0]:>8.2f}{row['depth']:>8.2f}")
     lines += [f"{'oracle':<10}{report['oracle']['wer'][0]:>8.2f}{report['oracle']['depth']:>8.2f}",

@@ -24,6 +24,9 @@ def add_parser(subparsers) -> None:
     tokens = parser.add_mutually_exclusive_group()
     tokens.add_argument("--tokenizer", metavar="F", help="SentencePiece model with the labels")
     tokens.add_argument("--tokens", metavar="F", help="text file with one label a line")
+    parser.add_argument("--state", metavar="NAME",
+                        help="which state dict of the checkpoint, where it holds several, by its "
+                        "keys: model, ema.module")
     parser.add_argument("--heads", type=int, metavar="N",
                         help="attention heads, which the shapes do not tell "
                         "(default: what the checkpoint says, else 8)")
@@ -42,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if os.path.exists(args.output) and os.path.exists(args.checkpoint) \
             and os.path.samefile(args.checkpoint, args.output):
         raise ArgumentError(f"{args.output}: the output is the checkpoint itself")
-    checkpoint = from_torch.read_checkpoint(args.checkpoint)
+    checkpoint = from_torch.read_checkpoint(args.checkpoint, args.state)
     config, tensors = from_torch.convert_state_dict(
         checkpoint.state, heads=args.heads, frontend=args.frontend, extras=checkpoint.extras)
     (tokens, special), source = _tokens(args, checkpoint.extras, config.vocab)

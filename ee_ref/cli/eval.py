@@ -11,8 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..errors import ArgumentError
-from . import _policy, _progress
+from . import _policy, _progress, _recordings
 
 FORMATS = ("table", "json", "csv", "trn", "ctm")
 
@@ -21,7 +20,7 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
         "eval",
         help="error rates and costs per exit over a manifest",
-        description="Word and character error rates of every exit and of a policy, with 95 %% "
+        description="Word and character error rates of every exit and of a policy, with 95 % "
         "bootstrap intervals, the exits it chose, and what it cost. Needs jiwer (the extra eval).",
     )
     add_inputs(parser)
@@ -42,31 +41,33 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
                         "folder with wav.scp and text")
     parser.add_argument("--model", metavar="M", help="model file (default: the bundled model)")
     parser.add_argument("--backend", choices=("native", "numpy"), default="native")
-    parser.add_argument("--threads", type=int, default=1, metavar="N",
-                        help="utterances that run at once")
+    _recordings.add_threads(parser, "recordings that run at once, each in one thread")
     parser.add_argument("--normaliser", choices=("none", "plain"), default="plain",
                         help="what is done to both texts before they are compared")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, and print or write the report."""
+    """Measure, and print or write the report. Exit code 1 when recordings had to be left out."""
     from weights_io import files
 
     from ..evaluation import manifest, report, scoring
     from ..evaluation import run as runs
-    from ..pipeline import load
+    from ..pipeline import load, thread_count
 
     scoring.require()
+    threads = thread_count(args.threads)
     if args.output:
         files.refuse_existing(args.output, args.force)
     recordings = manifest.read(args.manifest)
     model = load(args.model, backend=args.backend)
     policy = None if args.exit == _policy.ALL else _policy.policy_of(args, model)
     render = args.format if args.format in ("trn", "ctm") else None
+    left_out = _recordings.LeftOut(len(recordings))
     begun = time.perf_counter()
-    utterances = runs.run(model, recordings, policy, threads=args.threads, render=render,
-                          progress=_progress.bar)
+    utterances = runs.run(model, recordings, policy, threads=threads, render=render,
+                          progress=_progress.bar, failed=left_out)
     seconds = time.perf_counter() - begun
+    code = left_out.exit_code()
     if render:
         text = "".join(utterance.result for utterance in utterances)
     elif args.format == "csv":
@@ -75,18 +76,17 @@ def run(args: argparse.Namespace) -> int:
         found = report.report(model, utterances, policy, args.normaliser, by=args.by)
         found["wall_seconds"] = seconds
         found["times_real_time"] = found["seconds"] / seconds
-        found["threads"] = args.threads
+        found["threads"] = threads
+        found["left_out"] = left_out.count
         text = json.dumps(found, indent=1) + "\n" if args.format == "json" else report.text(found)
     if args.output:
         files.write_atomic(args.output, [text.encode()], args.force)
     else:
         sys.stdout.write(text)
-    return 0
+    return code
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        raise ArgumentError("expected utterances, found none")
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
     writer.writeheader()

@@ -70,7 +70,7 @@ def _text(found: dict[str, Any]) -> str:
                      "every tensor)"),
         ("native", f"{native['isa']} (this CPU and build: {', '.join(native['isas'])})"
                    if native["available"] else f"not available: {native['reason']}"),
-        ("threads", f"{found['threads']} (EE_REF_THREADS), unless asked for otherwise"),
+        ("threads", f"{found['threads']} by default (EE_REF_THREADS, or 1)"),
     ]
     lines = [f"{label:<12}{value}" for label, value in rows]
     lengths = list(found["exits"][0]["multiply_accumulates"])

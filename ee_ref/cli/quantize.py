@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, EeError
+from ._recordings import LeftOut, add_threads
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..evaluation.manifest import Recording
+    from ..pipeline import Model
 
 
 def add_parser(subparsers) -> None:
@@ -30,14 +34,17 @@ def add_parser(subparsers) -> None:
                         "JSON lines, or a folder, as for eval")
     parser.add_argument("--backend", choices=("native", "numpy"), default="native",
                         help="what runs the two models over the manifest")
-    parser.add_argument("--threads", type=int, metavar="N",
-                        help="threads of the native backend (default: EE_REF_THREADS, or 1)")
+    add_threads(parser, "threads of the native backend that share the work of each recording")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Quantise, read the result back, and print the report on stdout."""
+    """Quantise, read the result back, and print the report on stdout.
+
+    Exit code 1 when recordings had to be left out of the comparison; the model is written all the
+    same.
+    """
     from weights_io import files, model_file, quantize
 
     from ..evaluation import manifest
@@ -55,13 +62,16 @@ def run(args: argparse.Namespace) -> int:
     written = model_file.read(args.output)
 
     print(_weight_table(quantize.weight_report(source.tensors, written.tensors)))
-    if recordings:
-        exits = _compare(args, recordings)
-        print()
-        print(_exit_table(exits, len(recordings)))
     print(f"{args.output}: {written.size:,} bytes, {written.size / source.size:.3f} of "
           f"{source.size:,}", file=sys.stderr)
-    return 0
+    if not recordings:
+        return 0
+    left_out = LeftOut(len(recordings))
+    exits = _compare(args, recordings, left_out)
+    code = left_out.exit_code()
+    print()
+    print(_exit_table(exits, len(recordings) - left_out.count, left_out.count))
+    return code
 
 
 class _Exit:
@@ -73,34 +83,56 @@ class _Exit:
         self.signal = self.noise = 0.0
 
 
-def _compare(args: argparse.Namespace, recordings: list[Recording]) -> list[_Exit]:
+def _compare(args: argparse.Namespace, recordings: list[Recording], left_out: LeftOut
+             ) -> list[_Exit]:
     """Run both models over the recordings."""
-    import numpy as np
-
-    from .. import audio, decode
     from ..pipeline import load
-    from ..wer import edit_distance
 
     models = [load(path, backend=args.backend, threads=args.threads)
               for path in (args.model, args.output)]
-    config = models[0].config
-    totals = [_Exit() for _ in range(config.exits)]
+    totals = [_Exit() for _ in range(models[0].config.exits)]
     for recording in recordings:
-        words = recording.text.casefold().split()
-        samples = audio.read(recording.path, config.sample_rate, config.max_seconds)
-        features = models[0].features(samples)
-        for total, *outputs in zip(totals, *(model.exits(features) for model in models)):
-            texts = []
-            for number, (model, output) in enumerate(zip(models, outputs)):
-                best = decode.greedy(output.log_probs, blank=config.blank)
-                texts.append(model.tokens.text(best.tokens).casefold().split())
-                total.errors[number] += edit_distance(words, texts[-1])
-            total.words += len(words)
-            total.changed += texts[0] != texts[1]
-            expected, found = (output.log_probs.astype(np.float64) for output in outputs)
-            total.signal += np.square(expected).sum()
-            total.noise += np.square(found - expected).sum()
+        try:
+            outputs = _outputs(models, recording)
+        except EeError as error:
+            left_out(recording, error)
+        else:
+            _count(totals, models, recording, outputs)
     return totals
+
+
+def _outputs(models: list[Model], recording: Recording) -> list[list[np.ndarray]]:
+    """Log-probabilities of both models at every exit."""
+    from .. import audio
+
+    config = models[0].config
+    samples = audio.read(recording.path, config.sample_rate, config.max_seconds)
+    features = models[0].features(samples)
+    return [[out.log_probs for out in model.exits(features)] for model in models]
+
+
+def _count(totals: list[_Exit], models: list[Model], recording: Recording,
+           outputs: list[list[np.ndarray]]) -> None:
+    """Add the errors and differences of one recording."""
+    import numpy as np
+
+    from .. import decode
+    from ..evaluation.scoring import normaliser
+    from ..wer import edit_distance
+
+    plain = normaliser("plain")
+    words = plain(recording.text).split()
+    for total, *pair in zip(totals, *outputs):
+        texts = []
+        for number, (model, log_probs) in enumerate(zip(models, pair)):
+            best = decode.greedy(log_probs, blank=model.config.blank)
+            texts.append(plain(model.tokens.text(best.tokens)).split())
+            total.errors[number] += edit_distance(words, texts[-1])
+        total.words += len(words)
+        total.changed += texts[0] != texts[1]
+        expected, found = (log_probs.astype(np.float64) for log_probs in pair)
+        total.signal += np.square(expected).sum()
+        total.noise += np.square(found - expected).sum()
 
 
 _STEM_COLUMNS = ("positions", "conv1", "conv2")
@@ -126,16 +158,25 @@ def _weight_table(report: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
-def _exit_table(exits: list[_Exit], recordings: int) -> str:
-    """Word error rates before and after, one line an exit."""
+def _exit_table(exits: list[_Exit], recordings: int, left_out: int) -> str:
+    """Word error rates before and after, one line an exit; without words the insertions."""
     import math
 
-    lines = [f"{recordings} recordings, {exits[0].words} words, greedy decoding", "",
-             f"{'exit':>4}{'float32 WER %':>15}{'int8 WER %':>12}{'difference':>12}"
-             f"{'log-probs dB':>14}{'texts changed':>15}"]
+    from ..evaluation import report
+    from ..evaluation.figures import rate
+
+    words = exits[0].words
+    what = "WER %" if words else "inserted"
+    lines = [f"{recordings} recordings, {words} words; normaliser plain, greedy decoding"]
+    if left_out:
+        lines.append(report.left_out_line(left_out, recordings))
+    lines += ["", f"{'exit':>4}{f'float32 {what}':>18}{f'int8 {what}':>15}{'difference':>12}"
+              f"{'log-probs dB':>14}{'texts changed':>15}"]
     for number, total in enumerate(exits, start=1):
-        before, after = (100 * errors / max(1, total.words) for errors in total.errors)
+        rates = [rate(errors, total.words) for errors in total.errors]
+        before, after = map(report.number, rates) if words else map(str, total.errors)
+        difference = f"{rates[1] - rates[0]:+.2f}" if words else "-"
         snr = 10 * math.log10(total.signal / total.noise) if total.noise else math.inf
-        lines.append(f"{number:>4}{before:>15.2f}{after:>12.2f}{after - before:>+12.2f}"
-                     f"{snr:>14.1f}{total.changed:>15}")
+        lines.append(f"{number:>4}{before:>18}{after:>15}{difference:>12}{snr:>14.1f}"
+                     f"{total.changed:>15}")
     return "\n".join(lines)

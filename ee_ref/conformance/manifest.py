@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from weights_io.files import as_file_error, read_limited, refuse_existing, write_atomic
+from weights_io.text import parse_json, read_text
 
 from ..errors import ArgumentError, EeError, FileError, shown
 from . import protocol
@@ -214,9 +215,10 @@ def read(folder: str | os.PathLike) -> Vectors:
 
 
 def _parsed(path: Path) -> Any:
+    text = read_text(path, MAX_FILE_BYTES, ManifestError)
     try:
-        return json.loads(read_limited(path, MAX_FILE_BYTES))
-    except (ValueError, RecursionError) as error:  # also a number of too many digits
+        return parse_json(text)
+    except ValueError as error:  # also a number of too many digits
         raise ManifestError(f"{path}: not JSON: {shown(error)}") from error
 
 

@@ -2,8 +2,8 @@
 
     magic type sequence length header-CRC | payload | payload-CRC
 
-`Decoder` takes bytes as they come and gives whole frames; what is no frame it skips, and finds the
-next one: a dropped, added or changed byte costs the frame it was in.
+`Decoder` takes bytes as they arrive and yields whole frames. It skips bytes that belong to no
+frame, so a byte that is lost, added or changed costs only the frame that it was in.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..errors import EeError, shown
 
 MAGIC = b"EECF"
 PROTOCOL = 1
-"""Of frames and bodies."""
+"""The version of the layout of frames and bodies."""
 ALIGNMENT = 64
 """The data of a tensor begins at a multiple of this from the start of the payload."""
 MAX_PAYLOAD = 1 << 28

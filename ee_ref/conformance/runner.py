@@ -139,8 +139,10 @@ class Session:
             pass
 
     def restart(self) -> None:
-        """After a case that killed the port; `gone` says why it does not start again. One on a line,
-        which cannot be started, has to answer HELLO."""
+        """Start the port again after a case that killed it; `gone` says why that failed.
+
+        A board on a serial line cannot be started: it only has to answer HELLO.
+        """
         for _ in range(RESTARTS if self.transport.can_restart else 1):
             try:
                 self.start()

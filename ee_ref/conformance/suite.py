@@ -38,7 +38,7 @@ from .frontend_exact import features_exact
 from .judge import DB, EXACT, ULP, ULPS, Bound
 
 VERSION = 1
-"""Of the vectors: changes when a byte of them does (docs/conformance.md lists what changed)."""
+"""The version of the vectors; any change of a byte needs a new one (docs/conformance.md)."""
 
 TIERS = ("integer", "int8", "f32", "frontend", "model", "decision")
 INTEGER_OPS = ("quantize_qs8", "linear_qs8")
@@ -221,7 +221,7 @@ class Reference:
         return features_exact(samples, self.config, mean, scale)
 
     def log_probs(self, features: np.ndarray) -> list[np.ndarray]:
-        """Of every exit."""
+        """The log-probabilities of every exit, each (encoder frames, vocab)."""
         with np.errstate(under="ignore"):
             return [out.log_probs for out in self.encoder.exits(features)]
 

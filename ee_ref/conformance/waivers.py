@@ -10,13 +10,12 @@ unsupported.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from weights_io.files import read_limited
+from weights_io.text import parse_json, read_text
 
 from ..errors import EeError
 from .schema import check
@@ -61,10 +60,11 @@ class Waiver:
 
 def read(path: str | os.PathLike) -> tuple[Waiver, ...]:
     """The waivers of a file. Raises FileError or WaiverError."""
+    text = read_text(path, 1 << 20, WaiverError)
     try:
-        document = json.loads(read_limited(path, 1 << 20))
+        document = parse_json(text)
         check(document, SCHEMA)
-    except (ValueError, RecursionError) as error:  # of JSON, of text, of the schema
+    except ValueError as error:  # of JSON, of the schema
         raise WaiverError(f"{path}: {error}") from error
     return tuple(Waiver(**waiver) for waiver in document["waivers"])
 

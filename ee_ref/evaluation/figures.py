@@ -13,26 +13,29 @@ DRAWS = 1000
 SEED = 0
 
 
-def figures(table: Table, choice: np.ndarray, *, word_errors: np.ndarray | None = None,
-            groups: Sequence[Any] | None = None, draws: int = DRAWS) -> dict[str, Any]:
+def figures(table: Table, choice: np.ndarray, *, groups: Sequence[Any] | None = None,
+            draws: int = DRAWS) -> dict[str, Any]:
     """Everything that is reported of one way to choose exits.
 
-    choice (n,): the exit of each utterance, from 0. word_errors (n,): instead of the table's.
-    groups (n,): draw whole groups (speakers) instead of utterances for the intervals.
+    choice (n,): the exit of each utterance, from 0. groups (n,): draw whole groups (speakers)
+    instead of utterances for the intervals.
 
     wer, cer: errors by reference length, in %, with [low, high] of a 95 % percentile bootstrap over
-    utterances; minus_full: word error rate less that of the last exit, from the same draws. depth:
-    layers, weighted by audio; depth_share of all layers; cost, time: multiply-accumulates and CPU
-    time of the encoder as a share of the full pass; histogram: utterances by exit.
+    utterances, all None where the references hold nothing; word_errors, character_errors: their
+    number, then all of them insertions. minus_full: word error rate less that of the last exit,
+    from the same draws. depth: layers, weighted by audio; depth_share of all layers; cost, time:
+    multiply-accumulates and CPU time of the encoder as a share of the full pass, None where that
+    takes none; histogram: utterances by exit.
     """
     n, exits = table.word_errors.shape
     rows = np.arange(n)
-    errors = table.word_errors[rows, choice] if word_errors is None else word_errors
-    counts = np.stack([errors, table.words, table.character_errors[rows, choice],
-                       table.characters, table.word_errors[:, -1]]).astype(float)
+    counts = np.stack([table.word_errors[rows, choice], table.words,
+                       table.character_errors[rows, choice], table.characters,
+                       table.word_errors[:, -1]]).astype(float)
     drawn = _draws(counts, groups, draws)
     depth = _weighted(table.layers[choice], table.seconds)
     return {
+        "word_errors": int(counts[0].sum()), "character_errors": int(counts[2].sum()),
         "wer": _interval(counts[0].sum(), counts[1].sum(), drawn[0], drawn[1]),
         "cer": _interval(counts[2].sum(), counts[3].sum(), drawn[2], drawn[3]),
         "minus_full": _interval((counts[0] - counts[4]).sum(), counts[1].sum(),
@@ -40,8 +43,8 @@ def figures(table: Table, choice: np.ndarray, *, word_errors: np.ndarray | None 
         "depth": depth,
         "depth_share": depth / float(table.layers[-1]),
         "exit": _weighted(choice + 1, table.seconds),
-        "cost": float(table.costs[rows, choice].sum() / table.costs[:, -1].sum()),
-        "time": float(table.times[rows, choice].sum() / table.times[:, -1].sum()),
+        "cost": share(table.costs[rows, choice].sum(), table.costs[:, -1].sum()),
+        "time": share(table.times[rows, choice].sum(), table.times[:, -1].sum()),
         "histogram": np.bincount(choice, minlength=exits).tolist(),
     }
 
@@ -58,9 +61,23 @@ def _draws(counts: np.ndarray, groups: Sequence[Any] | None, draws: int) -> np.n
 
 
 def _interval(errors: float, length: float, drawn_errors: np.ndarray, drawn_lengths: np.ndarray
-              ) -> list[float]:
-    low, high = np.quantile(100 * drawn_errors / np.maximum(drawn_lengths, 1), (0.025, 0.975))
-    return [float(100 * errors / max(length, 1)), float(low), float(high)]
+              ) -> list[float | None]:
+    """[rate, low, high] in %. Draws that hold nothing to err in have no rate and do not count."""
+    held = drawn_lengths > 0
+    if not held.any():
+        return [rate(errors, length), None, None]
+    low, high = np.quantile(100 * drawn_errors[held] / drawn_lengths[held], (0.025, 0.975))
+    return [rate(errors, length), float(low), float(high)]
+
+
+def share(part: float, whole: float) -> float | None:
+    """part / whole, None where there is no whole."""
+    return float(part / whole) if whole else None
+
+
+def rate(errors: float, length: float) -> float | None:
+    """Errors by the length of the references, in %; undefined, None, where that is 0."""
+    return share(100 * errors, length)
 
 
 def _weighted(values: np.ndarray, weights: np.ndarray) -> float:
@@ -73,23 +90,24 @@ def oracle(table: Table) -> np.ndarray:
     return (table.word_errors <= table.word_errors[:, -1:]).argmax(axis=1)
 
 
-def mixture(table: Table, depth: float) -> tuple[float, tuple[int, int, float]]:
+def mixture(table: Table, depth: float) -> tuple[float | None, tuple[int, int, float]]:
     """Word error rate in % of fixed exits mixed at random at an average depth, at its best.
 
     Two exits a <= b, b with probability w, so that the layers average to `depth`; of all pairs the
-    one with the lowest rate. Returns it with (a, b, w). Shallower than exit 1 gives exit 1.
+    one with the fewest errors. Returns its rate, None without words, and (a, b, w). Shallower than
+    exit 1 gives exit 1.
     """
-    rates = 100 * table.word_errors.sum(axis=0) / max(table.words.sum(), 1)
+    errors = table.word_errors.sum(axis=0)
     layers = table.layers
     depth = min(max(depth, layers[0]), layers[-1])
     found = []
     for a in range(len(layers)):
         for b in range(a, len(layers)):
             if layers[a] <= depth <= layers[b]:
-                share = 0.0 if a == b else float((depth - layers[a]) / (layers[b] - layers[a]))
-                found.append(((1 - share) * rates[a] + share * rates[b], (a, b, share)))
-    rate, pair = min(found)
-    return float(rate), pair
+                w = 0.0 if a == b else float((depth - layers[a]) / (layers[b] - layers[a]))
+                found.append(((1 - w) * errors[a] + w * errors[b], (a, b, w)))
+    fewest, pair = min(found)
+    return rate(fewest, table.words.sum()), pair
 
 
 def against_mixture(
@@ -100,20 +118,19 @@ def against_mixture(
     depth: give the mixture so many layers, if that is more than the choice uses.
 
     relative: by how much the word error rate is lower, in %, with a 95 % interval of bootstrap
-    draws of utterances, the two exits and their shares as found on all of them.
+    draws of utterances, the two exits and their shares as found on all of them. Draws in which the
+    mixture makes no error have nothing to be lower than, and do not count; 0 where none has any.
     """
     rows = np.arange(len(table))
     depth = max(depth, _weighted(table.layers[choice], table.seconds))
-    rate, (a, b, share) = mixture(table, depth)
-    mixed = (1 - share) * table.word_errors[:, a] + share * table.word_errors[:, b]
+    mixture_wer, (a, b, w) = mixture(table, depth)
+    mixed = (1 - w) * table.word_errors[:, a] + w * table.word_errors[:, b]
     chosen = table.word_errors[rows, choice]
-    counts = np.stack([mixed, chosen]).astype(float)
-    drawn = _draws(counts, None, draws)
-    if not mixed.sum():
-        drawn, counts = np.ones_like(drawn), np.ones_like(counts)  # nothing to be better than
-    relative = 100 * (1 - drawn[1] / np.maximum(drawn[0], 1e-9))
-    low, high = np.quantile(relative, (0.025, 0.975))
-    return {"depth": depth, "mixture_wer": rate,
-            "wer": float(100 * chosen.sum() / max(table.words.sum(), 1)),
-            "relative": [float(100 * (1 - counts[1].sum() / counts[0].sum())),
-                         float(low), float(high)]}
+    drawn = _draws(np.stack([mixed, chosen]).astype(float), None, draws)
+    drawn = drawn[:, drawn[0] > 0]
+    relative = [0.0, 0.0, 0.0]
+    if drawn.size:
+        low, high = np.quantile(100 * (1 - drawn[1] / drawn[0]), (0.025, 0.975))
+        relative = [float(100 * (1 - chosen.sum() / mixed.sum())), float(low), float(high)]
+    return {"depth": depth, "mixture_wer": mixture_wer,
+            "wer": rate(chosen.sum(), table.words.sum()), "relative": relative}

@@ -3,26 +3,33 @@
 - JSON lines: an object a line with `path` (relative to the folder of the manifest) and `text`; `id`
   and other fields (`source`, `speaker`) are kept.
 - a LibriSpeech folder: `*.trans.txt` with lines `ID TEXT` beside `ID.flac`, at any depth.
-- a Kaldi folder: `wav.scp` (`ID PATH`) and `text` (`ID TEXT`). Commands in `wav.scp` (a line that
-  ends in `|`) are refused: nothing that a data file says is executed.
+- a Kaldi folder: `wav.scp` (`ID PATH`) and `text` (`ID TEXT`); `utt2spk` (`ID SPEAKER`), if there
+  is one, gives the field `speaker`. Commands in `wav.scp` (a line that ends in `|`) are refused:
+  nothing that a data file says is executed.
+
+All text is UTF-8, with or without a signature; spaces and tabs separate fields, and lines may end
+in CR LF. Lists of one folder have to name the same recordings, each of them once: what only one of
+them has would silently leave the set.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from weights_io.files import read_limited
+from weights_io.text import SPACE, filled_lines, parse_json, read_text
 
 from ..errors import ArgumentError, shown
 
 MAX_BYTES = 1 << 28
-"""Of one file of a manifest."""
+"""Largest size of one file of a manifest."""
 AUDIO_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")
+"""Audio of a LibriSpeech folder; where an id has several files, the first of these counts."""
+_SPACES = re.compile(f"[{SPACE}]+")
 
 
 @dataclass(frozen=True)
@@ -38,78 +45,116 @@ class Recording:
 def read(path: str | Path) -> list[Recording]:
     """The recordings of a manifest file or folder.
 
-    Raises FileError when it cannot be read, ArgumentError naming the line for another layout, an id
-    given twice, a transcript without audio, or no recordings at all. Audio files are not opened.
+    Raises FileError when it cannot be read, and ArgumentError naming file and line for another
+    layout, an id given twice, a transcript without audio or audio without transcript, or no
+    recordings at all. Audio files are not opened.
     """
     path = Path(path)
     if not path.is_dir():
-        found = list(_json_lines(path))
+        found = _json_lines(path)
     elif (path / "wav.scp").exists():
-        found = list(_kaldi(path))
+        found = _kaldi(path)
     else:
-        found = list(_librispeech(path))
-    if not found:
+        found = _librispeech(path)
+    recordings = [recording for _, _, recording in _each_once(found)]
+    if not recordings:
         raise ArgumentError(f"{path}: expected recordings, found none")
-    seen: set[str] = set()
-    for recording in found:
-        if recording.id in seen:
-            raise ArgumentError(f"{path}: id {recording.id!r:.80}: expected once, found twice")
-        seen.add(recording.id)
-    return found
+    return recordings
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        text = read_limited(path, MAX_BYTES).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ArgumentError(f"{path}: expected UTF-8 text, found {error}") from None
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line.strip()
+Line = tuple[str, str, Any]
+"""(where it stands, id, what it says)."""
 
 
-def _json_lines(path: Path) -> Iterator[Recording]:
-    for number, line in _lines(path):
+def _each_once(lines: Iterable[Line]) -> Iterator[Line]:
+    """The lines as they are. Raises ArgumentError naming both lines for an id given twice."""
+    seen: dict[str, str] = {}
+    for where, id, content in lines:
+        if id in seen:
+            raise ArgumentError(f"{where}: id {id!r:.80}: expected once, found before in "
+                                f"{seen[id]}")
+        seen[id] = where
+        yield where, id, content
+
+
+def _json_lines(path: Path) -> Iterator[Line]:
+    for number, line in filled_lines(read_text(path, MAX_BYTES, ArgumentError)):
+        where = f"{path}, line {number}"
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             audio, text = entry["path"], entry["text"]
             id = entry.get("id", Path(audio).stem)
             if not all(isinstance(value, str) for value in (audio, text, id)):
                 raise TypeError
             "".join((audio, text, id)).encode()  # JSON can hold half of a character
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise ArgumentError(f"{path}, line {number}: expected an object with the strings path "
-                                f"and text, found {line[:60]!r}") from None
-        yield Recording(id, path.parent / audio, text, entry)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            because = f" ({shown(error)})" if type(error) is ValueError else ""
+            raise ArgumentError(f"{where}: expected an object with the strings path and text, "
+                                f"found {line[:60]!r}{because}") from None
+        yield where, id, Recording(id, path.parent / audio, text, entry)
 
 
-def _table(path: Path) -> Iterator[tuple[int, str, str]]:
-    """(line number, id, the rest) of a file of lines `ID REST`."""
-    for number, line in _lines(path):
-        id, _, rest = line.partition(" ")
-        yield number, id, rest.strip()
+def _table(path: Path) -> Iterator[Line]:
+    """The lines `ID REST` of a file."""
+    for number, line in filled_lines(read_text(path, MAX_BYTES, ArgumentError)):
+        id, *rest = _SPACES.split(line, maxsplit=1)
+        yield f"{path}, line {number}", id, "".join(rest)
 
 
-def _kaldi(folder: Path) -> Iterator[Recording]:
-    texts = {id: text for _, id, text in _table(folder / "text")}
-    for number, id, audio in _table(folder / "wav.scp"):
-        if not audio or audio.endswith("|"):
-            raise ArgumentError(
-                f"{folder / 'wav.scp'}, line {number}: expected the path of an audio file, found "
-                f"{audio[:60]!r}")
-        if id not in texts:
-            raise ArgumentError(f"{folder / 'text'}: expected a line for {id!r:.80}, found none")
-        yield Recording(id, folder / audio, texts[id])
+def _kaldi(folder: Path) -> Iterator[Line]:
+    if (folder / "segments").exists():
+        raise ArgumentError(f"{folder / 'segments'}: expected one utterance a recording, found "
+                            "segments of recordings: cut the audio first")
+    audio = _kaldi_list(folder / "wav.scp")
+    texts = _kaldi_list(folder / "text", like=audio)
+    speakers = (_kaldi_list(folder / "utt2spk", like=audio)
+                if (folder / "utt2spk").exists() else {})
+    for id, (where, path) in audio.items():
+        if not path or path.endswith("|"):
+            raise ArgumentError(f"{where}: expected the path of an audio file, found {path[:60]!r}")
+        fields = {"speaker": speakers[id][1]} if speakers else {}
+        yield where, id, Recording(id, folder / path, texts[id][1], fields)
 
 
-def _librispeech(folder: Path) -> Iterator[Recording]:
-    for transcripts in sorted(folder.rglob("*.trans.txt")):
-        for number, id, text in _table(transcripts):
+def _kaldi_list(path: Path, like: dict[str, tuple[str, str]] | None = None
+                ) -> dict[str, tuple[str, str]]:
+    """id -> (where, the rest of its line).
+
+    Raises ArgumentError for an id given twice, or unless the ids are those of the list `like`.
+    """
+    found = {id: (where, rest) for where, id, rest in _each_once(_table(path))}
+    for id, (where, _) in found.items() if like is not None else ():
+        if id not in like:
+            raise ArgumentError(f"{where}: id {id!r:.80}: expected in wav.scp too, found no line")
+    for id, (where, _) in (like or {}).items():
+        if id not in found:
+            raise ArgumentError(f"{path}: expected a line for {id!r:.80} of {where}, found none")
+    return found
+
+
+def _librispeech(folder: Path) -> Iterator[Line]:
+    files = sorted(_visible(folder))
+    transcribed: set[Path] = set()
+    for transcripts in files:
+        if not transcripts.name.endswith(".trans.txt"):
+            continue
+        for where, id, text in _table(transcripts):
             candidates = [transcripts.parent / (id + suffix) for suffix in AUDIO_SUFFIXES]
             # Not path.exists(), which raises for a name that is too long.
             audio = next((path for path in candidates if os.path.exists(path)), None)
             if audio is None:
-                raise ArgumentError(f"{transcripts}, line {number}: expected "
-                                    f"{shown(candidates[0].name)} "
-                                    "beside it, or another audio file of that name, found none")
-            yield Recording(id, audio, text)
+                raise ArgumentError(f"{where}: expected {shown(candidates[0].name)} beside it, or "
+                                    "another audio file of that name, found none")
+            transcribed.update(candidates)
+            yield where, id, Recording(id, audio, text)
+    for path in files:
+        if path.suffix in AUDIO_SUFFIXES and path not in transcribed:
+            raise ArgumentError(f"{path}: expected a line for it in a *.trans.txt beside it, "
+                                "found none")
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """Everything below a folder but what is hidden, such as the ._NAME of a Mac's archives."""
+    for path in folder.rglob("*"):
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            yield path

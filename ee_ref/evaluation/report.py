@@ -14,7 +14,7 @@ from . import figures, scoring
 from .run import Table, Utterance, table
 
 
-def report(model: Model, utterances: Sequence[Utterance], policy: exits.Policy | None,
+def report(model: Model, utterances: Sequence[Utterance], policy: exits.AnyPolicy | None,
            normalise: str, by: str | None = None) -> dict[str, Any]:
     """Figures of every exit, the oracle and the policy, overall and by a field of the manifest."""
     whole = table(model, utterances, normalise)
@@ -29,8 +29,8 @@ def report(model: Model, utterances: Sequence[Utterance], policy: exits.Policy |
         groups = float(whole.times[np.arange(len(whole)), chosen].sum())
         in_rule = sum(utterance.score_seconds for utterance in utterances)
         found["policy_run"] = {
-            "time_of_full_pass": followed / max(float(whole.times[:, -1].sum()), 1e-12),
-            "rule_of_groups": in_rule / max(groups, 1e-12),
+            "time_of_full_pass": figures.share(followed, whole.times[:, -1].sum()),
+            "rule_of_groups": figures.share(in_rule, groups),
         }
     if by is not None:
         values = np.array([str(u.recording.fields.get(by, "")) for u in utterances])
@@ -47,7 +47,7 @@ def policy_choice(utterances: Sequence[Utterance]) -> np.ndarray:
     return np.array([utterance.exit - 1 for utterance in utterances])
 
 
-def _described(policy: exits.Policy | None) -> Any:
+def _described(policy: exits.AnyPolicy | None) -> Any:
     try:
         return None if policy is None else exits.to_plain(policy)
     except ArgumentError:
@@ -87,11 +87,14 @@ def rows(model: Model, utterances: Sequence[Utterance], normalise: str) -> list[
 
 
 def text(found: dict[str, Any]) -> str:
-    """The report as a table of plain text."""
+    """The report as a table of plain text; what is undefined is "-"."""
     lines = [f"{found['utterances']} utterances, {found['words']} words, "
              f"{found['seconds']:.0f} s; normaliser {found['normaliser']}, greedy decoding"]
+    if found.get("left_out"):
+        lines.append(left_out_line(found["left_out"], found["utterances"]))
     if "times_real_time" in found:
-        lines.append(f"{found['wall_seconds']:.1f} s with {found['threads']} threads: "
+        lines.append(f"{found['wall_seconds']:.1f} s with {found['threads']} thread"
+                     f"{'s' * (found['threads'] != 1)}: "
                      f"{found['times_real_time']:.0f} times real time")
     lines += ["", *_table(found)]
     for value, part in found.get("parts", {}).items():
@@ -99,27 +102,50 @@ def text(found: dict[str, Any]) -> str:
                   "words", *_table(part)]
     if "policy_run" in found:
         run = found["policy_run"]
-        lines += ["", f"policy: {100 * run['time_of_full_pass']:.1f} % of the time of a full pass; "
-                  f"its rule {100 * run['rule_of_groups']:.1f} % of the time of the groups it ran"]
+        lines += ["", f"policy: {percent(run['time_of_full_pass'])} % of the time of a full pass; "
+                  f"its rule {percent(run['rule_of_groups'])} % of the time of the groups it ran"]
     return "\n".join(lines) + "\n"
 
 
+def left_out_line(left_out: int, used: int) -> str:
+    """How many recordings a report is not about."""
+    return f"{left_out} of {used + left_out} recordings left out: they cannot be used"
+
+
+def percent(value: float | None) -> str:
+    """A share as a number of percent."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def number(value: float | None) -> str:
+    """A rate to two digits."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _rate(interval: Sequence[float | None], errors: int) -> str:
+    """A rate with its interval; where it is undefined, how much was inserted."""
+    rate, low, high = interval
+    if rate is None:
+        return f"     - ({errors} inserted)"
+    return f"{rate:6.2f} ({number(low)}-{number(high)})"
+
+
 def _table(part: dict[str, Any]) -> list[str]:
-    lines = [f"{'':>8}  {'WER %':<22}{'CER %':<22}{'layers':>7}{'MAC %':>7}{'time %':>7}  exits"]
+    lines = [f"{'':>8}  {'WER %':<24}{'CER %':<24}{'layers':>7}{'MAC %':>7}{'time %':>7}  exits"]
     named = [(f"exit {number}", row) for number, row in enumerate(part["exits"], start=1)]
     named.append(("oracle", part["oracle"]))
     if "chosen" in part:
         named.append(("policy", part["chosen"]))
     for name, row in named:
-        cells = "".join(f"{value:6.2f} ({low:.2f}-{high:.2f})".ljust(22)
-                        for value, low, high in (row["wer"], row["cer"]))
+        cells = "".join(_rate(row[rate], row[errors]).ljust(24) for rate, errors in
+                        (("wer", "word_errors"), ("cer", "character_errors")))
         shown = "" if name.startswith("exit") else " ".join(map(str, row["histogram"]))
-        lines.append(f"{name:>8}  {cells}{row['depth']:>7.2f}{100 * row['cost']:>7.1f}"
-                     f"{100 * row['time']:>7.1f}  {shown}")
+        lines.append(f"{name:>8}  {cells}{row['depth']:>7.2f}{percent(row['cost']):>7}"
+                     f"{percent(row['time']):>7}  {shown}")
     if "against_mixture" in part:
         other = part["against_mixture"]
         value, low, high = other["relative"]
         lines.append(f"policy against fixed exits mixed to {other['depth']:.2f} layers: "
-                     f"{other['mixture_wer']:.2f} %, relative {value:+.1f} % ({low:+.1f} to "
+                     f"{number(other['mixture_wer'])} %, relative {value:+.1f} % ({low:+.1f} to "
                      f"{high:+.1f}) lower")
     return lines

@@ -1,4 +1,4 @@
-"""Run a model over recordings: every exit of each, then what a policy does in earnest."""
+"""Run a model over recordings: every exit of each, then the policy on its own."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from .. import audio, decode, exits, formats
-from ..errors import ArgumentError
+from ..errors import EeError
 from ..info import frame_costs
-from ..pipeline import Model
+from ..pipeline import Model, thread_count
 from . import scoring
 from .manifest import Recording
 
@@ -24,8 +25,9 @@ class Utterance:
     texts, times, costs: one entry an exit: its greedy text; CPU seconds of the calling thread and
     multiply-accumulates of the encoder up to it. scores: `exits.Scores` of each exit; posteriors:
     (posterior, posterior per token) of each, empty when not asked for. seconds: of audio.
-    exit, text, seconds_used, score_seconds: of the policy, run for itself: the exit chosen, its
-    text, CPU seconds of its encoder, and those of its rule among them; 0 and "" without a policy.
+    exit, text, seconds_used, score_seconds: of the policy, run on its own: the exit that it chose,
+    the text there, the CPU seconds of encoder and rule together, and those of the rule alone; 0 and
+    "" without a policy.
     """
 
     recording: Recording
@@ -45,36 +47,53 @@ class Utterance:
 def run(
     model: Model,
     recordings: Sequence[Recording],
-    policy: exits.Policy | None = None,
+    policy: exits.AnyPolicy | None = None,
     *,
     posteriors: bool = False,
-    threads: int = 1,
+    threads: int | None = 1,
     render: str | None = None,
-    progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
+    failed: Callable[[Recording, EeError], None] | None = None,
 ) -> list[Utterance]:
-    """`Utterance` of each recording, in order; utterances run side by side in `threads` threads.
+    """`Utterance` of each recording, in order.
 
-    policy: also run for itself, from the first layer again, so that its time is its own. render:
-    ctm or trn, put into `result`: of the policy's transcription, without one of the last exit's.
-    progress: wraps the iteration over (items, total).
+    policy: also run on its own, from the first layer again, so that its times include nothing else.
+    threads: how many recordings run side by side; None takes EE_REF_THREADS, or 1. render: ctm or
+    trn, put into `result`: of the policy's transcription, without one of the last exit's.
+    progress: wraps the iteration over (items, total). failed: called for each recording that cannot
+    be used, which is then left out; without it the first such error is raised.
     Raises AudioError, AudioFileError or TooLongError of a recording, ArgumentError.
     """
-    if threads < 1:
-        raise ArgumentError(f"threads: expected at least 1, found {threads}")
+    threads = thread_count(threads)
 
-    def one(recording: Recording) -> Utterance:
-        return _one(model, recording, policy, posteriors, render)
+    def one(recording: Recording) -> Utterance | EeError:
+        try:
+            return _one(model, recording, policy, posteriors, render)
+        except EeError as error:
+            if failed is None:
+                raise
+            return error
+
+    def kept(outcomes: Iterable[Utterance | EeError]) -> list[Utterance]:
+        found = []
+        # The outcomes first: so they are asked for an end, and whatever shows progress sees it.
+        for outcome, recording in zip(progress(outcomes, len(recordings)), recordings):
+            if isinstance(outcome, EeError):
+                failed(recording, outcome)
+            else:
+                found.append(outcome)
+        return found
 
     if threads == 1:
-        return list(progress(map(one, recordings), len(recordings)))
+        return kept(map(one, recordings))
     pool = ThreadPoolExecutor(threads)
     try:
-        return list(progress(pool.map(one, recordings), len(recordings)))
+        return kept(pool.map(one, recordings))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _one(model: Model, recording: Recording, policy: exits.Policy | None, posteriors: bool,
+def _one(model: Model, recording: Recording, policy: exits.AnyPolicy | None, posteriors: bool,
          render: str | None) -> Utterance:
     samples = audio.read(recording.path, model.config.sample_rate, model.config.max_seconds)
     features = model.features(samples)
@@ -89,7 +108,7 @@ def _one(model: Model, recording: Recording, policy: exits.Policy | None, poster
         if posteriors:
             n_best.append(exits.n_best_posterior(out.log_probs, blank=model.config.blank))
         last = time.thread_time()
-    chosen: dict = {}
+    chosen: dict[str, Any] = {}
     if policy is not None:
         chosen = _follow(model, features, policy)
     if render is not None:
@@ -102,7 +121,7 @@ def _one(model: Model, recording: Recording, policy: exits.Policy | None, poster
         frame_costs(model.config, len(features)), tuple(scores), tuple(n_best), **chosen)
 
 
-def _follow(model: Model, features: np.ndarray, policy: exits.Policy) -> dict:
+def _follow(model: Model, features: np.ndarray, policy: exits.AnyPolicy) -> dict[str, Any]:
     """What `Model.transcribe` does between features and text, with its times."""
     in_rule = 0.0
     begun = time.thread_time()

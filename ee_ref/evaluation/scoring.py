@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..errors import ArgumentError, EeError
@@ -18,14 +17,44 @@ def _none(text: str) -> str:
     return " ".join(text.split())
 
 
+# Invisible too: a zero-width space (Cf), which parts words, and marks that only choose a glyph.
+_UNSEEN = {0x200B: " ", **dict.fromkeys(
+    (0x34F, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)), "")}
+
+
 def _plain(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text).upper().replace("\u2019", "'")
-    return " ".join(re.sub(r"[^\w\s']|_", " ", text).split())
+    text = "".join(character for character in text.translate(_UNSEEN)
+                   if unicodedata.category(character) != "Cf")
+    # Again after upper(), which takes some letters apart.
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).upper())
+    return " ".join("".join(_kept(text.replace("\u2019", "'"))).split())
+
+
+def _kept(text: str) -> Iterator[str]:
+    """Letters and numbers with the marks that follow them, and apostrophes; spaces for the rest."""
+    carries_marks = False
+    for character in text:
+        kind = unicodedata.category(character)[0]
+        carries_marks = kind in "LN" or (kind == "M" and carries_marks)
+        yield character if carries_marks or character == "'" else " "
 
 
 NORMALISERS: dict[str, Callable[[str], str]] = {"none": _none, "plain": _plain}
-"""none: white space alone. plain: NFKC, upper case, all but letters, digits and apostrophes is a
-space; numbers stay as they are written. Both sides go through it."""
+"""What is done to both texts before they are compared.
+
+none: words are separated by single spaces, and that is all.
+
+plain, in this order:
+1. Format characters (category Cf: soft hyphens, joiners, marks of direction, byte order marks) and
+   variation selectors vanish. A zero-width space parts words, so it becomes a space.
+2. NFKC, upper case, NFKC again. NFC would keep full-width letters, ligatures and presentation forms
+   apart from the letters that they write. A right quotation mark becomes an apostrophe.
+3. Letters (L), numbers (N) and apostrophes stay, and so do the marks (Mn, Mc, Me) of a letter or
+   number: vowel signs, harakat, points, accents. Everything else becomes a space.
+
+No mark is removed: a text with vowel points differs from one without. Numbers stay as they are
+written. The characters of the character error rate are code points.
+"""
 
 
 class Errors(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from operator import mul
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Union
 
 import numpy as np
 
@@ -18,20 +18,36 @@ from .scores import (
     FEATURES, SCORES, ExitLike, Utterance, features_of, frame_entropy, n_best_posterior,
 )
 
+if TYPE_CHECKING:
+    from ..encoder import ExitOutput
+
 
 class Policy(Protocol):
-    """A rule that picks the exit of an utterance."""
+    """A rule that picks the exit of an utterance: any callable of this kind, a plain function too.
 
-    def __call__(self, out: ExitLike) -> tuple[bool, float]:
+    It may have a method `margin(score: float) -> float`: how far the score lies on the stopping
+    side of the threshold, in the score's own unit; stop means margin >= 0. Near zero, rounding
+    could have turned the decision. Without it the margin of a result is NaN.
+    """
+
+    def __call__(self, out: ExitOutput, /) -> tuple[bool, float]:
         """(whether to stop at this exit, the score that says so)."""
         ...
 
-    def margin(self, score: float) -> float:
-        """How far `score` lies on the stopping side of the threshold: stop means margin >= 0.
 
-        In the score's own unit. Near zero, rounding could have turned the decision.
-        """
+class PerUtterance(Protocol):
+    """A policy that begins anew with each utterance; see the package's first lines."""
+
+    def start(self, utterance: Utterance, /) -> Policy:
+        """The rule for one utterance."""
         ...
+
+
+AnyPolicy = Union[Policy, PerUtterance]
+"""What is taken where a policy is asked for."""
+
+Rule = Callable[[Any], tuple[bool, float]]
+"""A policy at work on one utterance; it is called with an ExitLike."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +56,7 @@ class Fixed:
 
     n: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_count("exit", self.n, 1)
 
     @property
@@ -64,7 +80,7 @@ class Entropy:
 
     threshold: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_threshold(self.threshold, math.inf)
 
     def __call__(self, out: ExitLike) -> tuple[bool, float]:
@@ -74,7 +90,7 @@ class Entropy:
     def margin(self, score: float) -> float:
         return float(np.float32(self.threshold)) - score
 
-    def start(self, utterance: Utterance) -> Policy:
+    def start(self, utterance: Utterance) -> Rule:
         """The same rule on the scores that this utterance's other rules share."""
         return _Run(lambda out: utterance.scores(out).entropy, lambda _: self.margin)
 
@@ -92,7 +108,7 @@ class Posterior:
     n_best: int = 10
     blank: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_threshold(self.threshold, 1.0)
         check_count("n_best", self.n_best, 1, MAX_BEAM_WIDTH)
         check_count("blank", self.blank, 0)
@@ -112,7 +128,7 @@ class _Run:
     """
 
     def __init__(self, score: Callable[[ExitLike], float],
-                 margin_at: Callable[[int], Callable[[float], float]]):
+                 margin_at: Callable[[int], Callable[[float], float]]) -> None:
         self._score, self._margin_at = score, margin_at
         self.margin = margin_at(1)
 
@@ -130,23 +146,27 @@ def _never(score: float) -> float:
 class _Started:
     """A policy whose `start` does the work; called without it, every exit is a first one."""
 
+    def start(self, utterance: Utterance) -> Rule:
+        raise NotImplementedError
+
     def __call__(self, out: ExitLike) -> tuple[bool, float]:
         return self.start(Utterance())(out)
 
 
 @dataclass(frozen=True)
 class Threshold(_Started):
-    """Stop when a score of SCORES is as sure as a threshold, one for all exits or one an exit.
+    """Stop when a score of SCORES reaches a threshold: one for all exits, or one for each exit.
 
     score: its name. threshold: a number, or one for exit 1, 2, ..., None where the rule never
-    stops; exits without an entry never stop. margin = score - threshold where larger is surer,
-    else threshold - score, -inf where it never stops. Thresholds are compared as float64.
+    stops; exits without an entry never stop. margin = score - threshold where larger scores are
+    more confident,
+    else threshold - score; -inf where it never stops. Thresholds are compared as float64.
     """
 
     score: str
-    threshold: float | tuple[float | None, ...]
+    threshold: float | Sequence[float | None]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.score not in SCORES:
             raise ArgumentError(f"score: expected one of {sorted(SCORES)}, found {self.score!r}")
         several = isinstance(self.threshold, (list, tuple))
@@ -156,7 +176,7 @@ class Threshold(_Started):
             if not (several and threshold is None):
                 _check_number("threshold", threshold)
 
-    def start(self, utterance: Utterance) -> Policy:
+    def start(self, utterance: Utterance) -> Rule:
         """The rule for one utterance."""
         score = SCORES[self.score]
         return _Run(lambda out: score.of(utterance, out), self._margin_at)
@@ -181,11 +201,11 @@ class Learned(_Started):
     `ee-ref calibrate` fits the weights (ee_ref/calibration/fit.py).
     """
 
-    weights: tuple[tuple[float, ...], ...]
-    bias: tuple[float, ...]
+    weights: Sequence[Sequence[float]]
+    bias: Sequence[float]
     threshold: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "weights", tuple(map(tuple, self.weights)))
         object.__setattr__(self, "bias", tuple(self.bias))
         if len(self.weights) != len(self.bias):
@@ -198,7 +218,7 @@ class Learned(_Started):
         for number in (*self.bias, *(n for row in self.weights for n in row), self.threshold):
             _check_number("weights, bias and threshold", number)
 
-    def start(self, utterance: Utterance) -> Policy:
+    def start(self, utterance: Utterance) -> Rule:
         """The rule for one utterance."""
         weights, bias = self.weights, self.bias
 
@@ -223,10 +243,10 @@ class Patience(_Started):
 
     exits: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_count("exits", self.exits, 1)
 
-    def start(self, utterance: Utterance) -> Policy:
+    def start(self, utterance: Utterance) -> Rule:
         """The rule for one utterance."""
         in_a_row = 0
 
@@ -245,25 +265,26 @@ class Patience(_Started):
 class Deadline(_Started):
     """Stop when the next group would not be done in time; exit 1 is always computed.
 
-    milliseconds: from the call of `transcribe` to its result, of which `reserve` (milliseconds) is
-    kept for decoding. The time of the next group is foretold from its multiply-accumulates, at the
-    slowest rate of this utterance's groups so far, times `safety`. Without known costs groups
-    count alike. score = margin = milliseconds that would be missing, 0 or more: stop; the
-    arithmetic is float32, that of ee_deadline_stop.
+    milliseconds: the time allowed from the call of `transcribe` to its result; `reserve`, also in
+    milliseconds, is kept back for decoding. The time that the next group will take is predicted
+    from its multiply-accumulates, at the slowest rate of this utterance's groups so far, times
+    `safety`. Where costs are unknown, all groups count as equal. score = margin = the milliseconds
+    by which the next group would be late: 0 or more means stop. The arithmetic is float32, that of
+    ee_deadline_stop.
     """
 
     milliseconds: float
     safety: float = 1.25
     reserve: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("milliseconds", "safety", "reserve"):
             _check_number(name, getattr(self, name))
         if self.milliseconds < 0 or self.safety < 1 or self.reserve < 0:
             raise ArgumentError("milliseconds, safety and reserve: expected at least 0, 1 and 0, "
                                 f"found {self.milliseconds}, {self.safety}, {self.reserve}")
 
-    def start(self, utterance: Utterance) -> Policy:
+    def start(self, utterance: Utterance) -> Rule:
         """The rule for one utterance."""
         costs = _steps(utterance.costs)
         rate, before = np.float32(0), utterance.encoder_started
@@ -313,9 +334,9 @@ class Budget(_Started):
     """
 
     limit: float
-    costs: tuple[float, ...] | None = None
+    costs: Sequence[float] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_number("limit", self.limit)
         if self.costs is not None:
             object.__setattr__(self, "costs", tuple(self.costs))
@@ -324,7 +345,7 @@ class Budget(_Started):
             if not self.costs or any(a >= b for a, b in zip(self.costs, self.costs[1:])):
                 raise ArgumentError(f"costs: expected numbers that rise, found {self.costs}")
 
-    def start(self, utterance: Utterance) -> Policy:
+    def start(self, utterance: Utterance) -> Rule:
         """The rule for one utterance. Raises ArgumentError when its costs are unknown."""
         costs = utterance.costs if self.costs is None else self.costs
         if not costs:
@@ -347,22 +368,22 @@ class Within(_Started):
     Score and margin are those of `policy`; at the ceiling the margin may be negative.
     """
 
-    policy: Policy
+    policy: AnyPolicy
     floor: int = 1
     ceiling: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_count("floor", self.floor, 1)
         if self.ceiling is not None:
             check_count("ceiling", self.ceiling, self.floor)
 
-    def start(self, utterance: Utterance) -> Policy:
+    def start(self, utterance: Utterance) -> Rule:
         """The rule for one utterance."""
         return _WithinRun(self, begin(self.policy, utterance))
 
 
 class _WithinRun:
-    def __init__(self, limits: Within, inner: Policy):
+    def __init__(self, limits: Within, inner: Rule) -> None:
         self._limits, self._inner = limits, inner
 
     def __call__(self, out: ExitLike) -> tuple[bool, float]:
@@ -382,20 +403,20 @@ class FirstOf(_Started):
     Score and margin are those of the first one that says stop, or of the first.
     """
 
-    policies: tuple[Policy, ...]
+    policies: tuple[AnyPolicy, ...]
 
-    def __init__(self, *policies: Policy):
+    def __init__(self, *policies: AnyPolicy) -> None:
         if not policies:
             raise ArgumentError("policies: expected one or more, found none")
         object.__setattr__(self, "policies", policies)
 
-    def start(self, utterance: Utterance) -> Policy:
+    def start(self, utterance: Utterance) -> Rule:
         """The rule for one utterance."""
         return _FirstOfRun([begin(policy, utterance) for policy in self.policies])
 
 
 class _FirstOfRun:
-    def __init__(self, inner: list[Policy]):
+    def __init__(self, inner: list[Rule]) -> None:
         self._inner, self._speaker = inner, inner[0]
 
     def __call__(self, out: ExitLike) -> tuple[bool, float]:
@@ -408,19 +429,19 @@ class _FirstOfRun:
         return margin_of(self._speaker, score)
 
 
-def begin(policy: Policy, utterance: Utterance) -> Policy:
+def begin(policy: AnyPolicy, utterance: Utterance) -> Rule:
     """The callable that decides on this utterance: `policy.start(utterance)`, or policy itself."""
     start = getattr(policy, "start", None)
     return policy if start is None else start(utterance)
 
 
-def margin_of(policy: Policy, score: float) -> float:
+def margin_of(policy: AnyPolicy | Rule, score: float) -> float:
     """`policy.margin(score)`, NaN for a policy without one."""
     margin = getattr(policy, "margin", None)
     return float("nan") if margin is None else margin(score)
 
 
-def deepest_fixed(policy: Policy | None) -> int:
+def deepest_fixed(policy: AnyPolicy | None) -> int:
     """The largest exit that a `Fixed` in `policy` names, 0 for none."""
     if isinstance(policy, Fixed):
         return policy.n

@@ -1,4 +1,4 @@
-"""Scores of an exit: how sure it is, from its log-probabilities alone.
+"""Scores of an exit: how confident it is, from its log-probabilities alone.
 
 `measure` gives all that one greedy pass yields, in float32 operations that C repeats to the byte
 (kernels/include/ee_exits.h, docs/numerics.md); only the sentence posterior needs a beam search.
@@ -26,8 +26,11 @@ _LOG_OF_ZERO = np.float32(-87)
 class ExitLike(Protocol):
     """What a policy sees of an exit: ee_ref.encoder.ExitOutput, or anything alike."""
 
-    exit: int
-    log_probs: np.ndarray
+    @property
+    def exit(self) -> int: ...
+
+    @property
+    def log_probs(self) -> np.ndarray: ...
 
 
 class Scores(NamedTuple):
@@ -64,7 +67,8 @@ class Scores(NamedTuple):
 
 
 def frame_entropy(log_probs: np.ndarray) -> float:
-    """Entropy of the labels, averaged over frames and divided by their number: smaller is surer.
+    """Entropy of the labels, averaged over frames and divided by their number: smaller is more
+    confident.
 
     E = -1 / (T V) * sum over frames t and labels v of p[t, v] log p[t, v]       (paper, section 2)
 
@@ -93,7 +97,8 @@ def _row_sums(log_probs: np.ndarray) -> np.ndarray:
 
 
 def sentence_posterior(scores: Sequence[float]) -> float:
-    """Share of the best of N hypotheses in their total probability: larger is surer.
+    """Share of the best of N hypotheses in their total probability: larger is more
+    confident.
 
     P = max over n of exp(score[n]) / sum over m of exp(score[m])                (paper, section 2)
 
@@ -216,7 +221,7 @@ class Utterance:
 
 
 class Score(NamedTuple):
-    """larger: whether a larger score is surer. of: (utterance, out) -> the score."""
+    """larger: whether a larger score is more confident. of: (utterance, out) -> the score."""
 
     larger: bool
     of: Callable[[Utterance, ExitLike], float]

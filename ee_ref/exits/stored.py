@@ -17,7 +17,7 @@ KINDS = {
 MAX_DEPTH = 4  # of policies within policies
 
 
-def to_plain(policy: policies.Policy) -> dict[str, Any]:
+def to_plain(policy: policies.AnyPolicy) -> dict[str, Any]:
     """A policy of this package as dicts, lists, numbers and strings, for `from_plain`.
 
     Raises ArgumentError for a policy of another kind: its code is not in a file.

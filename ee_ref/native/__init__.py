@@ -9,6 +9,9 @@ NativeUnavailable.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from .. import ops
 from ..errors import NativeUnavailable
 
@@ -19,7 +22,7 @@ try:
 except NativeUnavailable as _error:
     _unavailable = _error
 
-    def __getattr__(name: str):
+    def __getattr__(name: str) -> Callable[..., Any]:
         if name in __all__:
             raise NativeUnavailable(str(_unavailable)) from _unavailable
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

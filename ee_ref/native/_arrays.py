@@ -8,7 +8,7 @@ from ..errors import ShapeError
 from ._lib import ffi, lib
 
 ROW_ALIGNMENT = 16
-"""Of int8 rows and of the scratch memory of int8 mode, in bytes (ee_kernels_qs8.h)."""
+"""The alignment of int8 rows and of int8 mode's scratch memory, in bytes (ee_kernels_qs8.h)."""
 
 
 def check(

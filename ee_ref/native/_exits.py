@@ -11,8 +11,8 @@ from ..exits.scores import Scores
 from ._arrays import check
 from ._lib import ensure, ffi, lib
 
-# Of ee_scores, whose members are those of Scores but for the number of frames. A policy is asked at
-# every exit: reading the members one by one took as long as computing them.
+# The layout of ee_scores, whose members are those of Scores but for the number of frames. A policy
+# is asked at every exit, and reading the members one by one takes as long as computing them.
 _SCORES = struct.Struct("=8f2I")
 _FLOAT32, _UINT32 = np.dtype(np.float32), np.dtype(np.uint32)
 _SCORES_POINTER, _LABELS, _FLOATS = map(ffi.typeof, ("ee_scores *", "uint32_t[]", "float[]"))

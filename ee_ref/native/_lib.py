@@ -21,7 +21,7 @@ except ImportError as error:
     ) from error
 
 ABI_VERSION = 2
-"""Of the declarations that this package was written for."""
+"""The version of the C declarations that this package was written for."""
 
 if lib.ee_abi_version() != ABI_VERSION:
     raise NativeUnavailable(

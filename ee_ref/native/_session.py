@@ -39,7 +39,7 @@ class NativeModel:
         self._tensors = [_in_layout(spec, tensors.get(spec.name)) for spec in specs]
         self._config = _c_config(config)
         self._memory = aligned(_size(lib.ee_model_size, self._config), lib.EE_MEMORY_ALIGNMENT)
-        # New memory of some megabytes costs a page fault every 4 KB, 1 % of an utterance.
+        # Used again: fresh memory costs a page fault every 4 KB, 1 % of the time of an utterance.
         self._arenas: deque[np.ndarray] = deque(maxlen=4)
 
         table = ffi.new("ee_tensor[]", len(specs))

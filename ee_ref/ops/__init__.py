@@ -12,10 +12,17 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 __all__ = sorted(
     module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
 )
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Callable[..., Any]: ...
+
 
 # After every import, so that no import puts a module where its function belongs.
 _functions = {

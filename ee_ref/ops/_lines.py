@@ -7,7 +7,7 @@ Arrays are float32 unless they say int8; one with a `?` may be None. Scalars hav
 a float, the others are integers. Rules: `K odd`, `heads divides D`, `stride positive`, and
 `N frames of F K stride`, the outputs of a convolution without padding.
 
-The adapters of `ee_ref.native`, the arguments of the conformance cases and the benchmarks follow from
+The adapters of `ee_ref.native`, the outputs of the conformance cases and the contract test follow
 these lines. `weights` of a layer is a mapping of its tensors by name (weights_io/layout.py).
 """
 

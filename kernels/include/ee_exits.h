@@ -1,4 +1,4 @@
-/* ee_exits.h: when to stop (ee_ref/exits.py): the score of an exit and the policies that act on it.
+/* ee_exits.h: when to stop (ee_ref/exits/): the score of an exit and the policies that act on it.
  *
  *   while (ee_session_step(session) == EE_OK) {
  *       const float *log_probs = ee_session_log_probs(session, &rows);
@@ -21,7 +21,8 @@ extern "C" {
 #endif
 
 /* cdef:begin */
-/* Entropy of the labels, averaged over frames and divided by their number: smaller is surer.
+/* Entropy of the labels, averaged over frames and divided by their number: smaller is more
+ * confident.
  *   E = -1/(rows vocab) sum over t, v of exp(l) l,  l = log_probs[t, v] > -87
  * in the order of docs/numerics.md; 0 for no rows. log_probs (rows, vocab), -inf allowed.
  * EE_ERR_NOT_FINITE when one is NaN or so large that the sum overflows; *entropy is then 0. */
@@ -74,11 +75,11 @@ ee_status ee_patience_stop(uint32_t exits, uint32_t *in_a_row, const ee_scores *
 /* A deadline, in any unit of time. reserve: kept for what follows the last exit. */
 typedef struct {
     float limit;   /* at least 0 */
-    float safety;  /* at least 1: on the time foretold for the next group */
+    float safety;  /* at least 1: times the time predicted for the next group */
     float reserve; /* at least 0 */
 } ee_deadline;
 
-/* *stop = the next group would not be done in time. It is foretold at the slowest rate so far:
+/* *stop = the next group would not be done in time, by the slowest rate so far:
  *   *rate = max(*rate, group / cost)
  *   *missing = ((elapsed + (*rate * next_cost) * safety) + reserve) - limit;  stop: *missing >= 0
  * elapsed: since the utterance began; group: time of the group just done (the first with the stem);

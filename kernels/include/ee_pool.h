@@ -20,8 +20,8 @@ extern "C" {
 /* cdef:begin */
 enum {
     EE_MAX_WORKERS = 256,
-    /* Of the pool's team. Kernels of a host may put the weights into another order before they
-     * multiply, once a block. */
+    /* Frames in a block of the pool's team: many, because kernels of a host may reorder the weights
+     * once for each block. */
     EE_POOL_BLOCK_FRAMES = 256
 };
 

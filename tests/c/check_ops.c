@@ -35,7 +35,7 @@ static void expect(const char *op, const guarded *actual, const guarded *expecte
     CHECK(sentinels_intact(actual), "%s %s (%zu, %zu): wrote before out", isa_name, op, rows, dim);
 }
 
-/* Of a composite on one of TEAMS. */
+/* Expects the bytes of a composite that one of TEAMS computed. */
 static void expect_bytes(const char *op, const guarded *actual, const guarded *expected, int team)
 {
     CHECK(memcmp(actual->data, expected->data, expected->count * sizeof(float)) == 0,

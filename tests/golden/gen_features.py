@@ -2,7 +2,8 @@
 
 Double precision, window and filters included, rounded to float32 once, as in gen_ops.py: float32
 FFTs and filters round differently from one instruction set to another, and the logarithm of a small
-energy magnifies that. Needs torch and torchaudio. `generate()` is collected by tests/golden/make.py into features.npz.
+energy magnifies that. Needs torch and torchaudio. `generate()` is
+collected by tests/golden/make.py into features.npz.
 """
 
 from __future__ import annotations

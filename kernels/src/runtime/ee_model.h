@@ -40,7 +40,7 @@ typedef struct {
 } ee_tensor_reader;
 
 typedef struct {
-    /* Of the tables behind the struct of a model, and of the tensors it is opened from. */
+    /* Sizes of the tables behind a model's struct, and how many tensors it is opened from. */
     size_t layer_bytes, head_bytes;
     size_t stem_tensors, layer_tensors, head_tensors;
 

@@ -8,7 +8,7 @@ enum { LEAST_BYTES = 4096 + 128, MOST_BYTES = 1 << 18, FRAME_BYTES = 16, CRC_BYT
 typedef struct {
     const unsigned char *data;
     size_t size, at;
-    /* Of what is sent: the header, then bytes of payload and checksum that are still to come. */
+    /* What is being sent: its header, then the bytes of payload and checksum still to come. */
     unsigned char head[FRAME_BYTES];
     size_t have, rest;
     uint32_t answers;

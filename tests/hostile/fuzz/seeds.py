@@ -39,7 +39,7 @@ IMAGES = {
 }
 TOKENS = ("@", "\u2581a", "b", "\u2581", "\u00e9", *map(str, range(15)))
 LEAST_BYTES = 200
-"""Of the arguments of an op: the smallest cases have dimensions of 1."""
+"""Cases with fewer bytes of arguments have dimensions of 1; an op gets a larger one if it can."""
 
 
 def image(config: Config) -> bytes:

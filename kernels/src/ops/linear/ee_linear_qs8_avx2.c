@@ -54,7 +54,7 @@ typedef struct {
 
 EE_TARGET_BEGIN("avx2")
 
-/* Of the 16-bit lanes the low and the high bytes, widened. */
+/* The low and the high bytes of the 16-bit lanes, widened. */
 static inline __m256i even_bytes(__m256i v)
 {
     return _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8);

@@ -1,0 +1,40 @@
+"""What the commands share that run a model over a manifest."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ..errors import AudioError, EeError
+from . import _console, _progress
+
+if TYPE_CHECKING:
+    from ..evaluation.manifest import Recording
+
+
+def add_threads(parser: argparse.ArgumentParser, what: str) -> None:
+    """--threads, None by default: `pipeline.thread_count` owns the number. what: its meaning."""
+    parser.add_argument("--threads", type=int, metavar="N",
+                        help=f"{what} (default: EE_REF_THREADS, or 1)")
+
+
+class LeftOut:
+    """Recordings that cannot be used: each is told on stderr, and the command goes on to exit 1."""
+
+    def __init__(self, total: int):
+        self.total, self.count = total, 0
+
+    def __call__(self, recording: Recording, error: EeError) -> None:
+        self.count += 1
+        _progress.break_line()
+        where = "" if str(recording.path) in str(error) else f"{recording.path}: "
+        _console.say(f"{where}{error}")
+
+    def exit_code(self) -> int:
+        """0, or 1 after saying how many were left out. Raises AudioError when all were."""
+        if self.count == self.total:
+            raise AudioError(f"expected recordings that can be used, found none of {self.total}")
+        if not self.count:
+            return 0
+        _console.say(f"{self.count} of {self.total} recordings left out")
+        return 1
