@@ -16,20 +16,21 @@ from typing import TYPE_CHECKING
 from .errors import EeError
 
 if TYPE_CHECKING:
-    from . import audio, decode, encoder, exits, features, native, ops, pipeline, tokens
+    from . import audio, decode, encoder, exits, frontend, native, ops, pipeline, tokens
     from .pipeline import Model, load
 
 __version__ = "0.1.0"
-__all__ = ["EeError", "Model", "load", "audio", "decode", "encoder", "exits", "features", "native",
+__all__ = ["EeError", "Model", "load", "audio", "decode", "encoder", "exits", "frontend", "native",
            "ops", "pipeline", "tokens"]
 
 _FROM_PIPELINE = ("Model", "load")
+_OLD_NAMES = ("features",)
 
 
 def __getattr__(name: str):
     if name in _FROM_PIPELINE:
         return getattr(importlib.import_module(".pipeline", __name__), name)
-    if name in __all__:
+    if name in (*__all__, *_OLD_NAMES):
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
