@@ -17,16 +17,17 @@ from .errors import EeError
 
 if TYPE_CHECKING:
     from . import (
-        audio, config, decode, encoder, errors, exits, features, formats, native, ops, pipeline,
+        audio, config, decode, encoder, errors, exits, formats, frontend, native, ops, pipeline,
         tokens,
     )
     from .pipeline import Model, load
 
 __version__ = "0.1.0"
 __all__ = ["EeError", "Model", "load", "audio", "config", "decode", "encoder", "errors", "exits",
-           "features", "formats", "native", "ops", "pipeline", "tokens"]
+           "formats", "frontend", "native", "ops", "pipeline", "tokens"]
 
 _FROM_PIPELINE = ("Model", "load")
+_OLD_NAMES = ("features",)
 
 
 if not TYPE_CHECKING:  # to a type checker every name would be one of this module
@@ -34,7 +35,7 @@ if not TYPE_CHECKING:  # to a type checker every name would be one of this modul
     def __getattr__(name: str) -> Any:
         if name in _FROM_PIPELINE:
             return getattr(importlib.import_module(".pipeline", __name__), name)
-        if name in __all__:
+        if name in (*__all__, *_OLD_NAMES):
             return importlib.import_module(f".{name}", __name__)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -23,11 +23,11 @@ import numpy as np
 from weights_io import model_file
 
 from . import audio as audio_stage
-from . import decode, encoder, exits, features
+from . import decode, encoder, exits
 from .config import Config
 from .errors import ArgumentError, EeWarning, ModelFileError, NativeUnavailable, shown
 from .exits import AnyPolicy, Policy, Scores, Utterance
-from .frontend_tables import is_supported
+from .frontend import FrontEnd, front_end
 from .info import frame_costs
 from .tokens import Tokens, Word
 
@@ -115,12 +115,12 @@ class Model:
         samples: (N,) float32 at `config.sample_rate`, full scale at 1.
         Returns (frames, mels) float32. Raises AudioError for NaN or infinite samples.
         """
-        return self._extract(samples)
+        return self._front_end.features(samples)
 
     @cached_property
-    def _extract(self) -> Callable[[np.ndarray], np.ndarray]:
-        """The front end, made when it is first needed: its tables take longer than the file."""
-        return _feature_extractor(self.file, self.backend)
+    def _front_end(self) -> FrontEnd:
+        """Made when it is first needed: its tables take longer than the file."""
+        return front_end(self.config, self.file.tensors, self.backend)
 
     def exits(self, features: np.ndarray) -> Generator[encoder.ExitOutput, None, None]:
         """Run the encoder from exit to exit.
@@ -284,7 +284,8 @@ def load(
 
     path: a model file (weights_io/FORMAT.md); None is the bundled model of command words.
     backend: "native" (the C kernels) or "numpy" (the reference). Where the C library was not built,
-    "native" falls back to NumPy and warns once.
+    "native" falls back to NumPy and warns once. For an int8 model both give the same bytes, from the
+    samples to the text, unless an EeWarning says that its front end cannot.
     threads: how many share the work of one utterance, the calling one included, 1..MAX_THREADS;
     None takes the number from EE_REF_THREADS, or 1. Results are the same bytes for every number.
     The NumPy backend leaves threads to its BLAS library (OPENBLAS_NUM_THREADS and the like).
@@ -328,21 +329,6 @@ def thread_count(threads: int | None = None) -> int:
     if not is_integer or not 1 <= threads <= MAX_THREADS:
         raise ArgumentError(f"{name}: expected an integer in 1..{MAX_THREADS}, found {found!r}")
     return int(threads)
-
-
-def _feature_extractor(
-    file: model_file.ModelFile, backend: str
-) -> Callable[[np.ndarray], np.ndarray]:
-    """samples -> features: in C for "native", where they are the same bytes as on a device."""
-    config = file.config
-    mean, scale = (file.tensors.get(f"frontend.{name}") for name in ("mean", "scale"))
-    if backend == "native" and is_supported(config):
-        from .native._frontend import NativeFrontend
-
-        frontend = NativeFrontend(config, mean, scale)
-        return lambda samples: frontend.extract(
-            np.ascontiguousarray(features.checked_samples(samples)))
-    return partial(features.extract, config=config, mean=mean, scale=scale)
 
 
 def bundled_model() -> Path:

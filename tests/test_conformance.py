@@ -23,7 +23,6 @@ from ee_ref.cli import main
 from ee_ref.conformance import REPORT_FORMATS, manifest, report, runner, schema, waivers
 from ee_ref.conformance.cases import cases_of, op_names
 from ee_ref.conformance.describe import op_table
-from ee_ref.conformance.frontend_exact import features_exact
 from ee_ref.conformance.judge import DB, EXACT, ULP, Bound, compare, judge
 from ee_ref.conformance.protocol import Body, Decoder, Frame, Type
 from ee_ref.conformance.runner import Port, Result, Run
@@ -32,6 +31,7 @@ from ee_ref.conformance.suite import (
 )
 from ee_ref.conformance.waivers import Waiver
 from ee_ref.errors import FileError
+from ee_ref.frontend import exact
 from ee_ref.ops._lines import lines
 from tests.test_conformance_protocol import ENVIRONMENT, FAKE, VECTORS
 
@@ -191,7 +191,7 @@ def test_expected_bytes_are_those_of_the_c_front_end(vectors, native_library):
     for frontend, n_fft, window in (("mel", 1024, 320), ("logmel", 512, 400)):
         config = dataclasses.replace(INT8_CONFIG, frontend=frontend, n_fft=n_fft, win_length=window)
         native = NativeFrontend(config, None, None).extract(clip)
-        assert native.tobytes() == features_exact(clip, config).tobytes()
+        assert native.tobytes() == exact.extract(clip, config).tobytes()
 
 
 @pytest.mark.slow  # it packs the whole suite

@@ -185,7 +185,7 @@ def test_goldens_stay_small():
 
 # ---- Who imports whom ----
 
-STAGES = ("audio", "features", "encoder", "exits", "decode", "tokens")
+STAGES = ("audio", "frontend", "encoder", "exits", "decode", "tokens")
 """The stages an utterance goes through; pipeline.py joins them."""
 
 ALLOWED_BETWEEN_STAGES = {("exits", "decode")}  # one exit score is defined on hypotheses

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.signal import lfilter
 
-from ee_ref import features
+from ee_ref.frontend import plain
 from recipe import FRAMES_PER_SECOND, MODEL, PAD_FRAMES
 
 LOG_FLOOR = np.float32(np.log(MODEL.log_floor))
@@ -21,7 +21,7 @@ _WHITE_SECONDS = 120
 def _white_noise():
     """Mel energies of white noise, each mel scaled to mean 1, so that a colour is a multiplication."""
     samples = np.random.default_rng(0).standard_normal(_WHITE_SECONDS * MODEL.sample_rate)
-    energies = np.exp(features.extract(samples, replace(MODEL, pad=0)))
+    energies = np.exp(plain.extract(samples, replace(MODEL, pad=0)))
     return energies / energies.mean(axis=0)
 
 

@@ -12,9 +12,10 @@ import torch
 from scipy.signal import resample_poly
 
 import augment
-from ee_ref import audio, features
+from ee_ref import audio
 from ee_ref.errors import ArgumentError
 from ee_ref.evaluation.manifest import MAX_BYTES
+from ee_ref.frontend import plain
 from recipe import FRAMES_PER_SECOND, MODEL, PAD_FRAMES, Augment, Mix, encode
 from weights_io.text import filled_lines, parse_json, read_text
 from words import COMMANDS, DIGITS
@@ -47,7 +48,7 @@ def _energies(job):
     if speed != 1.0:
         ratio = Fraction(1 / speed).limit_denominator(20)
         samples = resample_poly(samples, ratio.numerator, ratio.denominator).astype(np.float32)
-    return features.extract(samples, replace(MODEL, pad=0))    # batches pad, after joining clips
+    return plain.extract(samples, replace(MODEL, pad=0))    # batches pad, after joining clips
 
 
 def build_cache(lines, folder, speeds):

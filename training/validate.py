@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from data import manifest
-from ee_ref import audio, features
+from ee_ref import audio
+from ee_ref.frontend import plain
 from ee_ref.wer import edit_distance
 from recipe import MODEL, TOKENS
 from scoring import strings_of_three
@@ -22,9 +23,9 @@ def load_dev(data, strings=60):
     commands = [line for line in lines if line["source"] == "speech-commands" and line["text"]]
     wake = [line for line in lines if line["source"] == "wake-words"]
     samples = {line["id"]: audio.read(line["path"], MODEL.sample_rate) for line in commands + wake}
-    dev = {name: [(features.extract(samples[line["id"]], MODEL), line["text"]) for line in chosen]
+    dev = {name: [(plain.extract(samples[line["id"]], MODEL), line["text"]) for line in chosen]
            for name, chosen in (("commands", commands), ("wake", wake))}
-    dev["strings"] = [(features.extract(np.concatenate([samples[line["id"]] for line in three]), MODEL),
+    dev["strings"] = [(plain.extract(np.concatenate([samples[line["id"]] for line in three]), MODEL),
                        " ".join(line["text"] for line in three)) for three in strings_of_three(commands, strings, 1)]
     return dev
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from ee_ref.config import DTYPES, MAX_EXITS, Config
 from ee_ref.errors import ArgumentError, ModelFileError, shown_limit
-from ee_ref.frontend_tables import FrontendTables, frontend_tables, is_supported
+from ee_ref.frontend.tables import FrontendTables, frontend_tables, unsupported
 
 from . import layout
 from .files import read_limited, write_atomic
@@ -394,8 +394,8 @@ def _config(header: _Header) -> Config:
         config = Config(**values).validate()
     except ArgumentError as error:
         raise ModelFileError(str(error)) from None
-    if not is_supported(config):
-        raise ModelFileError(f"n_fft: expected a power of two, found {config.n_fft}")
+    if reason := unsupported(config):
+        raise ModelFileError(reason)
     return config
 
 

@@ -3,7 +3,7 @@
 Everything here is the same bytes on every machine. Inputs are integers of PCG64 scaled by single
 float32 operations (`draw`), or the demo clip. What is expected of int8 mode comes from the NumPy
 ops, whose every operation is written down (docs/numerics.md); of the front end, from
-`features_exact`; of float32, from goldens that PyTorch computed in double precision and that lie in
+`frontend.exact`; of float32, from goldens that PyTorch computed in double precision and that lie in
 the package, since float32 sums and exponentials of NumPy differ from machine to machine.
 """
 
@@ -30,11 +30,11 @@ from .. import ops
 from ..decode import greedy
 from ..encoder import ReferenceEncoder
 from ..exits import frame_entropy
+from ..frontend import exact
 from ..ops._lines import lines
 from ..tokens import Tokens
 from .cases import cases_of, op_names
 from .draw import SMALL, Stream, random_features, random_int8_model, random_state_dict
-from .frontend_exact import features_exact
 from .judge import DB, EXACT, ULP, ULPS, Bound
 
 VERSION = 1
@@ -218,7 +218,7 @@ class Reference:
     def features(self, samples: np.ndarray) -> np.ndarray:
         """(T, mels) of samples, exact."""
         mean, scale = (self.tensors.get(f"frontend.{part}") for part in ("mean", "scale"))
-        return features_exact(samples, self.config, mean, scale)
+        return exact.extract(samples, self.config, mean, scale)
 
     def log_probs(self, features: np.ndarray) -> list[np.ndarray]:
         """The log-probabilities of every exit, each (encoder frames, vocab)."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..config import Config
 from ..errors import AudioError
-from ..frontend_tables import frontend_tables
+from ..frontend.tables import frontend_tables
 from ._arrays import check, pointer
 from ._lib import ensure, ffi, lib
 
@@ -15,7 +15,7 @@ class NativeFrontend:
     """Features of a model's front end; C reads the tables, and this object keeps them alive.
 
     mean, scale: (mels,) float32, used by "logmel" only; None stands for zeros and ones.
-    Raises ArgumentError when n_fft is no power of two, ShapeError for another mean or scale.
+    Raises ArgumentError as `frontend_tables` does, ShapeError for another mean or scale.
     """
 
     def __init__(

@@ -1,30 +1,17 @@
-"""The front end against torchaudio (frozen in golden/features.npz) and against its definition."""
+"""The plain front end: against torchaudio (golden/features.npz) and against its definition."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ee_ref import features
-from ee_ref.config import FRONTENDS, Config
 from ee_ref.errors import AudioError, ShapeError
+from ee_ref.frontend import plain
+from tests import frontends
+from tests.frontends import CONFIG, LOGMEL, MEL, frontend
 
-CONFIG = Config(
-    exits=1, layers_per_exit=(1,), dim=8, heads=1, ff=8, kernel=3, vocab=4, max_frames=100
-)
 # float32 of torch is itself about 3e-6 of the maximum away from the exact energies.
 ENERGY_TOLERANCE = 1e-5
-
-
-def frontend(name, **changes):
-    n_fft, win_length, hop_length = FRONTENDS[name]
-    return replace(
-        CONFIG, frontend=name, n_fft=n_fft, win_length=win_length, hop_length=hop_length, **changes
-    ).validate()
-
-
-MEL, LOGMEL = frontend("mel"), frontend("logmel")
 ODD = replace(
     CONFIG, n_fft=400, win_length=399, hop_length=100, mels=40, sample_rate=11025
 ).validate()
@@ -32,8 +19,7 @@ ODD = replace(
 
 @pytest.fixture(scope="module")
 def golden():
-    with np.load(Path(__file__).parent / "golden" / "features.npz") as arrays:
-        arrays = dict(arrays)
+    arrays = frontends.golden()
     arrays["clip"] = arrays["clip"].astype(np.float32) / 32768
     return arrays
 
@@ -52,7 +38,7 @@ def test_energies_of_torchaudio(golden, name, config):
     assert lengths(golden, name)
     for length in lengths(golden, name):
         expected = golden[f"{name}.{length}"]
-        found = features.extract(golden["clip"][:length], config)
+        found = plain.extract(golden["clip"][:length], config)
         assert found.shape == expected.shape and found.dtype == np.float32
         assert np.abs(found - expected).max() <= ENERGY_TOLERANCE * expected.max(), length
 
@@ -62,7 +48,7 @@ def test_log_energies_of_torchaudio(golden):
     assert lengths(golden, "logmel")
     for length in lengths(golden, "logmel"):
         expected = golden[f"logmel.{length}"]
-        found = features.extract(golden["clip"][:length], LOGMEL, mean, scale)
+        found = plain.extract(golden["clip"][:length], LOGMEL, mean, scale)
         assert found.shape == expected.shape and found.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3)
         energies, wanted = np.exp(found / scale + mean), np.exp(expected / scale + mean)
@@ -82,49 +68,49 @@ def test_definition_of_one_frame():
     expected = [
         (power * np.interp(bins, edges[m : m + 3], [0, 1, 0])).sum() for m in range(80)
     ]
-    np.testing.assert_allclose(features.extract(samples, MEL)[t], expected, rtol=1e-4)
+    np.testing.assert_allclose(plain.extract(samples, MEL)[t], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("config", [MEL, LOGMEL], ids=["mel", "logmel"])
 @pytest.mark.parametrize("length", [1, 159, 160, 161, 40959, 40960, 41120])
 def test_number_of_frames(config, length):
-    assert features.extract(noise(length), config).shape == (1 + length // 160, 80)
+    assert plain.extract(noise(length), config).shape == (1 + length // 160, 80)
 
 
 def test_blocks_of_frames_do_not_show(monkeypatch):
     samples = noise(16000)
-    whole = features.extract(samples, MEL)
-    monkeypatch.setattr(features, "_BLOCK_FRAMES", 7)
-    np.testing.assert_allclose(features.extract(samples, MEL), whole, rtol=1e-4, atol=1e-6)
+    whole = plain.extract(samples, MEL)
+    monkeypatch.setattr(plain, "_BLOCK_FRAMES", 7)
+    np.testing.assert_allclose(plain.extract(samples, MEL), whole, rtol=1e-4, atol=1e-6)
 
 
 def test_empty_audio_has_no_frames():
     for pad in (0, 800):
-        assert features.extract(np.zeros(0), frontend("mel", pad=pad)).shape == (0, 80)
+        assert plain.extract(np.zeros(0), frontend("mel", pad=pad)).shape == (0, 80)
 
 
 def test_silence():
-    assert not features.extract(np.zeros(1600), MEL).any()
-    np.testing.assert_allclose(features.extract(np.zeros(1600), LOGMEL), np.log(1e-6), rtol=1e-6)
+    assert not plain.extract(np.zeros(1600), MEL).any()
+    np.testing.assert_allclose(plain.extract(np.zeros(1600), LOGMEL), np.log(1e-6), rtol=1e-6)
 
 
 def test_padding_puts_zeros_on_both_sides():
     samples, padding = noise(2000), np.zeros(800, np.float32)
-    expected = features.extract(np.concatenate([padding, samples, padding]), LOGMEL)
-    found = features.extract(samples, frontend("logmel", pad=800))
+    expected = plain.extract(np.concatenate([padding, samples, padding]), LOGMEL)
+    found = plain.extract(samples, frontend("logmel", pad=800))
     np.testing.assert_array_equal(found, expected)
 
 
 def test_mel_front_end_ignores_normalisation():
     samples = noise(1600)
-    found = features.extract(samples, MEL, np.ones(80), np.ones(80))
-    np.testing.assert_array_equal(found, features.extract(samples, MEL))
+    found = plain.extract(samples, MEL, np.ones(80), np.ones(80))
+    np.testing.assert_array_equal(found, plain.extract(samples, MEL))
 
 
 def test_samples_are_not_changed():
     samples = noise(1600)
     before = samples.copy()
-    features.extract(samples, LOGMEL, np.ones(80), np.ones(80))
+    plain.extract(samples, LOGMEL, np.ones(80), np.ones(80))
     np.testing.assert_array_equal(samples, before)
 
 
@@ -133,21 +119,21 @@ def test_samples_that_are_not_finite(bad):
     samples = np.zeros(1000)
     samples[123] = bad
     with pytest.raises(AudioError, match="finite.*1 NaN or infinite.*1000.*sample 123"):
-        features.extract(samples, MEL)
+        plain.extract(samples, MEL)
 
 
 def test_power_beyond_float32():
     with pytest.raises(AudioError, match="overflow"):
-        features.extract(np.full(1000, 1e25), MEL)
+        plain.extract(np.full(1000, 1e25), MEL)
 
 
 def test_samples_of_another_kind():
     with pytest.raises(AudioError, match=r"mono.*\(100, 2\)"):
-        features.extract(np.zeros((100, 2)), MEL)
+        plain.extract(np.zeros((100, 2)), MEL)
     with pytest.raises(AudioError, match="int16"):
-        features.extract(np.zeros(100, np.int16), MEL)
+        plain.extract(np.zeros(100, np.int16), MEL)
 
 
 def test_normalisation_of_another_shape():
     with pytest.raises(ShapeError, match=r"scale.*\(80,\).*\(40,\)"):
-        features.extract(noise(1000), LOGMEL, np.zeros(80), np.zeros(40))
+        plain.extract(noise(1000), LOGMEL, np.zeros(80), np.zeros(40))

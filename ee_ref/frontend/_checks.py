@@ -1,0 +1,51 @@
+"""What every front end asks of its input."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..config import Config
+from ..errors import AudioError, ShapeError
+
+
+def checked_samples(samples: np.ndarray) -> np.ndarray:
+    """`samples` as a float32 vector of finite numbers, or AudioError."""
+    samples = np.asarray(samples)
+    if samples.ndim != 1:
+        raise AudioError(
+            f"expected mono samples of shape (N,), found shape {samples.shape}: "
+            "ee_ref.audio.read((samples, rate), rate) mixes channels down"
+        )
+    if samples.dtype.kind != "f" and len(samples):
+        raise AudioError(
+            f"expected floating-point samples in [-1, 1], found dtype {samples.dtype}: "
+            "ee_ref.audio.read((samples, rate), rate) scales integers"
+        )
+    with np.errstate(over="ignore"):
+        samples = samples.astype(np.float32, copy=False)
+    bad = ~np.isfinite(samples)
+    if bad.any():
+        raise AudioError(
+            f"expected finite samples, found {int(bad.sum())} NaN or infinite ones of "
+            f"{len(samples)}, the first at sample {int(bad.argmax())}"
+        )
+    return samples
+
+
+def check_energies(energies: np.ndarray, samples: np.ndarray) -> None:
+    """Raise AudioError when the energies of these samples are beyond float32."""
+    if not np.isfinite(energies).all():
+        raise AudioError(
+            "the power of the samples overflows float32: expected samples of about [-1, 1], "
+            f"found a peak of {np.abs(samples).max():.3g}"
+        )
+
+
+def per_mel(name: str, values: np.ndarray, config: Config) -> np.ndarray:
+    """`values` as float32 (mels,), or ShapeError."""
+    values = np.asarray(values, np.float32)
+    if values.shape != (config.mels,):
+        raise ShapeError(
+            f"features: expected {name} of shape ({config.mels},), found {values.shape}"
+        )
+    return values
