@@ -115,9 +115,9 @@ FAULTS = (
           "in - i > 8 ? ee_exact_load(row + i + 8, in - i - 8)",
           "in - i > 9 ? ee_exact_load(row + i + 8, in - i - 8)",
           "integer/quantize_qs8/size_9", "avx2"),
-    Fault("ignores the checksum of a frame", f"{PORT}/ee_conformance.c",
-          "if (get_u32(payload + bytes) != crc_of(payload, bytes)) {",
-          "if (get_u32(payload + bytes) != crc_of(payload, bytes) && bytes == 0) {",
+    Fault("ignores the checksum of a frame", f"{PORT}/serve.c",
+          "if (eec_get_u32(payload + bytes) != eec_crc(payload, bytes)) {",
+          "if (eec_get_u32(payload + bytes) != eec_crc(payload, bytes) && bytes == 0) {",
           "integer/linear_qs8/rows_3", line="change"),
     # ---- int8 ----
     Fault("adds the mean in another order", f"{OPS}/layer_norm/ee_layer_norm_qs8_c.c",

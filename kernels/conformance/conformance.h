@@ -74,11 +74,20 @@ int32_t eec_integer(question *q, const char *name);
 float eec_number(question *q, const char *name);
 const float *eec_floats(question *q, const char *name, size_t count);
 
+/* Bytes of a value of a dtype, 0 for another letter. */
+size_t eec_element_bytes(char dtype);
+
 /* a * b, or SIZE_MAX, which is more memory than there is: sizes come from the host. */
 size_t eec_product(size_t a, size_t b);
 
+/* The next `bytes` of free memory, rounded up to a multiple of 64, or NULL. */
+unsigned char *eec_reserve(question *q, size_t bytes);
+
 /* Memory with a guard behind it, filled with garbage. */
 void *eec_take(question *q, size_t bytes);
+
+/* Whether the bytes behind all of that memory are as they were. */
+int eec_guards_hold(const question *q);
 
 /* The next tensor of the answer. */
 void *eec_output(question *q, const char *name, char dtype, size_t rows);
@@ -93,6 +102,12 @@ const tensor *eec_checked(question *q, const tensor *matrix);
 
 /* x of an op over rows of floats, or NULL. */
 const tensor *eec_input(question *q);
+
+/* The parameter "heads", which divides the columns of x; 0 when it does not. */
+size_t eec_heads(question *q, const tensor *x);
+
+/* The parameter "stride", or 0. */
+size_t eec_stride(question *q);
 
 /* The matrix called `name`, (outs, in), as it came, or NULL; *outs is found when it is 0. */
 const tensor *eec_matrix(question *q, const char *name, char dtype, size_t *outs, size_t in);

@@ -79,7 +79,7 @@ $(BUILD)/transcribe.elf: $(call objects,common/transcribe.c $(SHARED)) \
 # The conformance suite. Its image is that of the bundled model which the suite makes (ten seconds),
 # so that it need not be sent: SUITE_IMAGE=file is another one.
 SUITE_IMAGE ?= $(OUT)/suite.bin
-CONFORMANCE := ee_conformance model ops_float ops_f32 ops_qs8
+CONFORMANCE := $(filter-out desk,$(basename $(notdir $(wildcard ../conformance/*.c))))
 $(OUT)/suite.bin: $(MODEL)
 	mkdir -p $(@D)
 	cd ../.. && $(PYTHON) -m ee_ref export $(abspath $(MODEL)) --seconds 10 -o $@ --force
