@@ -11,6 +11,8 @@ import numpy as np
 
 from ee_ref.config import Config
 from ee_ref.conformance.judge import error
+from ee_ref.conformance.manifest import Vectors
+from ee_ref.conformance.vector import Vector
 
 GOLDEN = Path(__file__).parent / "golden"
 DESK = Path(__file__).resolve().parent.parent / "kernels" / "conformance"
@@ -87,3 +89,14 @@ def make_desk(out: Path, *settings: str) -> None:
     done = subprocess.run(["make", "-s", "-C", str(DESK), f"OUT={out}", *settings],
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+KERNELS = ("quantize_qs8", "linear_qs8", "layer_norm_qs8", "silu_qs8", "glu_qs8", "softmax_qs8",
+           "log_softmax_qs8", "depthwise_conv_qs8", "stem_conv_qs8")
+"""The primitives of int8 mode: a port of kernels/conformance can make each wrong by one bit."""
+
+
+def cases_with_values(vectors: Vectors, op: str) -> list[Vector]:
+    """The cases of an op that have a value to be wrong."""
+    return [case for case in vectors.cases
+            if case.op == op and any(array.size for array in case.expected.values())]

@@ -128,6 +128,20 @@ void eec_ask_depthwise_conv(question *q, void (*kernel)(float *, const float *, 
                                                         const float *, size_t, size_t, size_t,
                                                         size_t, size_t, size_t));
 
+/* Whether there is a model; notes when there is none. */
+int eec_has_model(question *q);
+
+/* The tensor "features" (frames, mels of the model), or NULL. */
+const tensor *eec_model_features(question *q);
+
+/* Features (*frames, mels) of the tensor "samples", int16 or float, where `place` says; *status is
+ * what the library says of them. NULL when it was not asked. */
+float *eec_features_of_samples(question *q, size_t *frames, float *(*place)(question *, size_t),
+                               ee_status *status);
+
+/* Memory for so many frames of features. */
+float *eec_features_memory(question *q, size_t frames);
+
 typedef struct {
     const char *name;
     void (*run)(question *q);
@@ -137,5 +151,6 @@ typedef struct {
 extern const conformance_op eec_ops_qs8[];
 extern const conformance_op eec_ops_f32[];
 extern const conformance_op eec_ops_model[];
+extern const conformance_op eec_ops_status[];
 
 #endif

@@ -9,6 +9,7 @@ static const conformance_op *const TABLES[] = {
     eec_ops_f32,
 #endif
     eec_ops_model,
+    eec_ops_status,
 };
 
 enum { TABLE_COUNT = sizeof TABLES / sizeof TABLES[0] };
