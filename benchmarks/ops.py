@@ -145,19 +145,6 @@ def _bytes(value: Any) -> int:
 # ---- The time of the C call ----
 
 
-class _Watch:
-    """In place of the C library or a table of primitives: times the kernel of one op."""
-
-    def __init__(self, target, names: tuple[str, ...], times: list[float]):
-        self._target, self._names, self._times = target, names, times
-
-    def __getattr__(self, name: str):
-        found = getattr(self._target, name)
-        if name not in self._names:
-            return found
-        return lambda *arguments: _repeat(found, arguments, self._times)
-
-
 def _repeat(function: Callable, arguments: tuple, times: list[float]) -> None:
     """Call again and again; append the seconds a call took, from `FEWEST` to `MOST` samples."""
     start = time.perf_counter()
@@ -175,26 +162,19 @@ def _repeat(function: Callable, arguments: tuple, times: list[float]) -> None:
 def kernel_times(call: Call, dtype: str) -> list[float]:
     """Seconds of the kernel of an op, some samples, at the instruction set in use."""
     import ee_ref.native
+    from ee_ref.native import _kernel
 
-    stem = call.op.removesuffix("_qs8")
     times: list[float] = []
-    module = importlib.import_module(f"ee_ref.native.{call.op}")
-    watched = (stem, f"ee_{stem}_{dtype}_c")
-    saved = {name: value for name, value in vars(module).items()
-             if name in ("lib", "ops", "ops_qs8", "team")}
-    # A primitive is called through a table that `ops` or `ops_qs8` returns, a composite by name.
-    for name, value in saved.items():
-        if name == "team":
-            setattr(module, name, _team)
-        elif name == "lib":
-            setattr(module, name, _Watch(value, watched, times))
-        elif hasattr(value(), stem):
-            setattr(module, name, lambda table=value(): _Watch(table, watched, times))
+    kernel, team = _kernel.kernel, _kernel.team
+
+    def timed(*which):
+        return lambda *arguments: _repeat(kernel(*which), arguments, times)
+
+    _kernel.kernel, _kernel.team = timed, _team
     try:
         getattr(ee_ref.native, call.op)(**_as_rows(call.arguments))
     finally:
-        for name, value in saved.items():
-            setattr(module, name, value)
+        _kernel.kernel, _kernel.team = kernel, team
     return times
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import os
+import stat
+import warnings
 from fractions import Fraction
 from numbers import Real
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import BinaryIO, Union
 
 import numpy as np
 
-from .errors import AudioError, AudioFileError, TooLongError
+from .errors import AudioError, AudioFileError, EeWarning, TooLongError, shown_limit
 
 Source = Union[str, Path, BinaryIO, tuple[np.ndarray, int]]
 
@@ -26,8 +28,12 @@ MAX_CHANNELS = 64  # of an array; more means that its axes are the other way rou
 # its header claims.
 _BLOCK_SAMPLES = 1 << 18
 MAX_STREAM_BYTES = 1 << 30
-"""Of what cannot seek, as a pipe, and is read whole before it is decoded."""
+"""Of a stream that is no file of the system, a pipe for example, and is copied before decoding."""
 _PIECE = 1 << 20
+_LARGEST_HEADER = 4096
+_SIZED_FORMATS = ("WAV", "WAVEX", "AIFF", "AU", "W64", "RF64", "CAF")
+"""Those whose header says how many samples follow, uncompressed."""
+_CANCELLED = 1e-4  # of the energy of the channels: 40 dB less
 # Bound on the denominator of the resampling ratio, and so on the length of the resampling filter.
 _MAX_DENOMINATOR = 1 << 16
 
@@ -44,7 +50,8 @@ def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
 
     A WAV file that ends before its header says so (a cut download, a recorder that died, a header
     written by a pipe) is read as far as it goes, as libsndfile does; so are MP3 files. A FLAC or
-    Ogg file cut where its decoder loses its way is refused.
+    Ogg file cut where its decoder loses its way is refused. A WAV file whose sizes were never
+    filled in is heard to its end.
 
     longest: seconds, None for any. Decoding stops with TooLongError soon after: a small file can
     hold days of silence.
@@ -52,8 +59,11 @@ def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
     Float samples beyond [-1, 1] pass through. May return the caller's own array when there is
     nothing to do.
 
+    Warns (EeWarning) when averaging the channels leaves silence.
+
     Raises AudioFileError for a file that is missing, a folder or not readable; AudioError for what
-    is not audio, NaN or infinite samples, rates outside 1 kHz..1 MHz, a pipe without end.
+    is not audio, NaN or infinite samples, rates outside 1 kHz..1 MHz, a pipe without end; whatever
+    else the `read` of a file object raises.
     """
     if isinstance(source, tuple):
         name = "samples"
@@ -89,6 +99,11 @@ def _from_path(path: str, longest: float | None) -> tuple[np.ndarray, int]:
 def _from_stream(
     stream: BinaryIO, name: str, longest: float | None
 ) -> tuple[np.ndarray, int]:
+    """The samples of a stream from where it stands, decoded by libsndfile from a descriptor.
+
+    Never through Python functions that C calls: what these raise, an interrupt in the middle of a
+    file included, is lost there, and a part of the audio passes for the whole.
+    """
     import soundfile
 
     class Sequential(soundfile.SoundFile):
@@ -97,92 +112,139 @@ def _from_stream(
         def seekable(self) -> bool:
             return False
 
-    quiet = _Quiet(_rewindable(stream, name))
-    try:
-        file = Sequential(quiet)
-    except soundfile.SoundFileError as error:
-        quiet.raise_failure(name)
-        reason = getattr(error, "error_string", None) or str(error)
-        raise AudioError(
-            f"{name}: expected audio (WAV, FLAC, OGG, Opus, MP3, ...), "
-            f"found what libsndfile cannot read: {reason}"
-        ) from error
-    with file:
-        _check_rate(file.samplerate, name)
-        samples = _mixed_down(file, name, longest)
-        quiet.raise_failure(name)
-        return samples, file.samplerate
-
-
-class _Quiet:
-    """A file whose errors libsndfile, which calls it from C, takes for the end.
-
-    A damaged file has it seek before the start; a disk may fail. failure: the first error of a
-    read.
-    """
-
-    def __init__(self, file: BinaryIO):
-        self._file = file
-        self.failure: OSError | None = None
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+    with _on_disk(stream, name) as plain:
+        size = os.fstat(plain.fileno()).st_size
+        if not size:
+            raise AudioError(f"{name}: expected audio, found an empty file (0 bytes)")
         try:
-            return self._file.seek(offset, whence)
-        except (OSError, ValueError):  # before the start, or more than an offset can be
-            return self._file.tell()
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def read(self, size: int) -> bytes:
-        try:
-            return self._file.read(size)
-        except OSError as error:
-            self.failure = self.failure or error
-            return b""
-
-    def write(self, data: bytes) -> int:
-        """Never called; soundfile wants it."""
-        raise io.UnsupportedOperation("write")
-
-    def raise_failure(self, name: str) -> None:
-        """Raise AudioFileError when a read has failed."""
-        if self.failure is not None:
-            raise AudioFileError(f"{name}: cannot be read: {self.failure}") from self.failure
+            file = Sequential(plain.fileno(), closefd=False)
+        except soundfile.SoundFileError as error:
+            reason = getattr(error, "error_string", None) or str(error)
+            raise AudioError(
+                f"{name}: expected audio (WAV, FLAC, OGG, Opus, MP3, ...), "
+                f"found what libsndfile cannot read: {reason}"
+            ) from error
+        with file:
+            _check_rate(file.samplerate, name)
+            samples = _mixed_down(file, name, longest)
+            if not len(samples) and file.format in _SIZED_FORMATS and size > _LARGEST_HEADER:
+                raise AudioError(f"{name}: expected audio, found a header of no samples before "
+                                 f"{size} bytes: was the recording ended?")
+            return samples, file.samplerate
 
 
-def _rewindable(stream: BinaryIO, name: str) -> BinaryIO:
-    """A file whose first byte is the audio's first byte: `stream` itself, or what it still holds.
+def _on_disk(stream: BinaryIO, name: str) -> BinaryIO:
+    """`stream` as a file of the system that begins with the audio, at its first byte.
 
-    libsndfile seeks, and counts from the start of the file.
+    The stream itself where it is such a file; else what it still holds, copied. Errors of its
+    `read` but OSError are the caller's own and pass through.
     """
+    if _is_plain(stream) and not _is_unfinished_wav(stream):
+        copy = open(os.dup(stream.fileno()), "rb", buffering=0)
+        copy.seek(0)
+        return copy
+    copy = _anonymous_file()
     try:
-        seekable = getattr(stream, "seekable", None)
-        if isinstance(stream, io.TextIOBase) or not (seekable and seekable()) or stream.tell():
-            stream = io.BytesIO(_read_whole(stream, name))
-        first = stream.read(1)
-        stream.seek(0)
-    except AudioError:
+        _copy(stream, copy, name)
+        _finish_wav(copy)
+        copy.seek(0)
+    except BaseException:
+        copy.close()
         raise
-    except TypeError as error:
-        raise AudioError(f"{name}: expected a binary file object, found {error}") from None
-    except (OSError, ValueError) as error:  # ValueError: closed
-        raise AudioFileError(f"{name}: cannot be read: {error}") from error
-    if not first:
-        raise AudioError(f"{name}: expected audio, found an empty file (0 bytes)")
-    return stream
+    return copy
 
 
-def _read_whole(stream: BinaryIO, name: str) -> bytes:
-    data = bytearray()
-    while piece := stream.read(_PIECE):
-        if not isinstance(piece, (bytes, bytearray)):
-            raise TypeError(f"one in text mode: it reads {type(piece).__name__}")
-        data += piece
-        if len(data) > MAX_STREAM_BYTES:
+def _is_plain(stream: BinaryIO) -> bool:
+    """Whether it is a regular file of the system that stands at its start.
+
+    Others may have a descriptor too, as a file of gzip has: that of what they decode.
+    """
+    raw = stream.raw if type(stream) is io.BufferedReader else stream
+    return (type(raw) is io.FileIO and not stream.closed
+            and stat.S_ISREG(os.fstat(stream.fileno()).st_mode) and stream.tell() == 0)
+
+
+def _anonymous_file() -> BinaryIO:
+    """A file without a name, in memory where the system can."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("ee_ref"), "w+b", buffering=0)
+    import tempfile
+
+    return tempfile.TemporaryFile(buffering=0)
+
+
+def _copy(stream: BinaryIO, copy: BinaryIO, name: str) -> None:
+    copied = 0
+    while piece := _piece(stream, name):
+        copied += len(piece)
+        if copied > MAX_STREAM_BYTES:
             raise AudioError(f"{name}: expected a stream of at most {MAX_STREAM_BYTES} bytes, "
                              "found more")
-    return bytes(data)
+        rest = memoryview(piece)
+        while len(rest):  # an unbuffered file may take less than it is given
+            rest = rest[copy.write(rest):]
+
+
+def _piece(stream: BinaryIO, name: str) -> bytes:
+    try:
+        piece = stream.read(_PIECE)
+    except OSError as error:
+        raise AudioFileError(f"{name}: cannot be read: {error}") from error
+    except ValueError as error:
+        if getattr(stream, "closed", False):
+            raise AudioFileError(f"{name}: cannot be read: {error}") from error
+        raise
+    if piece is None:
+        raise AudioFileError(f"{name}: cannot be read: it has nothing yet, and does not wait")
+    if not isinstance(piece, (bytes, bytearray)):
+        raise AudioError(f"{name}: expected a binary file object, found one in text mode: it reads "
+                         f"{type(piece).__name__}")
+    return piece
+
+
+def _is_unfinished_wav(file: BinaryIO) -> bool:
+    """Whether a plain file is a WAV whose data size was never filled in; it stands at 0 after."""
+    try:
+        return _unfinished_size(file) is not None
+    finally:
+        file.seek(0)
+
+
+def _finish_wav(file: BinaryIO) -> None:
+    """Make such a header say "as far as it goes", as that of a pipe does."""
+    at = _unfinished_size(file)
+    for where in () if at is None else (4, at):
+        file.seek(where)
+        file.write(b"\xff" * 4)
+
+
+def _unfinished_size(file: BinaryIO) -> int | None:
+    """Where the size of a WAV's `data` chunk stands, if it is 0 and what follows is no chunk."""
+    file.seek(0)
+    head = file.read(_LARGEST_HEADER)
+    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return None
+    at = 12
+    while at + 8 <= len(head):
+        name, size = head[at : at + 4], int.from_bytes(head[at + 4 : at + 8], "little")
+        if name == b"data":
+            end = file.seek(0, os.SEEK_END)
+            is_audio = size == 0 and end > at + 8 and not _are_chunks(file, at + 8, end)
+            return at + 4 if is_audio else None
+        at += 8 + size + size % 2
+    return None
+
+
+def _are_chunks(file: BinaryIO, at: int, end: int) -> bool:
+    """Whether RIFF chunks fill a file from `at` to `end`, as behind the data of an empty WAV."""
+    while at < end:
+        file.seek(at)
+        head = file.read(8)
+        if len(head) < 8 or not all(32 <= byte < 127 for byte in head[:4]):
+            return False
+        size = int.from_bytes(head[4:], "little")
+        at += 8 + size + size % 2
+    return at in (end, end + 1)  # the last may lack its padding
 
 
 def _mixed_down(file, name: str, longest: float | None) -> np.ndarray:
@@ -191,7 +253,7 @@ def _mixed_down(file, name: str, longest: float | None) -> np.ndarray:
 
     frames = max(1, _BLOCK_SAMPLES // file.channels)
     most = None if longest is None else longest * file.samplerate
-    blocks, done = [], 0
+    blocks, done, before, after = [], 0, 0.0, 0.0
     while True:
         try:
             block = file.read(frames, dtype="float32", always_2d=True)
@@ -203,11 +265,14 @@ def _mixed_down(file, name: str, longest: float | None) -> np.ndarray:
         if not len(block):
             break
         blocks.append(_mean(block))
+        before, after = before + _energy(block), after + _energy(blocks[-1])
         done += len(block)
         if most is not None and done > most:
-            raise TooLongError(f"{name}: expected at most {longest:.2f} s of audio, found more")
+            raise TooLongError(f"{name}: expected at most {shown_limit(longest)} s of audio, "
+                               "found more")
     if not blocks and file.frames > 0:
         raise AudioError(f"{name}: cut short: expected {file.frames} samples, found none")
+    _warn_if_cancelled(before / file.channels, after, name)
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
@@ -231,7 +296,10 @@ def _from_array(source: tuple) -> tuple[np.ndarray, int]:
             )
     if samples.size == 0:
         return np.zeros(0, np.float32), rate
-    return _mean(_as_float(samples)), rate
+    samples = _as_float(samples)
+    mean = _mean(samples)
+    _warn_if_cancelled(_energy(samples) * len(mean) / samples.size, _energy(mean), "samples")
+    return mean, rate
 
 
 def _as_float(samples: np.ndarray) -> np.ndarray:
@@ -257,6 +325,19 @@ def _mean(samples: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(samples[:, 0])
     with np.errstate(over="ignore", invalid="ignore"):
         return samples.mean(axis=1, dtype=np.float32)
+
+
+def _energy(samples: np.ndarray) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.square(samples, dtype=np.float32).sum(dtype=np.float64))
+
+
+def _warn_if_cancelled(before: float, after: float, name: str) -> None:
+    """Warn when channels of opposite phase have left silence. Energies: mean of channels, mono."""
+    if before > 0 and after < _CANCELLED * before:
+        warnings.warn(
+            f"{name}: the channels cancel each other: they are of opposite phase, and their average "
+            "is silence; give one of them alone", EeWarning, stacklevel=2)
 
 
 def _check_rate(rate: object, name: str) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from . import audio as audio_stage
 from . import decode
-from .errors import ArgumentError
+from .errors import ArgumentError, shown_limit
 from .info import multiply_accumulates, native_status
 from .pipeline import Model, StageClock
 
@@ -47,7 +47,8 @@ def measure(model: Model, seconds: float = 10.0, runs: int = 10) -> dict[str, An
     macs = multiply_accumulates(config, seconds) if seconds > 0 else None
     if macs is None:
         raise ArgumentError(
-            f"seconds: expected more than 0 and at most {config.max_seconds:.1f}, found {seconds:g}"
+            f"seconds: expected more than 0 and at most {shown_limit(config.max_seconds)}, "
+            f"found {seconds:g}"
         )
     if runs < 2:
         raise ArgumentError(f"runs: expected at least 2, found {runs}")

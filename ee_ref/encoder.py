@@ -8,7 +8,7 @@ returns a generator: it stands still after each exit, and whoever stops asking h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -37,7 +37,7 @@ class Encoder(Protocol):
 
     def __init__(self, config: Config, tensors: Mapping[str, np.ndarray]): ...
 
-    def exits(self, features: np.ndarray) -> Iterator[ExitOutput]:
+    def exits(self, features: np.ndarray) -> Generator[ExitOutput, None, None]:
         """Yield the output of exit 1, 2, ...; the layers after an exit run when the next is asked.
 
         features: (T, mels) float32, already normalised where the model wants it. With too few
@@ -61,12 +61,12 @@ class ReferenceEncoder:
         self.tensors = tensors
         _check_tensors(config, tensors)
 
-    def exits(self, features: np.ndarray) -> Iterator[ExitOutput]:
+    def exits(self, features: np.ndarray) -> Generator[ExitOutput, None, None]:
         """See `Encoder.exits`."""
         frames = _check_features(self.config, features)
         return self._exits(features) if frames else _empty_exits(self.config)
 
-    def _exits(self, features: np.ndarray) -> Iterator[ExitOutput]:
+    def _exits(self, features: np.ndarray) -> Generator[ExitOutput, None, None]:
         config = self.config
         x = self._stem(features)
         for exit_, layers in enumerate(config.layers_per_exit, start=1):
@@ -116,12 +116,13 @@ class NativeEncoder:
         self.config = config
         self._model = NativeModel(config, tensors, threads)
 
-    def exits(self, features: np.ndarray) -> Iterator[ExitOutput]:
+    def exits(self, features: np.ndarray) -> Generator[ExitOutput, None, None]:
         """See `Encoder.exits`."""
         frames = _check_features(self.config, features)
         if frames == 0:
             return _empty_exits(self.config)
-        return map(ExitOutput._make, self._model.exits(np.ascontiguousarray(features)))
+        outputs = self._model.exits(np.ascontiguousarray(features))
+        return (ExitOutput(exit_, log_probs) for exit_, log_probs in outputs)
 
 
 def _check_tensors(config: Config, tensors: Mapping[str, np.ndarray]) -> None:
@@ -155,6 +156,6 @@ def _check_features(config: Config, features: np.ndarray) -> int:
     return frames
 
 
-def _empty_exits(config: Config) -> Iterator[ExitOutput]:
+def _empty_exits(config: Config) -> Generator[ExitOutput, None, None]:
     for exit_ in range(1, config.exits + 1):
         yield ExitOutput(exit_, np.zeros((0, config.vocab), np.float32))

@@ -4,6 +4,8 @@ Every error derives from `EeError` and from the builtin a caller would expect to
 message names what was wrong, what was expected and what was found.
 """
 
+import math
+
 
 def shown(found: object, limit: int = 100) -> str:
     """What a file says, for a message: at most `limit` characters, none of which moves a cursor."""
@@ -12,8 +14,17 @@ def shown(found: object, limit: int = 100) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
 
 
+def shown_limit(seconds: float) -> str:
+    """A limit for a message, rounded down to hundredths: what exceeds it never looks equal."""
+    return f"{math.floor(seconds * 100) / 100:.2f}"
+
+
 class EeError(Exception):
     """Base of every error raised on purpose by ee_ref and weights_io."""
+
+
+class EeWarning(UserWarning):
+    """Something that the results should be read with: a backend that is missing, a cut file."""
 
 
 class ArgumentError(EeError, ValueError):

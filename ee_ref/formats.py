@@ -31,19 +31,25 @@ CUE_GAP = 600  # milliseconds
 
 class Format(NamedTuple):
     """extension: of its files, with the dot. concatenates: whether texts may follow one another.
-    render: (name of the recording, its result) -> text."""
+    has_ids: whether ids tell recordings apart. render: (name of the recording, or its id where
+    there are ids; its result) -> text."""
 
     extension: str
     concatenates: bool
     render: Callable[[str, "Result"], str]
+    has_ids: bool = False
 
 
-def render(format: str, name: str, result: "Result") -> str:
+def render(format: str, name: str, result: "Result", id: str | None = None) -> str:
     """`result` as text in `format`; name: the path it came from, "-" for stdin.
 
+    id: that of the recording in ctm and trn, as a manifest has it; None: `utterance_id(name)`.
     Raises ArgumentError for a format that is not in FORMATS.
     """
-    return _format(format).render(str(name), result)
+    chosen = _format(format)
+    if chosen.has_ids:
+        name = utterance_id(name) if id is None else cleaned_id(id)
+    return chosen.render(str(name), result)
 
 
 def write(
@@ -71,12 +77,15 @@ def output_path(folder: str | Path, format: str, name: str) -> Path:
 
 
 def utterance_id(name: str) -> str:
-    """The id of recording `name` in ctm and trn: its file name without folder and extension.
+    """The id of recording `name` in ctm and trn: its file name without folder and extension, as
+    `cleaned_id` has it."""
+    return cleaned_id(_stem(name))
 
-    White space, parentheses and semicolons, which mean something there, become "_", and so do bytes
-    that are no text.
-    """
-    return re.sub(r"[\s();\x00-\x1f\ud800-\udfff]", "_", _stem(name))
+
+def cleaned_id(id: str) -> str:
+    """An id of ctm and trn: white space, parentheses and semicolons, which mean something there,
+    become "_", and so do bytes that are no text."""
+    return re.sub(r"[\s();\x00-\x1f\ud800-\udfff]", "_", id)
 
 
 def _txt(name: str, result: "Result") -> str:
@@ -121,9 +130,8 @@ def _vtt(name: str, result: "Result") -> str:
     return "WEBVTT\n" + "".join(cues)
 
 
-def _ctm(name: str, result: "Result") -> str:
+def _ctm(id: str, result: "Result") -> str:
     """Lines `ID 1 START DURATION WORD CONFIDENCE`; none for an empty transcript."""
-    id = utterance_id(name)
     lines = []
     for word in result.words:
         start, end = _milliseconds(word.start), _milliseconds(word.end)
@@ -134,9 +142,9 @@ def _ctm(name: str, result: "Result") -> str:
     return "".join(lines)
 
 
-def _trn(name: str, result: "Result") -> str:
+def _trn(id: str, result: "Result") -> str:
     """One line `TEXT (ID)`."""
-    return " ".join([*map(_scored, result.text.split()), f"({utterance_id(name)})"]) + "\n"
+    return " ".join([*map(_scored, result.text.split()), f"({id})"]) + "\n"
 
 
 FORMATS = {
@@ -144,8 +152,8 @@ FORMATS = {
     "json": Format(".json", True, _json),
     "srt": Format(".srt", False, _srt),
     "vtt": Format(".vtt", False, _vtt),
-    "ctm": Format(".ctm", True, _ctm),
-    "trn": Format(".trn", True, _trn),
+    "ctm": Format(".ctm", True, _ctm, has_ids=True),
+    "trn": Format(".trn", True, _trn, has_ids=True),
 }
 
 

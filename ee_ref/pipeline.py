@@ -12,7 +12,7 @@ import os
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from weights_io import model_file
 from . import audio as audio_stage
 from . import decode, encoder, exits, features
 from .config import Config
-from .errors import ArgumentError, ModelFileError, NativeUnavailable, shown
+from .errors import ArgumentError, EeWarning, ModelFileError, NativeUnavailable, shown
 from .frontend_tables import is_supported
 from .info import frame_costs
 from .tokens import Tokens, Word
@@ -82,7 +82,8 @@ class Model:
     config: `ee_ref.config.Config`; tokens: the CTC labels, a sequence of strings;
     backend: "native" or "numpy", the one in use. threads: see `load`.
 
-    Any number of threads may use a model at once; C runs without the interpreter's lock.
+    Any number of threads may use a model at once; C runs without the interpreter's lock. A copy, by
+    `pickle` or `copy`, is loaded from the same file again, which has to be there still.
     """
 
     def __init__(self, file: model_file.ModelFile, backend: str, threads: int = 1):
@@ -94,6 +95,12 @@ class Model:
         self._encoder: encoder.Encoder = (
             encoder.NativeEncoder(file.config, file.tensors, threads) if backend == "native"
             else encoder.ReferenceEncoder(file.config, file.tensors))
+
+    def __reduce__(self) -> tuple[Callable[..., "Model"], tuple]:
+        """A copy, also in another process, is loaded again from the file."""
+        file = self.file
+        return _load_again, (os.path.abspath(file.path), self.backend, self.threads,
+                             file.header_checksum, file.size)
 
     def info(self) -> dict:
         """Configuration, sizes, multiply-accumulates per exit, checksums, backend, threads, ISA."""
@@ -114,7 +121,7 @@ class Model:
         """The front end, made when it is first needed: its tables take longer than the file."""
         return _feature_extractor(self.file, self.backend)
 
-    def exits(self, features: np.ndarray) -> Iterator[encoder.ExitOutput]:
+    def exits(self, features: np.ndarray) -> Generator[encoder.ExitOutput, None, None]:
         """Run the encoder from exit to exit.
 
         features: (frames, mels) float32. Yields `ExitOutput(exit, log_probs)` with exit = 1, 2, ...
@@ -140,7 +147,8 @@ class Model:
         Raises AudioError, AudioFileError, TooLongError or ArgumentError.
         """
         policy = self.policy(exit, policy)
-        decoder = decoder or partial(decode.greedy, blank=self.config.blank)
+        if decoder is None:
+            decoder = partial(decode.greedy, blank=self.config.blank)
         clock = StageClock()
 
         samples = audio_stage.read(audio, self.config.sample_rate, self.config.max_seconds)
@@ -291,7 +299,21 @@ def load(
         except NativeUnavailable as error:
             _warn_once(f"{error}; using the NumPy backend")
             backend = "numpy"
-    return Model(model_file.read(path or bundled_model(), crc32=crc32), backend, threads)
+    if path is None:
+        path = bundled_model()
+    elif not os.fspath(path):
+        raise ArgumentError("path: expected a model file, found an empty path")
+    return Model(model_file.read(path, crc32=crc32), backend, threads)
+
+
+def _load_again(
+    path: str, backend: str, threads: int, header_checksum: int, size: int
+) -> Model:
+    """The model that was pickled or copied; ModelFileError when its file holds another by now."""
+    model = load(path, backend, threads)
+    if (model.file.header_checksum, model.file.size) != (header_checksum, size):
+        raise ModelFileError(f"{path}: expected the model that was copied, found another in its file")
+    return model
 
 
 def thread_count(threads: int | None = None) -> int:
@@ -329,4 +351,4 @@ def bundled_model() -> Path:
 
 @lru_cache(maxsize=None)
 def _warn_once(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=3)
+    warnings.warn(message, EeWarning, stacklevel=3)

@@ -29,7 +29,9 @@ from ee_ref import native, ops
 from ee_ref.errors import NativeUnavailable
 from ee_ref.conformance import manifest, suite
 from ee_ref.conformance.draw import random_state_dict
-from tests.support import FULL, FULL_SEED, GOLDEN, PROMISES, TOY, TOY_TOKENS, make_desk
+from tests.support import (
+    DESK, FULL, FULL_SEED, GOLDEN, PROMISES, TOY, TOY_TOKENS, link_to_installed,
+)
 from weights_io import model_file
 from weights_io.from_torch import convert_state_dict
 
@@ -48,6 +50,22 @@ else:
 def pytest_report_header() -> str:
     kernels = UNAVAILABLE or f"C kernels: {', '.join(ISAS)}"
     return f"ee_ref: {Path(ee_ref.__file__).parent}; {kernels}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    """With EE_REF_NO_SKIPS=1 a test that is skipped has failed: CI has all that any test needs."""
+    report = (yield).get_result()
+    if report.skipped and os.environ.get("EE_REF_NO_SKIPS") == "1":
+        report.outcome, report.longrepr = "failed", f"not to be skipped: {report.longrepr[-1]}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report():
+    """The same for a whole module."""
+    report = (yield).get_result()
+    if report.skipped and os.environ.get("EE_REF_NO_SKIPS") == "1":
+        report.outcome, report.longrepr = "failed", f"not to be skipped: {report.longrepr[-1]}"
 
 
 def require_native() -> None:
@@ -94,13 +112,18 @@ def vectors() -> manifest.Vectors:
 
 
 @pytest.fixture(scope="session")
-def desk(tmp_path_factory) -> Path:
-    """The C port of this machine, its object files beside it."""
-    if not (shutil.which("make") and shutil.which("cc")):
-        pytest.skip("needs make and cc")
-    out = tmp_path_factory.mktemp("desk")
-    make_desk(out)
-    return out / "ee_conformance_desk"
+def c_programs() -> None:
+    """For tests that compile programs for the C library installed."""
+    require_native()
+    if sys.platform != "linux" or shutil.which("cc") is None:
+        pytest.skip("needs Linux and a C compiler")
+
+
+@pytest.fixture(scope="session")
+def desk(c_programs, tmp_path_factory) -> list[str]:
+    """The command of the C port of this machine, on the library installed."""
+    sources = sorted(DESK.glob("*.c"))
+    return link_to_installed(tmp_path_factory.mktemp("desk"), "ee_conformance_desk", sources)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +20,8 @@ from ee_ref.conformance.vector import Vector
 GOLDEN = Path(__file__).parent / "golden"
 DESK = Path(__file__).resolve().parent.parent / "kernels" / "conformance"
 """The C port of this machine, for the conformance suite."""
+
+INSTALLED = Path(__file__).with_name("installed.py")
 
 FULL = Config(
     exits=6, layers_per_exit=(2,) * 6, dim=256, heads=8, ff=2048, kernel=31, vocab=256,
@@ -85,10 +90,23 @@ INT8_CLIPS = (Clip(101, 1, 1), Clip(333, 1, 2))
 
 
 def make_desk(out: Path, *settings: str) -> None:
-    """Compile that port into a folder."""
+    """Compile that port into a folder, with a library of its own."""
     done = subprocess.run(["make", "-s", "-C", str(DESK), f"OUT={out}", *settings],
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def link_to_installed(folder: Path, name: str, sources: Iterable[Path]) -> list[str]:
+    """Compile a C program that uses the library installed; the command that runs it."""
+    shared = folder / f"{name}.so"
+    kernels = DESK.parent
+    done = subprocess.run(
+        ["cc", "-std=c99", "-ffp-contract=off", "-O1", "-D_DEFAULT_SOURCE", "-Dmain=program_main",
+         "-shared", "-fPIC", "-pthread", f"-I{kernels / 'include'}", f"-I{kernels / 'src'}",
+         "-o", shared, *sources, "-lm"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    path = os.pathsep.join(sys.path)  # where conftest.py found ee_ref
+    return ["env", f"PYTHONPATH={path}", sys.executable, str(INSTALLED), str(shared)]
 
 
 KERNELS = ("quantize_qs8", "linear_qs8", "layer_norm_qs8", "silu_qs8", "glu_qs8", "softmax_qs8",

@@ -1,17 +1,20 @@
 """Reading audio: formats, rates and channels, and everything that is not usable audio."""
 
+import gzip
 import io
 import os
 import struct
+import tarfile
 import threading
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
 import soundfile
 
 from ee_ref import audio
-from ee_ref.errors import AudioError, AudioFileError
+from ee_ref.errors import AudioError, AudioFileError, EeWarning
 
 RATE = 16000
 
@@ -320,3 +323,137 @@ def test_closed_file():
     file.close()
     with pytest.raises(AudioFileError, match="closed"):
         audio.read(file, RATE)
+
+
+# ---- Whatever a file object raises ----
+
+
+class Stopped(BaseException):
+    """As KeyboardInterrupt, but nobody else's."""
+
+
+class Raising(io.BytesIO):
+    """Raises at call number `at` of `read`."""
+
+    def __init__(self, data, at, error):
+        super().__init__(data)
+        self.left, self.error = at, error
+
+    def read(self, size=-1):
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+        return super().read(min(size, 1000))
+
+
+@pytest.mark.parametrize("format, subtype", [
+    ("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"),
+])
+@pytest.mark.parametrize("error", [Stopped(), KeyboardInterrupt(), ZeroDivisionError("mine")])
+def test_what_reading_raises_is_raised(format, subtype, error):
+    if format not in soundfile.available_formats():
+        pytest.skip(f"this libsndfile has no {format}")
+    data = encoded(tone(), format=format, subtype=subtype)
+    for at in range(len(data) // 1000 + 2):
+        with pytest.raises(type(error)) as raised:
+            audio.read(Raising(data, at, error), RATE)
+        assert raised.value is error
+    assert len(audio.read(Raising(data, len(data), error), RATE)) >= len(tone())
+
+
+def test_a_disk_that_fails_is_an_audio_file_error():
+    data = encoded(tone())
+    for at in range(len(data) // 1000):
+        with pytest.raises(AudioFileError, match="cannot be read: .*Input/output") as raised:
+            audio.read(Raising(data, at, OSError(5, "Input/output error")), RATE)
+        assert raised.value.__cause__.errno == 5
+
+
+def test_nothing_of_python_is_called_while_c_decodes(tmp_path, monkeypatch):
+    """An exception in a callback of C would be lost there, and the rest of a file with it."""
+    data = encoded(tone(), format="FLAC")
+    (tmp_path / "a.flac").write_bytes(data)
+    used = []
+    original = soundfile.SoundFile._init_virtual_io
+    monkeypatch.setattr(soundfile.SoundFile, "_init_virtual_io",
+                        lambda *given: used.append(given) or original(*given))
+    with open(tmp_path / "a.flac", "rb") as file:
+        for source in (tmp_path / "a.flac", file, io.BytesIO(data), Pipe(data)):
+            assert len(audio.read(source, RATE)) == len(tone())
+    assert used == []
+
+
+@pytest.mark.parametrize("mode", ["r:gz", "r|gz"])
+def test_members_of_archives(tmp_path, mode):
+    data = encoded(tone())
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        info = tarfile.TarInfo("a.wav")
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+    with tarfile.open(tmp_path / "a.tar.gz", mode) as archive:
+        found = audio.read(archive.extractfile(archive.next()), RATE)
+    np.testing.assert_array_equal(found, audio.read(io.BytesIO(data), RATE))
+
+
+def test_a_file_of_gzip_is_what_it_decodes(tmp_path):
+    with gzip.open(tmp_path / "a.wav.gz", "wb") as file:
+        file.write(encoded(tone()))
+    with gzip.open(tmp_path / "a.wav.gz") as file:
+        assert len(audio.read(file, RATE)) == len(tone())
+
+
+def test_an_object_that_only_reads():
+    class Reads:
+        def __init__(self, data):
+            self.read = io.BytesIO(data).read
+
+    assert len(audio.read(Reads(encoded(tone())), RATE)) == len(tone())
+
+
+# ---- Headers that were never filled in ----
+
+
+@pytest.mark.parametrize("riff", [0, 36, 0xFFFFFFFF])
+@pytest.mark.parametrize("as_path", [False, True])
+def test_a_wav_whose_sizes_were_never_filled_in_is_heard(tmp_path, riff, as_path):
+    data = bytearray(encoded(tone()))
+    at = data.index(b"data") + 4
+    data[4:8], data[at : at + 4] = riff.to_bytes(4, "little"), bytes(4)
+    path = tmp_path / "a.wav"
+    path.write_bytes(data)
+    found = audio.read(path if as_path else io.BytesIO(bytes(data)), RATE)
+    np.testing.assert_array_equal(found, audio.read(io.BytesIO(encoded(tone())), RATE))
+    assert path.read_bytes() == data, "the file of the user was written to"
+
+
+@pytest.mark.parametrize("behind", [b"", b"LIST\x04\0\0\0INFO", b"note\x03\0\0\0abc\0" * 300])
+def test_an_empty_recording_stays_empty(behind):
+    data = encoded(np.zeros(0, np.float32)) + behind
+    assert len(audio.read(io.BytesIO(data), RATE)) == 0
+
+
+def test_other_headers_of_no_samples_are_refused():
+    data = bytearray(encoded(tone(), format="AU"))
+    data[8:12] = bytes(4)
+    with pytest.raises(AudioError, match="a header of no samples before 16"):
+        audio.read(io.BytesIO(bytes(data)), RATE)
+
+
+# ---- Channels of opposite phase ----
+
+
+def test_channels_that_cancel_are_warned_of(tmp_path):
+    cancelling = np.stack([tone(), -tone()], axis=1)
+    soundfile.write(tmp_path / "a.wav", cancelling, RATE)
+    for source in (tmp_path / "a.wav", (cancelling, RATE)):
+        with pytest.warns(EeWarning, match="the channels cancel each other"):
+            audio.read(source, RATE)
+
+
+@pytest.mark.parametrize("channels", [
+    [tone(), tone()], [tone(), 0 * tone()], [0 * tone(), 0 * tone()], [tone(), -0.9 * tone()],
+], ids=["same", "one", "silence", "partly"])
+def test_others_are_not(channels):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        audio.read((np.stack(channels, axis=1), RATE), RATE)

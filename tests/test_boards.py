@@ -34,6 +34,8 @@ from ee_ref.tokens import Tokens
 from tests.support import assert_close
 from weights_io import flash_image, model_file
 
+pytestmark = pytest.mark.slow  # compilers and emulators
+
 ROOT = Path(__file__).resolve().parent.parent
 PORTS = ROOT / "kernels" / "ports"
 ASSETS = ROOT / "ee_ref" / "assets"

@@ -1,5 +1,6 @@
 """The command line: what goes to stdout, what to stderr, and the exit codes."""
 
+import errno
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import soundfile
 
 import ee_ref
 from ee_ref.cli import main
+from weights_io import files
 
 RATE = 16000
 PACKAGE = Path(ee_ref.__file__).parent
@@ -133,12 +135,14 @@ def test_outputs_that_exist_are_kept_unless_forced(run, clip, tmp_path):
     assert existing.read_text() != "precious"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written(run, clip, tmp_path):
-    folder = tmp_path / "locked"
-    folder.mkdir(mode=0o500)
-    code, _, err = run(clip, "--output-dir", folder)
+def test_a_folder_that_cannot_be_written(run, clip, tmp_path, monkeypatch):
+    def refuse(path, *_):  # root may write anywhere
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(files, "open", refuse, raising=False)
+    code, _, err = run(clip, "--output-dir", tmp_path)
     assert code == 1 and "Permission denied" in err
+    assert list(tmp_path.iterdir()) == [clip]
 
 
 def test_a_file_where_the_folder_should_be(run, clip, tmp_path):
@@ -202,8 +206,62 @@ def test_transcribing_imports_no_more_than_it_needs(clip, model_path):
 import sys
 sys.path[0] = {str(PACKAGE.parent)!r}
 from ee_ref.cli import main
+from weights_io import files
 assert main(["transcribe", "--model", {str(model_path)!r}, {str(clip)!r}]) == 0
 print([name for name in ("scipy", "secrets", "zipfile") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+# ---- Names, and arguments that are empty ----
+
+
+@pytest.mark.parametrize("format", ["ctm", "trn"])
+def test_two_recordings_of_one_id_are_refused_before_any_work(run, clip, tmp_path, format):
+    other = tmp_path / "other" / clip.name
+    other.parent.mkdir()
+    other.write_bytes(clip.read_bytes())
+    code, out, err = run(clip, other, "--format", format)
+    assert (code, out) == (2, "")
+    assert str(clip) in err and str(other) in err and f"one {format} file" in err
+    assert run(clip, other, "--format", "json")[0] == 0
+
+
+def test_outputs_that_exist_are_noticed_before_any_work(run, clip, tmp_path):
+    other = tmp_path / "second.wav"
+    other.write_bytes(clip.read_bytes())
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "clip.txt").write_text("precious")
+    code, _, err = run(other, clip, "--output-dir", folder)
+    assert code == 1 and err.count("exists already") == 1
+    assert (folder / "clip.txt").read_text() == "precious" and (folder / "second.txt").exists()
+    code, _, err = run(clip, "--output-dir", folder, "--model", tmp_path / "none.gguf")
+    assert code == 1 and "exists already" in err and "none.gguf" not in err
+
+
+@pytest.mark.parametrize("arguments", [
+    ["transcribe", "a.wav", "--model", ""], ["transcribe", "a.wav", "--model="], ["transcribe", ""],
+    ["transcribe", "a.wav", "--output-dir", ""], ["eval", "--manifest", ""],
+    ["convert", "a.pt", "--tokenizer", "", "-o", "m.gguf"], ["quantize", "a.gguf", "-o", ""],
+    ["export", "--model", "", "-o", "i.bin"], ["info", ""],
+], ids=" ".join)
+def test_an_empty_argument_is_no_default(arguments, capsys):
+    assert main(arguments) == 2
+    assert "found an empty one" in capsys.readouterr().err
+
+
+def test_a_beam_too_wide_is_refused(run, clip):
+    code, _, err = run(clip, "--beam", "100000000")
+    assert code == 2 and "--beam: expected an integer in 1..10000, found 100000000" in err
+
+
+def test_warnings_are_messages_whatever_the_environment_says(clip, tmp_path):
+    soundfile.write(tmp_path / "anti.wav", np.stack([np.ones(RATE), -np.ones(RATE)], 1) / 2, RATE)
+    done = subprocess.run([*COMMAND, "transcribe", tmp_path / "anti.wav", clip],
+                          capture_output=True, text=True,
+                          env={**os.environ, "PYTHONWARNINGS": "error"})
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 2
+    assert done.stderr.startswith("ee-ref: warning: ") and "cancel each other" in done.stderr
+    assert "Traceback" not in done.stderr

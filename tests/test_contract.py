@@ -1,7 +1,8 @@
 """The rules of the house: one stem names everything about an op, and stages keep apart.
 
-Adding an op `glu` means ee_ref/ops/glu.py, kernels/src/ops/glu/ee_glu_f32_c.c, its prototype in
-ee_kernels.h, ee_ref/native/glu.py and ee_ref/conformance/cases/glu.py. Its int8 twin is `glu_qs8`
+Adding an op `glu` means ee_ref/ops/glu.py, its line in ee_ref/ops/_lines.py, its call in
+ee_ref/native/_kernel.py, kernels/src/ops/glu/ee_glu_f32_c.c, its prototype in ee_kernels.h and
+ee_ref/conformance/cases/glu.py. Its int8 twin is `glu_qs8`
 in Python and ee_glu_qs8_c in the same folder. A missing one fails here by name.
 """
 
@@ -19,6 +20,7 @@ import pytest
 
 from ee_ref import ops
 from ee_ref.conformance.cases import cases_of, op_names
+from ee_ref.ops._lines import lines
 from tests.support import GOLDEN
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,14 +69,14 @@ def kernel_files() -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("place, found", [
-    ("a module in ee_ref/native", modules("ee_ref/native")),
+    ("a line in ee_ref/ops/_lines.py", set(lines())),
     ("a case table in ee_ref/conformance/cases", set(OPS)),
     ("a prototype ee_OP_DTYPE_c in kernels/include",
      {op_of(name) for name in prototypes() if KERNEL.fullmatch(name)["isa"] == "c"}),
     ("a portable kernel kernels/src/ops/OP/ee_OP_DTYPE_c.c",
      {op_of(name) for name, path in kernel_files().items()
       if name in (f"ee_{path.parent.name}_{dtype}_c" for dtype in DTYPES)}),
-], ids=["adapters", "cases", "prototypes", "kernels"])
+], ids=["lines", "cases", "prototypes", "kernels"])
 def test_every_op_is_everywhere(place, found):
     expected = modules("ee_ref/ops")
     assert not expected - found, f"ops without {place}: {sorted(expected - found)}"
@@ -109,6 +111,36 @@ def test_every_kernel_is_a_file_and_a_prototype():
 def test_adapters_have_the_signature_of_their_op(op, native_library):
     adapter = getattr(importlib.import_module("ee_ref.native"), op)
     assert inspect.signature(adapter) == inspect.signature(getattr(ops, op)), op
+
+
+@pytest.mark.parametrize("op", sorted(modules("ee_ref/ops")))
+def test_lines_have_the_parameters_of_their_op(op):
+    """In its order, the same are optional, and cases keep to it."""
+    line, parameters = lines()[op], inspect.signature(getattr(ops, op)).parameters
+    assert [argument.name for argument in line.inputs] == list(parameters)
+    optional = {name for name, parameter in parameters.items() if parameter.default is None}
+    assert {argument.name for argument in line.inputs if argument.is_optional} == optional
+    for case in cases_of(op):
+        for argument in line.inputs:
+            value = case.arguments().get(argument.name)
+            if argument.shape is not None and value is not None:
+                assert value.dtype == (np.int8 if argument.is_int8 else np.float32)
+                assert value.ndim == len(argument.shape) or "softmax" in op
+
+
+@pytest.mark.parametrize("op", sorted(modules("ee_ref/ops")))
+def test_lines_fit_the_prototypes(op, native_library):
+    """Pointers of outputs, then of inputs, then sizes, as C declares them."""
+    library = importlib.import_module("ee_ref.native._lib")
+    function = library.ffi.typeof(getattr(library.lib, portable(op)))
+    arrays = [argument for argument in (*lines()[op].outputs, *lines()[op].inputs)
+              if argument.shape is not None]
+    if "weights" in [argument.name for argument in lines()[op].inputs]:
+        arrays = arrays[:2]  # the rest is a struct
+    assert [argument.item.cname for argument in function.args[:len(arrays)]] == [
+        "int8_t" if array.is_int8 else "float" for array in arrays]
+    assert all(argument.kind == "primitive" for argument in function.args[len(arrays):]
+               if argument.kind != "pointer")
 
 
 @pytest.mark.parametrize("op", sorted(modules("ee_ref/ops")))

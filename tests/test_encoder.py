@@ -14,6 +14,7 @@ from ee_ref.config import Config
 from ee_ref.encoder import ExitOutput, NativeEncoder, ReferenceEncoder
 from ee_ref.errors import ArgumentError, ShapeError, TooLongError
 from ee_ref.conformance.draw import SMALL, random_features, random_state_dict
+from tests.conftest import ISAS
 from tests.support import FULL, FULL_CLIPS, PROMISES, SMALL_CLIPS, SMALL_SEED, assert_close
 from weights_io.from_torch import convert_state_dict
 from weights_io.layout import layer_prefix, layer_shapes, padded_shape, tensor_specs
@@ -90,10 +91,12 @@ def test_every_exit_of_a_small_model(frames, small, model_golden):
         assert_close(out.log_probs, expected, SMALL_TOLERANCE, f"exit {out.exit}")
 
 
-@pytest.mark.parametrize("clip", FULL_CLIPS, ids="{0.frames}_frames".format)
+@pytest.mark.parametrize("backend, clip", [
+    pytest.param(backend, clip, id=f"{backend}-{clip.frames}_frames",
+                 marks=pytest.mark.slow if backend == "c" and clip.frames > 101 else ())
+    for backend in ("numpy", *ISAS) for clip in FULL_CLIPS
+], indirect=["backend"])
 def test_every_exit_of_the_full_shape(clip, full_model, make_encoder, backend, model_golden):
-    if backend == "c" and clip.frames > 333:
-        pytest.skip("ten times slower than the shorter clips on the same portable C")
     qk_gain, tensors = full_model
     golden = f"full/{qk_gain}/{clip.frames}"
     log_probs = all_log_probs(make_encoder(FULL, tensors), random_features(clip.frames, clip.seed))

@@ -393,3 +393,18 @@ def test_policies_nested_too_deep():
         exits.from_plain(plain)
     with pytest.raises(ArgumentError):
         exits.to_plain(lambda out: (True, 1.0))
+
+
+def test_a_deadline_counts_groups_alike_where_nothing_costs():
+    scores = []
+    for costs in ((), (0, 0, 0)):
+        now = iter([0.010, 0.020])
+        rule = exits.Deadline(100).start(exits.Utterance(
+            exits=3, costs=costs, clock=lambda: next(now), started=0.0, encoder_started=0.0))
+        scores.append([rule(Out(exit, None)) for exit in (1, 2)])
+    assert scores[0] == scores[1] and all(math.isfinite(score) for _, score in scores[0])
+
+
+def test_a_group_that_costs_nothing_has_no_rate():
+    with pytest.raises(ArgumentError, match="cost: expected a number above 0, found 0"):
+        exits.policies.deadline_stop(exits.Deadline(30), 1, 1, 0, 1, 0)

@@ -15,6 +15,7 @@ import ee_ref
 from ee_ref.cli import main
 from ee_ref.errors import ArgumentError, EeError, FileError, ModelFileError
 from tests.conftest import require_native
+from tests.support import TOY
 from ee_ref.conformance.draw import SMALL, Stream, random_state_dict
 from weights_io import c_source, flash_image, model_file
 from weights_io.from_torch import convert_state_dict
@@ -366,3 +367,12 @@ def test_plan(native, files, kind, capsys):
     assert len(features) == plan["frames"] and features.nbytes == plan["features"]
     assert main(["info", file.path, "--seconds", "0.5"]) == 0
     assert f"{plan['peak'][2]:,}" in capsys.readouterr().out
+
+
+def test_a_limit_never_looks_like_what_exceeds_it():
+    config = replace(TOY, max_frames=995)
+    assert 39.859 < config.max_seconds < 39.86
+    with pytest.raises(ArgumentError) as raised:
+        flash_image.limited(config, 39.86)
+    most, found = re.search(r"at most (\S+) s, found (\S+)", str(raised.value)).groups()
+    assert float(most) <= config.max_seconds < float(found)

@@ -248,3 +248,9 @@ def test_write_where_it_cannot(tmp_path):
     with pytest.raises(FileError, match="expected a regular file"):
         formats.write(tmp_path, "txt", "a.wav", "x", overwrite=True)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.txt", "file"]
+
+
+@pytest.mark.parametrize("id", ["sp0.9-utt1", "spk/2024.01/utt", "a.wav"])
+def test_an_id_is_no_file_name(id):
+    assert formats.render("trn", id, HELLO, id=id) == f"HELLO WORLD ({id})\n"
+    assert formats.render("ctm", id, HELLO, id=id).startswith(f"{id} 1 ")

@@ -230,3 +230,23 @@ def is_running(pid):
         return False
     stat = Path(f"/proc/{pid}/stat")
     return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_signal_while_files_are_read_ends_the_batch(tmp_path, model_path, number, code, threads):
+    """And no transcript covers a part of its audio: the signal comes after each number of lines."""
+    samples = np.random.default_rng(5).uniform(-0.5, 0.5, 2 * RATE)
+    format, subtype = ("OGG", "OPUS") if "OGG" in soundfile.available_formats() else ("WAV", "PCM_16")
+    names = [tmp_path / f"{n:02}.ogg" for n in range(40)]
+    for name in names:
+        soundfile.write(name, samples, RATE, format=format, subtype=subtype)
+    whole = ee_ref.load(model_path).transcribe(names[0]).text + "\n"
+    for lines in (1, 3, 9):
+        process = started("transcribe", "--model", model_path, "--threads", threads, *names)
+        out = b"".join(process.stdout.readline() for _ in range(lines))
+        process.send_signal(number)
+        found, rest, err = ended(process)
+        assert found == code and one_line(err)
+        assert set((out + rest).decode().splitlines(keepends=True)) == {whole}
+        assert lines <= (out + rest).count(b"\n") < len(names)

@@ -20,6 +20,7 @@ from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, ShapeError
 from ee_ref.exits import Entropy, frame_entropy
 from ee_ref.ops import _exact
+from ee_ref.ops._lines import lines
 from ee_ref.conformance.cases import cases_of, op_names
 from tests.golden.gen_int8 import exits, outputs
 from ee_ref.conformance.draw import SMALL, Stream, random_features, random_int8_model
@@ -27,9 +28,6 @@ from tests.support import FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_CLIPS, SMAL
 
 ALL = [pytest.param(op, case, id=f"{op}-{case.name}")
        for op in op_names("qs8") for case in cases_of(op)]
-
-INT8_OUTPUTS = {("quantize_qs8", 0), ("softmax_qs8", 0), ("softmax_qs8", 1)}
-"""(op, number of the output): the others are float32."""
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 seeds = st.integers(0, 2**32 - 1)
@@ -56,8 +54,8 @@ def test_ops_give_the_frozen_bytes(op, case, golden):
     arguments = case.arguments()
     with np.errstate(all="raise", under="ignore"):
         found = outputs(op, arguments)
-    for number, output in enumerate(found):
-        assert output.dtype == (np.int8 if (op, number) in INT8_OUTPUTS else np.float32)
+    for number, (output, declared) in enumerate(zip(found, lines()[op].outputs, strict=True)):
+        assert output.dtype == (np.int8 if declared.is_int8 else np.float32)
         assert np.isfinite(output).all()
         assert np.array_equal(frozen(output), golden[f"{op}/{case.name}/{number}"]), (
             f"{op}/{case.name}: output {number} has other bytes"

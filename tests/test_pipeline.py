@@ -1,6 +1,10 @@
 """The whole road: load, features, exits, transcribe."""
 
+import contextlib
+import copy
 import math
+import multiprocessing
+import pickle
 import warnings
 
 import numpy as np
@@ -13,6 +17,7 @@ from ee_ref.errors import (
     ArgumentError,
     AudioError,
     AudioFileError,
+    EeWarning,
     FileError,
     ModelFileError,
     NativeUnavailable,
@@ -205,7 +210,7 @@ def test_without_the_c_library_numpy_takes_over_and_one_warning_says_so(model_pa
         monkeypatch.delitem(sys.modules, module)
     ee_ref.pipeline._warn_once.cache_clear()
     monkeypatch.setattr(builtins, "__import__", unavailable)
-    with pytest.warns(RuntimeWarning, match="NumPy backend") as caught:
+    with pytest.warns(EeWarning, match="NumPy backend") as caught:
         first = ee_ref.load(model_path)
         ee_ref.load(model_path)
     monkeypatch.undo()
@@ -247,3 +252,68 @@ def test_the_bundled_model_fits_its_budget():
 def test_errors_are_caught_as_one_family():
     assert issubclass(NativeUnavailable, ee_ref.EeError)
     assert issubclass(AudioFileError, OSError) and issubclass(ArgumentError, ValueError)
+
+
+# ---- Copies ----
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))],
+                         ids=["copy", "deepcopy", "pickle"])
+def test_a_copy_is_loaded_again(model, copied):
+    again = copied(model)
+    assert again is not model
+    assert (again.backend, again.threads, again.config) == (
+        model.backend, model.threads, model.config)
+    assert again.transcribe((noise(1.0), RATE)) == model.transcribe((noise(1.0), RATE))
+
+
+def test_a_model_goes_to_another_process(model_path):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found = pool.apply(ee_ref.load(model_path).transcribe, ((noise(0.5), RATE),))
+    assert found == ee_ref.load(model_path).transcribe((noise(0.5), RATE))
+
+
+def test_a_copy_of_a_file_that_changed_is_refused(model_path, tmp_path):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(model_path.read_bytes())
+    pickled = pickle.dumps(ee_ref.load(path))
+    path.unlink()
+    with pytest.raises(FileError):
+        pickle.loads(pickled)
+    path.write_bytes(bundled_model().read_bytes())
+    with pytest.raises(ModelFileError, match="found another in its file"):
+        pickle.loads(pickled)
+
+
+# ---- Nothing is not the default; no frames are no error ----
+
+
+def test_an_empty_path_is_no_default():
+    with pytest.raises(ArgumentError, match="found an empty path"):
+        ee_ref.load("")
+
+
+def test_exits_can_be_closed(model):
+    with contextlib.closing(model.exits(model.features(noise(1.0)))) as outs:
+        assert next(outs).exit == 1
+    assert list(outs) == []
+
+
+@pytest.mark.parametrize("samples", [0, 1, 300, 1119])
+@pytest.mark.parametrize("policy", [
+    exits.Deadline(30), exits.Budget(1e6), exits.Entropy(0.01), exits.Posterior(0.5),
+    exits.Patience(1), exits.FirstOf(exits.Deadline(30), exits.Within(exits.Patience(1), floor=2)),
+], ids=lambda policy: type(policy).__name__)
+def test_a_clip_shorter_than_a_frame(model, samples, policy):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = model.transcribe((np.zeros(samples, np.float32), RATE), policy=policy)
+    assert math.isfinite(found.score) and math.isfinite(found.duration)
+
+
+def test_a_beam_has_a_limit(model):
+    log_probs = next(model.exits(model.features(noise(1.0)))).log_probs
+    with pytest.raises(ArgumentError, match=r"beam_width: expected an integer in 1\.\.10000"):
+        decode.beam_search(log_probs, beam_width=100_000_000)
+    with pytest.raises(ArgumentError, match="n_best"):
+        exits.Posterior(0.5, n_best=100_000_000)

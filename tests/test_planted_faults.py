@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 import subprocess
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -31,10 +31,19 @@ BELOW = {
 TIMEOUT = 20.0
 
 
+# Each fault takes a compiler and a part of the suite; in one process they share a library.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
+
+HERE = [fault for fault in FAULTS if fault.isa in ISAS]
+"""Those whose kernels this CPU can run."""
+
+
 @pytest.fixture(scope="module")
-def workshop(desk, tmp_path_factory) -> Path:
-    """A copy of what the port was built of: one more FAULT compiles no more than its file."""
-    return shutil.copytree(desk.parent, tmp_path_factory.mktemp("workshop") / "out")
+def workshop(tmp_path_factory) -> Path:
+    """What the port is built of: one more FAULT compiles no more than its file."""
+    out = tmp_path_factory.mktemp("workshop")
+    make_desk(out)
+    return out
 
 
 def program(workshop: Path, fault: Fault, folder: Path | None) -> list[str]:
@@ -72,10 +81,8 @@ def test_each_is_another():
     assert {fault.tier for fault in FAULTS} == BELOW.keys()
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=identity)
+@pytest.mark.parametrize("fault", HERE, ids=identity)
 def test_a_fault_is_noticed_where_it_belongs(fault, vectors, workshop, tmp_path):
-    if fault.isa not in ISAS:
-        pytest.skip(f"this CPU has no {fault.isa}")
     source = ROOT / fault.file
     text = source.read_text()
     assert text.count(fault.text) == 1, f"{fault.file} changed: plant this fault anew"
@@ -93,20 +100,30 @@ def test_a_fault_is_noticed_where_it_belongs(fault, vectors, workshop, tmp_path)
 def test_one_wrong_bit_is_noticed(op, isa, vectors, desk):
     """A kernel that gets the lowest bit of its last value wrong fails each of its cases."""
     own = cases_with_values(vectors, op)
-    found = run_cases(vectors, [str(desk), isa, op], "", own)
+    found = run_cases(vectors, [*desk, isa, op], "", own)
     assert own and set(found.values()) == {"fail"}
 
 
 def test_only_kernels_can_be_wrong(desk):
-    done = subprocess.run([desk, "c", "feed_forward_qs8"], capture_output=True, text=True,
+    done = subprocess.run([*desk, "c", "feed_forward_qs8"], capture_output=True, text=True,
                           stdin=subprocess.DEVNULL)
     assert done.returncode == 2 and "no kernel of that name" in done.stderr
 
 
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.line], ids=identity)
+@pytest.mark.parametrize("fault", [fault for fault in HERE if fault.line], ids=identity)
 def test_a_bad_line_alone_fails_nothing(fault, vectors, workshop):
     found = run(vectors, program(workshop, fault, None), fault.line, (fault.cases,))
     assert set(found.values()) == {"pass"}
+
+
+def test_firmware_meets_no_other_names(workshop):
+    """What the files of a port and the library define for the linker begins with ee."""
+    objects = [path for path in workshop.glob("*.o") if path.name != "desk.o"]
+    listed = subprocess.run(["nm", "-g", "--defined-only", *objects], capture_output=True,
+                            text=True, check=True).stdout
+    names = re.findall(r"^[0-9a-f]+ \S (\S+)$", listed, re.MULTILINE)
+    assert {"eec_fail", "ee_conformance_serve", "ee_linear_qs8_c"} <= set(names)
+    assert [name for name in names if not name.startswith("ee")] == []
 
 
 def test_without_a_fault_all_pass(vectors, workshop):

@@ -23,6 +23,9 @@ from ee_ref.cli import main
 
 SOURCE = Path(__file__).resolve().parent / "port_from_documents" / "main.rs"
 
+# It is compiled anew with each mistake; in one process the port without one is compiled once.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("rust")]
+
 TIERS = ("integer", "int8", "f32", "frontend", "model", "decision", "status")
 OF_THE_CALLER = {"offset", "memory", "arena"}
 """Parameters of memory that a caller gives; this port takes none."""

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ee_ref.config import DTYPES, MAX_EXITS, Config
-from ee_ref.errors import ArgumentError, ModelFileError
+from ee_ref.errors import ArgumentError, ModelFileError, shown_limit
 from ee_ref.frontend_tables import FrontendTables, frontend_tables, is_supported
 
 from . import layout
@@ -164,7 +164,7 @@ def limited(config: Config, seconds: float | None) -> Config:
     if frames < 1:
         raise ArgumentError(
             f"seconds: expected at least one encoder frame ({config.frame_seconds:g} s and a "
-            f"window) and at most {config.max_seconds:.2f} s, found {seconds}")
+            f"window) and at most {shown_limit(config.max_seconds)} s, found {seconds}")
     return dataclasses.replace(config, max_frames=min(frames, config.max_frames))
 
 

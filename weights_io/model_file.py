@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ee_ref.config import CONFIG_FIELDS, Config
-from ee_ref.errors import ArgumentError, ModelFileError, shown
+from ee_ref.errors import ArgumentError, EeWarning, ModelFileError, shown
 
 from . import gguf
 from .files import as_file_error, open_regular, write_atomic
@@ -95,7 +95,7 @@ def read(
 ) -> ModelFile:
     """Map a model file and check all of it: header, configuration, table, sizes, checksums.
 
-    A file that ends exactly after head k (and its padding) is a model of k exits; a UserWarning
+    A file that ends exactly after head k (and its padding) is a model of k exits; an EeWarning
     says so. `crc32` maps a buffer to its zlib CRC-32 (the native library has a faster one).
     Raises FileError when the file cannot be opened and ModelFileError, naming what was expected
     and what was found, for everything else. The file must not be changed in place while in use.
@@ -148,7 +148,7 @@ def _read(data: memoryview, path: str, crc32: Callable[[Any], int]) -> ModelFile
     if exits < config.exits:
         warnings.warn(
             f"{path} ends after exit {exits} of {config.exits}: used as a model of {exits} "
-            f"exit{'s' * (exits > 1)}", UserWarning, stacklevel=3)
+            f"exit{'s' * (exits > 1)}", EeWarning, stacklevel=3)
         config = dataclasses.replace(
             config, exits=exits, layers_per_exit=config.layers_per_exit[:exits])
     return ModelFile(

@@ -12,7 +12,7 @@ import sys
 import warnings
 
 from .. import __version__
-from ..errors import ArgumentError, EeError, FileError
+from ..errors import ArgumentError, EeError, EeWarning, FileError
 from . import (
     _console, bench, calibrate, conformance, convert, eval, export, info, quantize, transcribe,
 )
@@ -48,11 +48,29 @@ def entry() -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
-    warnings.showwarning = _show_warning
     if sys.stderr is None:  # closed; print would take stdout for it
         sys.stderr = open(os.devnull, "w")
+    argv = sys.argv[1:] if argv is None else [str(argument) for argument in argv]
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        # They are messages to whoever runs the command, whatever PYTHONWARNINGS says.
+        warnings.filterwarnings("default", category=EeWarning)
+        return _run(argv)
+
+
+def _refuse_empty(argv: list[str]) -> None:
+    """An empty argument is a variable that was not set, and nothing else: no default is meant."""
+    for before, argument in zip(["", *argv], argv):
+        if argument == "" or (argument.startswith("--") and argument.endswith("=")):
+            option = argument.rstrip("=") or before
+            where = f"after {option}" if option.startswith("-") else "among the arguments"
+            raise ArgumentError(f"expected a value {where}, found an empty one")
+
+
+def _run(argv: list[str]) -> int:
     try:
         with _console.signals_raise():
+            _refuse_empty(argv)
             args = _parser().parse_args(argv)
             if sys.stdout is None:
                 raise FileError("standard output is closed")
@@ -73,6 +91,9 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except UnicodeEncodeError as error:
         _console.say(f"text that cannot be written: {error}; PYTHONIOENCODING=utf-8 may help")
+        return 1
+    except Warning as warning:  # of another library, where PYTHONWARNINGS makes it an error
+        _console.say(f"warning: {warning}")
         return 1
     except MemoryError as error:
         _console.say(f"not enough memory: {error}")

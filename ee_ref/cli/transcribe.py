@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from weights_io import files
+
 from ..config import Config
 from ..errors import ArgumentError, AudioFileError, EeError
 from . import _console, _policy
@@ -54,30 +56,30 @@ def run(args: argparse.Namespace) -> int:
     from ..pipeline import load, thread_count
 
     fmt = formats.FORMATS[args.format]
-    if args.output_dir is None:
-        if len(args.files) > 1 and not fmt.concatenates:
-            raise ArgumentError(
-                f"--format {args.format} holds one recording; expected --output-dir for "
-                f"{len(args.files)} files"
-            )
-    else:
-        _refuse_shared_outputs(args)
+    if args.output_dir is None and len(args.files) > 1 and not fmt.concatenates:
+        raise ArgumentError(
+            f"--format {args.format} holds one recording; expected --output-dir for "
+            f"{len(args.files)} files"
+        )
+    _refuse_shared_names(args)
+    names, failures = _without_outputs_that_exist(args)
+    if not names:
+        return 1
     threads = thread_count(args.threads)
-    at_once = min(threads, len(args.files))
+    at_once = min(threads, len(names))
     model = load(args.model, backend=args.backend, threads=1 if at_once > 1 else threads)
     policy = _policy.policy_of(args, model)
     decoder = _decoder(args, model.config)
-    progress = not args.quiet and len(args.files) > 1 and sys.stderr.isatty()
+    progress = not args.quiet and len(names) > 1 and sys.stderr.isatty()
 
     def transcribe(name: str, policy: exits.Policy) -> Result:
         audio = _stdin() if name == "-" else name
         return model.transcribe(audio, policy=policy, decoder=decoder)
 
-    failures = 0
-    with closing(_results(transcribe, args.files, policy, at_once)) as results:
-        for number, (name, result_of) in enumerate(zip(args.files, results), 1):
+    with closing(_results(transcribe, names, policy, at_once)) as results:
+        for number, (name, result_of) in enumerate(zip(names, results), 1):
             if progress:
-                _console.say(f"[{number}/{len(args.files)}] {name}")
+                _console.say(f"[{number}/{len(names)}] {name}")
             try:
                 text = formats.render(args.format, name, result_of())
                 if args.output_dir is None:
@@ -148,16 +150,40 @@ def _results(
         executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _refuse_shared_outputs(args: argparse.Namespace) -> None:
-    """Two recordings of one name would overwrite each other's output."""
+def _refuse_shared_names(args: argparse.Namespace) -> None:
+    """Two recordings of one name would overwrite each other's output, or be one in it."""
     from .. import formats
 
-    names: dict[Path, str] = {}
+    known: dict[object, str] = {}
     for name in args.files:
-        path = formats.output_path(args.output_dir, args.format, name)
-        if path in names:
-            raise ArgumentError(f"{names[path]} and {name} would both be written to {path}")
-        names[path] = name
+        if args.output_dir is not None:
+            key: object = formats.output_path(args.output_dir, args.format, name)
+            what = f"written to {key}"
+        elif formats.FORMATS[args.format].has_ids:
+            key = formats.utterance_id(name)
+            what = f"called {key} in one {args.format} file; expected --output-dir, or other names"
+        else:
+            return
+        if key in known:
+            raise ArgumentError(f"{known[key]} and {name} would both be {what}")
+        known[key] = name
+
+
+def _without_outputs_that_exist(args: argparse.Namespace) -> tuple[list[str], int]:
+    """The files to transcribe, and how many are not, as their output exists: said at once."""
+    from .. import formats
+
+    if args.output_dir is None:
+        return args.files, 0
+    names = []
+    for name in args.files:
+        try:
+            files.refuse_existing(
+                formats.output_path(args.output_dir, args.format, name), args.force)
+            names.append(name)
+        except EeError as error:
+            _console.say(error)
+    return names, len(args.files) - len(names)
 
 
 def _decoder(args: argparse.Namespace, config: Config):
@@ -167,6 +193,9 @@ def _decoder(args: argparse.Namespace, config: Config):
         if args.n_best != 1:
             raise ArgumentError(f"--n-best {args.n_best} needs --beam N")
         return None
+    if not 1 <= args.beam <= decode.MAX_BEAM_WIDTH:
+        raise ArgumentError(
+            f"--beam: expected an integer in 1..{decode.MAX_BEAM_WIDTH}, found {args.beam}")
     if not 1 <= args.n_best <= args.beam:
         raise ArgumentError(
             f"--beam {args.beam} --n-best {args.n_best}: expected 1 <= n-best <= beam"

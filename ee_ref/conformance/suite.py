@@ -29,6 +29,7 @@ from .. import ops
 from ..decode import greedy
 from ..encoder import ReferenceEncoder
 from ..exits import frame_entropy
+from ..ops._lines import lines
 from ..tokens import Tokens
 from .cases import cases_of, op_names
 from .draw import SMALL, Stream, random_features, random_int8_model, random_state_dict
@@ -48,9 +49,6 @@ GOLDEN = Path(__file__).parent / "golden"
 MAX_INPUT_BYTES = 3_000_000
 """Larger cases of the ops are not vectors: their frames would be a burden, and each has a smaller
 twin."""
-
-OUTPUTS = {"quantize_qs8": ("q", "scale"), "softmax_qs8": ("high", "low", "inverse")}
-"""Names of what an op gives; "y" alone where nothing is said."""
 
 BUNDLED_SECONDS = 10.0
 """The longest audio of the suite's image of the bundled model."""
@@ -101,7 +99,7 @@ def op_vectors() -> Iterator[Vector]:
                 tensors, parameters = _arguments(op, given)
                 if sum(tensor.nbytes for tensor in tensors.values()) > MAX_INPUT_BYTES:
                     continue
-                names = OUTPUTS.get(op, ("y",))
+                names = [argument.name for argument in lines()[op].outputs]
                 if tier == "f32":
                     outputs = (golden[f"{op}/{case.name}"],)
                     bounds = [Bound(ULP, _tenths(case.tolerance * ULPS), case.reason)]

@@ -18,6 +18,9 @@ import numpy as np
 from ..errors import ArgumentError
 from .hypothesis import Hypothesis, check_count, checked_log_probs
 
+MAX_BEAM_WIDTH = 10_000
+"""Prefixes kept, of some hundred bytes each; no model gains by more than a hundred."""
+
 _NO_TOKEN = -1
 
 
@@ -92,7 +95,7 @@ def beam_search(
     shape or arguments out of range.
     """
     log_probs = checked_log_probs(log_probs, blank)
-    check_count("beam_width", beam_width, 1)
+    check_count("beam_width", beam_width, 1, MAX_BEAM_WIDTH)
     check_count("n_best", n_best, 1, beam_width)
     if top_tokens is not None:
         check_count("top_tokens", top_tokens, 1)

@@ -95,7 +95,8 @@ def _one(model: Model, recording: Recording, policy: exits.Policy | None, poster
     if render is not None:
         result = model.transcribe((samples, model.config.sample_rate), policy=policy,
                                   exit=None if policy else model.config.exits)
-        chosen["result"] = formats.render(render, recording.id, result)
+        chosen["result"] = formats.render(
+            render, recording.id, result, id=recording.id)
     return Utterance(
         recording, len(samples) / model.config.sample_rate, tuple(texts), tuple(times),
         frame_costs(model.config, len(features)), tuple(scores), tuple(n_best), **chosen)

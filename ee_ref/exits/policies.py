@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..decode.beam import MAX_BEAM_WIDTH
 from ..decode.hypothesis import check_count
 from ..errors import ArgumentError
 from .scores import (
@@ -93,7 +94,7 @@ class Posterior:
 
     def __post_init__(self):
         _check_threshold(self.threshold, 1.0)
-        check_count("n_best", self.n_best, 1)
+        check_count("n_best", self.n_best, 1, MAX_BEAM_WIDTH)
         check_count("blank", self.blank, 0)
 
     def __call__(self, out: ExitLike) -> tuple[bool, float]:
@@ -289,8 +290,11 @@ def deadline_stop(
     """(rate, milliseconds that would be missing) after a group; `ee_deadline_stop` in NumPy.
 
     elapsed: since the call; group: of the group just done; cost, next_cost: of that group and the
-    next; rate: the slowest so far, 0 before the first. All as float32.
+    next; rate: the slowest so far, 0 before the first. All as float32. Raises ArgumentError for a
+    cost that is not above 0.
     """
+    if not cost > 0:
+        raise ArgumentError(f"cost: expected a number above 0, found {cost!r}")
     elapsed, group, cost, next_cost, rate, limit, safety, reserve = map(np.float32, (
         elapsed, group, cost, next_cost, rate, deadline.milliseconds, deadline.safety,
         deadline.reserve))
@@ -428,9 +432,9 @@ def deepest_fixed(policy: Policy | None) -> int:
 
 
 def _steps(costs: Sequence[float]) -> Callable[[int], float]:
-    """exit -> cost of its group alone; 1 where it is unknown, 0 past the last."""
+    """exit -> cost of its group alone; 1 where it is unknown or nothing, 0 past the last."""
     def step(exit: int) -> float:
-        if not costs:
+        if not costs or not costs[-1]:  # no frames
             return 1.0
         if exit > len(costs):
             return 0.0

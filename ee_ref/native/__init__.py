@@ -2,28 +2,20 @@
 rounding in float32 mode, to the byte in int8 mode (`*_qs8`).
 
 Every adapter checks its arrays, calls the kernel and returns what it wrote. Arrays are C-contiguous
-and of the dtypes and shapes that `ee_ref.ops` gives; anything else is a ShapeError. Where the C
-library was not built, this package can be imported and each use raises NativeUnavailable.
-
-Every module of this folder that does not start with an underscore is an op of the same name.
+and of the dtypes and shapes that `ee_ref.ops` gives, x of two axes; anything else is a ShapeError.
+Where the C library was not built, this package can be imported, and each use raises
+NativeUnavailable.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
+from .. import ops
 from ..errors import NativeUnavailable
 
-__all__ = sorted(
-    module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
-)
+__all__ = list(ops.__all__)
 
 try:
-    # After every import, so that no import puts a module where its function belongs.
-    _functions = {
-        name: getattr(importlib.import_module(f"{__name__}.{name}"), name) for name in __all__
-    }
+    from . import _conformer_layer, _kernel
 except NativeUnavailable as _error:
     _unavailable = _error
 
@@ -32,4 +24,6 @@ except NativeUnavailable as _error:
             raise NativeUnavailable(str(_unavailable)) from _unavailable
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 else:
-    globals().update(_functions)
+    globals().update({op: _kernel.adapter(op) for op in _kernel.CALLS})
+    conformer_layer = _conformer_layer.conformer_layer
+    conformer_layer_qs8 = _conformer_layer.conformer_layer_qs8

@@ -133,8 +133,9 @@ def open_pool(threads: int):
     result = ffi.new("ee_pool **")
     ensure(lib.ee_pool_open(ffi.from_buffer(memory), len(memory), threads, result))
 
-    def close(pool, memory=memory):
-        lib.ee_pool_close(pool)
+    # Bound here: when the interpreter ends, modules may have forgotten their names before.
+    def close(pool, memory=memory, close_pool=lib.ee_pool_close):
+        close_pool(pool)
 
     return ffi.gc(result[0], close)
 

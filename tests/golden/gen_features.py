@@ -1,6 +1,8 @@
 """Goldens of the front end: real torchaudio Spectrogram + MelScale on short deterministic clips.
 
-Needs torch and torchaudio. `generate()` is collected by tests/golden/make.py into features.npz.
+Double precision, window and filters included, rounded to float32 once, as in gen_ops.py: float32
+FFTs and filters round differently from one instruction set to another, and the logarithm of a small
+energy magnifies that. Needs torch and torchaudio. `generate()` is collected by tests/golden/make.py into features.npz.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def _clip() -> np.ndarray:
 
 
 def _features(samples: np.ndarray, frontend: str) -> np.ndarray:
-    """(T, mels) float32 energies.
+    """(T, mels) float64 energies.
 
     torch.stft reflects only clips longer than n_fft // 2: shorter ones are extended with zeros, and
     the frames of the clip itself are kept.
@@ -53,15 +55,28 @@ def generate() -> dict[str, np.ndarray]:
     """clip (6000,) int16; mel.N, logmel.N, odd.N: features (T, mels) of clip[:N] / 32768;
     logmel.mean, logmel.scale: the normalisation in logmel.N."""
     clip = _clip()
-    samples = clip.astype(np.float32) / 32768
+    samples = clip / 32768
     rng = np.random.default_rng(7)
     mean = rng.normal(-5, 2, MELS_FULL).astype(np.float32)
     scale = rng.uniform(0.2, 0.6, MELS_FULL).astype(np.float32)
     arrays = {"clip": clip, "logmel.mean": mean, "logmel.scale": scale}
+    single = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # of the window and the filters
+    try:
+        arrays |= _all_features(samples, mean, scale)
+    finally:
+        torch.set_default_dtype(single)
+    return arrays
+
+
+def _all_features(
+    samples: np.ndarray, mean: np.ndarray, scale: np.ndarray
+) -> dict[str, np.ndarray]:
+    arrays = {}
     for frontend in FRONTENDS:
         for length in LENGTHS:
             features = _features(samples[:length], frontend)
             if frontend == "logmel":
-                features = (np.log(features + np.float32(LOG_FLOOR)) - mean) * scale
+                features = (np.log(features + LOG_FLOOR) - mean) * scale
             arrays[f"{frontend}.{length}"] = np.ascontiguousarray(features, np.float32)
     return arrays

@@ -1,0 +1,202 @@
+"""The adapters: an op of `ee_ref.ops` with its kernel behind it, made of its line.
+
+The line of an op (`ee_ref.ops._lines`) says which arrays it takes and gives; `CALLS` says what
+follows the pointers of these in the call of the kernel. The weights of a layer are a
+mapping, so that the two `conformer_layer` are by hand, in `_conformer_layer.py`, over the same
+`kernel`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import ops as specifications
+from ..errors import ArgumentError, ShapeError
+from ..ops._lines import Argument, Line, lines
+from ._arrays import check, int8_rows, padded, padded_int8, pointer, scratch, scratch_qs8
+from ._lib import lib, ops, ops_qs8, team
+
+
+class Call(NamedTuple):
+    """How a kernel is called, after the pointers of outputs and inputs.
+
+    sizes: words, each a letter or scalar of the line, a number, a product `T*D`, or the stride of
+    an array, `q.stride`. A composite is a function of its own, which also gets `scratch` of that
+    many (when any), the ops and the team; its float weights have padded rows.
+    """
+
+    sizes: str
+    scratch: str = ""
+    is_composite: bool = False
+
+
+def _composite(sizes: str, scratch: str = "") -> Call:
+    return Call(sizes, scratch, True)
+
+
+CALLS = {
+    "silu": Call("T*D"),
+    "glu": Call("T D"),
+    "softmax": Call("T D"),
+    "log_softmax": Call("T D"),
+    "layer_norm": Call("T D eps"),
+    "linear": Call("T I O O I I"),
+    "depthwise_conv": Call("T 0 T D K D"),
+    "stem_conv": _composite("F C O K stride"),
+    "exit_head": _composite("T D V"),
+    "feed_forward": _composite("T D H eps", "T D H"),
+    "conv_module": _composite("T D K eps", "T D K"),
+    "multi_head_attention": _composite("T D heads", "T D heads"),
+    "quantize_qs8": Call("T I q.stride I"),
+    "softmax_qs8": Call("T D high.stride"),
+    "silu_qs8": Call("T*D"),
+    "glu_qs8": Call("T D"),
+    "log_softmax_qs8": Call("T D"),
+    "layer_norm_qs8": Call("T D eps"),
+    "linear_qs8": Call("T I O O q.stride weight.stride"),
+    "depthwise_conv_qs8": Call("T 0 T D K D"),
+    "stem_conv_qs8": Call("F C O K stride"),
+    "exit_head_qs8": _composite("T D V"),
+    "feed_forward_qs8": _composite("T D H eps", "T D H"),
+    "conv_module_qs8": _composite("T D K eps", "T D K"),
+    "multi_head_attention_qs8": _composite("T D heads", "T D heads"),
+}
+
+LAYER = _composite("T D heads H K eps", "T D heads H K")
+"""How the two `conformer_layer` are called."""
+
+
+def adapter(op: str) -> Callable[..., Any]:
+    """The op on the C kernels, with the signature of `ee_ref.ops`.
+
+    Raises ShapeError for an array of another dtype, shape or layout, ArgumentError for a scalar
+    out of its range.
+    """
+    line, call, specification = lines()[op], CALLS[op], getattr(specifications, op)
+    signature = inspect.signature(specification)
+    scalars = [argument.name for argument in line.inputs if argument.shape is None]
+
+    @functools.wraps(specification)
+    def run(*values: Any, **named: Any) -> Any:
+        bound = signature.bind(*values, **named)
+        bound.apply_defaults()
+        given = bound.arguments
+        sizes = {name: given[name] for name in scalars}
+        for argument in line.inputs:
+            if argument.shape is not None:
+                _take(argument, given[argument.name], sizes)
+        _obey(line, sizes)
+        outputs = [_made(argument, sizes, given.get("x")) for argument in line.outputs]
+        inputs = [_laid_out(argument, given[argument.name], call)
+                  for argument in line.inputs if argument.shape is not None]
+        names = [argument.name for argument in (*line.outputs, *line.inputs)
+                 if argument.shape is not None]
+        arrays = dict(zip(names, (*outputs, *inputs)))
+        kernel(op, call, sizes)(*map(pointer, arrays.values()), *words(call, sizes, arrays))
+        results = [output[:, :_shape(argument, sizes)[1]] if argument.is_int8 else output
+                   for argument, output in zip(line.outputs, outputs)]
+        return results[0] if len(results) == 1 else tuple(results)
+
+    return run
+
+
+def _shape(argument: Argument, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """The shape of an array whose letters are known."""
+    return tuple(prod(int(factor) if factor.isdigit() else sizes[factor] for factor in axis)
+                 for axis in argument.shape or ())
+
+
+def _take(argument: Argument, array: np.ndarray | None, sizes: dict[str, int]) -> None:
+    """Check an array by the letters known so far; learn the others from it."""
+    if array is None and argument.is_optional:
+        return
+    assert argument.shape is not None
+    known = [all(factor.isdigit() or factor in sizes for factor in axis) for axis in argument.shape]
+    wanted = [prod(int(f) if f.isdigit() else sizes[f] for f in axis) if is_known else None
+              for axis, is_known in zip(argument.shape, known)]
+    found = check(argument.name, array, *wanted, dtype=np.int8 if argument.is_int8 else np.float32)
+    for axis, size, is_known in zip(argument.shape, found, known):
+        if not is_known:
+            _learn(argument.name, axis, size, sizes)
+
+
+def _learn(name: str, axis: tuple[str, ...], size: int, sizes: dict[str, int]) -> None:
+    """The one unknown letter of an axis, which the others have to divide."""
+    (letter,) = (factor for factor in axis if not factor.isdigit() and factor not in sizes)
+    others = prod(int(f) if f.isdigit() else sizes[f] for f in axis if f != letter)
+    if size % others:
+        wanted = "an even number of" if others == 2 else f"a multiple of {others}"
+        raise ShapeError(f"{name}: expected {wanted} columns, found {size}")
+    sizes[letter] = size // others
+
+
+def _obey(line: Line, sizes: dict[str, int]) -> None:
+    for rule in line.rules:
+        match rule:
+            case (letter, "odd"):
+                name = next(argument.name for argument in line.inputs
+                            if argument.shape and (letter,) in argument.shape)
+                if sizes[letter] % 2 == 0:
+                    raise ShapeError(
+                        f"{name}: expected an odd number of taps, found {sizes[letter]}")
+            case (scalar, "divides", letter):
+                if sizes[scalar] < 1 or sizes[letter] % sizes[scalar]:
+                    raise ArgumentError(f"{scalar}: expected a divisor of {sizes[letter]}, "
+                                        f"found {sizes[scalar]}")
+            case (scalar, "positive"):
+                if sizes[scalar] < 1:
+                    raise ArgumentError(f"{scalar}: expected at least 1, found {sizes[scalar]}")
+            case (letter, "frames", "of", frames, kernel, stride):
+                sizes[letter] = lib.ee_stem_conv_f32_frames(
+                    sizes[frames], sizes[kernel], sizes[stride])
+
+
+def _made(argument: Argument, sizes: Mapping[str, int], x: np.ndarray | None) -> np.ndarray:
+    """Memory for an output."""
+    shape = _shape(argument, sizes)
+    if argument.is_int8:
+        return int8_rows(*shape)
+    if x is not None and x.shape == shape:
+        return np.empty_like(x)
+    return np.empty(shape, np.float32)
+
+
+def _laid_out(argument: Argument, array: np.ndarray | None, call: Call) -> np.ndarray | None:
+    """An input as the kernel reads it."""
+    if array is None:
+        return None
+    if argument.is_int8:
+        return padded_int8(array)
+    return padded(array) if call.is_composite and "weight" in argument.name and array.ndim == 2 \
+        else array
+
+
+def words(
+    call: Call, sizes: Mapping[str, int], arrays: Mapping[str, np.ndarray]
+) -> list[int | float]:
+    """What the words of `call.sizes` stand for."""
+    return [arrays[word.removesuffix(".stride")].shape[1] if word.endswith(".stride")
+            else prod(int(part) if part.isdigit() else sizes[part] for part in word.split("*"))
+            for word in call.sizes.split()]
+
+
+def kernel(op: str, call: Call, sizes: Mapping[str, int]) -> Callable[..., None]:
+    """The kernel at the instruction set in use, with what a composite gets at its end."""
+    stem, is_int8 = op.removesuffix("_qs8"), op.endswith("_qs8")
+    table = ops_qs8() if is_int8 else ops()
+    if not call.is_composite:
+        return getattr(table, stem)
+    name = f"ee_{stem}_{'qs8' if is_int8 else 'f32'}"
+    function = getattr(lib, f"{name}_c")
+    if not call.scratch:
+        return lambda *arguments: function(*arguments, table, team())
+    count = getattr(lib, f"{name}_scratch")(
+        *(sizes[word] for word in call.scratch.split()), team())
+    memory = scratch_qs8(count) if is_int8 else pointer(scratch(count))
+    return lambda *arguments: function(*arguments, memory, table, team())
