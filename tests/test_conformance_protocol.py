@@ -20,8 +20,9 @@ from ee_ref.conformance import protocol, runner
 from ee_ref.conformance.judge import EXACT, Bound
 from ee_ref.conformance.manifest import Vectors
 from ee_ref.conformance.protocol import Body, Decoder, Frame, ProtocolError
-from ee_ref.conformance.suite import VERSION, Vector
+from ee_ref.conformance.suite import VERSION
 from ee_ref.conformance.transport import PortDied, PortSilent, Program, Serial
+from ee_ref.conformance.vector import Vector
 from ee_ref.errors import ArgumentError, FileError
 
 ROOT = Path(__file__).resolve().parent.parent

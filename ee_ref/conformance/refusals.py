@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,7 @@ TIER = "status"
 NAME = Bound(EXACT, 0.0, "a status is a name")
 
 
-def image_config(config: Config) -> Config:
+def faulty_config(config: Config) -> Config:
     """The shape of the model whose image is made faulty: its images are sent many times."""
     return dataclasses.replace(
         config, layers_per_exit=(1, 1, 1), dim=8, heads=2, ff=9, kernel=3, vocab=5, max_frames=8,
@@ -42,8 +42,8 @@ def _vector(op: str, name: str, status: str, tensor: str, values: np.ndarray,
                   parameters, model)
 
 
-def vectors(image: bytes, model: Reference) -> Iterator[Vector]:
-    """All of them. image: of `image_config`, with three exits; model: an int8 one."""
+def refusal_vectors(image: bytes, model: Reference) -> Iterator[Vector]:
+    """All of them. image: of `faulty_config`, with three exits; model: an int8 one."""
     for name, status, data, parameters in _images(image):
         yield _vector("image_status", name, status, "image", np.frombuffer(data, np.int8),
                       parameters)
@@ -131,7 +131,7 @@ def _lying_headers(image: bytes) -> Iterator[_Image]:
     first, second, third = header.exit_bytes[:3]
     rest = header.exit_bytes[3:]
     base = header.base_bytes
-    layout = {
+    layout: dict[str, dict[str, Any]] = {
         "header_bytes": {"header_bytes": 512},
         "exits_0": {"exits": 0},
         "exits_65": {"exits": 65},
@@ -142,7 +142,7 @@ def _lying_headers(image: bytes) -> Iterator[_Image]:
         "exits_in_another_order": {"exit_bytes": (second, first, third, *rest)},
         "blank_is_no_label": {"blank": header.vocab},
     }
-    config = {
+    config: dict[str, dict[str, Any]] = {
         "dim_0": {"dim": 0}, "dim_of_31_bits": {"dim": 1 << 31}, "heads_0": {"heads": 0},
         "heads_do_not_divide_dim": {"heads": 3}, "ff_0": {"ff": 0}, "kernel_0": {"kernel": 0},
         "kernel_even": {"kernel": 4}, "vocab_0": {"vocab": 0}, "stem_stride_0": {"stem_stride": 0},

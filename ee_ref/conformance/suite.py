@@ -35,8 +35,7 @@ from .cases import cases_of, op_names
 from .draw import SMALL, Stream, random_features, random_int8_model, random_state_dict
 from .frontend_exact import features_exact
 from .judge import DB, EXACT, ULP, ULPS, Bound
-from .refusals import image_config
-from .refusals import vectors as refusal_vectors
+from .refusals import faulty_config, refusal_vectors
 from .vector import Parameter, Vector
 
 VERSION = 2
@@ -251,7 +250,7 @@ class Suite:
     @cached_property
     def faulty_image(self) -> bytes:
         """The image that the tier "status" makes faulty."""
-        config, tensors = random_int8_model(image_config(INT8_CONFIG), 12)
+        config, tensors = random_int8_model(faulty_config(INT8_CONFIG), 12)
         return flash_image.build(_written(config, tensors, _letters(config.vocab)))
 
     @cached_property
