@@ -1,6 +1,7 @@
 """A port that misbehaves: `fake_port.py MODE`, frames on stdin and stdout.
 
-It does silu_qs8 rightly, and in MODE something wrong with the case whose x has 3 rows.
+It does silu_qs8 rightly, and in MODE something wrong with the case whose x has 3 rows. Every image is
+right to it, and of other ops it knows nothing.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Port:
             time.sleep(60)
         parameters = {"protocol": 99 if self.mode == "other_protocol" else 1, "name": "fake",
                       "largest_frame": 20000}
+        if self.mode == "lists_ops":
+            parameters["ops"] = "silu_qs8"
         if self.mode == "garbled_hello":
             self.write(Frame(Type.PORT, frame.sequence, b"\1").encode())
             return
@@ -50,7 +53,11 @@ class Port:
         self.write(Frame(Type.PORT, frame.sequence, Body("", parameters).encode()).encode())
 
     def case(self, frame: Frame) -> None:
-        x = Body.decode(frame.payload).tensors["x"]
+        question = Body.decode(frame.payload)
+        if question.name != "silu_qs8":
+            self.write(self.other_op(question, frame.sequence).encode())
+            return
+        x = question.tensors["x"]
         result = Frame(Type.RESULT, frame.sequence,
                        Body("", {}, {"y": ops.silu_qs8(x)}).encode())
         data = result.encode()
@@ -58,6 +65,13 @@ class Port:
             data = self.misbehave(frame, result, x)
         self.last = data
         self.write(data)
+
+    def other_op(self, question: Body, sequence: int) -> Frame:
+        if question.name == "image_status":
+            status = np.frombuffer(b"EE_OK", np.int8)
+            return Frame(Type.RESULT, sequence, Body("", {}, {"status": status}).encode())
+        unknown = Body("", {"text": f"no such op: {question.name}"})
+        return Frame(Type.UNSUPPORTED, sequence, unknown.encode())
 
     def misbehave(self, frame: Frame, result: Frame, x: np.ndarray) -> bytes:
         data = result.encode()

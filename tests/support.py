@@ -14,6 +14,8 @@ import numpy as np
 
 from ee_ref.config import Config
 from ee_ref.conformance.judge import error
+from ee_ref.conformance.manifest import Vectors
+from ee_ref.conformance.vector import Vector
 
 GOLDEN = Path(__file__).parent / "golden"
 DESK = Path(__file__).resolve().parent.parent / "kernels" / "conformance"
@@ -105,3 +107,14 @@ def link_to_installed(folder: Path, name: str, sources: Iterable[Path]) -> list[
     assert done.returncode == 0, done.stderr
     path = os.pathsep.join(sys.path)  # where conftest.py found ee_ref
     return ["env", f"PYTHONPATH={path}", sys.executable, str(INSTALLED), str(shared)]
+
+
+KERNELS = ("quantize_qs8", "linear_qs8", "layer_norm_qs8", "silu_qs8", "glu_qs8", "softmax_qs8",
+           "log_softmax_qs8", "depthwise_conv_qs8", "stem_conv_qs8")
+"""The primitives of int8 mode: a port of kernels/conformance can make each wrong by one bit."""
+
+
+def cases_with_values(vectors: Vectors, op: str) -> list[Vector]:
+    """The cases of an op that have a value to be wrong."""
+    return [case for case in vectors.cases
+            if case.op == op and any(array.size for array in case.expected.values())]

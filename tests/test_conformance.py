@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
 import hashlib
@@ -30,15 +31,16 @@ from ee_ref.conformance.suite import (
     INT8_CONFIG, MAX_INPUT_BYTES, TIERS, demo, suite, tier_of,
 )
 from ee_ref.conformance.waivers import Waiver
-from ee_ref.errors import FileError
+from ee_ref.errors import FileError, ModelFileError
 from ee_ref.frontend import exact
 from ee_ref.ops._lines import lines
 from tests.test_conformance_protocol import ENVIRONMENT, FAKE, VECTORS
+from weights_io import flash_image
 
 ROOT = Path(__file__).resolve().parent.parent
 
-MANIFEST_SHA256 = "3f297cd58d0ae40d2b243a63ff809c3a0351dd2e7db2e6847a06947058cc1bdb"
-"""The hash for version 1 of the vectors: whatever changes a byte of them needs a new version."""
+MANIFEST_SHA256 = "347b473daa6f1425a6719974e40b035825265a9df1c60ad4e2b0fc1c0f5a70dd"
+"""The hash for version 2 of the vectors: whatever changes a byte of them needs a new version."""
 
 LARGEST_ARCHIVE = 20_000_000
 
@@ -108,7 +110,7 @@ def test_exact_tiers_are_exact_and_others_give_reasons(vectors):
     for case in vectors.cases:
         for name, bound in case.bounds.items():
             assert bound.reason, f"{case.name}: {name}"
-            exact = case.tier in ("integer", "int8", "decision")
+            exact = case.tier in ("integer", "int8", "decision", "status")
             exact |= case.tier == "model" and case.model != "small-f32"
             assert not exact or bound.kind == EXACT, case.name
             assert bound.kind != DB or bound.limit > 0
@@ -129,8 +131,12 @@ EDGES = [
     "frontend/features/*_silence", "frontend/features/*_no_samples",
     *(f"model/exits/{model}_{edge}" for model in ("small-int8", "small-f32", "commands")
       for edge in ("one_frame", "longest")),
-    "model/exits/small-int8_no_frames", "decision/decide/*_entropy_equal",
+    "model/exits/small-int8_no_features", "model/exits/small-int8_no_frames", "decision/decide/*_entropy_equal",
     "decision/decide/*_entropy_one_bit_less", "decision/decide/ties-int8_constant_exit_1",
+    *(f"status/{what}_status/nan_{where}" for what in ("session", "samples", "log_probs")
+      for where in ("first", "last")),
+    "status/image_status/at_16", "status/image_status/lies_*", "status/image_status/damaged_*",
+    "status/session_status/arena_one_byte_short", "status/session_status/one_frame_too_many",
 ]
 
 
@@ -163,6 +169,30 @@ def test_edges_are_what_their_names_say(vectors):
         if name.endswith("_entropy_one_bit_less") and "no_frames" not in name:
             equal = by_name[name.replace("one_bit_less", "equal")]
             assert case.expected["exit"] > equal.expected["exit"], name
+
+
+def status_of(case) -> str:
+    return case.expected["status"].tobytes().decode()
+
+
+def test_every_refusal_has_a_case_and_a_line(vectors):
+    """Whatever an image, an utterance or log-probabilities may be refused for."""
+    header = (ROOT / "kernels" / "include" / "ee.h").read_text()
+    names = set(re.findall(r"^    (EE_(?:OK|DONE|ERR_[A-Z_]+)) = ", header, re.MULTILINE))
+    page = (ROOT / "docs" / "conformance.md").read_text()
+    asked = {status_of(case) for case in vectors.cases if case.tier == "status"}
+    # NULL, threads, buffers, 2 GB and builds without float32 cannot be asked for in a frame.
+    assert names - asked == {"EE_DONE", "EE_ERR_ARGUMENT", "EE_ERR_BUFFER_TOO_SMALL",
+                             "EE_ERR_TOO_LARGE", "EE_ERR_DTYPE", "EE_ERR_THREADS"}
+    assert asked <= names and all(f"`{name}`" in page for name in asked)
+
+
+def test_the_reader_in_python_agrees_about_images(vectors):
+    for case in vectors.cases:
+        if case.op == "image_status" and not case.parameters:
+            image, refused = case.inputs["image"].tobytes(), status_of(case) != "EE_OK"
+            with pytest.raises(ModelFileError) if refused else contextlib.nullcontext():
+                flash_image.parse(image)
 
 
 def test_a_model_of_ties(vectors):
@@ -309,6 +339,7 @@ def set_in(*path, value):
 
 
 @pytest.mark.parametrize("change, message", [
+    (set_in("version", value=1), "expected vectors of version 2, found 1"),
     (set_in("version", value=99), "expected vectors of version"),
     (set_in("protocol", value=2), "expected protocol 1"),
     (set_in("format", value="zip"), r"\$.format: expected one of"),
@@ -397,6 +428,19 @@ def test_each_row_is_judged_by_its_own_size():
     found[1, 0] += 0.01
     difference = compare("y", found, expected, Bound(ULP, 10.0))
     assert difference.index == (1, 0) and difference.ulp == pytest.approx(0.01 * 2**23, rel=1e-3)
+
+
+@pytest.mark.parametrize("found, message", [
+    (b"EE_OK", "expected 'EE_ERR_CONFIG', found 'EE_OK'"),
+    (b"\xff\x1b", r"found '\xff\x1b'"),
+    (b"", "found ''"),
+])
+def test_texts_are_shown(found, message):
+    expected, found = (np.frombuffer(text, np.int8) for text in (b"EE_ERR_CONFIG", found))
+    assert message in compare("status", found, expected, Bound(EXACT)).message
+    assert compare("status", expected, expected, Bound(EXACT)) is None
+    assert "expected int8" in compare("status", found.astype(np.int32), expected,
+                                      Bound(EXACT)).message
 
 
 def test_names_are_judged():

@@ -20,8 +20,9 @@ from ee_ref.conformance import protocol, runner
 from ee_ref.conformance.judge import EXACT, Bound
 from ee_ref.conformance.manifest import Vectors
 from ee_ref.conformance.protocol import Body, Decoder, Frame, ProtocolError
-from ee_ref.conformance.suite import Vector
+from ee_ref.conformance.suite import VERSION
 from ee_ref.conformance.transport import PortDied, PortSilent, Program, Serial
+from ee_ref.conformance.vector import Vector
 from ee_ref.errors import ArgumentError, FileError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -137,7 +138,7 @@ def silu_case(rows: int) -> Vector:
 
 
 CASES = tuple(silu_case(rows) for rows in (1, 3, 4))
-VECTORS = Vectors(1, CASES, {})
+VECTORS = Vectors(VERSION, CASES, {})
 
 
 def run_fake(mode: str, timeout: float = 20.0, cases=CASES, environment=None) -> runner.Run:
@@ -195,6 +196,29 @@ def test_a_port_that_does_not_start_again_ends_the_run(tmp_path):
     run = run_fake("dies_for_good", environment={"FAKE_MARK": str(tmp_path / "mark")})
     assert [result.status for result in run.results] == ["pass", "died", "died"]
     assert "not tried" in run.results[2].message
+
+
+def status_case(op: str, status: bytes) -> Vector:
+    return Vector(f"status/{op}/a", "status", op, {"image": np.zeros(64, np.int8)},
+                  {"status": np.frombuffer(status, np.int8)}, {"status": Bound(EXACT, 0, "a name")})
+
+
+@pytest.mark.parametrize("mode, message", [
+    ("good", "the port says: no such op: log_probs_status"),
+    ("lists_ops", "the port does not do log_probs_status"),
+])
+def test_an_op_of_newer_vectors_is_unsupported(mode, message):
+    run = run_fake(mode, cases=(CASES[0], status_case("log_probs_status", b"EE_OK"), CASES[2]))
+    assert [result.status for result in run.results] == ["pass", "unsupported", "pass"]
+    assert message in run.results[1].message
+    assert not run.failed() and run.failed(complete=True)
+
+
+def test_a_status_is_judged_by_its_name():
+    run = run_fake("good", cases=(status_case("image_status", b"EE_OK"),
+                                  status_case("image_status", b"EE_ERR_IMAGE_MAGIC")))
+    assert [result.status for result in run.results] == ["pass", "fail"]
+    assert "status: expected 'EE_ERR_IMAGE_MAGIC', found 'EE_OK'" in run.results[1].message
 
 
 def test_frames_that_the_port_does_not_take_are_not_sent():

@@ -13,7 +13,7 @@ from ee_ref.conformance import runner
 from ee_ref.conformance.transport import Program
 from tests.conftest import ISAS
 from tests.faults import FAULTS, Fault
-from tests.support import make_desk
+from tests.support import KERNELS, cases_with_values, make_desk
 from tests.test_conformance_protocol import Lossy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +24,7 @@ BELOW = {
     "frontend": ("integer/*", "int8/*"),
     "model": ("integer/*", "int8/*", "f32/*", "frontend/features/*"),
     "decision": ("model/*",),
+    "status": ("model/*",),
 }
 """What a fault of a tier leaves as it is. Transcripts, of tier frontend, come of all of a model."""
 
@@ -53,8 +54,13 @@ def program(workshop: Path, fault: Fault, folder: Path | None) -> list[str]:
 
 def run(vectors, command: list[str], line: str, patterns: tuple[str, ...]) -> dict[str, str]:
     """Name -> status of the cases of such names, over such a line."""
-    cases = [case for case in vectors.cases
-             if any(fnmatchcase(case.name, pattern) for pattern in patterns)]
+    return run_cases(vectors, command, line, [
+        case for case in vectors.cases
+        if any(fnmatchcase(case.name, pattern) for pattern in patterns)])
+
+
+def run_cases(vectors, command: list[str], line: str, cases) -> dict[str, str]:
+    """Name -> status of these cases, over such a line."""
     transport = Program(command)
     if line:
         transport = Lossy(transport, sent=(2,))  # HELLO is the first
@@ -87,6 +93,21 @@ def test_a_fault_is_noticed_where_it_belongs(fault, vectors, workshop, tmp_path)
     assert own and set(own.values()) == {"fail"}, own
     below = {name: status for name, status in found.items() if name not in own}
     assert [name for name, status in below.items() if status != "pass"] == []
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("op", KERNELS)
+def test_one_wrong_bit_is_noticed(op, isa, vectors, desk):
+    """A kernel that gets the lowest bit of its last value wrong fails each of its cases."""
+    own = cases_with_values(vectors, op)
+    found = run_cases(vectors, [*desk, isa, op], "", own)
+    assert own and set(found.values()) == {"fail"}
+
+
+def test_only_kernels_can_be_wrong(desk):
+    done = subprocess.run([*desk, "c", "feed_forward_qs8"], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL)
+    assert done.returncode == 2 and "no kernel of that name" in done.stderr
 
 
 @pytest.mark.parametrize("fault", [fault for fault in HERE if fault.line], ids=identity)

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -416,3 +416,32 @@ def _labels(ends: bytes, text: bytes) -> tuple[str, ...]:
         return tuple(text[a:b].decode() for a, b in zip(offsets, offsets[1:]))
     except UnicodeDecodeError as error:
         raise ModelFileError(f"label_text: expected UTF-8: {error}") from None
+
+
+# ---- Lies, for the conformance suite ----
+
+
+def header(image: bytes) -> _Header:
+    """The fields of an image's header, unchecked."""
+    return _Header.unpack(image)
+
+
+def spans(header: _Header) -> dict[str, tuple[int, int]]:
+    """Offset and bytes of each table by its name."""
+    return dict(zip(_SPANS, header.spans, strict=True))
+
+
+def resealed(image: bytes, **fields: Any) -> bytes:
+    """An image with other fields in its header and every checksum right again.
+
+    fields: those of the header by their names in FORMAT.md, a table's as (offset, bytes). Checksums
+    are of the bytes that `image` has now. So a reader is shown what checksums do not reveal.
+    """
+    told = header(image)
+    tables = {name: fields.pop(name, span) for name, span in spans(told).items()}
+    told = told._replace(spans=tuple(tables.values()), header_crc32=0, **fields)
+    starts = (HEADER_BYTES, told.base_bytes, *told.exit_bytes)
+    crcs = [zlib.crc32(image[start:end]) for start, end in zip(starts, starts[1:])]
+    sealed = bytearray(told._replace(base_crc32=crcs[0], exit_crc32=tuple(crcs[1:])).pack())
+    struct.pack_into("<I", sealed, _HEADER_CRC_OFFSET, zlib.crc32(sealed))
+    return bytes(sealed) + image[HEADER_BYTES:]

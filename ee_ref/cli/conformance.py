@@ -59,6 +59,9 @@ def _add_run(commands) -> None:
     port.add_argument("--serial", metavar="DEV", help="a board on a serial line")
     parser.add_argument("--baud", type=int, default=115200, help="of --serial (default 115200)")
     parser.add_argument("--isa", help="of --qemu: the kernels to use (default: the best)")
+    parser.add_argument("--wrong", metavar="OP",
+                        help="of --qemu: an op of int8 mode whose kernel gets one bit wrong, to "
+                        "see that it fails")
     parser.add_argument("--kernels", metavar="DIR", type=Path,
                         help="of --qemu: the folder of the C library")
     parser.add_argument("--make", metavar="NAME=VALUE", action="append", default=[],
@@ -174,7 +177,7 @@ def _transport(args: argparse.Namespace):
     if args.exe is not None:
         return transport.Program.of_shell_words(args.exe)
     if args.qemu is not None:
-        return transport.board(args.qemu, args.isa, args.kernels, args.make)
+        return transport.board(args.qemu, args.isa, args.kernels, args.make, args.wrong)
     return transport.Serial(os.fspath(args.serial), args.baud)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from .suite import Vector
+from .vector import Vector
 
 
 def op_table(cases: Iterable[Vector]) -> str:

@@ -14,8 +14,12 @@ import numpy as np
 
 from weights_io.quantize import signal_to_noise
 
+from ..errors import shown
+
 EXACT, ULP, DB = "exact", "ulp", "db"
 KINDS = (EXACT, ULP, DB)
+TEXTS = ("text", "status")
+"""Tensors that are texts: int8 vectors of UTF-8."""
 ULPS = 2.0**23
 """Units in the last place of a row: 2**-23 of the largest magnitude expected in it."""
 
@@ -91,6 +95,8 @@ def compare(
     name: str, found: np.ndarray, expected: np.ndarray, bound: Bound
 ) -> Difference | None:
     """What is wrong with one tensor, or None."""
+    if name in TEXTS and _is_text(found) and _is_text(expected):
+        return _compare_texts(name, found.tobytes(), expected.tobytes())
     if found.dtype != expected.dtype or found.shape != expected.shape:
         return Difference(
             name, f"expected {expected.dtype} {expected.shape}, found {found.dtype} {found.shape}")
@@ -111,6 +117,17 @@ def compare(
     return Difference(
         name, f"{int(wrong.sum())} of {wrong.size} {text}", index, _text(expected[index]),
         _text(found[index]), ulp, db)
+
+
+def _is_text(array: np.ndarray) -> bool:
+    return array.dtype == np.int8 and array.ndim == 1
+
+
+def _compare_texts(name: str, found: bytes, expected: bytes) -> Difference | None:
+    if found == expected:
+        return None
+    wanted, said = (text.decode("utf-8", "backslashreplace") for text in (expected, found))
+    return Difference(name, f"expected '{shown(wanted)}', found '{shown(said)}'")
 
 
 def distances(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:

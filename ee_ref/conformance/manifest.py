@@ -34,7 +34,8 @@ from ..errors import ArgumentError, EeError, FileError, shown
 from . import protocol
 from .judge import Bound
 from .schema import SchemaError, check
-from .suite import TIERS, VERSION, Suite, Vector
+from .suite import TIERS, VERSION, Suite
+from .vector import Vector
 
 FORMAT = "ee-conformance"
 MANIFEST = "manifest.json"

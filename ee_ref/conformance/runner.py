@@ -12,8 +12,8 @@ from ..errors import EeError
 from .judge import Difference, distances, judge
 from .manifest import Model, Vectors
 from .protocol import PROTOCOL, Body, Decoder, Frame, ProtocolError, Type
-from .suite import Vector
 from .transport import PortDied, PortSilent, Transport
+from .vector import Vector
 from .waivers import Waiver
 
 STATUSES = ("pass", "fail", "waived", "unsupported", "timeout", "died", "protocol")

@@ -14,7 +14,6 @@ import inspect
 import tempfile
 import wave
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
@@ -36,11 +35,13 @@ from ..tokens import Tokens
 from .cases import cases_of, op_names
 from .draw import SMALL, Stream, random_features, random_int8_model, random_state_dict
 from .judge import DB, EXACT, ULP, ULPS, Bound
+from .refusals import faulty_config, refusal_vectors
+from .vector import Parameter, Vector
 
-VERSION = 1
+VERSION = 2
 """The version of the vectors; any change of a byte needs a new one (docs/conformance.md)."""
 
-TIERS = ("integer", "int8", "f32", "frontend", "model", "decision")
+TIERS = ("integer", "int8", "f32", "frontend", "model", "decision", "status")
 INTEGER_OPS = ("quantize_qs8", "linear_qs8")
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -61,27 +62,6 @@ CLEAR = Bound(
 SCORE = Bound(DB, 40.0, "features within their bound move an int8 model's score by under a percent")
 F32_MODEL = Bound(
     DB, 110.0, "some forty float32 products, one after another: 136 dB in portable C and AVX2")
-
-Parameter = int | float | str
-
-
-@dataclass(frozen=True)
-class Vector:
-    """One case.
-
-    name: "tier/op/case". model: that of `Suite.models` it runs on, or "". parameters: integers,
-    float32 numbers and texts; inputs, expected: arrays by name; bounds: one for each expected.
-    """
-
-    name: str
-    tier: str
-    op: str
-    inputs: Mapping[str, np.ndarray]
-    expected: Mapping[str, np.ndarray]
-    bounds: Mapping[str, Bound]
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
-    model: str = ""
-
 
 # ---- Ops ----
 
@@ -150,8 +130,8 @@ DECIDED = {
     "commands": ("demo", "silence", "noise", "one_frame"),
 }
 """The utterances whose exit a policy chooses."""
-INT8_FRAMES = {"no_frames": 6, "one_frame": 7, "one_frame_still": 10, "two_frames": 11,
-               "frames_16": 67, "longest": 323, "longest_still": 326}
+INT8_FRAMES = {"no_features": 0, "no_frames": 6, "one_frame": 7, "one_frame_still": 10,
+               "two_frames": 11, "frames_16": 67, "longest": 323, "longest_still": 326}
 
 
 def f32_state_dict() -> dict[str, np.ndarray]:
@@ -268,6 +248,12 @@ class Suite:
             Reference("ties-int8", ties_model()), bundled)}
 
     @cached_property
+    def faulty_image(self) -> bytes:
+        """The image that the tier "status" makes faulty."""
+        config, tensors = random_int8_model(faulty_config(INT8_CONFIG), 12)
+        return flash_image.build(_written(config, tensors, _letters(config.vocab)))
+
+    @cached_property
     def vectors(self) -> tuple[Vector, ...]:
         """Every vector, in the order of the tiers; those of a model one after another."""
         made = [*op_vectors()]
@@ -275,6 +261,7 @@ class Suite:
             if model.name != "ties-int8":
                 made += [*frontend_vectors(model), *model_vectors(model)]
             made += decision_vectors(model)
+        made += refusal_vectors(self.faulty_image, self.models["small-int8"])
         return tuple(sorted(made, key=lambda v: (TIERS.index(v.tier), v.model)))
 
     @cached_property

@@ -202,11 +202,11 @@ class _DeathOf:
 
 
 def board(name: str, isa: str | None = None, kernels: Path | None = None,
-          settings: Sequence[str] = ()) -> Program:
+          settings: Sequence[str] = (), wrong: str | None = None) -> Program:
     """A board of kernels/ports under its emulator, the program built where needed.
 
     kernels: the folder of the C library; by default that of the source tree. settings: more
-    variables of make, "NAME=VALUE". Raises ArgumentError for a board that is not there, FileError
+    variables of make, "NAME=VALUE". wrong: an op whose kernel is to get one bit wrong. Raises ArgumentError for a board that is not there, FileError
     when it cannot be built.
     """
     folder = kernels or Path(__file__).resolve().parent.parent.parent / "kernels"
@@ -217,7 +217,7 @@ def board(name: str, isa: str | None = None, kernels: Path | None = None,
     boards = sorted(path.parent.name for path in ports.glob("*/board.mk"))
     if name not in boards:
         raise ArgumentError(f"--qemu: expected one of {', '.join(boards)}, found {name!r}")
-    arguments = [f"isa={isa}"] if isa else []
+    arguments = [f"{key}={value}" for key, value in (("isa", isa), ("wrong", wrong)) if value]
     command = ["make", "--no-print-directory", "-s", "-C", str(ports), f"BOARD={name}",
                "PROGRAM=conformance", f"ARGUMENTS={' '.join(arguments)}", *settings, "command"]
     environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}

@@ -74,11 +74,20 @@ int32_t eec_integer(question *q, const char *name);
 float eec_number(question *q, const char *name);
 const float *eec_floats(question *q, const char *name, size_t count);
 
+/* Bytes of a value of a dtype, 0 for another letter. */
+size_t eec_element_bytes(char dtype);
+
 /* a * b, or SIZE_MAX, which is more memory than there is: sizes come from the host. */
 size_t eec_product(size_t a, size_t b);
 
+/* The next `bytes` of free memory, rounded up to a multiple of 64, or NULL. */
+unsigned char *eec_reserve(question *q, size_t bytes);
+
 /* Memory with a guard behind it, filled with garbage. */
 void *eec_take(question *q, size_t bytes);
+
+/* Whether the bytes behind all of that memory are as they were. */
+int eec_guards_hold(const question *q);
 
 /* The next tensor of the answer. */
 void *eec_output(question *q, const char *name, char dtype, size_t rows);
@@ -93,6 +102,12 @@ const tensor *eec_checked(question *q, const tensor *matrix);
 
 /* x of an op over rows of floats, or NULL. */
 const tensor *eec_input(question *q);
+
+/* The parameter "heads", which divides the columns of x; 0 when it does not. */
+size_t eec_heads(question *q, const tensor *x);
+
+/* The parameter "stride", or 0. */
+size_t eec_stride(question *q);
 
 /* The matrix called `name`, (outs, in), as it came, or NULL; *outs is found when it is 0. */
 const tensor *eec_matrix(question *q, const char *name, char dtype, size_t *outs, size_t in);
@@ -113,6 +128,20 @@ void eec_ask_depthwise_conv(question *q, void (*kernel)(float *, const float *, 
                                                         const float *, size_t, size_t, size_t,
                                                         size_t, size_t, size_t));
 
+/* Whether there is a model; notes when there is none. */
+int eec_has_model(question *q);
+
+/* The tensor "features" (frames, mels of the model), or NULL. */
+const tensor *eec_model_features(question *q);
+
+/* Features (*frames, mels) of the tensor "samples", int16 or float, where `place` says; *status is
+ * what the library says of them. NULL when it was not asked. */
+float *eec_features_of_samples(question *q, size_t *frames, float *(*place)(question *, size_t),
+                               ee_status *status);
+
+/* Memory for so many frames of features. */
+float *eec_features_memory(question *q, size_t frames);
+
 typedef struct {
     const char *name;
     void (*run)(question *q);
@@ -122,5 +151,6 @@ typedef struct {
 extern const conformance_op eec_ops_qs8[];
 extern const conformance_op eec_ops_f32[];
 extern const conformance_op eec_ops_model[];
+extern const conformance_op eec_ops_status[];
 
 #endif

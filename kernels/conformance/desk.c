@@ -1,9 +1,9 @@
 /* The port of this machine: frames on stdin and stdout.
  *
- *   ee_conformance_desk [ISA]
+ *   ee_conformance_desk [ISA [WRONG]]
  *
  * ISA, or else EE_REF_ISA, names the kernels to use (c, avx2, vnni, neon, i8mm, ...): the best ones
- * by default. */
+ * by default. WRONG is an op of int8 mode whose kernel gets one bit wrong. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +66,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "ee_conformance_desk: no instruction set of this CPU: %s\n", wanted);
         return 2;
     }
+    const ee_ops *const right = ee_ops_for((ee_isa)isa);
+    const ee_ops *const ops = argc > 2 ? ee_conformance_wrong(right, argv[2]) : right;
+    if (ops == NULL) {
+        fprintf(stderr, "ee_conformance_desk: no kernel of that name: %s\n", argv[2]);
+        return 2;
+    }
     const ee_conformance port = {
         .read = read_stdin,
         .write = write_stdout,
@@ -74,7 +80,7 @@ int main(int argc, char **argv)
         .name = "desk",
         .version = "1",
         .isa = ee_isa_name((ee_isa)isa),
-        .ops = ee_ops_for((ee_isa)isa),
+        .ops = ops,
     };
 
     return ee_conformance_serve(&port) == EE_CONFORMANCE_BYE ? 0 : 1;

@@ -45,6 +45,11 @@ enum {
 /* Answers frames until the host says BYE or is gone. */
 int ee_conformance_serve(const ee_conformance *port);
 
+/* Those kernels, that of one op of int8 mode ("linear_qs8") with the lowest bit of its last value
+ * wrong: as `ops` they show that the suite judges what it is given. NULL for another name. What is
+ * returned is valid until the next call. */
+const ee_ops *ee_conformance_wrong(const ee_ops *ops, const char *op);
+
 #ifdef __cplusplus
 }
 #endif

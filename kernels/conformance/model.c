@@ -16,7 +16,7 @@ static void check(question *q, ee_status status)
     }
 }
 
-static int has_model(question *q)
+int eec_has_model(question *q)
 {
     if (q->image.model == NULL) {
         eec_fail(q, CODE_ARGUMENT, "no model was loaded", "");
@@ -24,21 +24,25 @@ static int has_model(question *q)
     return q->image.model != NULL;
 }
 
-static const tensor *given_features(question *q)
+const tensor *eec_model_features(question *q)
 {
-    const tensor *const features = eec_argument(q, "features", 'f', 2);
+    const tensor *const features = eec_has_model(q) ? eec_argument(q, "features", 'f', 2) : NULL;
 
     if (features != NULL && features->shape[1] != q->image.config.mels) {
         eec_fail(q, CODE_ARGUMENT, "features with as many mels as the model has expected",
                  "features");
     }
-    return features;
+    return q->code == CODE_NONE ? features : NULL;
 }
 
-/* (frames, mels) of the tensor "samples", int16 or float. */
-static float *computed_features(question *q, size_t *frames, float *(*place)(question *, size_t))
+float *eec_features_of_samples(question *q, size_t *frames, float *(*place)(question *, size_t),
+                               ee_status *status)
 {
     const tensor *s16 = NULL, *f32 = NULL;
+
+    if (!eec_has_model(q)) {
+        return NULL;
+    }
 
     for (size_t i = 0; i < q->input_count; i++) {
         if (strcmp(q->inputs[i].name, "samples") == 0 && q->inputs[i].axes == 1) {
@@ -58,9 +62,9 @@ static float *computed_features(question *q, size_t *frames, float *(*place)(que
     if (q->code != CODE_NONE) {
         return NULL;
     }
-    check(q, s16 != NULL
-                 ? ee_features_s16(out, frontend, s16->data, count, 0, *frames, scratch)
-                 : ee_features_f32(out, frontend, f32->data, count, 0, *frames, scratch));
+    *status = s16 != NULL
+                  ? ee_features_s16(out, frontend, s16->data, count, 0, *frames, scratch)
+                  : ee_features_f32(out, frontend, f32->data, count, 0, *frames, scratch);
     return out;
 }
 
@@ -69,7 +73,7 @@ static float *features_output(question *q, size_t frames)
     return eec_output_matrix(q, "features", frames, q->image.config.mels);
 }
 
-static float *features_memory(question *q, size_t frames)
+float *eec_features_memory(question *q, size_t frames)
 {
     return eec_take(q, eec_product(eec_product(frames, q->image.config.mels), sizeof(float)));
 }
@@ -77,10 +81,10 @@ static float *features_memory(question *q, size_t frames)
 static void run_features(question *q)
 {
     size_t frames;
+    ee_status status = EE_OK;
 
-    if (has_model(q)) {
-        computed_features(q, &frames, features_output);
-    }
+    eec_features_of_samples(q, &frames, features_output, &status);
+    check(q, status);
 }
 
 static ee_session *open_session(question *q, const float *features, size_t frames)
@@ -112,7 +116,7 @@ static void exit_name(char name[EXIT_NAME_BYTES], uint32_t exit)
 static void run_exits(question *q)
 {
     const int32_t last = eec_integer(q, "exits");
-    const tensor *const features = has_model(q) ? given_features(q) : NULL;
+    const tensor *const features = eec_model_features(q);
 
     if (q->code != CODE_NONE) {
         return;
@@ -208,7 +212,7 @@ static void decide(question *q, const float *features, size_t frames, int everyt
 
 static void run_decide(question *q)
 {
-    const tensor *const features = has_model(q) ? given_features(q) : NULL;
+    const tensor *const features = eec_model_features(q);
 
     if (q->code == CODE_NONE) {
         decide(q, features->data, features->shape[0], 1);
@@ -218,9 +222,11 @@ static void run_decide(question *q)
 static void run_transcribe(question *q)
 {
     size_t frames = 0;
+    ee_status status = EE_OK;
     const float *const features =
-        has_model(q) ? computed_features(q, &frames, features_memory) : NULL;
+        eec_features_of_samples(q, &frames, eec_features_memory, &status);
 
+    check(q, status);
     if (q->code == CODE_NONE) {
         decide(q, features, frames, 0);
     }

@@ -74,10 +74,9 @@ static void run_stem_conv(question *q)
 {
     const tensor *const x = eec_input(q);
     const tensor *const matrix = eec_argument(q, "weight", 'f', 2);
-    const int32_t stride = eec_integer(q, "stride");
+    const size_t stride = eec_stride(q);
 
-    if (x == NULL || q->code != CODE_NONE || stride < 1) {
-        eec_fail(q, CODE_ARGUMENT, "a stride of at least 1 expected", "stride");
+    if (q->code != CODE_NONE) {
         return;
     }
     const size_t frames = x->shape[0], channels = x->shape[1];
@@ -86,20 +85,19 @@ static void run_stem_conv(question *q)
     const float *const weight = eec_float_weights(q, "weight", &outs, kernel * channels);
     const float *const bias = eec_floats(q, "bias", outs);
     float *const y =
-        eec_output_matrix(q, "y", ee_stem_conv_f32_frames(frames, kernel, (size_t)stride), outs);
+        eec_output_matrix(q, "y", ee_stem_conv_f32_frames(frames, kernel, stride), outs);
     if (q->code == CODE_NONE) {
         ee_stem_conv_f32_c(y, x->data, weight, bias, frames, channels, outs, kernel,
-                           (size_t)stride, kernels(q), NULL);
+                           stride, kernels(q), NULL);
     }
 }
 
 static void run_attention(question *q)
 {
     const tensor *const x = eec_input(q);
-    const int32_t heads = eec_integer(q, "heads");
+    const size_t heads = eec_heads(q, x);
 
-    if (x == NULL || heads < 1 || x->shape[1] % (size_t)heads != 0) {
-        eec_fail(q, CODE_ARGUMENT, "a divisor of dim expected", "heads");
+    if (heads == 0) {
         return;
     }
     const size_t rows = x->shape[0], dim = x->shape[1];
@@ -109,11 +107,11 @@ static void run_attention(question *q)
     const float *const out_weight = eec_float_weights(q, "out_weight", &out_outs, dim);
     const float *const out_bias = eec_floats(q, "out_bias", out_outs);
     float *const scratch =
-        take_floats(q, ee_multi_head_attention_f32_scratch(rows, dim, (size_t)heads, NULL));
+        take_floats(q, ee_multi_head_attention_f32_scratch(rows, dim, heads, NULL));
     float *const y = eec_output_matrix(q, "y", rows, dim);
     if (q->code == CODE_NONE) {
         ee_multi_head_attention_f32_c(y, x->data, in_weight, in_bias, out_weight,
-                                      out_bias, rows, dim, (size_t)heads, scratch,
+                                      out_bias, rows, dim, heads, scratch,
                                       kernels(q), NULL);
     }
 }
@@ -198,10 +196,9 @@ static void run_conformer_layer(question *q)
         "ff2.norm.weight", "ff2.norm.bias", "ff2.up.weight", "ff2.up.bias", "ff2.down.weight",
         "ff2.down.bias"};
     const tensor *const x = eec_input(q);
-    const int32_t heads = eec_integer(q, "heads");
+    const size_t heads = eec_heads(q, x);
 
-    if (x == NULL || heads < 1 || x->shape[1] % (size_t)heads != 0) {
-        eec_fail(q, CODE_ARGUMENT, "a divisor of dim expected", "heads");
+    if (heads == 0) {
         return;
     }
     const size_t rows = x->shape[0], dim = x->shape[1];
@@ -240,10 +237,10 @@ static void run_conformer_layer(question *q)
     w.norm_bias = eec_floats(q, "norm.bias", dim);
     const float eps = eec_number(q, "eps");
     float *const scratch =
-        take_floats(q, ee_conformer_layer_f32_scratch(rows, dim, (size_t)heads, ff, kernel, NULL));
+        take_floats(q, ee_conformer_layer_f32_scratch(rows, dim, heads, ff, kernel, NULL));
     float *const y = eec_output_matrix(q, "y", rows, dim);
     if (q->code == CODE_NONE) {
-        ee_conformer_layer_f32_c(y, x->data, &w, rows, dim, (size_t)heads, ff, kernel, eps,
+        ee_conformer_layer_f32_c(y, x->data, &w, rows, dim, heads, ff, kernel, eps,
                                  scratch, kernels(q), NULL);
     }
 }

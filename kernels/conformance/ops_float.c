@@ -18,6 +18,28 @@ const tensor *eec_input(question *q)
     return eec_checked(q, eec_argument(q, "x", 'f', 2));
 }
 
+size_t eec_heads(question *q, const tensor *x)
+{
+    const int32_t heads = eec_integer(q, "heads");
+
+    if (x == NULL || heads < 1 || x->shape[1] % (size_t)heads != 0) {
+        eec_fail(q, CODE_ARGUMENT, "a divisor of dim expected", "heads");
+        return 0;
+    }
+    return (size_t)heads;
+}
+
+size_t eec_stride(question *q)
+{
+    const int32_t stride = eec_integer(q, "stride");
+
+    if (stride < 1) {
+        eec_fail(q, CODE_ARGUMENT, "a stride of at least 1 expected", "stride");
+        return 0;
+    }
+    return (size_t)stride;
+}
+
 const tensor *eec_matrix(question *q, const char *name, char dtype, size_t *outs, size_t in)
 {
     const tensor *const matrix = eec_checked(q, eec_argument(q, name, dtype, 2));

@@ -25,8 +25,8 @@ endif
 SHARED := common/runner.c $(START)
 HEADERS := $(wildcard common/*.h ../include/*.h ../src/*.h ../src/*/*.h ../src/ops/*/*.h)
 
-.PHONY: run vectors conformance symbols build execute command library tools c-library FORCE
-build: $(BUILD)/transcribe.elf $(BUILD)/vectors.elf $(BUILD)/faults.elf
+.PHONY: run conformance symbols build execute command library tools c-library FORCE
+build: $(BUILD)/transcribe.elf $(BUILD)/conformance.elf $(BUILD)/faults.elf
 
 library:
 	$(MAKE) --no-print-directory -s -C .. OUT=$(patsubst %/,%,$(dir $(LIBRARY))) CC='$(CC)' \
@@ -67,11 +67,6 @@ FORCE:
 $(BUILD)/image.o: common/image.S $(IMAGE) $(BUILD)/image.name
 	$(CC) $(FLAGS) -DIMAGE='"$(abspath $(IMAGE))"' -c -o $@ $<
 
-# Programs without an image of their own.
-$(BUILD)/vectors.elf: $(call objects,common/vectors.c common/vectors_ops.c \
-    common/vectors_model.c common/image.S $(SHARED)) $(LIBRARY) $(LAYOUTS)
-	$(CC) $(FLAGS) $(LINK) -o $@ $(filter %.o %.a,$^) $(LIBRARIES)
-
 $(BUILD)/transcribe.elf: $(call objects,common/transcribe.c $(SHARED)) \
     $(BUILD)/image.o $(LIBRARY) $(LAYOUTS)
 	$(CC) $(FLAGS) $(LINK) -o $@ $(filter %.o %.a,$^) $(LIBRARIES)
@@ -79,7 +74,7 @@ $(BUILD)/transcribe.elf: $(call objects,common/transcribe.c $(SHARED)) \
 # The conformance suite. Its image is that of the bundled model which the suite makes (ten seconds),
 # so that it need not be sent: SUITE_IMAGE=file is another one.
 SUITE_IMAGE ?= $(OUT)/suite.bin
-CONFORMANCE := ee_conformance model ops_float ops_f32 ops_qs8
+CONFORMANCE := $(filter-out desk,$(basename $(notdir $(wildcard ../conformance/*.c))))
 $(OUT)/suite.bin: $(MODEL)
 	mkdir -p $(@D)
 	cd ../.. && $(PYTHON) -m ee_ref export $(abspath $(MODEL)) --seconds 10 -o $@ --force
@@ -104,13 +99,13 @@ $(BUILD)/conformance.elf: $(call objects,common/conformance.c $(SHARED)) $(BUILD
 $(BUILD)/faults.elf: $(call objects,common/faults.c common/image.S $(SHARED)) $(LAYOUTS)
 	$(CC) $(FLAGS) $(LINK) -o $@ $(filter %.o,$^) $(LIBRARIES)
 
-symbols: $(LIBRARY) $(if $(SCRIPT),$(BUILD)/vectors.elf)
+symbols: $(LIBRARY) $(if $(SCRIPT),$(BUILD)/conformance.elf)
 	./symbols.sh $(NM) $^
 
-# execute: runs PROGRAM (transcribe, vectors or faults) with ARGUMENTS in the folder WORK, where its
+# execute: runs PROGRAM (transcribe, conformance or faults) with ARGUMENTS in the folder WORK, where its
 # files lie; a board that hangs is ended. COUNTS=file: instructions by stage and function (plugin/).
 CLIP ?= ../../ee_ref/assets/demo.wav
-PROGRAM ?= vectors
+PROGRAM ?= conformance
 WORK ?= $(BUILD)
 SECONDS_ALLOWED ?= 600
 empty :=
@@ -143,12 +138,8 @@ command: $(BUILD)/$(PROGRAM).elf
 # conformance: the suite, judged by the host.
 conformance: $(BUILD)/conformance.elf
 	cd ../.. && $(PYTHON) -m ee_ref conformance run --qemu $(BOARD) $(if $(ISA),--isa $(ISA)) \
+	    $(if $(WRONG),--wrong $(WRONG)) $(if $(SELECT),--select '$(SELECT)') \
 	    --make OUT='$(OUT)' --make LAYOUT='$(LAYOUT)' --make PYTHON='$(PYTHON)'
-
-# vectors: every case of ee_ref/conformance/cases on the board, compared with NumPy.
-vectors: $(BUILD)/vectors.elf
-	$(PYTHON) vectors.py $(BOARD) $(if $(ISA),--isa $(ISA)) \
-	    --set OUT='$(OUT)' --set LAYOUT='$(LAYOUT)'
 
 # run: samples to text, with what it took.
 run: $(BUILD)/transcribe.elf

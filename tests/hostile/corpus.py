@@ -22,7 +22,8 @@ from ee_ref.conformance import manifest
 from ee_ref.conformance.draw import random_state_dict
 from ee_ref.conformance.judge import Bound
 from ee_ref.conformance.protocol import Body, Frame, Type
-from ee_ref.conformance.suite import VERSION, Vector
+from ee_ref.conformance.suite import VERSION
+from ee_ref.conformance.vector import Vector
 from weights_io import flash_image, model_file, quantize
 from weights_io.from_torch import convert_state_dict
 from weights_io.model_file import ValueType

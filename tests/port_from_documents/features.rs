@@ -2,13 +2,19 @@
 
 use crate::exact::log;
 use crate::image::Model;
+use crate::protocol::{refused, Failure};
 use crate::tensors::Matrix;
 
-pub fn features(model: &Model, samples: &[f32]) -> Matrix {
+/// The features, or that there are none of such samples.
+pub fn features(model: &Model, samples: &[f32]) -> Result<Matrix, Failure> {
+    let not_finite = || refused("EE_ERR_NOT_FINITE");
+    if !samples.iter().all(|v| v.is_finite()) {
+        return Err(not_finite());
+    }
     let (n_fft, hop) = (model.n_fft, model.hop_length);
     let mut out = Matrix::new(0, model.mels);
     if samples.is_empty() {
-        return out;
+        return Ok(out);
     }
     let mut signal = vec![0.0; model.pad];
     signal.extend(samples);
@@ -23,6 +29,9 @@ pub fn features(model: &Model, samples: &[f32]) -> Matrix {
         let mut row = vec![];
         for (m, (first, weights)) in model.filters.iter().enumerate() {
             let e = weights.iter().enumerate().fold(0.0, |e, (j, w)| e + p[first + j] * w);
+            if !e.is_finite() {
+                return Err(not_finite());
+            }
             row.push(match model.normalisation.get(m) {
                 Some((mean, scale)) => (log(e + model.log_floor) - mean) * scale,
                 None => e,
@@ -30,7 +39,7 @@ pub fn features(model: &Model, samples: &[f32]) -> Matrix {
         }
         out.push(row.into_iter());
     }
-    out
+    Ok(out)
 }
 
 /// s(i - before), reflected at both ends.

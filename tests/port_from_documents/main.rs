@@ -53,6 +53,10 @@ fn failed(failure: Failure, sequence: u16) -> (u8, u16, Body) {
     let mut body = Body::default();
     let (kind, text) = match failure {
         Failure::Unsupported(text) => (UNSUPPORTED, text),
+        Failure::Refused(status) => {
+            body.set("code", Parameter::Int(4));
+            (ERROR, status.into())
+        }
         Failure::Error(code, text) => {
             body.set("code", Parameter::Int(code));
             (ERROR, text)
@@ -74,12 +78,11 @@ fn answer(kind: u8, payload: &[u8], model: &mut Option<Model>) -> Result<(u8, Bo
         }
         MODEL => {
             *model = None;
-            let bytes = match question.tensors.get("image").map(|t| &t.data) {
-                Some(Data::Int8(image)) => image.iter().map(|&b| b as u8).collect::<Vec<u8>>(),
-                Some(_) => return Err(argument("image")),
-                None => return Err(Failure::Unsupported("no model is built in".into())),
-            };
-            *model = Some(Model::open(&bytes)?);
+            if !question.tensors.contains_key("image") {
+                return Err(Failure::Unsupported("no model is built in".into()));
+            }
+            let bytes = image_of(&question)?;
+            *model = Some(Model::open(&bytes, None)?);
             Ok((RESULT, body))
         }
         CASE => {
@@ -87,6 +90,15 @@ fn answer(kind: u8, payload: &[u8], model: &mut Option<Model>) -> Result<(u8, Bo
                 "features" | "exits" | "decide" | "transcribe" => {
                     let model = model.as_ref().ok_or_else(|| argument("model"))?;
                     model_case(model, &question, &mut body)?;
+                }
+                "image_status" | "session_status" | "samples_status" | "log_probs_status" => {
+                    let status = match status_case(model.as_ref(), &question) {
+                        Ok(()) => "EE_OK",
+                        Err(Failure::Refused(status)) => status,
+                        Err(failure) => return Err(failure),
+                    };
+                    let name = status.bytes().map(|b| b as i8).collect();
+                    body.put("status", &[status.len()], Data::Int8(name));
                 }
                 _ => op_case(question, &mut body)?,
             }
@@ -97,10 +109,41 @@ fn answer(kind: u8, payload: &[u8], model: &mut Option<Model>) -> Result<(u8, Bo
     }
 }
 
+fn image_of(question: &Body) -> Result<Vec<u8>, Failure> {
+    match question.tensors.get("image") {
+        Some(Tensor { shape, data: Data::Int8(image) }) if shape.len() == 1 => {
+            Ok(image.iter().map(|&b| b as u8).collect())
+        }
+        _ => Err(argument("image")),
+    }
+}
+
+/// conformance.md, "Refusals". This port copies what it is given, and takes memory where it likes.
+fn status_case(model: Option<&Model>, case: &Body) -> Result<(), Failure> {
+    for name in ["offset", "memory", "arena"] {
+        if case.parameters.contains_key(name) {
+            return Err(Failure::Unsupported(format!("{}: the memory is this port's own", name)));
+        }
+    }
+    if case.name == "image_status" {
+        let exits = case.parameters.contains_key("exits").then(|| case.int("exits")).transpose()?;
+        let exits = exits.map(|n| usize::try_from(n).map_err(|_| argument("exits"))).transpose()?;
+        return Model::open(&image_of(case)?, exits).map(|_| ());
+    }
+    let model = model.ok_or_else(|| argument("model"))?;
+    match &case.name[..] {
+        "session_status" => {
+            model::session(model, &Weights::new(&case.tensors).matrix("features", model.mels)?)
+        }
+        "samples_status" => features::features(model, &samples(case)?).map(|_| ()),
+        _ => model::log_probs(&Weights::new(&case.tensors).matrix("log_probs", model.labels.len())?),
+    }
+}
+
 /// conformance.md, "Models".
 fn model_case(model: &Model, case: &Body, result: &mut Body) -> Result<(), Failure> {
     let input = |name| Weights::new(&case.tensors).matrix(name, model.mels);
-    let heard = || Ok(features::features(model, &samples(case)?));
+    let heard = || features::features(model, &samples(case)?);
     let policy = || match case.parameters.contains_key("exit") {
         true => case.int("exit").map(Policy::Exit),
         false => case.float("threshold").map(Policy::Threshold),

@@ -4,9 +4,27 @@ use crate::exact::{exp, sum};
 use crate::float32::Float32;
 use crate::image::Model;
 use crate::ops::{Answer, Mode};
-use crate::protocol::{argument, Body, Data, Failure};
+use crate::protocol::{argument, refused, Body, Data, Failure};
 use crate::qs8::Qs8;
 use crate::tensors::{Matrix, Weights};
+
+/// Whether the encoder takes these features.
+pub fn session(model: &Model, features: &Matrix) -> Result<(), Failure> {
+    let frames = |n: usize| n.checked_sub(model.stem_kernel).map_or(0, |n| 1 + n / model.stem_stride);
+    if frames(frames(features.rows)) > model.max_frames {
+        return Err(refused("EE_ERR_TOO_MANY_FRAMES"));
+    }
+    finite(features.data.iter().all(|v| v.is_finite()))
+}
+
+/// Whether these can be log-probabilities: a value above zero by more than rounding is none.
+pub fn log_probs(log_probs: &Matrix) -> Result<(), Failure> {
+    finite(log_probs.data.iter().all(|&v| v <= 1e-3))
+}
+
+fn finite(right: bool) -> Result<(), Failure> {
+    right.then_some(()).ok_or_else(|| refused("EE_ERR_NOT_FINITE"))
+}
 
 /// The encoder, exit after exit; numerics.md, "The encoder".
 struct Encoder<'a> {
@@ -21,6 +39,7 @@ impl<'a> Encoder<'a> {
         if features.cols != model.mels {
             return Err(argument("features"));
         }
+        session(model, features)?;
         let mode: &dyn Mode = if model.int8 { &Qs8 } else { &Float32 };
         let stem = Weights::new(&model.tensors).at("stem");
         let x = mode.stem_conv(features, &stem.at("conv1"), model.stem_stride)?;

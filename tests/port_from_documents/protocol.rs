@@ -8,14 +8,16 @@ use std::io::{Read, Result as IoResult, Write};
 pub enum Failure {
     Error(i32, String),
     Unsupported(String),
+    Refused(&'static str),
 }
 
 pub fn argument(name: &str) -> Failure {
     Failure::Error(3, format!("{}: missing, or of another type or size", name))
 }
 
-pub fn refused(why: &str) -> Failure {
-    Failure::Error(4, why.into())
+/// What is not as it should be, by the name that conformance.md, "Refusals" gives it.
+pub fn refused(status: &'static str) -> Failure {
+    Failure::Refused(status)
 }
 
 /// CRC-32 of zlib and PNG, of the parts one after another.

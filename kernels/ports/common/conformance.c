@@ -1,7 +1,9 @@
 /* The conformance suite on a board: frames over the host's stdin and stdout, or over the files that
  * the arguments name.
  *
- *   conformance [isa=NAME] [in=FILE] [out=FILE]
+ *   conformance [isa=NAME] [wrong=OP] [in=FILE] [out=FILE]
+ *
+ * isa: the kernels to use. wrong: an op of int8 mode whose kernel gets one bit wrong.
  */
 #include <string.h>
 
@@ -52,11 +54,24 @@ static ee_isa find_isa(const char *name)
     return best;
 }
 
+/* Those kernels, one of them wrong if that is wanted. */
+static const ee_ops *find_ops(ee_isa isa, const char *wrong)
+{
+    const ee_ops *const right = ee_ops_for(isa);
+    const ee_ops *const ops = wrong != NULL ? ee_conformance_wrong(right, wrong) : right;
+
+    if (ops == NULL) {
+        runner_fail(wrong, "no kernel of that name");
+    }
+    return ops;
+}
+
 int port_main(int argc, char **argv)
 {
     const char *const in = runner_argument(argc, argv, "in");
     const char *const out = runner_argument(argc, argv, "out");
     const ee_isa isa = find_isa(runner_argument(argc, argv, "isa"));
+    const ee_ops *const ops = find_ops(isa, runner_argument(argc, argv, "wrong"));
     runner_memory memory = runner_memory_open();
     files both = {
         .in = open_file(in != NULL ? in : "/dev/stdin", PORT_READ),
@@ -71,7 +86,7 @@ int port_main(int argc, char **argv)
         .name = PORT_NAME,
         .version = "1",
         .isa = ee_isa_name(isa),
-        .ops = ee_ops_for(isa),
+        .ops = ops,
         .image = port_image,
         .image_bytes = (size_t)(port_image_end - port_image),
         .image_sha256 = port_image_sha256,

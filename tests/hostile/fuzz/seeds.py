@@ -67,7 +67,7 @@ def stream(memory: int, frames: Sequence[tuple[Type, Body]]) -> bytes:
 
 
 def frame_seeds() -> Iterator[tuple[str, bytes]]:
-    """A conversation for every op, and two about models."""
+    """A conversation for every op, two about models, and one about what is refused."""
     hello, bye = (Type.HELLO, Body("", {"protocol": 1})), (Type.BYE, Body())
     by_op: dict[str, list[Body]] = {}
     for vector in op_vectors():
@@ -87,6 +87,14 @@ def frame_seeds() -> Iterator[tuple[str, bytes]]:
             (Type.CASE, Body("exits", {"exits": 2}, {"features": features})),
             (Type.CASE, Body("decide", {"threshold": 0.1}, {"features": features})),
             (Type.CASE, Body("transcribe", {"exit": 2}, {"samples": samples})), bye])
+    log_probs = Stream(6)(3, TINY.vocab, low=-6.0, high=0.0)
+    yield "refusals", stream(1 << 17, [
+        hello, (Type.MODEL, Body("0" * 64, {}, {"image": data})),
+        (Type.CASE, Body("image_status", {"exits": 1, "offset": 64, "memory": -1},
+                         {"image": data})),
+        (Type.CASE, Body("session_status", {"arena": -1, "offset": 32}, {"features": features})),
+        (Type.CASE, Body("samples_status", {}, {"samples": samples})),
+        (Type.CASE, Body("log_probs_status", {}, {"log_probs": log_probs})), bye])
 
 
 def model_seeds() -> Iterator[tuple[str, bytes]]:

@@ -1,0 +1,1 @@
+"""Boards under QEMU give the bytes of the desk (docs/porting.md)."""
