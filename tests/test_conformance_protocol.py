@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -424,3 +425,33 @@ def test_the_documented_types_are_those_of_the_code():
     for type_ in protocol.Type:
         assert f"| 0x{type_:02X} {type_.name} |" in page
     assert f"`{protocol.MAGIC.decode()}`" in page
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs signals of POSIX")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_while_a_port_is_started_leaves_no_port(name, monkeypatch):
+    """The program runs already, and Popen has not returned: who would end it?"""
+    started = []
+
+    class Slow(subprocess.Popen):
+        def __init__(self, *given, **named):
+            super().__init__(*given, **named)
+            started.append(self)
+            os.kill(os.getpid(), getattr(signal, name))
+            for _ in range(1000):  # where the interpreter runs handlers
+                pass
+
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", Slow)
+    before = signal.signal(getattr(signal, name), stop)
+    port = Program([*FAKE, "hangs"], ENVIRONMENT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            port.restart()
+        assert signal.getsignal(getattr(signal, name)) is stop
+        port.close()
+    finally:
+        signal.signal(getattr(signal, name), before)
+    assert [process.poll() is not None for process in started] == [True]

@@ -12,9 +12,12 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Protocol
 
 from ..errors import ArgumentError, FileError
@@ -113,6 +116,28 @@ def _wait(deadline: float, read: int, write: int | None = None) -> set[int]:
     return {key.fd for key, _ in ready}
 
 
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Handlers of signals run afterwards: what they raise would interrupt a call in the middle, and
+    a program that has been started by then would be nobody's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[tuple[int, FrameType | None]] = []
+    handlers = {number: handler for name in ("SIGINT", "SIGTERM", "SIGHUP")
+                if (number := getattr(signal, name, None)) is not None
+                and callable(handler := signal.getsignal(number))}
+    for number in handlers:
+        signal.signal(number, lambda *given: waiting.append(given))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number, frame in waiting:
+        handlers[number](number, frame)
+
+
 class Program:
     """A port that is a program: frames on its stdin and stdout, complaints on its stderr."""
 
@@ -141,9 +166,10 @@ class Program:
         self._stderr.truncate()
         try:
             # A process group of its own: an emulator's children end with it.
-            self._process = subprocess.Popen(
-                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr,
-                bufsize=0, start_new_session=True, env=self.environment)
+            with _signals_wait():
+                self._process = subprocess.Popen(
+                    self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    stderr=self._stderr, bufsize=0, start_new_session=True, env=self.environment)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise FileError(f"{self.command[0]}: cannot be started: {reason}") from error
