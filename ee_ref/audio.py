@@ -19,7 +19,7 @@ import numpy as np
 
 from .errors import AudioError, AudioFileError, EeWarning, TooLongError, shown_limit
 
-Source = Union[str, Path, BinaryIO, tuple[np.ndarray, int]]
+Source = Union[str, Path, BinaryIO, np.ndarray, tuple[np.ndarray, int]]
 
 MIN_RATE, MAX_RATE = 1000, 1_000_000  # Hz
 MAX_CHANNELS = 64  # of an array; more means that its axes are the other way round
@@ -46,7 +46,8 @@ def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
       - a binary file object, seekable or not (a pipe), read from where it stands;
       - (samples, rate): samples (N,) or (N, channels); floats are taken as they are, uint8, int8,
         int16 and int32 are scaled to [-1, 1). 64-bit integers are refused: their full scale is
-        anyone's guess.
+        anyone's guess;
+      - samples alone, at `rate`.
 
     A WAV file that ends before its header says so (a cut download, a recorder that died, a header
     written by a pipe) is read as far as it goes, as libsndfile does; so are MP3 files. A FLAC or
@@ -62,9 +63,11 @@ def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
     Warns (EeWarning) when averaging the channels leaves silence.
 
     Raises AudioFileError for a file that is missing, a folder or not readable; AudioError for what
-    is not audio, NaN or infinite samples, rates outside 1 kHz..1 MHz, a pipe without end; whatever
-    else the `read` of a file object raises.
+    is not audio, NaN or infinite samples, rates outside 1 kHz..1 MHz, or a pipe that never ends;
+    whatever else the `read` of a file object raises.
     """
+    if isinstance(source, np.ndarray):
+        source = (source, rate)
     if isinstance(source, tuple):
         name = "samples"
         samples, source_rate = _from_array(source)
@@ -76,7 +79,7 @@ def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
         samples, source_rate = _from_stream(source, name, longest)
     else:
         raise AudioError(
-            "expected a path, a binary file object or a tuple (samples, rate), "
+            "expected a path, a binary file object, samples or a tuple (samples, rate), "
             f"found {type(source).__name__}"
         )
     _check_finite(samples, source_rate, name)

@@ -31,7 +31,7 @@ from .frontend import FrontEnd, front_end
 from .info import frame_costs
 from .tokens import Tokens, Word
 
-Audio = Union[str, Path, BinaryIO, tuple[np.ndarray, int]]
+Audio = Union[str, Path, BinaryIO, np.ndarray, tuple[np.ndarray, int]]
 Decoder = Callable[[np.ndarray], Union[decode.Hypothesis, Sequence[decode.Hypothesis]]]
 
 BACKENDS = ("native", "numpy")
@@ -97,6 +97,11 @@ class Model:
             encoder.NativeEncoder(file.config, file.tensors, threads) if backend == "native"
             else encoder.ReferenceEncoder(file.config, file.tensors))
 
+    def __repr__(self) -> str:
+        config = self.config
+        return (f"<Model {self.file.path}: {config.exits} exits, {sum(config.layers_per_exit)} "
+                f"layers of {config.dim}, {config.vocab} labels, {config.dtype}, {self.backend}>")
+
     def __reduce__(self) -> tuple[Callable[..., "Model"], tuple]:
         """A copy, also in another process, is loaded again from the file."""
         file = self.file
@@ -141,7 +146,7 @@ class Model:
     ) -> Result:
         """Words of one utterance, at the exit chosen.
 
-        audio: a path, a binary file object, or (samples, rate).
+        audio: a path, a binary file object, (samples, rate), or samples at `config.sample_rate`.
         exit: stop at this exit, 1-based. policy: stop where it says; a name is one of `policies`.
         Neither: the policy `balanced` where the model has it, else the last exit.
         decoder: log_probs -> Hypothesis, or a list of them, best first; greedy by default.

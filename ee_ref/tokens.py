@@ -45,6 +45,10 @@ class Tokens(Sequence[str]):
                 f"found {sorted(outside)}"
             )
 
+    def __repr__(self) -> str:
+        shown = ", ".join(map(repr, self._tokens[:5])) + ", ..." * (len(self) > 5)
+        return f"<Tokens: {len(self)} labels ({shown}), blank {self.blank}>"
+
     def __len__(self) -> int:
         return len(self._tokens)
 

@@ -305,7 +305,7 @@ def test_rate_and_samples_swapped():
         audio.read((RATE, np.zeros(10)), RATE)
 
 
-@pytest.mark.parametrize("source", [None, 3, b"RIFF", np.zeros(10), [np.zeros(10), RATE],
+@pytest.mark.parametrize("source", [None, 3, b"RIFF", [np.zeros(10), RATE],
                                     (np.zeros(10),), (np.zeros(10), RATE, 1)])
 def test_source_of_another_type(source):
     with pytest.raises(AudioError, match="expected"):

@@ -317,3 +317,14 @@ def test_a_beam_has_a_limit(model):
         decode.beam_search(log_probs, beam_width=100_000_000)
     with pytest.raises(ArgumentError, match="n_best"):
         exits.Posterior(0.5, n_best=100_000_000)
+
+
+def test_samples_alone_are_at_the_rate_of_the_model(model):
+    assert model.transcribe(noise(1.0)) == model.transcribe((noise(1.0), RATE))
+
+
+def test_what_a_model_and_its_tokens_look_like(model):
+    assert repr(model) == (f"<Model {model.file.path}: 3 exits, 4 layers of 20, 32 labels, f32, "
+                           f"{model.backend}>")
+    assert repr(model.tokens) == (
+        "<Tokens: 32 labels ('@', '<s>', '</s>', '<unk>', '\u2581a', ...), blank 0>")

@@ -1,4 +1,4 @@
-/* ee_frontend.h: mel features from samples (ee_ref/features.py), bit for bit the same on every
+/* ee_frontend.h: mel features from samples (ee_ref/frontend/exact.py), bit for bit the same on every
  * target with IEEE 754 floats.
  *
  *   samples -> windowed frame -> real FFT -> power -> mel energies [-> log -> normalised]

@@ -37,7 +37,8 @@ def to_use_it() -> None:
 def every_kind_of_audio(samples: NDArray[np.float32], file: BinaryIO) -> list[str]:
     model = ee_ref.load(Path("model.gguf"), backend="numpy", threads=None)
     sources: list[ee_ref.pipeline.Audio] = [
-        "speech.wav", Path("speech.wav"), file, io.BytesIO(b""), (samples, 16000),
+        "speech.wav", Path("speech.wav"), file, io.BytesIO(b""), samples,
+        (samples, 16000),
         (samples.astype(np.int16), 16000)]
     return [model.transcribe(source).text for source in sources]
 
