@@ -20,7 +20,7 @@ from ee_ref.conformance import protocol, runner
 from ee_ref.conformance.judge import EXACT, Bound
 from ee_ref.conformance.manifest import Vectors
 from ee_ref.conformance.protocol import Body, Decoder, Frame, ProtocolError
-from ee_ref.conformance.suite import Vector
+from ee_ref.conformance.suite import VERSION, Vector
 from ee_ref.conformance.transport import PortDied, PortSilent, Program, Serial
 from ee_ref.errors import ArgumentError, FileError
 
@@ -137,7 +137,7 @@ def silu_case(rows: int) -> Vector:
 
 
 CASES = tuple(silu_case(rows) for rows in (1, 3, 4))
-VECTORS = Vectors(1, CASES, {})
+VECTORS = Vectors(VERSION, CASES, {})
 
 
 def run_fake(mode: str, timeout: float = 20.0, cases=CASES, environment=None) -> runner.Run:

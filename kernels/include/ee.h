@@ -24,7 +24,7 @@ extern "C" {
 
 /* cdef:begin */
 enum {
-    EE_ABI_VERSION = 2,       /* changes when a declaration of this file or ee_kernels.h does */
+    EE_ABI_VERSION = 3,       /* changes when a declaration of this file or ee_kernels.h does */
     EE_MEMORY_ALIGNMENT = 64, /* of the memory of models and sessions, in bytes */
     EE_TENSOR_ALIGNMENT = 16, /* of the data of every tensor, in bytes */
     EE_MAX_EXITS = 64,

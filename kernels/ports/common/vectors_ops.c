@@ -69,11 +69,11 @@ static void wrong_glu(float *out, const float *x, size_t rows, size_t dim)
     flip(out, rows * dim);
 }
 
-static void wrong_softmax(int8_t *high, int8_t *low, float *inverse, const float *x, size_t rows,
-                          size_t dim, size_t q_stride)
+static void wrong_softmax(int8_t *high, int8_t *low, float *scale, float *x,
+                          const float *value_scale, size_t rows, size_t dim, size_t q_stride)
 {
-    right->softmax(high, low, inverse, x, rows, dim, q_stride);
-    flip(inverse, rows);
+    right->softmax(high, low, scale, x, value_scale, rows, dim, q_stride);
+    flip(scale, rows);
 }
 
 static void wrong_log_softmax(float *out, const float *x, size_t rows, size_t dim)
@@ -295,12 +295,14 @@ static int32_t softmax_qs8(vectors_case *run)
     const size_t stride = ee_row_stride_qs8(x->columns);
     int8_t *const high = scratch(run, x->rows * stride);
     int8_t *const low = scratch(run, x->rows * stride);
-    float *const inverse = scratch(run, x->rows * sizeof *inverse);
+    float *const scale = scratch(run, x->rows * sizeof *scale);
+    float *const scores = scratch(run, x->rows * x->columns * sizeof *scores);
 
-    kernels.softmax(high, low, inverse, x->data, x->rows, x->columns, stride);
+    memcpy(scores, x->data, x->rows * x->columns * sizeof *scores);
+    kernels.softmax(high, low, scale, scores, run->inputs[1].data, x->rows, x->columns, stride);
     const int clean = output_rows(run, high, x->rows, x->columns)
                       & output_rows(run, low, x->rows, x->columns);
-    memcpy(output(run, 1, x->rows), inverse, x->rows * sizeof *inverse);
+    memcpy(output(run, 1, x->rows), scale, x->rows * sizeof *scale);
     return clean ? EE_OK : VECTORS_OVERRUN;
 }
 
