@@ -52,8 +52,8 @@ void ee_glu_qs8_c(float *out, const float *x, size_t rows, size_t dim);
 /* Probabilities for a product with value rows of int8, the scales of these folded in:
  *   softmax(x)[t, d] * value_scale[d] = (128 * high[t, d] + low[t, d]) * scale[t]
  * up to rounding; high and low in 0..127.
- * x (rows, dim), which is overwritten; value_scale (dim), 0 or at least 2^-47; high, low (rows, dim)
- * with q_stride, zeros behind each row; scale (rows). */
+ * x (rows, dim), overwritten; value_scale (dim), 0 or at least 2^-47; high, low (rows, dim) with
+ * q_stride, zeros behind each row; scale (rows). */
 void ee_softmax_qs8_c(int8_t *high, int8_t *low, float *scale, float *x, const float *value_scale,
                       size_t rows, size_t dim, size_t q_stride);
 

@@ -75,8 +75,8 @@ size_t ee_multi_head_attention_qs8_items(const ee_multi_head_attention_qs8 *op)
     return op->heads * ee_block_count(op->rows, op->query_step);
 }
 
-/* The values of a head in frames first..first+count-1, (count, width) with stride, into their place;
- * with the last frame also the zeros behind all. */
+/* The values of a head in frames first..first+count-1, (count, width), into their place; with the
+ * last frame also the zeros behind all. */
 static void place_values(const ee_multi_head_attention_qs8 *op, const int8_t *values, size_t head,
                          size_t first, size_t count)
 {
