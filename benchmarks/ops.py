@@ -194,13 +194,16 @@ def _team():
 
 
 def _as_rows(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as the adapters take them: contiguous, and x of two axes (softmax of all heads)."""
+    """Arguments as the adapters take them: contiguous, and x of two axes (softmax of all heads, with
+    the scales of the values of the first)."""
     made = {}
     for name, value in arguments.items():
         if isinstance(value, np.ndarray):
             value = np.ascontiguousarray(value)
             if name == "x":
                 value = value.reshape(-1, value.shape[-1])
+            if name == "value_scale":
+                value = value[0]
         made[name] = value
     return made
 

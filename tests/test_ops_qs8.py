@@ -135,7 +135,7 @@ def log_by_hand(x) -> np.float32:
 
 def quantize_by_hand(row) -> tuple[list[int], np.float32]:
     largest = max((abs(x) for x in row), default=F(0))
-    if largest < F(2.0**-100):
+    if largest < F(2.0**-40):
         return [0] * len(row), F(0)
     inverse = F(127) / largest
     return [round_by_hand(x * inverse) for x in row], largest / F(127)
@@ -160,9 +160,12 @@ def layer_norm_by_hand(row, weight, bias, eps) -> list[np.float32]:
     return [c * inverse * w + b for c, w, b in zip(centred, weight, bias)]
 
 
-def softmax_by_hand(row) -> tuple[list[int], np.float32]:
-    p = [round_by_hand(exp_by_hand(x - max(row)) * F(16256)) for x in row]
-    return p, F(1) / F(sum(p))
+def softmax_by_hand(row, value_scales) -> tuple[list[int], np.float32]:
+    exponentials = [exp_by_hand(max(x - max(row), F(-30))) for x in row]
+    weights = [e * scale for e, scale in zip(exponentials, value_scales)]
+    top = max(weights)
+    p = [round_by_hand(w * (F(16256) / top)) if top else 0 for w in weights]
+    return p, top / F(16256) / sum_by_hand(exponentials)
 
 
 def attention_by_hand(x, in_weight, in_weight_scale, in_bias, out_weight, out_weight_scale,
@@ -172,17 +175,17 @@ def attention_by_hand(x, in_weight, in_weight_scale, in_bias, out_weight, out_we
     qkv = linear_by_hand(x, in_weight, in_weight_scale, in_bias)
     context = [[F(0)] * dim for _ in range(frames)]
     for first in range(0, dim, width):
-        queries, keys = ([quantize_by_hand(row[part + first : part + first + width]) for row in qkv]
-                         for part in (0, dim))
-        values = [quantize_by_hand([row[2 * dim + first + d] for row in qkv]) for d in range(width)]
+        queries, keys, values = (
+            [quantize_by_hand(row[part + first : part + first + width]) for row in qkv]
+            for part in (0, dim, 2 * dim))
         for t, (q, q_scale) in enumerate(queries):
             gain = q_scale * (F(1) / np.sqrt(F(width)))
             scores = [F(sum(a * b for a, b in zip(q, k))) * (gain * k_scale) for k, k_scale in keys]
-            p, inverse = softmax_by_hand(scores)
-            for d, (v, v_scale) in enumerate(values):
-                high = F(sum((a >> 7) * b for a, b in zip(p, v)))
-                low = F(sum((a & 127) * b for a, b in zip(p, v)))
-                context[t][first + d] = (high * F(128) + low) * (v_scale * inverse)
+            p, scale = softmax_by_hand(scores, [v_scale for _, v_scale in values])
+            for d in range(width):
+                high = F(sum((a >> 7) * v[d] for a, (v, _) in zip(p, values)))
+                low = F(sum((a & 127) * v[d] for a, (v, _) in zip(p, values)))
+                context[t][first + d] = (high * F(128) + low) * scale
     return linear_by_hand(context, out_weight, out_weight_scale, out_bias)
 
 
@@ -250,7 +253,7 @@ def test_maximum_of_zeros_is_positive():
 
 
 @given(st.lists(floats, min_size=1, max_size=20))
-@example([2.0**-101, -(2.0**-149)])
+@example([2.0**-41, -(2.0**-149)])
 @example([127, 0.5, -0.5, 1.5, 2.5])
 @example([float(np.finfo(np.float32).max), -float(np.finfo(np.float32).max)])
 def test_quantize(values):
@@ -267,7 +270,7 @@ def test_quantize(values):
         assert error.max() <= 0.50001 * float(expected_scale)
 
 
-@given(seed=seeds, size=sizes, shift=st.integers(-60, 60), order=st.randoms())
+@given(seed=seeds, size=sizes, shift=st.integers(-20, 60), order=st.randoms())
 def test_quantize_follows_sign_scale_and_order(seed, size, shift, order):
     x = Stream(seed)(3, size)
     q, scale = ops.quantize_qs8(x)
@@ -322,15 +325,20 @@ def test_silu_glu_and_log_softmax(seed, rows, size, scale):
     assert same(ops.log_softmax_qs8(x), expected)
 
 
-@given(seed=seeds, size=sizes, scale=st.sampled_from([0.0, 1.0, 8.0, 1e4]))
-def test_softmax(seed, size, scale):
-    x = Stream(seed)(2, size, low=-scale, high=scale)
-    high, low, inverse = ops.softmax_qs8(x)
-    expected = [softmax_by_hand(row) for row in x]
+@given(seed=seeds, size=sizes, spread=st.sampled_from([0.0, 1.0, 8.0, 1e4]),
+       shift=st.sampled_from([0.0, 2.0**-40, 1.0, 1e30]), zeros=st.integers(1, 41))
+def test_softmax(seed, size, spread, shift, zeros):
+    draw = Stream(seed)
+    x = draw(2, size, low=-spread, high=spread)
+    value_scale = draw(size, low=0.001, high=0.1) * F(shift)
+    value_scale[::zeros] = 0
+    high, low, scale = ops.softmax_qs8(x, value_scale)
+    expected = [softmax_by_hand(row, value_scale) for row in x]
     assert high.dtype == low.dtype == np.int8 and min(high.min(), low.min()) >= 0
     assert (high * np.int32(128) + low).tolist() == [p for p, _ in expected]
-    assert high.max(axis=1).tolist() == [127, 127]
-    assert same(inverse, [f for _, f in expected])
+    assert high.max(axis=1).tolist() == [127 if value_scale.any() else 0] * 2
+    assert same(scale, [f for _, f in expected])
+
 
 
 @given(seed=seeds, frames=st.integers(1, 9), dim=st.integers(1, 5),
@@ -427,11 +435,14 @@ def test_rows_of_linear_layers_are_computed_each_by_itself(seed, rows, cut, orde
 
 @given(seed=seeds, frames=st.integers(1, 30), order=st.randoms())
 def test_attention_without_positions_follows_the_order_of_frames(seed, frames, order):
+    """Up to the rounding of the sum of exponentials, which may tip an int8 value of the context."""
+    from weights_io.quantize import signal_to_noise
+
     arguments = attention_arguments(seed, frames, 3, 5, 3.0)
     shuffled = np.array(order.sample(range(frames), frames))
     y = ops.multi_head_attention_qs8(**arguments)
     arguments["x"] = arguments["x"][shuffled]
-    assert same(ops.multi_head_attention_qs8(**arguments), y[shuffled])
+    assert signal_to_noise(y[shuffled], ops.multi_head_attention_qs8(**arguments)) > 40
 
 
 # ---- The encoder ----

@@ -28,12 +28,14 @@ class Call(NamedTuple):
 
     sizes: words, each a letter or scalar of the line, a number, a product `T*D`, or the stride of
     an array, `q.stride`. A composite is a function of its own, which also gets `scratch` of that
-    many (when any), the ops and the team; its float weights have padded rows.
+    many (when any), the ops and the team; its float weights have padded rows. overwrites: the input
+    whose place the kernel uses for numbers of its own.
     """
 
     sizes: str
     scratch: str = ""
     is_composite: bool = False
+    overwrites: str = ""
 
 
 def _composite(sizes: str, scratch: str = "") -> Call:
@@ -54,7 +56,7 @@ CALLS = {
     "conv_module": _composite("T D K eps", "T D K"),
     "multi_head_attention": _composite("T D heads", "T D heads"),
     "quantize_qs8": Call("T I q.stride I"),
-    "softmax_qs8": Call("T D high.stride"),
+    "softmax_qs8": Call("T D high.stride", overwrites="x"),
     "silu_qs8": Call("T*D"),
     "glu_qs8": Call("T D"),
     "log_softmax_qs8": Call("T D"),
@@ -173,6 +175,8 @@ def _laid_out(argument: Argument, array: np.ndarray | None, call: Call) -> np.nd
         return None
     if argument.is_int8:
         return padded_int8(array)
+    if argument.name == call.overwrites:
+        return array.copy()
     return padded(array) if call.is_composite and "weight" in argument.name and array.ndim == 2 \
         else array
 

@@ -38,7 +38,7 @@ multi_head_attention: x (T D), in_weight (3D D), in_bias (3D), out_weight (D D),
 conformer_layer: x (T D), weights, heads, eps -> y (T D); heads divides D
 
 quantize_qs8: x (T I) -> q (T I) int8, scale (T)
-softmax_qs8: x (T D) -> high (T D) int8, low (T D) int8, inverse (T)
+softmax_qs8: x (T D), value_scale (D) -> high (T D) int8, low (T D) int8, scale (T)
 silu_qs8: x (T D) -> y (T D)
 glu_qs8: x (T 2D) -> y (T D)
 log_softmax_qs8: x (T D) -> y (T D)

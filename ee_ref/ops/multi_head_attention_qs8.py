@@ -14,8 +14,8 @@ def multi_head_attention_qs8(
 ) -> np.ndarray:
     """Self-attention over all frames, softmax(q k' / sqrt(d)) v, on int8 products.
 
-    Queries and keys are quantised by frame and head, values by channel over all frames, and
-    probabilities are integers of 14 bits in two digits.
+    Queries, keys and values are quantised by frame and head; probabilities, with the scales of the
+    values in them, are integers of 14 bits in two digits.
     x (T, D) float32, in_weight (3D, D) int8 = queries, keys, values stacked, in_weight_scale (3D,),
     in_bias (3D,), out_weight (D, D) int8, out_weight_scale (D,), out_bias (D,) -> (T, D) float32
     """
@@ -25,13 +25,14 @@ def multi_head_attention_qs8(
     queries, keys, values = qkv.reshape(frames, 3, heads, width).transpose(1, 2, 0, 3)
     q, q_scale = quantize_qs8(queries)                                # (heads, T, d), (heads, T)
     k, k_scale = quantize_qs8(keys)
-    v, v_scale = quantize_qs8(values.transpose(0, 2, 1))              # (heads, d, T), (heads, d)
+    v, v_scale = quantize_qs8(values)
 
     q_scale = q_scale * (ONE / np.sqrt(np.float32(width)))
     scores = integer_product(q, k).astype(np.float32) * (q_scale[:, :, None] * k_scale[:, None, :])
-    high, low, inverse = softmax_qs8(scores)                          # (heads, T, T), (heads, T)
+    high, low, scale = softmax_qs8(scores, v_scale)                   # (heads, T, T), (heads, T)
+    v = v.transpose(0, 2, 1)                                          # (heads, d, T)
     high, low = (integer_product(p, v).astype(np.float32) for p in (high, low))  # (heads, T, d)
-    mixed = (high * np.float32(128) + low) * (v_scale[:, None, :] * inverse[:, :, None])
+    mixed = (high * np.float32(128) + low) * scale[:, :, None]
 
     context = mixed.transpose(1, 0, 2).reshape(frames, dim)
     return linear_qs8(*quantize_qs8(context), out_weight, out_weight_scale, out_bias)

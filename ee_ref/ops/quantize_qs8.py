@@ -5,13 +5,13 @@ import numpy as np
 from ._exact import ONE, ZERO, round_even
 
 LEVELS = np.float32(127)
-SMALLEST = np.float32(2.0**-100)
+SMALLEST = np.float32(2.0**-40)
 
 
 def quantize_qs8(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows as int8 and one scale each, x = q * scale: scale = max|x| / 127, q = round(x / scale).
 
-    A row whose largest magnitude is below 2**-100 gets scale 0 and zeros. q is never -128.
+    A row whose largest magnitude is below 2**-40 gets scale 0 and zeros. q is never -128.
     x (..., n) float32 -> q (..., n) int8, scale (...) float32
     """
     largest = np.abs(x).max(axis=-1, initial=ZERO)

@@ -130,16 +130,19 @@ static void run_softmax(question *q)
         return;
     }
     const size_t rows = x->shape[0], dim = x->shape[1], stride = ee_row_stride_qs8(dim);
+    const float *const value_scale = eec_floats(q, "value_scale", dim);
+    float *const scores = eec_take(q, eec_product(rows, dim * sizeof *scores));
     int8_t *const high = eec_take(q, eec_product(rows, stride));
     int8_t *const low = eec_take(q, eec_product(rows, stride));
-    float *const inverse = eec_take(q, rows * sizeof *inverse);
+    float *const scale = eec_take(q, rows * sizeof *scale);
     if (q->code != CODE_NONE) {
         return;
     }
-    kernels(q)->softmax(high, low, inverse, x->data, rows, dim, stride);
+    memcpy(scores, x->data, rows * dim * sizeof *scores);
+    kernels(q)->softmax(high, low, scale, scores, value_scale, rows, dim, stride);
     output_rows(q, "high", high, rows, dim);
     output_rows(q, "low", low, rows, dim);
-    output_floats(q, "inverse", inverse, rows);
+    output_floats(q, "scale", scale, rows);
 }
 
 static void run_log_softmax(question *q)

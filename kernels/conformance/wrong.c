@@ -58,11 +58,11 @@ static void wrong_glu(float *out, const float *x, size_t rows, size_t dim)
     flip(out, rows * dim);
 }
 
-static void wrong_softmax(int8_t *high, int8_t *low, float *inverse, const float *x, size_t rows,
-                          size_t dim, size_t q_stride)
+static void wrong_softmax(int8_t *high, int8_t *low, float *scale, float *x,
+                          const float *value_scale, size_t rows, size_t dim, size_t q_stride)
 {
-    right->softmax(high, low, inverse, x, rows, dim, q_stride);
-    flip(inverse, rows);
+    right->softmax(high, low, scale, x, value_scale, rows, dim, q_stride);
+    flip(scale, rows);
 }
 
 static void wrong_log_softmax(float *out, const float *x, size_t rows, size_t dim)

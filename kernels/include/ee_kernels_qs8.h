@@ -24,7 +24,7 @@ extern "C" {
 /* cdef:begin */
 /* ---- Primitives of int8 mode ---------------------------------------------------------------- */
 
-/* q[t, i] = round(x[t, i] / scale[t]), scale[t] = max |x[t]| / 127; 0 and 0 for a row below 2^-100
+/* q[t, i] = round(x[t, i] / scale[t]), scale[t] = max |x[t]| / 127; 0 and 0 for a row below 2^-40
  * x (rows, in) with x_stride; q (rows, in) with q_stride, zeros behind each row; scale (rows). */
 void ee_quantize_qs8_c(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
                        size_t q_stride, size_t x_stride);
@@ -49,10 +49,12 @@ void ee_silu_qs8_c(float *out, const float *x, size_t count);
  * x (rows, 2*dim): values, then gates; out (rows, dim). */
 void ee_glu_qs8_c(float *out, const float *x, size_t rows, size_t dim);
 
-/* p[t, d] = round(exp(x[t, d] - max_t) * 16256) = 128 * high[t, d] + low[t, d], both in 0..127;
- * inverse[t] = 1 / sum_d p[t, d]
- * x (rows, dim); high, low (rows, dim) with q_stride, zeros behind each row; inverse (rows). */
-void ee_softmax_qs8_c(int8_t *high, int8_t *low, float *inverse, const float *x,
+/* Probabilities for a product with value rows of int8, the scales of these folded in:
+ *   softmax(x)[t, d] * value_scale[d] = (128 * high[t, d] + low[t, d]) * scale[t]
+ * up to rounding; high and low in 0..127.
+ * x (rows, dim), overwritten; value_scale (dim), 0 or at least 2^-47; high, low (rows, dim) with
+ * q_stride, zeros behind each row; scale (rows). */
+void ee_softmax_qs8_c(int8_t *high, int8_t *low, float *scale, float *x, const float *value_scale,
                       size_t rows, size_t dim, size_t q_stride);
 
 /* out[t, d] = x[t, d] - max_t - log(sum_j exp(x[t, j] - max_t))
@@ -85,7 +87,7 @@ typedef struct {
                        size_t rows, size_t dim, float eps);
     void (*silu)(float *out, const float *x, size_t count);
     void (*glu)(float *out, const float *x, size_t rows, size_t dim);
-    void (*softmax)(int8_t *high, int8_t *low, float *inverse, const float *x,
+    void (*softmax)(int8_t *high, int8_t *low, float *scale, float *x, const float *value_scale,
                     size_t rows, size_t dim, size_t q_stride);
     void (*log_softmax)(float *out, const float *x, size_t rows, size_t dim);
     void (*depthwise_conv)(float *out, const float *x, const float *weight, const float *bias,
@@ -202,8 +204,8 @@ void ee_layer_norm_qs8_avx2(float *out, const float *x, const float *weight, con
                             size_t rows, size_t dim, float eps);
 void ee_silu_qs8_avx2(float *out, const float *x, size_t count);
 void ee_glu_qs8_avx2(float *out, const float *x, size_t rows, size_t dim);
-void ee_softmax_qs8_avx2(int8_t *high, int8_t *low, float *inverse, const float *x,
-                         size_t rows, size_t dim, size_t q_stride);
+void ee_softmax_qs8_avx2(int8_t *high, int8_t *low, float *scale, float *x,
+                         const float *value_scale, size_t rows, size_t dim, size_t q_stride);
 void ee_log_softmax_qs8_avx2(float *out, const float *x, size_t rows, size_t dim);
 void ee_depthwise_conv_qs8_avx2(float *out, const float *x, const float *weight, const float *bias,
                                 size_t frames, size_t first, size_t count, size_t dim,
@@ -218,8 +220,8 @@ void ee_quantize_qs8_avx512(int8_t *q, float *scale, const float *x, size_t rows
                             size_t q_stride, size_t x_stride);
 void ee_silu_qs8_avx512(float *out, const float *x, size_t count);
 void ee_glu_qs8_avx512(float *out, const float *x, size_t rows, size_t dim);
-void ee_softmax_qs8_avx512(int8_t *high, int8_t *low, float *inverse, const float *x,
-                           size_t rows, size_t dim, size_t q_stride);
+void ee_softmax_qs8_avx512(int8_t *high, int8_t *low, float *scale, float *x,
+                           const float *value_scale, size_t rows, size_t dim, size_t q_stride);
 void ee_depthwise_conv_qs8_avx512(float *out, const float *x, const float *weight,
                                   const float *bias, size_t frames, size_t first, size_t count,
                                   size_t dim, size_t kernel, size_t weight_stride);
@@ -246,8 +248,8 @@ void ee_layer_norm_qs8_neon(float *out, const float *x, const float *weight, con
                             size_t rows, size_t dim, float eps);
 void ee_silu_qs8_neon(float *out, const float *x, size_t count);
 void ee_glu_qs8_neon(float *out, const float *x, size_t rows, size_t dim);
-void ee_softmax_qs8_neon(int8_t *high, int8_t *low, float *inverse, const float *x,
-                         size_t rows, size_t dim, size_t q_stride);
+void ee_softmax_qs8_neon(int8_t *high, int8_t *low, float *scale, float *x,
+                         const float *value_scale, size_t rows, size_t dim, size_t q_stride);
 void ee_log_softmax_qs8_neon(float *out, const float *x, size_t rows, size_t dim);
 void ee_depthwise_conv_qs8_neon(float *out, const float *x, const float *weight, const float *bias,
                                 size_t frames, size_t first, size_t count, size_t dim,

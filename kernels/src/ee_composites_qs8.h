@@ -32,25 +32,25 @@ size_t ee_feed_forward_qs8_block_scratch(size_t block, size_t dim, size_t ff);
 void ee_feed_forward_qs8_block(const ee_feed_forward_qs8 *op, float *out, const float *x,
                                size_t rows, void *scratch);
 
-/* project for all blocks; quantize_values for items 0..heads-1; attend for items 0..heads * (blocks
- * of query_step frames) - 1; output for all blocks. */
+/* project for all blocks; attend for items 0..heads * (blocks of query_step frames) - 1; output for
+ * all blocks. */
 typedef struct {
     const int8_t *in_weight;
     const float *in_weight_scale, *in_bias;
     const int8_t *out_weight;
     const float *out_weight_scale, *out_bias;
     size_t rows, dim, heads, query_step;
-    float *values;                  /* (rows, dim), the context after them */
+    float *context;                 /* (rows, dim) */
     int8_t *query, *key;            /* (heads, rows, width) */
     float *query_scale, *key_scale; /* (heads, rows), 1/sqrt(width) in those of queries */
+    float *value_scale;             /* (heads, rows) */
     int8_t *value;                  /* (dim, rows) */
-    float *value_scale;             /* (dim) */
     const ee_ops_qs8 *ops;
 } ee_multi_head_attention_qs8;
 
-/* Bytes of what lies from query to value_scale. */
+/* Bytes of what lies from query to value. */
 size_t ee_multi_head_attention_qs8_shared(size_t rows, size_t dim, size_t heads);
-/* query to value_scale and query_step of an attention that has all else. Returns what is left of
+/* query to value and query_step of an attention that has all else. Returns what is left of
  * scratch. */
 void *ee_multi_head_attention_qs8_place(ee_multi_head_attention_qs8 *op, void *scratch,
                                         const ee_team *team);
@@ -58,11 +58,9 @@ size_t ee_multi_head_attention_qs8_block_scratch(size_t rows, size_t dim, size_t
                                                  const ee_team *team);
 size_t ee_multi_head_attention_qs8_items(const ee_multi_head_attention_qs8 *op);
 
-/* x and out: the block's own; x may be its rows of values, out those of the context. */
+/* x and out: the block's own; either may be its rows of the context. */
 void ee_multi_head_attention_qs8_project(const ee_multi_head_attention_qs8 *op, const float *x,
                                          size_t first, size_t count, void *scratch);
-void ee_multi_head_attention_qs8_quantize_values(const ee_multi_head_attention_qs8 *op,
-                                                 size_t item, void *scratch);
 void ee_multi_head_attention_qs8_attend(const ee_multi_head_attention_qs8 *op, size_t item,
                                         void *scratch);
 void ee_multi_head_attention_qs8_output(const ee_multi_head_attention_qs8 *op, float *out,

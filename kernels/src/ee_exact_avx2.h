@@ -51,6 +51,15 @@ static inline float ee_exact_sum(__m256 lanes)
     return _mm_cvtss_f32(_mm_add_ss(sum, _mm_shuffle_ps(sum, sum, 1)));
 }
 
+/* The largest lane. */
+static inline float ee_exact_largest(__m256 lanes)
+{
+    __m128 max = _mm_max_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1));
+
+    max = _mm_max_ps(max, _mm_movehl_ps(max, max));
+    return _mm_cvtss_f32(_mm_max_ss(max, _mm_shuffle_ps(max, max, 1)));
+}
+
 /* MAX of a row, count at least 1. */
 static inline float ee_exact_max(const float *x, size_t count)
 {
@@ -64,9 +73,7 @@ static inline float ee_exact_max(const float *x, size_t count)
         const __m256 exists = _mm256_castsi256_ps(ee_exact_mask(count - i));
         max = _mm256_max_ps(max, _mm256_blendv_ps(max, ee_exact_load(x + i, count - i), exists));
     }
-    __m128 half = _mm_max_ps(_mm256_castps256_ps128(max), _mm256_extractf128_ps(max, 1));
-    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
-    return _mm_cvtss_f32(_mm_max_ss(half, _mm_shuffle_ps(half, half, 1))) + 0.0f;
+    return ee_exact_largest(max) + 0.0f;
 }
 
 static inline __m256 ee_exact_exp(__m256 x)

@@ -5,11 +5,26 @@
 #include "ee_kernels_qs8.h"
 #include "ee_size.h"
 
-/* A row whose largest magnitude is below this is quantised to zeros: 2^-100. */
-#define EE_SMALLEST_MAX 0x1p-100f
+/* A row whose largest magnitude is below this is quantised to zeros. */
+#define EE_SMALLEST_MAX 0x1p-40f
 
-/* The largest probability of attention: two digits of 7 bits, 127 * 128. */
+/* Attention takes a score that is further below the largest for one that is so far below. */
+#define EE_SMALLEST_EXPONENT (-30.0f)
+
+/* The largest probability of attention as an integer: two digits of 7 bits, 127 * 128. */
 #define EE_TOP_PROBABILITY 16256.0f
+
+/* What makes integers of a row's weights, of which the largest is `top`. */
+static inline float ee_probability_gain(float top)
+{
+    return top > 0.0f ? EE_TOP_PROBABILITY / top : 0.0f;
+}
+
+/* What a product of these integers and values is multiplied by; sum: of the exponentials. */
+static inline float ee_probability_scale(float top, float sum)
+{
+    return (top / EE_TOP_PROBABILITY) / sum;
+}
 
 /* Bytes of (rows, columns) floats in scratch, where everything begins at a multiple of 16. */
 static inline size_t ee_floats_qs8(size_t rows, size_t columns)

@@ -103,27 +103,37 @@ static void check_quantize(size_t rows, size_t in, size_t padding)
     guarded_free(&expected_scale);
 }
 
-static void check_softmax(size_t rows, size_t dim)
+static void check_softmax(size_t rows, size_t dim, int is_zero)
 {
     const size_t stride = ee_row_stride_qs8(dim);
-    guarded x = random_floats(rows * dim, 9.0f);
+    guarded x = random_floats(rows * dim, 9.0f), expected_x = guarded_floats(rows * dim);
+    guarded value_scale = random_floats(dim, 0.1f);
     guarded high = guarded_rows(rows, stride), expected_high = guarded_rows(rows, stride);
     guarded low = guarded_rows(rows, stride), expected_low = guarded_rows(rows, stride);
-    guarded inverse = guarded_floats(rows), expected_inverse = guarded_floats(rows);
+    guarded scale = guarded_floats(rows), expected_scale = guarded_floats(rows);
 
-    portable->softmax(bytes_of(&expected_high), bytes_of(&expected_low), expected_inverse.data,
-                      x.data, rows, dim, stride);
-    isa->softmax(bytes_of(&high), bytes_of(&low), inverse.data, x.data, rows, dim, stride);
+    for (size_t d = 0; d < dim; d++) { /* as quantize gives them, some of rows of zeros */
+        const float drawn = value_scale.data[d];
+        value_scale.data[d] = is_zero || drawn < -0.05f ? 0.0f : drawn < 0.0f ? -drawn : drawn;
+    }
+    memcpy(expected_x.data, x.data, rows * dim * sizeof(float));
+    portable->softmax(bytes_of(&expected_high), bytes_of(&expected_low), expected_scale.data,
+                      expected_x.data, value_scale.data, rows, dim, stride);
+    isa->softmax(bytes_of(&high), bytes_of(&low), scale.data, x.data, value_scale.data, rows, dim,
+                 stride);
     expect("softmax high", &high, &expected_high, rows, dim);
     expect("softmax low", &low, &expected_low, rows, dim);
-    expect("softmax inverse", &inverse, &expected_inverse, rows, dim);
+    expect("softmax scale", &scale, &expected_scale, rows, dim);
+    CHECK(sentinels_intact(&x), "%s softmax: wrote before x", isa_name);
     guarded_free(&x);
+    guarded_free(&expected_x);
+    guarded_free(&value_scale);
     guarded_free(&high);
     guarded_free(&expected_high);
     guarded_free(&low);
     guarded_free(&expected_low);
-    guarded_free(&inverse);
-    guarded_free(&expected_inverse);
+    guarded_free(&scale);
+    guarded_free(&expected_scale);
 }
 
 /* Weights may make a float overflow: what comes out is unspecified, but nothing undefined is done. */
@@ -132,18 +142,21 @@ static void check_softmax_not_finite(void)
     const float odd[] = {NAN, INFINITY, -INFINITY};
 
     for (size_t i = 0; i < 3; i++) {
-        guarded x = guarded_floats(37);
-        guarded high = guarded_rows(1, 48), low = guarded_rows(1, 48), inverse = guarded_floats(1);
+        guarded x = guarded_floats(37), value_scale = guarded_floats(37);
+        guarded high = guarded_rows(1, 48), low = guarded_rows(1, 48), scale = guarded_floats(1);
         for (size_t d = 0; d < 37; d++) {
             x.data[d] = odd[i];
+            value_scale.data[d] = odd[(i + d) % 3];
         }
-        isa->softmax(bytes_of(&high), bytes_of(&low), inverse.data, x.data, 1, 37, 48);
-        CHECK(sentinels_intact(&high) && sentinels_intact(&low) && sentinels_intact(&inverse), "%g",
+        isa->softmax(bytes_of(&high), bytes_of(&low), scale.data, x.data, value_scale.data, 1, 37,
+                     48);
+        CHECK(sentinels_intact(&high) && sentinels_intact(&low) && sentinels_intact(&scale), "%g",
               (double)odd[i]);
         guarded_free(&x);
         guarded_free(&high);
         guarded_free(&low);
-        guarded_free(&inverse);
+        guarded_free(&scale);
+        guarded_free(&value_scale);
     }
 }
 
@@ -184,7 +197,8 @@ static void check_primitives(void)
         check_linear(n, n, n, 0, 1);
         check_quantize(3, n, 0);
         check_quantize(2, n, 1);
-        check_softmax(3, n);
+        check_softmax(3, n, 0);
+        check_softmax(2, n, 1);
         check_layer_norm(3, n);
         check_row_op("silu", silu_isa, silu_portable, 1, n, n, 1);
         check_row_op("glu", isa->glu, portable->glu, 3, n, 2 * n, 0);

@@ -200,7 +200,7 @@ fn op_case(mut case: Body, result: &mut Body) -> Result<(), Failure> {
         "conformer_layer" => mode.conformer_layer(&x()?, &w, number("heads")?, eps()?)?,
         "exit_head" => mode.exit_head(&x()?, &w)?,
         "softmax" if op == case.name => float32::softmax(&x()?),
-        "softmax" => return softmax_qs8(&x()?, result),
+        "softmax" => return softmax_qs8(&x()?, &w, result),
         "quantize" if op != case.name => return quantize_qs8(&x()?, result),
         _ => return Err(Failure::Unsupported(format!("no op {}", case.name))),
     };
@@ -208,12 +208,14 @@ fn op_case(mut case: Body, result: &mut Body) -> Result<(), Failure> {
     Ok(())
 }
 
-fn softmax_qs8(x: &Matrix, result: &mut Body) -> Result<(), Failure> {
-    let rows: Vec<qs8::Probabilities> = (0..x.rows).map(|t| qs8::softmax(x.row(t))).collect();
+fn softmax_qs8(x: &Matrix, w: &Weights, result: &mut Body) -> Result<(), Failure> {
+    let value_scale = w.vector("value_scale", x.cols)?;
+    let rows: Vec<qs8::Probabilities> =
+        (0..x.rows).map(|t| qs8::softmax(x.row(t), &value_scale)).collect();
     let shape = [x.rows, x.cols];
     result.put("high", &shape, Data::Int8(rows.iter().flat_map(|p| &p.high).copied().collect()));
     result.put("low", &shape, Data::Int8(rows.iter().flat_map(|p| &p.low).copied().collect()));
-    result.put("inverse", &[x.rows], Data::Float(rows.iter().map(|p| p.f).collect()));
+    result.put("scale", &[x.rows], Data::Float(rows.iter().map(|p| p.f).collect()));
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use crate::tensors::{Matrix, Quantized, Weights};
 pub struct Qs8;
 
 pub fn quantize(x: &Matrix) -> Quantized {
-    let least = f32::from_bits((127 - 100) << 23); // 2^-100
+    let least = f32::from_bits((127 - 40) << 23); // 2^-40
     let mut out = Quantized { cols: x.cols, q: Vec::new(), scale: Vec::new() };
     for t in 0..x.rows {
         let a = x.row(t).iter().fold(0f32, |a, v| a.max(v.abs()));
@@ -37,20 +37,24 @@ pub fn linear(x: &Quantized, w: &Weights) -> Answer {
     }))
 }
 
-/// A row of probabilities: (128 high + low) f.
+/// A row of probabilities with the scales of the values in them: (128 high + low) f.
 pub struct Probabilities {
     pub high: Vec<i8>,
     pub low: Vec<i8>,
     pub f: f32,
 }
 
-pub fn softmax(x: &[f32]) -> Probabilities {
+pub fn softmax(x: &[f32], value_scale: &[f32]) -> Probabilities {
     let m = max(x);
-    let p: Vec<i32> = x.iter().map(|x| round(exp(x - m) * 16256.0) as i32).collect();
+    let e: Vec<f32> = x.iter().map(|x| exp((x - m).max(-30.0))).collect();
+    let w: Vec<f32> = e.iter().zip(value_scale).map(|(e, s)| e * s).collect();
+    let top = max(&w);
+    let v = if top > 0.0 { 16256.0 / top } else { 0.0 };
+    let p: Vec<i32> = w.iter().map(|w| round(w * v) as i32).collect();
     Probabilities {
         high: p.iter().map(|p| (p >> 7) as i8).collect(),
         low: p.iter().map(|p| (p & 127) as i8).collect(),
-        f: 1.0 / p.iter().sum::<i32>() as f32,
+        f: (top / 16256.0) / sum(e.iter().copied()),
     }
 }
 
@@ -60,16 +64,17 @@ fn attention_head(y: &Matrix, head: usize, e: usize) -> Matrix {
     let part = |which: usize| move |t: usize, d: usize| y.at(t, which * dim + head * e + d);
     let queries = quantize(&Matrix::from_fn(frames, e, part(0)));
     let keys = quantize(&Matrix::from_fn(frames, e, part(1)));
-    let values = quantize(&Matrix::from_fn(e, frames, |d, t| part(2)(t, d)));
+    let values = quantize(&Matrix::from_fn(frames, e, part(2)));
     let c = 1.0 / (e as f32).sqrt();
     let mut context = Matrix::new(0, e);
     for t in 0..frames {
         let g = queries.scale[t] * c;
         let score = |u| product(queries.row(t), keys.row(u)) as f32 * (g * keys.scale[u]);
-        let p = softmax(&(0..frames).map(score).collect::<Vec<f32>>());
+        let p = softmax(&(0..frames).map(score).collect::<Vec<f32>>(), &values.scale);
         context.push((0..e).map(|d| {
-            let (high, low) = (product(&p.high, values.row(d)), product(&p.low, values.row(d)));
-            (high as f32 * 128.0 + low as f32) * (values.scale[d] * p.f)
+            let column: Vec<i8> = (0..frames).map(|u| values.row(u)[d]).collect();
+            let (high, low) = (product(&p.high, &column), product(&p.low, &column));
+            (high as f32 * 128.0 + low as f32) * p.f
         }));
     }
     context

@@ -29,13 +29,13 @@ CASES = [
     case("zeros", 4, 20, scale=0.0),
     case("huge", 4, 20, scale=3e38),
     case("tiny", 4, 20, scale=1e-25),
-    case("below_the_smallest_scale", 4, 20, scale=2.0**-101),
+    case("below_the_smallest_scale", 4, 20, scale=2.0**-41),
     case("subnormal", 4, 20, scale=1e-40),
-    _rows("at_the_smallest_scale", [2.0**-100, -(2.0**-101)], [np.nextafter(
-        np.float32(2.0**-100), np.float32(0)), 2.0**-101]),
+    _rows("at_the_smallest_scale", [2.0**-40, -(2.0**-41)], [np.nextafter(
+        np.float32(2.0**-40), np.float32(0)), 2.0**-41]),
     _rows("ties_to_even", [127, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, -126.5, 125.5]),
     Case("beside_ties", _beside_ties, 0.0, "int8 mode is bit-exact"),
     _rows("both_ends", [-1, 1, -1, 1], [1, -0.0, 0.0, -1]),
     _rows("zero_row_among_others", [1, 2, 3], [0, -0.0, 0], [4, 5, 6]),
-    _rows("subnormal_beside_large", [1e-40, -1e-40, 1.0], [2.0**-149, 2.0**-100, 0.0]),
+    _rows("subnormal_beside_large", [1e-40, -1e-40, 1.0], [2.0**-149, 2.0**-40, 0.0]),
 ]

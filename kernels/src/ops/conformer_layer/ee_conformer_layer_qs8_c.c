@@ -64,14 +64,6 @@ static void project_task(void *context, size_t item, size_t worker)
     ee_multi_head_attention_qs8_project(&j->attention, normed, b.first, b.count, b.scratch);
 }
 
-static void values_task(void *context, size_t item, size_t worker)
-{
-    const job *const j = context;
-
-    ee_multi_head_attention_qs8_quantize_values(
-        &j->attention, item, ee_worker_scratch(&j->attention_blocks, worker));
-}
-
 static void attend_task(void *context, size_t item, size_t worker)
 {
     const job *const j = context;
@@ -129,7 +121,7 @@ void ee_conformer_layer_qs8_c(float *out, const float *x, const ee_conformer_wei
         .attention = {.in_weight = w->attn_in_weight, .in_weight_scale = w->attn_in_weight_scale,
                       .in_bias = w->attn_in_bias, .out_weight = w->attn_out_weight,
                       .out_weight_scale = w->attn_out_weight_scale, .out_bias = w->attn_out_bias,
-                      .rows = rows, .dim = dim, .heads = heads, .values = module, .ops = ops},
+                      .rows = rows, .dim = dim, .heads = heads, .context = module, .ops = ops},
         .conv = {w->conv_norm_weight, w->conv_norm_bias, w->conv_in_weight,
                  w->conv_in_weight_scale, w->conv_in_bias, w->conv_depthwise_weight,
                  w->conv_depthwise_bias, w->conv_out_weight, w->conv_out_weight_scale,
@@ -143,9 +135,6 @@ void ee_conformer_layer_qs8_c(float *out, const float *x, const ee_conformer_wei
                                        attention_worker(rows, dim, heads, team));
     ee_for_blocks(team, &j.blocks, feed_forward_task, &j);
     ee_for_blocks(team, &j.attention_blocks, project_task, &j);
-    if (rows > 0) {
-        ee_run(team, values_task, &j, heads);
-    }
     ee_run(team, attend_task, &j, ee_multi_head_attention_qs8_items(&j.attention));
     ee_for_blocks(team, &j.attention_blocks, gate_task, &j);
     ee_for_blocks(team, &j.blocks, output_task, &j);
