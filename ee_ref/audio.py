@@ -17,6 +17,8 @@ from typing import BinaryIO, Union
 
 import numpy as np
 
+from weights_io.files import is_of_system
+
 from .errors import AudioError, AudioFileError, EeWarning, TooLongError, shown_limit
 
 Source = Union[str, Path, BinaryIO, np.ndarray, tuple[np.ndarray, int]]
@@ -94,6 +96,8 @@ def _from_path(path: str, longest: float | None) -> tuple[np.ndarray, int]:
     except FileNotFoundError:
         raise AudioFileError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        if isinstance(error, OSError) and not is_of_system(error):
+            raise
         raise AudioFileError(f"{path}: cannot be opened: {error}") from error
     with file:
         return _from_stream(file, path, longest)
@@ -192,6 +196,8 @@ def _piece(stream: BinaryIO, name: str) -> bytes:
     try:
         piece = stream.read(_PIECE)
     except OSError as error:
+        if not is_of_system(error):
+            raise
         raise AudioFileError(f"{name}: cannot be read: {error}") from error
     except ValueError as error:
         if getattr(stream, "closed", False):

@@ -61,14 +61,19 @@ def write(
     false, or cannot be written.
     """
     path = output_path(folder, format, name)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(
-            f"{path.parent}: expected a folder to write to: {error.strerror or error}"
-        ) from error
+    make_folder(path.parent)
     files.write_atomic(path, [text.encode("utf-8")], overwrite)
     return path
+
+
+def make_folder(folder: str | Path) -> None:
+    """Make the folder of `write`, where it is missing. Raises FileError when it cannot be."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(
+            f"{folder}: expected a folder to write to: {error.strerror or error}"
+        ) from error
 
 
 def output_path(folder: str | Path, format: str, name: str) -> Path:

@@ -32,6 +32,8 @@ def multiply_accumulates(config: Config, seconds: float) -> tuple[int, ...] | No
     Heads of earlier exits are included: they run on the way. Norms, activations, softmax and the
     mel front end are not counted. None when the audio is longer than the model admits.
     """
+    if not seconds <= config.max_seconds + 1:  # perhaps infinite
+        return None
     mel_frames = 1 + int(seconds * config.sample_rate + 2 * config.pad) // config.hop_length
     if config.encoder_frames(mel_frames) > config.max_frames:
         return None

@@ -349,7 +349,9 @@ class Raising(io.BytesIO):
 @pytest.mark.parametrize("format, subtype", [
     ("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"),
 ])
-@pytest.mark.parametrize("error", [Stopped(), KeyboardInterrupt(), ZeroDivisionError("mine")])
+@pytest.mark.parametrize("error", [
+    Stopped(), KeyboardInterrupt(), ZeroDivisionError("mine"), TimeoutError("of a signal handler"),
+])
 def test_what_reading_raises_is_raised(format, subtype, error):
     if format not in soundfile.available_formats():
         pytest.skip(f"this libsndfile has no {format}")

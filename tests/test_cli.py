@@ -242,15 +242,77 @@ def test_outputs_that_exist_are_noticed_before_any_work(run, clip, tmp_path):
     assert code == 1 and "exists already" in err and "none.gguf" not in err
 
 
+@pytest.mark.parametrize("below", ["", "sub"])
+def test_a_folder_that_cannot_be_is_told_before_any_work(run, clip, tmp_path, monkeypatch, below):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(ee_ref.pipeline, "load", None)
+    code, _, err = run(clip, "--output-dir", tmp_path / "file" / below)
+    assert code == 1 and "expected a folder" in err and str(tmp_path / "file") in err
+
+
+@pytest.mark.parametrize("format", ["ctm", "trn"])
+@pytest.mark.parametrize("first, second", [
+    ("x/a.wav", "y/a.wav"), ("x/a.wav", "x/a.flac"), ("x/a b.wav", "y/a_b.wav"),
+    ("x/a.wav", "x/a.wav"), ("-", "x/stdin.wav"),
+])
+def test_two_recordings_of_one_id_in_one_output(run, monkeypatch, format, first, second):
+    """Refused before any work: nobody could tell whose words are whose."""
+    monkeypatch.setattr(ee_ref.pipeline, "load", None)
+    code, out, err = run("z/b.wav", first, second, "--format", format)
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert f"{first} and {second} would both be" in err
+
+
+@pytest.mark.parametrize("format", ["ctm", "trn"])
+def test_ids_of_one_output_are_the_names(run, clip, format):
+    other = clip.with_name("sp0.9-clip.wav")
+    other.write_bytes(clip.read_bytes())
+    code, out, _ = run(clip, other, "--format", format)
+    ids = {"ctm": {line.split()[0] for line in out.splitlines()},
+           "trn": {line.rpartition("(")[2].rstrip(")") for line in out.splitlines()}}[format]
+    assert code == 0 and ids == {"clip", "sp0.9-clip"}
+
+
 @pytest.mark.parametrize("arguments", [
-    ["transcribe", "a.wav", "--model", ""], ["transcribe", "a.wav", "--model="], ["transcribe", ""],
-    ["transcribe", "a.wav", "--output-dir", ""], ["eval", "--manifest", ""],
-    ["convert", "a.pt", "--tokenizer", "", "-o", "m.gguf"], ["quantize", "a.gguf", "-o", ""],
-    ["export", "--model", "", "-o", "i.bin"], ["info", ""],
+    ["transcribe", "a.wav", "--model", ""], ["transcribe", "a.wav", "--model="],
+    ["transcribe", ""], ["transcribe", "a.wav", "--output-dir", ""], ["transcribe", "--", ""],
+    ["transcribe", "a.wav", "--policy", ""], ["info", ""],
+    ["bench", "--model", ""], ["eval", "--manifest", ""], ["eval", "--manifest="],
+    ["eval", "--manifest", "m", "--model", ""], ["eval", "--manifest", "m", "-o", ""],
+    ["eval", "--manifest", "m", "--by", ""], ["calibrate", "--manifest", "m", "--group", ""],
+    ["calibrate", "--manifest", "m", "-o", ""], ["calibrate", "--manifest", "m", "--json", ""],
+    ["calibrate", "--manifest", "m", "--where", ""], ["calibrate", "--manifest", "m", "--plot="],
+    ["convert", "c.pt", "-o", ""], ["convert", "c.pt", "-o", "m", "--tokenizer", ""],
+    ["convert", "c.pt", "-o", "m", "--tokens", ""], ["convert", "", "-o", "m"],
+    ["quantize", "m.gguf", "-o", ""], ["quantize", "m.gguf", "-o", "q", "--manifest", ""],
+    ["export", "m.gguf", "-o", ""], ["export", "m.gguf", "-o", "i", "--c-array", ""],
+    ["export", "m.gguf", "-o", "i", "--header="], ["conformance", "export", ""],
+    ["conformance", "export", "--archive", ""], ["conformance", "list", "--suite", ""],
+    ["conformance", "run", "--exe", ""], ["conformance", "run", "--qemu", "b", "--isa", ""],
+    ["conformance", "run", "--qemu", "b", "--kernels", ""],
+    ["conformance", "run", "--exe", "p", "--waivers", ""],
+    ["conformance", "run", "--exe", "p", "--output", ""],
 ], ids=" ".join)
-def test_an_empty_argument_is_no_default(arguments, capsys):
+def test_empty_is_not_taken_for_not_given(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
-    assert "found an empty one" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and "expected a value, found an empty one" in err
+    option = arguments[-2] if arguments[-1] == "" else arguments[-1].rstrip("=")
+    assert not option.startswith("-") or option == "--" or option in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_only_looks_empty(run, tmp_path, clip):
+    (tmp_path / "--x=").write_bytes(clip.read_bytes())
+    code, _, err = run("--", tmp_path / "--x=")
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.parametrize("threshold", ["inf", "nan", "1.5"])
+def test_a_patience_that_is_no_number_of_exits(run, clip, threshold):
+    code, out, err = run(clip, "--policy", "patience", "--threshold", threshold)
+    assert (code, out) == (2, "") and "exits: expected an integer" in err
 
 
 def test_a_beam_too_wide_is_refused(run, clip):
@@ -277,3 +339,21 @@ def test_no_help_shows_a_doubled_percent_sign():
               for inner, sub in action.choices.items()]
     for name, command in [("", parser), *commands.items(), *nested]:
         assert "%%" not in command.format_help(), name
+
+
+@pytest.mark.parametrize("command", ["info", "bench"])
+@pytest.mark.parametrize("seconds", ["39.86", "inf"])
+def test_a_limit_and_what_is_beyond_it_look_different(command, seconds, capsys):
+    assert main([command, "--seconds", seconds]) == 2
+    assert "at most 39.85" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [
+    ["export", "m.gguf", "-o", "m.gguf"], ["conformance", "export", "x", "--archive", "./x"],
+    ["calibrate", "--manifest", "m", "--model", "m.gguf", "-o", "x", "--json", "x"],
+], ids=" ".join)
+def test_one_name_for_two_files_is_refused(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert "expected files of different names, found one twice" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -448,3 +448,22 @@ def test_wrong_usage(tmp_path, model_path, capsys, arguments):
     code, _ = run_eval(
         capsys, "--manifest", recordings(tmp_path), "--model", model_path, *arguments)
     assert code == 2
+
+
+@pytest.mark.parametrize("render", ["ctm", "trn"])
+def test_ids_are_as_the_manifest_has_them_or_refused(tmp_path, model_path, render):
+    samples = np.zeros(8000, np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, 16000)
+    model = ee_ref.load(model_path)
+
+    def measured(*ids):
+        lines = [json.dumps({"path": "a.wav", "text": "a", "id": id}) for id in ids]
+        (tmp_path / "set.jsonl").write_text("\n".join(lines) + "\n")
+        return run.run(model, manifest.read(tmp_path / "set.jsonl"), render=render)
+
+    found = measured("sp0.9-utt1", "sp0.9-utt2", "spk/utt3")
+    if render == "trn":
+        ids = [utterance.result.rpartition("(")[2].rstrip(")\n") for utterance in found]
+        assert ids == ["sp0.9-utt1", "sp0.9-utt2", "spk/utt3"]
+    with pytest.raises(ArgumentError, match="'a b' and 'a_b' would both be a_b"):
+        measured("a b", "a_b")

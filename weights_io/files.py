@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from ee_ref.errors import EeError, FileError
+from ee_ref.errors import ArgumentError, EeError, FileError
 
 
 def open_regular(path: str | os.PathLike) -> tuple[BinaryIO, int]:
@@ -70,6 +71,27 @@ def write_atomic(
         raise as_file_error(path, error) from error
 
 
+def refuse_shared(paths: Iterable[str | os.PathLike]) -> None:
+    """Raise ArgumentError when two files that a command reads or writes are the same."""
+    seen: set[str] = set()
+    for path in paths:
+        whole = os.path.abspath(path)
+        if whole in seen:
+            raise ArgumentError(f"{path}: expected files of different names, found one twice")
+        seen.add(whole)
+
+
+def is_of_system(error: OSError) -> bool:
+    """Whether the system raised it, or a file object for it.
+
+    Not so what code raises in its own right, as a signal handler its TimeoutError: that has no
+    error number, or is a class of its own.
+    """
+    if isinstance(error, io.UnsupportedOperation):
+        return True
+    return error.errno is not None and type(error).__module__ == "builtins"
+
+
 def refuse_existing(path: str | os.PathLike, overwrite: bool = False) -> None:
     """Raise FileError when `path` exists, or with `overwrite` when it is no regular file."""
     if not os.path.lexists(path):
@@ -81,5 +103,7 @@ def refuse_existing(path: str | os.PathLike, overwrite: bool = False) -> None:
 
 
 def as_file_error(path: str | os.PathLike, error: Exception) -> FileError:
-    """An error of the operating system as a FileError that names the path."""
+    """An error of the operating system as a FileError that names the path; others are raised."""
+    if isinstance(error, OSError) and not is_of_system(error):
+        raise error
     return FileError(f"{path}: {getattr(error, 'strerror', None) or error}")

@@ -59,12 +59,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _refuse_empty(argv: list[str]) -> None:
-    """An empty argument is a variable that was not set, and nothing else: no default is meant."""
-    for before, argument in zip(["", *argv], argv):
-        if argument == "" or (argument.startswith("--") and argument.endswith("=")):
-            option = argument.rstrip("=") or before
-            where = f"after {option}" if option.startswith("-") else "among the arguments"
-            raise ArgumentError(f"expected a value {where}, found an empty one")
+    """Refuse an empty argument: most often a variable that is not set, never "not given"."""
+    before, only_files = "", False
+    for word in argv:
+        name, equals, value = word.partition("=")
+        if not word:
+            option = before if before.startswith("-") and not only_files else "argument"
+            raise ArgumentError(f"{option}: expected a value, found an empty one")
+        if name.startswith("--") and equals and not value and not only_files:
+            raise ArgumentError(f"{name}: expected a value, found an empty one")
+        before, only_files = word, only_files or word == "--"
 
 
 def _run(argv: list[str]) -> int:

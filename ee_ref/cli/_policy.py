@@ -77,5 +77,5 @@ def _named(args: argparse.Namespace, model: Model) -> AnyPolicy:
     if name == "posterior":
         return exits.Posterior(threshold, blank=model.config.blank)
     if name == "patience":
-        return exits.Patience(int(threshold) if threshold == int(threshold) else threshold)
+        return exits.Patience(int(threshold) if threshold.is_integer() else threshold)
     return exits.Threshold(name, threshold)

@@ -88,9 +88,10 @@ def run(args: argparse.Namespace) -> int:
     if args.model is None and args.output is None and not args.dry_run:
         raise ArgumentError("the bundled model is not replaced: expected --model, --output or "
                             "--dry-run")
-    for path in (args.output, args.json, args.plot):
-        if path is not None:
-            files.refuse_existing(path, args.force)
+    outputs = [path for path in (args.output, args.json, args.plot) if path is not None]
+    files.refuse_shared(outputs)
+    for path in outputs:
+        files.refuse_existing(path, args.force)
     recordings = _where(manifest.read(args.manifest), args.where)
     model = load(args.model, backend=args.backend)
     left_out = _recordings.LeftOut(len(recordings))

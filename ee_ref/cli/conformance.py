@@ -105,10 +105,11 @@ def run_export(args: argparse.Namespace) -> int:
     """Write the vectors as a folder, an archive or both; say what their manifest's SHA-256 is."""
     import hashlib
 
-    from weights_io.files import refuse_existing
+    from weights_io.files import refuse_existing, refuse_shared
 
     from ..conformance import manifest
 
+    refuse_shared([path for path in (args.folder, args.archive) if path is not None])
     if args.folder is None and args.archive is None:
         raise ArgumentError("expected a folder, --archive, or both")
     if args.folder is not None:

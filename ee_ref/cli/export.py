@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from ..errors import ArgumentError, FileError
+from ..errors import FileError
 
 
 def add_parser(subparsers) -> None:
@@ -39,8 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from ..device import device_plan
 
     outputs = [path for path in (args.output, args.c_array, args.header) if path is not None]
-    if len({os.path.abspath(path) for path in (*outputs, args.model)}) <= len(outputs):
-        raise ArgumentError("expected a model and outputs of different names, found one twice")
+    files.refuse_shared((*outputs, args.model))
     for path in outputs:
         files.refuse_existing(path, args.force)
 

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from ..info import describe
     from ..pipeline import bundled_model, thread_count
 
-    file = model_file.read(args.model or bundled_model())
+    file = model_file.read(bundled_model() if args.model is None else args.model)
     found = describe(file, threads=thread_count())
     if args.seconds is not None:
         found["device"] = device_plan(file.config, file.tokens, file.special, args.seconds)

@@ -175,6 +175,7 @@ def _without_outputs_that_exist(args: argparse.Namespace) -> tuple[list[str], in
 
     if args.output_dir is None:
         return args.files, 0
+    formats.make_folder(args.output_dir)
     names = []
     for name in args.files:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import audio, decode, exits, formats
-from ..errors import EeError
+from ..errors import ArgumentError, EeError
 from ..info import frame_costs
 from ..pipeline import Model, thread_count
 from . import scoring
@@ -65,6 +65,8 @@ def run(
     Raises AudioError, AudioFileError or TooLongError of a recording, ArgumentError.
     """
     threads = thread_count(threads)
+    if render is not None:
+        _refuse_shared_ids(recordings, render)
 
     def one(recording: Recording) -> Utterance | EeError:
         try:
@@ -91,6 +93,17 @@ def run(
         return kept(pool.map(one, recordings))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _refuse_shared_ids(recordings: Sequence[Recording], render: str) -> None:
+    """ArgumentError for ids that become one in ctm and trn, which know no white space."""
+    known: dict[str, str] = {}
+    for recording in recordings:
+        id = formats.cleaned_id(recording.id)
+        if id in known:
+            raise ArgumentError(f"{known[id]!r} and {recording.id!r} would both be {id} in {render}: "
+                                "expected ids that differ there")
+        known[id] = recording.id
 
 
 def _one(model: Model, recording: Recording, policy: exits.AnyPolicy | None, posteriors: bool,

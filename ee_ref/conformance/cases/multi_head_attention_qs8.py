@@ -1,6 +1,5 @@
 from dataclasses import replace
 
-import numpy as np
 
 from . import exact, multi_head_attention
 
