@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+import ee_ref
 from ee_ref.config import Config
 from ee_ref.conformance.judge import error
 from ee_ref.conformance.manifest import Vectors
@@ -22,6 +23,10 @@ DESK = Path(__file__).resolve().parent.parent / "kernels" / "conformance"
 """The C port of this machine, for the conformance suite."""
 
 INSTALLED = Path(__file__).with_name("installed.py")
+
+WHERE_FOUND = os.pathsep.join((str(Path(ee_ref.__file__).parent.parent), *sys.path))
+"""The PYTHONPATH with which other processes find the ee_ref under test: pytest puts the source tree,
+which may have no C library, before an installed one."""
 
 FULL = Config(
     exits=6, layers_per_exit=(2,) * 6, dim=256, heads=8, ff=2048, kernel=31, vocab=256,
@@ -105,8 +110,7 @@ def link_to_installed(folder: Path, name: str, sources: Iterable[Path]) -> list[
          "-shared", "-fPIC", "-pthread", f"-I{kernels / 'include'}", f"-I{kernels / 'src'}",
          "-o", shared, *sources, "-lm"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    path = os.pathsep.join(sys.path)  # where conftest.py found ee_ref
-    return ["env", f"PYTHONPATH={path}", sys.executable, str(INSTALLED), str(shared)]
+    return ["env", f"PYTHONPATH={WHERE_FOUND}", sys.executable, str(INSTALLED), str(shared)]
 
 
 KERNELS = ("quantize_qs8", "linear_qs8", "layer_norm_qs8", "silu_qs8", "glu_qs8", "softmax_qs8",

@@ -4,7 +4,9 @@ import contextlib
 import copy
 import math
 import multiprocessing
+import os
 import pickle
+import sys
 import warnings
 
 import numpy as np
@@ -24,6 +26,7 @@ from ee_ref.errors import (
     TooLongError,
 )
 from ee_ref.pipeline import BACKENDS, bundled_model
+from tests.support import WHERE_FOUND
 
 RATE = 16000
 
@@ -267,7 +270,8 @@ def test_a_copy_is_loaded_again(model, copied):
     assert again.transcribe((noise(1.0), RATE)) == model.transcribe((noise(1.0), RATE))
 
 
-def test_a_model_goes_to_another_process(model_path):
+def test_a_model_goes_to_another_process(model_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", WHERE_FOUND.split(os.pathsep))  # that of the process
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         found = pool.apply(ee_ref.load(model_path).transcribe, ((noise(0.5), RATE),))
     assert found == ee_ref.load(model_path).transcribe((noise(0.5), RATE))

@@ -19,7 +19,7 @@ import ee_ref
 from ee_ref.cli import main
 from ee_ref.errors import ArgumentError, NativeUnavailable
 from ee_ref.conformance.draw import SMALL, Stream, random_features, random_int8_model
-from tests.support import SMALL_SEED
+from tests.support import SMALL_SEED, WHERE_FOUND
 from weights_io.layout import tensor_specs
 
 try:
@@ -336,5 +336,5 @@ def test_a_pool_closes_when_modules_have_forgotten_their_names():
                "del model\n"
                "gc.collect()\n")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+                          env={**os.environ, "PYTHONPATH": WHERE_FOUND})
     assert (done.returncode, done.stderr) == (0, "")
