@@ -327,7 +327,7 @@ def test_an_interrupt_stops_a_batch():
     assert rest.count(b"\n") < 4000
 
 
-def test_a_pool_closes_when_modules_have_forgotten_their_names():
+def test_a_pool_closes_when_modules_have_forgotten_their_names(tmp_path):
     """As when the interpreter ends: what runs there holds what it needs."""
     program = ("import gc, ee_ref\n"
                "model = ee_ref.load(threads=2)\n"
@@ -336,5 +336,5 @@ def test_a_pool_closes_when_modules_have_forgotten_their_names():
                "del model\n"
                "gc.collect()\n")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": WHERE_FOUND})
+                          cwd=tmp_path, env={**os.environ, "PYTHONPATH": WHERE_FOUND})
     assert (done.returncode, done.stderr) == (0, "")
