@@ -149,7 +149,8 @@ def test_small_model_gives_the_bytes_of_numpy(frames, small, isa):
     assert_same_bytes(actual, expected, f"{frames} frames on {isa}")
 
 
-@pytest.mark.parametrize("seed, qk_gain", INT8_FULL)
+@pytest.mark.parametrize("seed, qk_gain", [
+    INT8_FULL[0], *(pytest.param(*model, marks=pytest.mark.slow) for model in INT8_FULL[1:])])
 def test_full_shape_gives_the_frozen_bytes(seed, qk_gain, native_library, monkeypatch):
     config, tensors = random_int8_model(FULL, seed, qk_gain)
     with np.load(GOLDEN / "int8.npz") as arrays:

@@ -71,7 +71,8 @@ def test_small_model_gives_the_frozen_bytes(frames, small, golden):
     assert_frozen(exits(f"small/{frames}", small, features), golden)
 
 
-@pytest.mark.parametrize("seed, qk_gain", INT8_FULL)
+@pytest.mark.parametrize("seed, qk_gain", [
+    INT8_FULL[0], *(pytest.param(*model, marks=pytest.mark.slow) for model in INT8_FULL[1:])])
 def test_full_shape_gives_the_frozen_bytes(seed, qk_gain, golden):
     full = ReferenceEncoder(*random_int8_model(FULL, seed, qk_gain))
     for clip in INT8_CLIPS:
