@@ -113,8 +113,16 @@ def _from_stream(
     """
     import soundfile
 
+    if isinstance(stream, io.TextIOBase):
+        raise AudioError(f"{name}: expected a binary file object, found one in text mode: it reads "
+                         "str")
+
     class Sequential(soundfile.SoundFile):
         """soundfile seeks after each read, which makes MP3 and Ogg decoders start anew, audibly."""
+
+        # It is closed where it is opened, and what a signal handler raises in a destructor is lost:
+        # a builtin instead, in which no handler runs.
+        __del__ = staticmethod(int)
 
         def seekable(self) -> bool:
             return False

@@ -1,8 +1,10 @@
 """Reading audio: formats, rates and channels, and everything that is not usable audio."""
 
+import gc
 import gzip
 import io
 import os
+import signal
 import struct
 import tarfile
 import threading
@@ -459,3 +461,41 @@ def test_others_are_not(channels):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         audio.read((np.stack(channels, axis=1), RATE), RATE)
+
+
+def test_text_that_is_no_text(tmp_path):
+    (tmp_path / "a.wav").write_bytes(encoded(tone()))
+    with open(tmp_path / "a.wav") as file, pytest.raises(AudioError, match="binary.*str"):
+        audio.read(file, RATE)
+
+
+@pytest.mark.slow  # it decodes a clip 1,500 times
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers of POSIX")
+def test_every_signal_handler_that_raised_is_heard_of(request):
+    """At any moment of a decoding; destructors of Python, which lose what is raised, run none."""
+    class Limit(BaseException):
+        pass
+
+    def handler(number, _frame):
+        handled.append(number)
+        raise Limit
+
+    handled, raised, rounds = [], 0, 1500
+    data = encoded(tone(), format="OGG", subtype="VORBIS")
+    gc.disable()  # its callbacks, of which Hypothesis has one, lose what is raised too
+    request.addfinalizer(gc.enable)
+    old = signal.signal(signal.SIGALRM, handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGALRM, old))
+    for number in range(rounds):
+        before = len(handled)
+        try:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-6 + 2e-3 * number / rounds)
+                audio.read(io.BytesIO(data), RATE)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except Limit:
+            raised += 1
+        else:
+            assert len(handled) == before
+    assert raised == len(handled) > 0

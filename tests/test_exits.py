@@ -437,3 +437,12 @@ def test_functions_and_policies_that_only_start_are_policies(model_path):
         for _ in range(2):
             result = model.transcribe(audio, policy=policy)
             assert result.exit == exit and np.isnan(result.margin)
+
+
+@pytest.mark.parametrize("samples", [1, 320, 700, 959])
+def test_a_deadline_of_an_utterance_without_frames(samples, model_path):
+    """Without padding the first convolution may have frames where the encoder has none."""
+    model = ee_ref.load(model_path, backend="numpy")
+    assert model.config.pad == 0
+    result = model.transcribe((np.zeros(samples, np.float32), 16000), policy=exits.Deadline(1e6))
+    assert result.exit == model.config.exits and -1e6 < result.score < 0

@@ -292,11 +292,13 @@ class Deadline(_Started):
         def missing(out: ExitLike) -> float:
             nonlocal rate, before
             now = utterance.clock()
-            group = np.float32(1000 * (now - before))
+            group, cost = np.float32(1000 * (now - before)), costs(out.exit)
             before = now
+            if not cost:  # no work, as without frames: its time says nothing of the rate
+                group, cost = np.float32(0), 1.0
             rate, lacking = deadline_stop(
                 self, np.float32(1000 * (now - utterance.started)), group,
-                costs(out.exit), costs(out.exit + 1), rate)
+                cost, costs(out.exit + 1), rate)
             return float(lacking)
 
         return _Run(missing, lambda _: self.margin)
