@@ -96,9 +96,7 @@ def _from_path(path: str, longest: float | None) -> tuple[np.ndarray, int]:
     except FileNotFoundError:
         raise AudioFileError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        if isinstance(error, OSError) and not is_of_system(error):
-            raise
-        raise AudioFileError(f"{path}: cannot be opened: {error}") from error
+        raise _file_error(path, "opened", error) from error
     with file:
         return _from_stream(file, path, longest)
 
@@ -112,10 +110,6 @@ def _from_stream(
     file included, is lost there, and a part of the audio passes for the whole.
     """
     import soundfile
-
-    if isinstance(stream, io.TextIOBase):
-        raise AudioError(f"{name}: expected a binary file object, found one in text mode: it reads "
-                         "str")
 
     class Sequential(soundfile.SoundFile):
         """soundfile seeks after each read, which makes MP3 and Ogg decoders start anew, audibly."""
@@ -201,22 +195,26 @@ def _copy(stream: BinaryIO, copy: BinaryIO, name: str) -> None:
 
 
 def _piece(stream: BinaryIO, name: str) -> bytes:
+    is_text = isinstance(stream, io.TextIOBase)  # which may not be able to decode audio to text
     try:
-        piece = stream.read(_PIECE)
-    except OSError as error:
-        if not is_of_system(error):
+        piece = "" if is_text else stream.read(_PIECE)
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValueError) and not getattr(stream, "closed", False):
             raise
-        raise AudioFileError(f"{name}: cannot be read: {error}") from error
-    except ValueError as error:
-        if getattr(stream, "closed", False):
-            raise AudioFileError(f"{name}: cannot be read: {error}") from error
-        raise
+        raise _file_error(name, "read", error) from error
     if piece is None:
         raise AudioFileError(f"{name}: cannot be read: it has nothing yet, and does not wait")
     if not isinstance(piece, (bytes, bytearray)):
         raise AudioError(f"{name}: expected a binary file object, found one in text mode: it reads "
                          f"{type(piece).__name__}")
     return piece
+
+
+def _file_error(name: str, what: str, error: Exception) -> AudioFileError:
+    """What cannot be done with a file, as the system says; errors of other code are raised."""
+    if isinstance(error, OSError) and not is_of_system(error):
+        raise error
+    return AudioFileError(f"{name}: cannot be {what}: {error}")
 
 
 def _is_unfinished_wav(file: BinaryIO) -> bool:
@@ -230,9 +228,10 @@ def _is_unfinished_wav(file: BinaryIO) -> bool:
 def _finish_wav(file: BinaryIO) -> None:
     """Make such a header say "as far as it goes", as that of a pipe does."""
     at = _unfinished_size(file)
-    for where in () if at is None else (4, at):
-        file.seek(where)
-        file.write(b"\xff" * 4)
+    if at is not None:
+        for where in (4, at):
+            file.seek(where)
+            file.write(b"\xff" * 4)
 
 
 def _unfinished_size(file: BinaryIO) -> int | None:
@@ -282,7 +281,8 @@ def _mixed_down(file, name: str, longest: float | None) -> np.ndarray:
         if not len(block):
             break
         blocks.append(_mean(block))
-        before, after = before + _energy(block), after + _energy(blocks[-1])
+        if file.channels > 1:
+            before, after = before + _energy(block), after + _energy(blocks[-1])
         done += len(block)
         if most is not None and done > most:
             raise TooLongError(f"{name}: expected at most {shown_limit(longest)} s of audio, "
@@ -315,7 +315,8 @@ def _from_array(source: tuple) -> tuple[np.ndarray, int]:
         return np.zeros(0, np.float32), rate
     samples = _as_float(samples)
     mean = _mean(samples)
-    _warn_if_cancelled(_energy(samples) * len(mean) / samples.size, _energy(mean), "samples")
+    if samples.size > len(mean):
+        _warn_if_cancelled(_energy(samples) * len(mean) / samples.size, _energy(mean), "samples")
     return mean, rate
 
 
