@@ -2,10 +2,8 @@
 
 from dataclasses import replace
 
-import numpy as np
 
 from ee_ref.config import FRONTENDS, Config
-from tests.support import GOLDEN
 
 CONFIG = Config(
     exits=1, layers_per_exit=(1,), dim=8, heads=1, ff=8, kernel=3, vocab=4, max_frames=100
@@ -42,9 +40,3 @@ DIGESTS = {
     "logmel padded": 0xea063a06,
     "gaps": 0x13833eca,
 }
-
-
-def golden() -> dict[str, np.ndarray]:
-    """An int16 `clip`, and what torchaudio makes of it (tests/golden/gen_features.py)."""
-    with np.load(GOLDEN / "features.npz") as arrays:
-        return dict(arrays)

@@ -10,38 +10,23 @@ from hypothesis import given, strategies as st
 from ee_ref.conformance.draw import Stream
 from ee_ref.errors import ArgumentError, AudioError, ShapeError
 from ee_ref.frontend import exact, plain
-from tests import frontends
-from tests.conftest import require_native
 from tests.frontends import CONFIG, CONFIGS, DIGESTS, LENGTHS, LOGMEL, MEL
 
 
-@pytest.fixture(scope="module")
-def golden():
-    return frontends.golden()
-
-
-@pytest.fixture(scope="module")
-def native():
-    require_native()
-    from ee_ref.native._frontend import NativeFrontend
-
-    return NativeFrontend
-
-
 @pytest.mark.parametrize("name", DIGESTS)
-def test_same_bytes_everywhere(golden, name):
+def test_same_bytes_everywhere(features_golden, name):
     digest = 0
     for length in LENGTHS:
-        found = exact.extract(golden["clip"][:length], CONFIGS[name])
+        found = exact.extract(features_golden["clip"][:length], CONFIGS[name])
         digest = zlib.crc32(found.tobytes(), digest)
     assert f"{digest:#010x}" == f"{DIGESTS[name]:#010x}"
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_bytes_of_c(native, golden, name):
-    config, run = CONFIGS[name], native(CONFIGS[name])
+def test_bytes_of_c(native_front_end, features_golden, name):
+    config, run = CONFIGS[name], native_front_end(CONFIGS[name])
     for length in LENGTHS:
-        clip = golden["clip"][:length]
+        clip = features_golden["clip"][:length]
         for samples in (clip, clip.astype(np.float32) / 32768):
             assert exact.extract(samples, config).tobytes() == run.extract(samples).tobytes()
 
@@ -52,7 +37,7 @@ def test_bytes_of_c(native, golden, name):
     logmel=st.booleans(), loudness=st.sampled_from([1.0, 1e-20, 1e10]), seed=st.integers(0, 999),
 )
 def test_bytes_of_c_whatever_the_sizes(
-    native, log_n_fft, share, hop, pad, length, mels, logmel, loudness, seed
+    native_front_end, log_n_fft, share, hop, pad, length, mels, logmel, loudness, seed
 ):
     n_fft = 1 << log_n_fft
     config = replace(
@@ -63,16 +48,16 @@ def test_bytes_of_c_whatever_the_sizes(
     samples = draw(length, low=-0.5, high=0.5) * np.float32(loudness)
     mean, scale = draw(config.mels), draw(config.mels, low=0.5, high=2.0)
     found = exact.extract(samples, config, mean, scale)
-    expected = native(config, mean, scale).extract(samples)
+    expected = native_front_end(config, mean, scale).extract(samples)
     assert found.shape == expected.shape and found.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("config", [MEL, LOGMEL], ids=["mel", "logmel"])
-def test_blocks_of_frames_do_not_show(golden, config, monkeypatch):
-    whole = exact.extract(golden["clip"], config)
+def test_blocks_of_frames_do_not_show(features_golden, config, monkeypatch):
+    whole = exact.extract(features_golden["clip"], config)
     assert len(whole) > 7
     monkeypatch.setattr(exact, "_BLOCK_FRAMES", 7)
-    assert exact.extract(golden["clip"], config).tobytes() == whole.tobytes()
+    assert exact.extract(features_golden["clip"], config).tobytes() == whole.tobytes()
 
 
 @pytest.mark.parametrize("samples, match", [

@@ -12,27 +12,12 @@ import ee_ref
 from ee_ref.errors import ArgumentError, AudioError, EeWarning, ShapeError
 from ee_ref.frontend import plain
 from ee_ref.frontend.tables import frontend_tables, unsupported
-from tests.conftest import require_native
 from ee_ref.conformance.draw import SMALL, Stream, random_state_dict
-from tests import frontends
 from tests.frontends import CONFIG, CONFIGS, DIGESTS, LENGTHS, LOG_FLOOR, LOGMEL, MEL
 from weights_io import model_file
 from weights_io.from_torch import convert_state_dict
 
 TOLERANCE = 1e-5  # of the largest energy; float32 rounding is about 5e-7
-
-
-@pytest.fixture(scope="module")
-def golden():
-    return frontends.golden()
-
-
-@pytest.fixture(scope="module")
-def native():
-    require_native()
-    from ee_ref.native import _frontend
-
-    return _frontend.NativeFrontend
 
 
 def energies(found, config):
@@ -72,10 +57,10 @@ def test_bytes_of_the_tables():
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_energies_of_the_reference(native, golden, config):
-    run = native(config)
+def test_energies_of_the_reference(native_front_end, features_golden, config):
+    run = native_front_end(config)
     for length in LENGTHS:
-        samples = golden["clip"][:length].astype(np.float32) / 32768
+        samples = features_golden["clip"][:length].astype(np.float32) / 32768
         expected, found = plain.extract(samples, config), run.extract(samples)
         assert found.shape == expected.shape and found.dtype == np.float32
         expected = energies(expected, config)
@@ -84,13 +69,13 @@ def test_energies_of_the_reference(native, golden, config):
 
 
 @pytest.mark.parametrize("name", ["mel", "logmel"])
-def test_energies_of_torchaudio(native, golden, name):
+def test_energies_of_torchaudio(native_front_end, features_golden, name):
     config = CONFIGS[name]
-    mean, scale = (golden[f"logmel.{key}"] for key in ("mean", "scale"))
-    run = native(config, mean, scale)
+    mean, scale = (features_golden[f"logmel.{key}"] for key in ("mean", "scale"))
+    run = native_front_end(config, mean, scale)
     for length in LENGTHS:
-        expected = golden[f"{name}.{length}"].astype(np.float64)
-        found = run.extract(golden["clip"][:length]).astype(np.float64)
+        expected = features_golden[f"{name}.{length}"].astype(np.float64)
+        found = run.extract(features_golden["clip"][:length]).astype(np.float64)
         if name == "logmel":
             np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3)
             found, expected = np.exp(found / scale + mean), np.exp(expected / scale + mean)
@@ -98,19 +83,19 @@ def test_energies_of_torchaudio(native, golden, name):
 
 
 @pytest.mark.parametrize("name", DIGESTS)
-def test_same_bytes_everywhere(native, golden, name):
-    run, digest = native(CONFIGS[name]), 0
+def test_same_bytes_everywhere(native_front_end, features_golden, name):
+    run, digest = native_front_end(CONFIGS[name]), 0
     for length in LENGTHS:
-        digest = zlib.crc32(run.extract(golden["clip"][:length]).tobytes(), digest)
+        digest = zlib.crc32(run.extract(features_golden["clip"][:length]).tobytes(), digest)
     assert f"{digest:#010x}" == f"{DIGESTS[name]:#010x}"
 
 
-def test_integers_are_their_floats(native, golden):
-    clip = golden["clip"]
+def test_integers_are_their_floats(native_front_end, features_golden):
+    clip = features_golden["clip"]
     extremes = np.array([-32768, 32767, 0, -1, 1] * 300, np.int16)
     for samples in (clip, extremes):
-        whole = native(LOGMEL).extract(samples)
-        assert whole.tobytes() == native(LOGMEL).extract(
+        whole = native_front_end(LOGMEL).extract(samples)
+        assert whole.tobytes() == native_front_end(LOGMEL).extract(
             samples.astype(np.float32) / 32768).tobytes()
 
 
@@ -119,14 +104,14 @@ def test_integers_are_their_floats(native, golden):
     pad=st.integers(0, 300), length=st.integers(0, 700), mels=st.integers(1, 20),
     logmel=st.booleans(), seed=st.integers(0, 999),
 )
-def test_any_front_end(native, log_n_fft, share, hop, pad, length, mels, logmel, seed):
+def test_any_front_end(native_front_end, log_n_fft, share, hop, pad, length, mels, logmel, seed):
     n_fft = 1 << log_n_fft
     config = replace(
         CONFIG, n_fft=n_fft, win_length=max(1, round(share * n_fft)), hop_length=hop, pad=pad,
         mels=min(mels, n_fft // 2 + 1), frontend="logmel" if logmel else "mel",
     ).validate()
     samples = Stream(seed)(length, low=-0.5, high=0.5)
-    expected, found = plain.extract(samples, config), native(config).extract(samples)
+    expected, found = plain.extract(samples, config), native_front_end(config).extract(samples)
     assert found.shape == expected.shape
     if found.size:
         expected = energies(expected, config)
@@ -135,11 +120,11 @@ def test_any_front_end(native, log_n_fft, share, hop, pad, length, mels, logmel,
 
 
 @pytest.mark.parametrize("name", ["logmel padded", "gaps", "window of n_fft"])
-def test_a_few_frames_at_a_time(native, golden, name):
+def test_a_few_frames_at_a_time(native_front_end, features_golden, name):
     from ee_ref.native._lib import ffi, lib
 
     config = CONFIGS[name]
-    run, clip = native(config), golden["clip"][:3000]
+    run, clip = native_front_end(config), features_golden["clip"][:3000]
     expected = run.extract(clip)
     scratch = ffi.new("float[]", lib.ee_frontend_scratch(run.handle))
     source = ffi.from_buffer("int16_t[]", clip)
@@ -153,10 +138,10 @@ def test_a_few_frames_at_a_time(native, golden, name):
         assert found.tobytes() == expected.tobytes()
 
 
-def test_silence_and_nothing(native):
-    assert not native(MEL).extract(np.zeros(1600, np.int16)).any()
-    assert native(MEL).extract(np.zeros(0, np.float32)).shape == (0, 80)
-    found = native(LOGMEL).extract(np.zeros(1600, np.float32))
+def test_silence_and_nothing(native_front_end):
+    assert not native_front_end(MEL).extract(np.zeros(1600, np.int16)).any()
+    assert native_front_end(MEL).extract(np.zeros(0, np.float32)).shape == (0, 80)
+    found = native_front_end(LOGMEL).extract(np.zeros(1600, np.float32))
     np.testing.assert_allclose(found, np.log(1e-6), rtol=1e-6)
 
 
@@ -165,30 +150,30 @@ def test_silence_and_nothing(native):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("where", [0, 700, 1599])
-def test_samples_that_are_not_finite(native, bad, where):
+def test_samples_that_are_not_finite(native_front_end, bad, where):
     samples = np.zeros(1600, np.float32)
     samples[where] = bad
     with pytest.raises(AudioError, match="finite"):
-        native(LOGMEL).extract(samples)
+        native_front_end(LOGMEL).extract(samples)
 
 
 @pytest.mark.parametrize("config", [MEL, LOGMEL], ids=["mel", "logmel"])
-def test_power_beyond_float32(native, config):
+def test_power_beyond_float32(native_front_end, config):
     with pytest.raises(AudioError, match="overflow"):
-        native(config).extract(np.full(1000, 1e25, np.float32))
+        native_front_end(config).extract(np.full(1000, 1e25, np.float32))
 
 
-def test_samples_of_another_kind(native):
+def test_samples_of_another_kind(native_front_end):
     for samples in (np.zeros((100, 2), np.float32), np.zeros((100, 2), np.int16),
                     np.zeros(100, np.float64), np.zeros(200, np.float32)[::2],
                     np.zeros(200, np.int16)[::2], [0.0]):
         with pytest.raises(ShapeError, match="samples"):
-            native(MEL).extract(samples)
+            native_front_end(MEL).extract(samples)
 
 
-def test_normalisation_of_another_shape(native):
+def test_normalisation_of_another_shape(native_front_end):
     with pytest.raises(ShapeError, match="scale"):
-        native(LOGMEL, np.zeros(80, np.float32), np.zeros(40, np.float32))
+        native_front_end(LOGMEL, np.zeros(80, np.float32), np.zeros(40, np.float32))
 
 
 @pytest.mark.parametrize("changes, message", [
@@ -199,18 +184,18 @@ def test_normalisation_of_another_shape(native):
     ({"log_floor": 1e-40}, "log_floor.*found 1e-40"),
     ({"log_floor": 1e300}, r"log_floor.*found 1e\+300"),
 ])
-def test_configurations_that_c_cannot_do(native, changes, message):
+def test_configurations_that_c_cannot_do(native_front_end, changes, message):
     config = replace(LOGMEL, **changes).validate()
     assert unsupported(config) and not unsupported(MEL)
     with pytest.raises(ArgumentError, match=message):
-        native(config)
+        native_front_end(config)
 
 
 @pytest.mark.parametrize("log_floor", [1.1754944e-38, 3.4028235e38])
-def test_the_least_and_the_largest_log_floor(native, log_floor):
+def test_the_least_and_the_largest_log_floor(native_front_end, log_floor):
     config = replace(LOGMEL, log_floor=log_floor)
     assert unsupported(config) == ""
-    found = native(config).extract(np.zeros(400, np.float32))
+    found = native_front_end(config).extract(np.zeros(400, np.float32))
     np.testing.assert_allclose(found, np.log(log_floor), rtol=1e-6)
 
 
@@ -218,7 +203,7 @@ def test_the_least_and_the_largest_log_floor(native, log_floor):
 
 
 @pytest.mark.parametrize("n_fft", [512, 400])
-def test_features_of_a_model(native, n_fft, golden, tmp_path):
+def test_features_of_a_model(native_front_end, n_fft, features_golden, tmp_path):
     """The native backend has the features of a device, or NumPy's where C has none, and says so."""
     config = replace(
         SMALL, n_fft=n_fft, win_length=400, frontend="logmel", pad=80, mels=13).validate()
@@ -227,14 +212,15 @@ def test_features_of_a_model(native, n_fft, golden, tmp_path):
     path = tmp_path / "m.gguf"
     model_file.write(path, config, [str(token) for token in range(config.vocab)], (), tensors)
     model = ee_ref.load(path)
-    samples = golden["clip"].astype(np.float32) / 32768
+    samples = features_golden["clip"].astype(np.float32) / 32768
     mean, scale = tensors["frontend.mean"], tensors["frontend.scale"]
     reference = plain.extract(samples, config, mean, scale)
     warned = nullcontext() if n_fft == 512 else pytest.warns(EeWarning, match="n_fft.*found 400")
     with warned:
         found = model.features(samples)
     if n_fft == 512:
-        assert found.tobytes() == native(config, mean, scale).extract(golden["clip"]).tobytes()
+        again = native_front_end(config, mean, scale).extract(features_golden["clip"])
+        assert found.tobytes() == again.tobytes()
         np.testing.assert_allclose(found, reference, rtol=0, atol=1e-3)
     else:
         assert found.tobytes() == reference.tobytes()

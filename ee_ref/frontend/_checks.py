@@ -1,4 +1,4 @@
-"""What every front end asks of its input."""
+"""What the mel front ends share: what is asked of samples, and the normalisation."""
 
 from __future__ import annotations
 
@@ -41,8 +41,21 @@ def check_energies(energies: np.ndarray, samples: np.ndarray) -> None:
         )
 
 
-def per_mel(name: str, values: np.ndarray, config: Config) -> np.ndarray:
-    """`values` as float32 (mels,), or ShapeError."""
+def normalise(
+    log_energies: np.ndarray, config: Config, mean: np.ndarray | None, scale: np.ndarray | None
+) -> np.ndarray:
+    """(y - mean) * scale of log_energies y (T, mels), in place; None stands for zeros and ones.
+
+    Raises ShapeError for a mean or scale that is not (mels,).
+    """
+    if mean is not None:
+        log_energies -= _per_mel("mean", mean, config)
+    if scale is not None:
+        log_energies *= _per_mel("scale", scale, config)
+    return log_energies
+
+
+def _per_mel(name: str, values: np.ndarray, config: Config) -> np.ndarray:
     values = np.asarray(values, np.float32)
     if values.shape != (config.mels,):
         raise ShapeError(

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..config import Config
 from ..ops._exact import log
-from ._checks import check_energies, checked_samples, per_mel
+from ._checks import check_energies, checked_samples, normalise
 from .tables import FrontendTables, frontend_tables
 
 # Frames transformed at a time: their spectra stay in the cache.
@@ -31,7 +31,7 @@ class ExactFrontEnd:
 
     def features(self, samples: np.ndarray) -> np.ndarray:
         """See `FrontEnd.features`."""
-        return extract(checked_samples(samples), self.config, self._mean, self._scale)
+        return _features(checked_samples(samples), self.config, self._mean, self._scale)
 
 
 def extract(
@@ -43,10 +43,15 @@ def extract(
     mean, scale: (mels,), used by "logmel" only; None stands for zeros and ones.
     Raises ArgumentError as `frontend_tables` does, AudioError and ShapeError as `plain.extract`.
     """
-    tables = frontend_tables(config)
     if isinstance(samples, np.ndarray) and samples.dtype == np.int16:
         samples = samples.astype(np.float32) * np.float32(1 / 32768)
-    samples = checked_samples(samples)
+    return _features(checked_samples(samples), config, mean, scale)
+
+
+def _features(
+    samples: np.ndarray, config: Config, mean: np.ndarray | None, scale: np.ndarray | None
+) -> np.ndarray:
+    tables = frontend_tables(config)
     if not len(samples):
         return np.zeros((0, config.mels), np.float32)
     framed = _framed(samples, config)
@@ -62,12 +67,7 @@ def extract(
     if config.frontend == "mel":
         return features
     with np.errstate(under="ignore"):
-        features = log(features)
-        if mean is not None:
-            features -= per_mel("mean", mean, config)
-        if scale is not None:
-            features *= per_mel("scale", scale, config)
-    return features
+        return normalise(log(features), config, mean, scale)
 
 
 def _framed(samples: np.ndarray, config: Config) -> np.ndarray:

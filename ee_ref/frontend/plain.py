@@ -19,7 +19,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..config import Config
-from ._checks import check_energies, checked_samples, per_mel
+from ._checks import check_energies, checked_samples, normalise
 
 # Frames transformed at a time: bounds the memory of the spectra, and they stay in the cache.
 _BLOCK_FRAMES = 256
@@ -64,12 +64,7 @@ def extract(
     check_energies(energies, samples)
     if config.frontend == "mel":
         return energies
-    log_energies = np.log(energies + np.float32(config.log_floor))
-    if mean is not None:
-        log_energies -= per_mel("mean", mean, config)
-    if scale is not None:
-        log_energies *= per_mel("scale", scale, config)
-    return log_energies
+    return normalise(np.log(energies + np.float32(config.log_floor)), config, mean, scale)
 
 
 def _mel_energies(samples: np.ndarray, config: Config) -> np.ndarray:
