@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -91,6 +91,19 @@ def cleaned_id(id: str) -> str:
     """An id of ctm and trn: white space, parentheses and semicolons, which mean something there,
     become "_", and so do bytes that are no text."""
     return re.sub(r"[\s();\x00-\x1f\ud800-\udfff]", "_", id)
+
+
+def refuse_shared_ids(format: str, named: Iterable[tuple[str, str]]) -> None:
+    """Raise ArgumentError naming two recordings that one file of a format with ids would not tell
+    apart. named: (what to call it in a message, its id) of each recording."""
+    if not _format(format).has_ids:
+        return
+    known: dict[str, str] = {}
+    for name, id in named:
+        if id in known:
+            raise ArgumentError(f"{known[id]} and {name} would both be {id} in one {format} file; "
+                                "expected ids that differ, or a file for each")
+        known[id] = name
 
 
 def _txt(name: str, result: "Result") -> str:

@@ -61,7 +61,11 @@ def run(args: argparse.Namespace) -> int:
             f"--format {args.format} holds one recording; expected --output-dir for "
             f"{len(args.files)} files"
         )
-    _refuse_shared_names(args)
+    if args.output_dir is None:
+        formats.refuse_shared_ids(
+            args.format, ((name, formats.utterance_id(name)) for name in args.files))
+    else:
+        _refuse_shared_outputs(args)
     names, failures = _without_outputs_that_exist(args)
     if not names:
         return 1
@@ -150,23 +154,16 @@ def _results(
         executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _refuse_shared_names(args: argparse.Namespace) -> None:
-    """Two recordings of one name would overwrite each other's output, or be one in it."""
+def _refuse_shared_outputs(args: argparse.Namespace) -> None:
+    """Two recordings of one name would overwrite each other's output."""
     from .. import formats
 
-    known: dict[object, str] = {}
+    names: dict[Path, str] = {}
     for name in args.files:
-        if args.output_dir is not None:
-            key: object = formats.output_path(args.output_dir, args.format, name)
-            what = f"written to {key}"
-        elif formats.FORMATS[args.format].has_ids:
-            key = formats.utterance_id(name)
-            what = f"called {key} in one {args.format} file; expected --output-dir, or other names"
-        else:
-            return
-        if key in known:
-            raise ArgumentError(f"{known[key]} and {name} would both be {what}")
-        known[key] = name
+        path = formats.output_path(args.output_dir, args.format, name)
+        if path in names:
+            raise ArgumentError(f"{names[path]} and {name} would both be written to {path}")
+        names[path] = name
 
 
 def _without_outputs_that_exist(args: argparse.Namespace) -> tuple[list[str], int]:

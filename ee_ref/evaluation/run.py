@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import audio, decode, exits, formats
-from ..errors import ArgumentError, EeError
+from ..errors import EeError
 from ..info import frame_costs
 from ..pipeline import Model, thread_count
 from . import scoring
@@ -66,7 +66,8 @@ def run(
     """
     threads = thread_count(threads)
     if render is not None:
-        _refuse_shared_ids(recordings, render)
+        formats.refuse_shared_ids(render, (
+            (repr(recording.id), formats.cleaned_id(recording.id)) for recording in recordings))
 
     def one(recording: Recording) -> Utterance | EeError:
         try:
@@ -95,17 +96,6 @@ def run(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _refuse_shared_ids(recordings: Sequence[Recording], render: str) -> None:
-    """ArgumentError for ids that become one in ctm and trn, which know no white space."""
-    known: dict[str, str] = {}
-    for recording in recordings:
-        id = formats.cleaned_id(recording.id)
-        if id in known:
-            raise ArgumentError(f"{known[id]!r} and {recording.id!r} would both be {id} in {render}: "
-                                "expected ids that differ there")
-        known[id] = recording.id
-
-
 def _one(model: Model, recording: Recording, policy: exits.AnyPolicy | None, posteriors: bool,
          render: str | None) -> Utterance:
     samples = audio.read(recording.path, model.config.sample_rate, model.config.max_seconds)
@@ -127,8 +117,7 @@ def _one(model: Model, recording: Recording, policy: exits.AnyPolicy | None, pos
     if render is not None:
         result = model.transcribe((samples, model.config.sample_rate), policy=policy,
                                   exit=None if policy else model.config.exits)
-        chosen["result"] = formats.render(
-            render, recording.id, result, id=recording.id)
+        chosen["result"] = formats.render(render, recording.id, result, id=recording.id)
     return Utterance(
         recording, len(samples) / model.config.sample_rate, tuple(texts), tuple(times),
         frame_costs(model.config, len(features)), tuple(scores), tuple(n_best), **chosen)
