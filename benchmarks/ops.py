@@ -194,8 +194,8 @@ def _team():
 
 
 def _as_rows(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as the adapters take them: contiguous, and x of two axes (softmax of all heads, with
-    the scales of the values of the first)."""
+    """Arguments as the adapters take them: contiguous, and x of two axes (softmax of all heads,
+    with the scales of the values of the first)."""
     made = {}
     for name, value in arguments.items():
         if isinstance(value, np.ndarray):

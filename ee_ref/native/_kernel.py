@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import prod
 from typing import Any, NamedTuple
 
@@ -108,10 +108,14 @@ def adapter(op: str) -> Callable[..., Any]:
     return run
 
 
+def _product(factors: Iterable[str], sizes: Mapping[str, int]) -> int | float:
+    """Of numbers and names of sizes."""
+    return prod(int(factor) if factor.isdigit() else sizes[factor] for factor in factors)
+
+
 def _shape(argument: Argument, sizes: Mapping[str, int]) -> tuple[int, ...]:
     """The shape of an array whose letters are known."""
-    return tuple(prod(int(factor) if factor.isdigit() else sizes[factor] for factor in axis)
-                 for axis in argument.shape or ())
+    return tuple(_product(axis, sizes) for axis in argument.shape or ())
 
 
 def _take(argument: Argument, array: np.ndarray | None, sizes: dict[str, int]) -> None:
@@ -120,7 +124,7 @@ def _take(argument: Argument, array: np.ndarray | None, sizes: dict[str, int]) -
         return
     assert argument.shape is not None
     known = [all(factor.isdigit() or factor in sizes for factor in axis) for axis in argument.shape]
-    wanted = [prod(int(f) if f.isdigit() else sizes[f] for f in axis) if is_known else None
+    wanted = [_product(axis, sizes) if is_known else None
               for axis, is_known in zip(argument.shape, known)]
     found = check(argument.name, array, *wanted, dtype=np.int8 if argument.is_int8 else np.float32)
     for axis, size, is_known in zip(argument.shape, found, known):
@@ -131,7 +135,7 @@ def _take(argument: Argument, array: np.ndarray | None, sizes: dict[str, int]) -
 def _learn(name: str, axis: tuple[str, ...], size: int, sizes: dict[str, int]) -> None:
     """The one unknown letter of an axis, which the others have to divide."""
     (letter,) = (factor for factor in axis if not factor.isdigit() and factor not in sizes)
-    others = prod(int(f) if f.isdigit() else sizes[f] for f in axis if f != letter)
+    others = _product((factor for factor in axis if factor != letter), sizes)
     if size % others:
         wanted = "an even number of" if others == 2 else f"a multiple of {others}"
         raise ShapeError(f"{name}: expected {wanted} columns, found {size}")
@@ -186,7 +190,7 @@ def words(
 ) -> list[int | float]:
     """What the words of `call.sizes` stand for."""
     return [arrays[word.removesuffix(".stride")].shape[1] if word.endswith(".stride")
-            else prod(int(part) if part.isdigit() else sizes[part] for part in word.split("*"))
+            else _product(word.split("*"), sizes)
             for word in call.sizes.split()]
 
 

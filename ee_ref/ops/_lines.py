@@ -25,14 +25,14 @@ log_softmax: x (T D) -> y (T D)
 layer_norm: x (T D), weight (D), bias (D), eps -> y (T D)
 linear: x (T I), weight (O I), bias? (O) -> y (T O)
 depthwise_conv: x (T D), weight (K D), bias (D) -> y (T D); K odd
-stem_conv: x (F C), weight (O KC), bias (O), stride -> y (N O); stride positive, N frames of F K
-    stride
+stem_conv: x (F C), weight (O KC), bias (O), stride -> y (N O); stride positive,
+    N frames of F K stride
 exit_head: x (T D), weight (V D), bias (V) -> y (T V)
-feed_forward: x (T D), norm_weight (D), norm_bias (D), up_weight (H D), up_bias (H), down_weight (D
-    H), down_bias (D), eps -> y (T D)
+feed_forward: x (T D), norm_weight (D), norm_bias (D), up_weight (H D), up_bias (H),
+    down_weight (D H), down_bias (D), eps -> y (T D)
 conv_module: x (T D), norm_weight (D), norm_bias (D), in_weight (2D D), in_bias (2D),
-    depthwise_weight (K D), depthwise_bias (D), out_weight (D D), out_bias (D), eps -> y (T D); K
-    odd
+    depthwise_weight (K D), depthwise_bias (D), out_weight (D D), out_bias (D), eps -> y (T D);
+    K odd
 multi_head_attention: x (T D), in_weight (3D D), in_bias (3D), out_weight (D D), out_bias (D), heads
     -> y (T D); heads divides D
 conformer_layer: x (T D), weights, heads, eps -> y (T D); heads divides D
@@ -45,14 +45,15 @@ log_softmax_qs8: x (T D) -> y (T D)
 layer_norm_qs8: x (T D), weight (D), bias (D), eps -> y (T D)
 linear_qs8: q (T I) int8, scale (T), weight (O I) int8, weight_scale (O), bias (O) -> y (T O)
 depthwise_conv_qs8: x (T D), weight (K D), bias (D) -> y (T D); K odd
-stem_conv_qs8: x (F C), weight (O KC) int8, weight_scale (O), bias (O), stride -> y (N O); stride
-    positive, N frames of F K stride
+stem_conv_qs8: x (F C), weight (O KC) int8, weight_scale (O), bias (O), stride -> y (N O);
+    stride positive, N frames of F K stride
 exit_head_qs8: x (T D), weight (V D) int8, weight_scale (V), bias (V) -> y (T V)
-feed_forward_qs8: x (T D), norm_weight (D), norm_bias (D), up_weight (H D) int8, up_weight_scale
-    (H), up_bias (H), down_weight (D H) int8, down_weight_scale (D), down_bias (D), eps -> y (T D)
-conv_module_qs8: x (T D), norm_weight (D), norm_bias (D), in_weight (2D D) int8, in_weight_scale
-    (2D), in_bias (2D), depthwise_weight (K D), depthwise_bias (D), out_weight (D D) int8,
-    out_weight_scale (D), out_bias (D), eps -> y (T D); K odd
+feed_forward_qs8: x (T D), norm_weight (D), norm_bias (D), up_weight (H D) int8,
+    up_weight_scale (H), up_bias (H), down_weight (D H) int8, down_weight_scale (D), down_bias (D),
+    eps -> y (T D)
+conv_module_qs8: x (T D), norm_weight (D), norm_bias (D), in_weight (2D D) int8,
+    in_weight_scale (2D), in_bias (2D), depthwise_weight (K D), depthwise_bias (D),
+    out_weight (D D) int8, out_weight_scale (D), out_bias (D), eps -> y (T D); K odd
 multi_head_attention_qs8: x (T D), in_weight (3D D) int8, in_weight_scale (3D), in_bias (3D),
     out_weight (D D) int8, out_weight_scale (D), out_bias (D), heads -> y (T D); heads divides D
 conformer_layer_qs8: x (T D), weights, heads, eps -> y (T D); heads divides D
