@@ -289,8 +289,8 @@ def load(
 
     path: a model file (weights_io/FORMAT.md); None is the bundled model of command words.
     backend: "native" (the C kernels) or "numpy" (the reference). Where the C library was not built,
-    "native" falls back to NumPy and warns once. For an int8 model both give the same bytes, from the
-    samples to the text, unless an EeWarning says that its front end cannot.
+    "native" falls back to NumPy and warns once. For an int8 model both give the same bytes, from
+    the samples to the text, unless an EeWarning says that its front end cannot.
     threads: how many share the work of one utterance, the calling one included, 1..MAX_THREADS;
     None takes the number from EE_REF_THREADS, or 1. Results are the same bytes for every number.
     The NumPy backend leaves threads to its BLAS library (OPENBLAS_NUM_THREADS and the like).

@@ -1,7 +1,7 @@
 """Run a C program on the C library that is installed: `python installed.py PROGRAM.so [ARG...]`.
 
 The program is a shared object that leaves the kernels to the extension module, so nothing of the
-library is compiled again; its `main` is called `program_main` (tests/support.py, `link_to_installed`).
+library is compiled again; its `main` is called `program_main` (`link_to_installed` in support.py).
 """
 
 import ctypes

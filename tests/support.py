@@ -25,8 +25,8 @@ DESK = Path(__file__).resolve().parent.parent / "kernels" / "conformance"
 INSTALLED = Path(__file__).with_name("installed.py")
 
 WHERE_FOUND = os.pathsep.join((str(Path(ee_ref.__file__).parent.parent), *sys.path))
-"""The PYTHONPATH with which other processes find the ee_ref under test: pytest puts the source tree,
-which may have no C library, before an installed one."""
+"""The PYTHONPATH with which other processes find the ee_ref under test: pytest puts the source
+tree, which may have no C library, before an installed one."""
 
 FULL = Config(
     exits=6, layers_per_exit=(2,) * 6, dim=256, heads=8, ff=2048, kernel=31, vocab=256,

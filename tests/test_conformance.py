@@ -131,8 +131,9 @@ EDGES = [
     "frontend/features/*_silence", "frontend/features/*_no_samples",
     *(f"model/exits/{model}_{edge}" for model in ("small-int8", "small-f32", "commands")
       for edge in ("one_frame", "longest")),
-    "model/exits/small-int8_no_features", "model/exits/small-int8_no_frames", "decision/decide/*_entropy_equal",
-    "decision/decide/*_entropy_one_bit_less", "decision/decide/ties-int8_constant_exit_1",
+    "model/exits/small-int8_no_features", "model/exits/small-int8_no_frames",
+    "decision/decide/*_entropy_equal", "decision/decide/*_entropy_one_bit_less",
+    "decision/decide/ties-int8_constant_exit_1",
     *(f"status/{what}_status/nan_{where}" for what in ("session", "samples", "log_probs")
       for where in ("first", "last")),
     "status/image_status/at_16", "status/image_status/lies_*", "status/image_status/damaged_*",

@@ -260,8 +260,9 @@ def test_errors_are_caught_as_one_family():
 # ---- Copies ----
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))],
-                         ids=["copy", "deepcopy", "pickle"])
+@pytest.mark.parametrize("copied", [
+    copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model)),
+], ids=["copy", "deepcopy", "pickle"])
 def test_a_copy_is_loaded_again(model, copied):
     again = copied(model)
     assert again is not model

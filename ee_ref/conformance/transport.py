@@ -232,8 +232,8 @@ def board(name: str, isa: str | None = None, kernels: Path | None = None,
     """A board of kernels/ports under its emulator, the program built where needed.
 
     kernels: the folder of the C library; by default that of the source tree. settings: more
-    variables of make, "NAME=VALUE". wrong: an op whose kernel is to get one bit wrong. Raises ArgumentError for a board that is not there, FileError
-    when it cannot be built.
+    variables of make, "NAME=VALUE". wrong: an op whose kernel is to get one bit wrong. Raises
+    ArgumentError for a board that is not there, FileError when it cannot be built.
     """
     folder = kernels or Path(__file__).resolve().parent.parent.parent / "kernels"
     ports = folder / "ports"

@@ -159,8 +159,8 @@ class Threshold(_Started):
 
     score: its name. threshold: a number, or one for exit 1, 2, ..., None where the rule never
     stops; exits without an entry never stop. margin = score - threshold where larger scores are
-    more confident,
-    else threshold - score; -inf where it never stops. Thresholds are compared as float64.
+    more confident, else threshold - score; -inf where it never stops. Thresholds are compared as
+    float64.
     """
 
     score: str

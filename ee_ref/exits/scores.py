@@ -67,8 +67,7 @@ class Scores(NamedTuple):
 
 
 def frame_entropy(log_probs: np.ndarray) -> float:
-    """Entropy of the labels, averaged over frames and divided by their number: smaller is more
-    confident.
+    """Entropy of the labels, averaged over frames, by their number: smaller is more confident.
 
     E = -1 / (T V) * sum over frames t and labels v of p[t, v] log p[t, v]       (paper, section 2)
 
@@ -97,8 +96,7 @@ def _row_sums(log_probs: np.ndarray) -> np.ndarray:
 
 
 def sentence_posterior(scores: Sequence[float]) -> float:
-    """Share of the best of N hypotheses in their total probability: larger is more
-    confident.
+    """Share of the best of N hypotheses in their total probability: larger is more confident.
 
     P = max over n of exp(score[n]) / sum over m of exp(score[m])                (paper, section 2)
 

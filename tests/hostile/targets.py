@@ -214,7 +214,7 @@ _UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 @contextmanager
 def limited_lines(size: int) -> Iterator[None]:
-    """Finding when more Python runs than a file of `size` bytes may cost: time, without its noise."""
+    """Finding when more Python runs than a file of `size` bytes may cost: time, without noise."""
     left, others = MAX_LINES + LINES_A_BYTE * size, sys.gettrace()
 
     def count(_frame: object, _event: str, _argument: object) -> Callable[..., Any]:
