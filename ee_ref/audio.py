@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import warnings
 from fractions import Fraction
 from numbers import Real
@@ -122,9 +121,9 @@ def _from_stream(
             return False
 
     with _on_disk(stream, name) as plain:
-        size = os.fstat(plain.fileno()).st_size
-        if not size:
+        if not plain.read(1):
             raise AudioError(f"{name}: expected audio, found an empty file (0 bytes)")
+        plain.seek(0)
         try:
             file = Sequential(plain.fileno(), closefd=False)
         except soundfile.SoundFileError as error:
@@ -136,6 +135,7 @@ def _from_stream(
         with file:
             _check_rate(file.samplerate, name)
             samples = _mixed_down(file, name, longest)
+            size = os.fstat(plain.fileno()).st_size
             if not len(samples) and file.format in _SIZED_FORMATS and size > _LARGEST_HEADER:
                 raise AudioError(f"{name}: expected audio, found a header of no samples before "
                                  f"{size} bytes: was the recording ended?")
@@ -164,13 +164,13 @@ def _on_disk(stream: BinaryIO, name: str) -> BinaryIO:
 
 
 def _is_plain(stream: BinaryIO) -> bool:
-    """Whether it is a regular file of the system that stands at its start.
+    """Whether it is a file of the system that can seek and stands at its start.
 
     Others may have a descriptor too, as a file of gzip has: that of what they decode.
     """
     raw = stream.raw if type(stream) is io.BufferedReader else stream
-    return (type(raw) is io.FileIO and not stream.closed
-            and stat.S_ISREG(os.fstat(stream.fileno()).st_mode) and stream.tell() == 0)
+    return (type(raw) is io.FileIO and not stream.closed and stream.seekable()
+            and stream.tell() == 0)
 
 
 def _anonymous_file() -> BinaryIO:
