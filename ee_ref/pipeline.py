@@ -26,7 +26,9 @@ from . import audio as audio_stage
 from . import decode, encoder, exits
 from .config import Config
 from .errors import ArgumentError, EeWarning, ModelFileError, NativeUnavailable, shown
+from .decode.greedy import Alignment
 from .exits import AnyPolicy, Policy, Scores, Utterance
+from .exits.policy import Course
 from .frontend import FrontEnd, front_end
 from .info import frame_costs
 from .tokens import Tokens, Word
@@ -153,8 +155,6 @@ class Model:
         Raises AudioError, AudioFileError, TooLongError or ArgumentError.
         """
         policy = self.policy(exit, policy)
-        if decoder is None:
-            decoder = partial(decode.greedy, blank=self.config.blank)
         clock = StageClock()
 
         samples = audio_stage.read(audio, self.config.sample_rate, self.config.max_seconds)
@@ -163,21 +163,24 @@ class Model:
         mel = self.features(samples)
         clock.lap("features")
 
-        utterance = self.utterance(len(mel))
-        utterance.started = clock.started
-        rule = exits.begin(policy, utterance)
+        utterance = self.utterance(len(mel), clock.started)
+        course = Course(policy, utterance)
         for out in self.exits(mel):
             clock.lap("encoder")
-            stop, score = rule(out)
+            decision = course(out)
             clock.lap("policy")
-            if stop:
+            if decision.stop:
                 break
 
-        hypotheses = decoder(out.log_probs)
-        if isinstance(hypotheses, decode.Hypothesis):
-            hypotheses = [hypotheses]
+        if decoder is None:
+            _, greedy = course.measured or utterance.measure(out.log_probs, utterance.blank)
+            hypotheses, confidences = [greedy.best], greedy.confidences
+        else:
+            hypotheses = decoder(out.log_probs)
+            if isinstance(hypotheses, decode.Hypothesis):
+                hypotheses = [hypotheses]
+            confidences = decode.token_confidences(out.log_probs, hypotheses[0])
         best = hypotheses[0]
-        confidences = decode.token_confidences(out.log_probs, best)
         clock.lap("decode")
 
         duration = len(samples) / self.config.sample_rate
@@ -187,8 +190,8 @@ class Model:
         return Result(
             text=self.tokens.text(best.tokens),
             exit=out.exit,
-            score=score,
-            margin=exits.margin_of(rule, score),
+            score=decision.score,
+            margin=decision.margin,
             confidence=min((word.confidence for word in words), default=1.0),
             words=words,
             n_best=[Alternative(self.tokens.text(h.tokens), h.score, h.tokens) for h in hypotheses],
@@ -225,19 +228,23 @@ class Model:
             policy = self.policies.get(DEFAULT_POLICY)
         if policy is None:
             policy = exits.Fixed(self.config.exits if exit is None else exit)
-        deepest = exits.deepest_fixed(policy)
+        deepest = getattr(policy, "deepest", 0)
         if deepest > self.config.exits:
             raise ArgumentError(
                 f"exit: expected an integer in 1..{self.config.exits}, found {deepest}"
             )
         return policy
 
-    def utterance(self, mel_frames: int) -> Utterance:
-        """What policies may ask about an utterance of so many mel frames, begun now."""
+    def utterance(self, mel_frames: int, started: float | None = None) -> Utterance:
+        """What policies may ask about an utterance of so many mel frames, whose encoder begins now.
+
+        started: when the caller asked for it, by `time.perf_counter`; None: now.
+        """
         now = time.perf_counter()
         return Utterance(
             exits=self.config.exits, blank=self.config.blank,
-            costs=self._costs(mel_frames), started=now, encoder_started=now,
+            costs=self._costs(mel_frames), started=now if started is None else started,
+            encoder_started=now,
             measure=self._measure)
 
     @cached_property
@@ -246,7 +253,7 @@ class Model:
         return lru_cache(maxsize=1024)(partial(frame_costs, self.config))
 
     @cached_property
-    def _measure(self) -> Callable[..., tuple[Scores, np.ndarray]]:
+    def _measure(self) -> Callable[..., tuple[Scores, Alignment]]:
         if self.backend == "native":
             from .native._exits import measure
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from .. import audio, decode, exits, formats
 from ..errors import EeError
+from ..exits.policy import Course
+from ..exits.scores import POSTERIORS
 from ..info import frame_costs
 from ..pipeline import Model, thread_count
 from . import scoring
@@ -100,14 +103,15 @@ def _one(model: Model, recording: Recording, policy: exits.AnyPolicy | None, pos
          render: str | None) -> Utterance:
     samples = audio.read(recording.path, model.config.sample_rate, model.config.max_seconds)
     features = model.features(samples)
-    utterance = model.utterance(len(features))
+    course = Course(exits.Fixed(model.config.exits), model.utterance(len(features)), measures=True)
     texts, times, scores, n_best = [], [], [], []
     spent, last = 0.0, time.thread_time()
     for out in model.exits(features):
         spent += time.thread_time() - last
         times.append(spent)
-        scores.append(utterance.scores(out))
-        texts.append(_text(model, out.log_probs))
+        course(out)
+        scores.append(course.measured[0])
+        texts.append(model.tokens.text(course.measured[1].best.tokens))
         if posteriors:
             n_best.append(exits.n_best_posterior(out.log_probs, blank=model.config.blank))
         last = time.thread_time()
@@ -127,13 +131,13 @@ def _follow(model: Model, features: np.ndarray, policy: exits.AnyPolicy) -> dict
     """What `Model.transcribe` does between features and text, with its times."""
     in_rule = 0.0
     begun = time.thread_time()
-    rule = exits.begin(policy, model.utterance(len(features)))
+    course = Course(policy, model.utterance(len(features)))
     in_rule += time.thread_time() - begun
     for out in model.exits(features):
         before = time.thread_time()
-        stop, _ = rule(out)
+        decision = course(out)
         in_rule += time.thread_time() - before
-        if stop:
+        if decision.stop:
             break
     used = time.thread_time() - begun
     return {"exit": out.exit, "text": _text(model, out.log_probs), "seconds_used": used,
@@ -150,7 +154,7 @@ class Table:
 
     word_errors, character_errors (n, K) int; words, characters (n,) of the references; seconds (n,)
     of audio; layers (K,) up to each exit; costs, times (n, K) up to each exit; scores: name ->
-    (n, K); features (n, K, len(exits.FEATURES)). cache: what fits keep between prices.
+    (n, K), of the fields of `exits.Scores` and, where they were measured, the two posteriors.
     """
 
     ids: tuple[str, ...]
@@ -163,8 +167,6 @@ class Table:
     costs: np.ndarray
     times: np.ndarray
     scores: dict[str, np.ndarray]
-    features: np.ndarray
-    cache: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -178,7 +180,7 @@ class Table:
 
         whole = {name: cut(getattr(self, name)) for name in (
             "word_errors", "character_errors", "words", "characters", "seconds", "costs", "times",
-            "scores", "features")}
+            "scores")}
         return Table(ids=tuple(np.array(self.ids, object)[which]), layers=self.layers, **whole)
 
 
@@ -187,12 +189,9 @@ def table(model: Model, utterances: Sequence[Utterance], normalise: str) -> Tabl
     counted = [scoring.count([u.recording.text] * len(u.texts), u.texts, normalise)
                for u in utterances]
     errors = np.array(counted, np.int64)  # (n, K, 4)
-    names = [name for name in exits.SCORES if not name.startswith("posterior")]
-    scores = {name: np.array([[getattr(s, name) for s in u.scores] for u in utterances])
-              for name in names}
-    if utterances and utterances[0].posteriors:
-        for number, name in enumerate(("posterior", "posterior_per_token")):
-            scores[name] = np.array([[p[number] for p in u.posteriors] for u in utterances])
+    measured = np.array([[s + p for s, p in zip_longest(u.scores, u.posteriors, fillvalue=())]
+                         for u in utterances], float)  # (n, K, scores)
+    names = exits.Scores._fields + POSTERIORS
     return Table(
         ids=tuple(u.recording.id for u in utterances),
         word_errors=errors[..., 0], character_errors=errors[..., 1],
@@ -201,6 +200,6 @@ def table(model: Model, utterances: Sequence[Utterance], normalise: str) -> Tabl
         layers=np.cumsum(model.config.layers_per_exit),
         costs=np.array([u.costs for u in utterances], float),
         times=np.array([u.times for u in utterances]),
-        scores=scores,
-        features=np.array([[exits.features_of(s) for s in u.scores] for u in utterances]),
+        scores={name: measured[..., number] for number, name
+                in enumerate(names[: measured.shape[-1]])},
     )
