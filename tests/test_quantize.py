@@ -17,7 +17,7 @@ from ee_ref.cli import main
 from ee_ref.config import Config
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, ModelFileError
-from ee_ref.pipeline import bundled_model
+from ee_ref.loading import bundled_model
 from ee_ref.wer import edit_distance
 from tests.hostile.model_files import rebuild, with_field, with_tensor, without_field
 from ee_ref.conformance.draw import SMALL, random_features, random_int8_model, random_state_dict

@@ -225,7 +225,7 @@ def test_none_takes_the_number_from_the_environment(value, threads, monkeypatch,
 
 
 def test_the_limit_is_that_of_the_library():
-    assert ee_ref.pipeline.MAX_THREADS == _lib.lib.EE_MAX_WORKERS
+    assert ee_ref.loading.MAX_THREADS == _lib.lib.EE_MAX_WORKERS
 
 
 def test_numpy_takes_a_number_of_threads():

@@ -101,7 +101,7 @@ def deadline(model, recordings):
         slow, reached = 1e-9 * rng.uniform(1, 4), []
 
         def slowed(features, slow=slow, reached=reached):
-            costs = np.diff(ee_ref.pipeline.frame_costs(model.config, len(features)), prepend=0)
+            costs = np.diff(ee_ref.plan.frame_costs(model.config, len(features)), prepend=0)
             for cost, out in zip(costs, encoder(features)):
                 time.sleep(cost * slow * rng.uniform(0.8, 1.2))
                 reached.append(time.perf_counter())
@@ -163,7 +163,7 @@ def measure(data, threads):
              "rule": rule_share(model, test_recordings[::7]),
              "time": report.report(model, utterances, model.policies["balanced"], "plain")["policy_run"]["time_of_full_pass"],
              "calibrated": {name: {key: value for key, value in point.items() if key != "policy"} for name, point in
-                            ee_ref.pipeline.model_file.operating_points(model.file).items()}}
+                            model_file.operating_points(model.file).items()}}
     groups = [_group(recording, "speaker") for recording in dev_recordings]
     for kind in ("commands", "all"):
         rows, own = of_kind(dev_recordings, kind == "commands"), of_kind(test_recordings, kind == "commands")

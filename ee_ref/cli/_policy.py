@@ -9,7 +9,7 @@ from ..errors import ArgumentError
 
 if TYPE_CHECKING:
     from ..exits import AnyPolicy
-    from ..pipeline import Model
+    from ..model import Model
 
 _RULES = "entropy, posterior, patience, or another score of docs/exits.md"
 

@@ -33,7 +33,7 @@ def add_parser(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and print on stdout."""
     from .. import bench
-    from ..pipeline import load
+    from ..loading import load
 
     model = load(args.model, backend=args.backend, threads=args.threads)
     seconds = args.seconds

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     from ..calibration.points import Target, require_bound
     from ..evaluation import manifest, scoring
     from ..evaluation import run as runs
-    from ..pipeline import load, thread_count
+    from ..loading import load, thread_count
 
     scoring.require()
     threads = thread_count(args.threads)

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..evaluation import manifest, report, scoring
     from ..evaluation import run as runs
-    from ..pipeline import load, thread_count
+    from ..loading import load, thread_count
 
     scoring.require()
     threads = thread_count(args.threads)

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Export, read the result back and compare, and print a summary on stderr."""
     from weights_io import c_source, files, flash_image, model_file
 
-    from ..device import device_plan
+    from ..plan import device_plan
 
     outputs = [path for path in (args.output, args.c_array, args.header) if path is not None]
     files.refuse_shared((*outputs, args.model))

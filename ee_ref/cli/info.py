@@ -27,11 +27,11 @@ def run(args: argparse.Namespace) -> int:
     """Print the description of a model file on stdout."""
     from weights_io import model_file
 
-    from ..device import device_plan
+    from ..plan import device_plan
     from ..info import describe
-    from ..pipeline import bundled_model, thread_count
+    from ..loading import model_path, thread_count
 
-    file = model_file.read(bundled_model() if args.model is None else args.model)
+    file = model_file.read(model_path(args.model))
     found = describe(file, threads=thread_count())
     if args.seconds is not None:
         found["device"] = device_plan(file.config, file.tokens, file.special, args.seconds)

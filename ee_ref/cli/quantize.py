@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..evaluation.manifest import Recording
-    from ..pipeline import Model
+    from ..model import Model
 
 
 def add_parser(subparsers) -> None:
@@ -86,7 +86,7 @@ class _Exit:
 def _compare(args: argparse.Namespace, recordings: list[Recording], left_out: LeftOut
              ) -> list[_Exit]:
     """Run both models over the recordings."""
-    from ..pipeline import load
+    from ..loading import load
 
     models = [load(path, backend=args.backend, threads=args.threads)
               for path in (args.model, args.output)]

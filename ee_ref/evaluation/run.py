@@ -12,8 +12,9 @@ import numpy as np
 
 from .. import audio, decode, exits, formats
 from ..errors import EeError
-from ..info import frame_costs
-from ..pipeline import Model, thread_count
+from ..plan import frame_costs
+from ..loading import thread_count
+from ..model import Model
 from . import scoring
 from .manifest import Recording
 

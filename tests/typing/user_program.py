@@ -36,7 +36,7 @@ def to_use_it() -> None:
 
 def every_kind_of_audio(samples: NDArray[np.float32], file: BinaryIO) -> list[str]:
     model = ee_ref.load(Path("model.gguf"), backend="numpy", threads=None)
-    sources: list[ee_ref.pipeline.Audio] = [
+    sources: list[ee_ref.model.Audio] = [
         "speech.wav", Path("speech.wav"), file, io.BytesIO(b""), samples,
         (samples, 16000),
         (samples.astype(np.int16), 16000)]
@@ -139,7 +139,7 @@ def what_it_costs(model: ee_ref.Model) -> None:
     print(model.info()["exits"][0]["parameters"])
 
 
-def written(result: ee_ref.pipeline.Result) -> str:
+def written(result: ee_ref.model.Result) -> str:
     return ee_ref.formats.render("srt", "speech.wav", result)
 
 
