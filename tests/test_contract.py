@@ -194,7 +194,7 @@ HEAVY = {"torch", "torchaudio", "tensorflow", "jax", "onnx", "onnxruntime", "tra
          "librosa", "pytest", "hypothesis"}
 """What the installed packages never import."""
 
-LAZY = {"scipy", "soundfile", "gguf", "safetensors", "sentencepiece", "jiwer", "matplotlib"}
+LAZY = {"scipy", "soundfile", "gguf", "safetensors", "sentencepiece", "matplotlib"}
 """What they import only inside the function that needs it."""
 
 

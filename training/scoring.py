@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ee_ref.wer import edit_distance
+from ee_ref.evaluation.scoring import edit_distance
 
 
 def nearest(word, words):

@@ -6,7 +6,7 @@ import torch
 from data import manifest
 from ee_ref import audio
 from ee_ref.frontend import plain
-from ee_ref.wer import edit_distance
+from ee_ref.evaluation.scoring import edit_distance
 from recipe import MODEL, TOKENS
 from scoring import strings_of_three
 
@@ -32,7 +32,7 @@ def load_dev(data, strings=60):
 
 @torch.no_grad()
 def error_rates(model, dev, device):
-    """{set name: word error rate in % of each exit}. Utterances of one length run together."""
+    """{set name: word error rate in % of each exit}, of sets that have words. Utterances of one length run together."""
     model.eval()
     rates = {}
     for name, utterances in dev.items():
@@ -47,6 +47,7 @@ def error_rates(model, dev, device):
                 errors = errors + np.array([sum(edit_distance(text.split(), greedy_text(row).split())
                                                 for row, (_, text) in zip(exit_best, batch)) for exit_best in best])
                 words += sum(len(text.split()) for _, text in batch)
-        rates[name] = [round(float(rate), 1) for rate in 100 * errors / words]
+        if words:
+            rates[name] = [round(float(rate), 1) for rate in 100 * errors / words]
     model.train()
     return rates
