@@ -2,7 +2,7 @@
 
     python evaluate.py --data DATA [--model FILE] [--split test] [--json RESULT]
 
-Everything runs through the public API of ``ee_ref``, one utterance at a time, greedy decoding. The intervals come
+Everything runs through the public API of `ee_ref`, one utterance at a time, greedy decoding. The intervals come
 from 1,000 bootstrap draws of whole speakers, because errors of one speaker go together; where speakers are not
 known (wake words), of utterances.
 """
