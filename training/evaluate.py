@@ -2,7 +2,7 @@
 
     python evaluate.py --data DATA [--model FILE] [--split test] [--json RESULT]
 
-Everything runs through the public API of ``ee_ref``, one utterance at a time, greedy decoding. The intervals come
+Everything runs through the public API of `ee_ref`, one utterance at a time, greedy decoding. The intervals come
 from 1,000 bootstrap draws of whole speakers, because errors of one speaker go together; where speakers are not
 known (wake words), of utterances.
 """
@@ -46,7 +46,8 @@ def test_sets(lines, rate):
 
 def hypotheses(model, samples):
     """The text of every exit."""
-    return [model.text(out.log_probs) for out in model.run(model.features(samples), every=True).outputs]
+    run = model.run(model.features(samples), every=True)
+    return [model.text(out.log_probs) for out in run.outputs]
 
 
 class Tally:
@@ -60,7 +61,7 @@ class Tally:
         self.by_speaker[speaker] = (total_errors + np.array(errors), total_length + length)
 
     def rates(self, rng):
-        """[(rate, low, high)] in % of every exit; NaN where the references hold nothing to err in."""
+        """[(rate, low, high)] in % of every exit; NaN where no reference holds anything."""
         errors = np.array([errors for errors, _ in self.by_speaker.values()])
         lengths = np.array([length for _, length in self.by_speaker.values()])
         if not lengths.any():
@@ -69,7 +70,8 @@ class Tally:
         drawn_errors, drawn_lengths = errors[draws].sum(1), lengths[draws].sum(1)
         held = drawn_lengths > 0
         drawn = 100 * drawn_errors[held] / drawn_lengths[held, None]
-        return list(zip(100 * errors.sum(0) / lengths.sum(), *np.quantile(drawn, (0.025, 0.975), axis=0)))
+        low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
+        return list(zip(100 * errors.sum(0) / lengths.sum(), low, high))
 
 
 def evaluate(model, lines):
