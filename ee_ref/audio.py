@@ -18,6 +18,7 @@ import numpy as np
 
 from weights_io.files import is_of_system
 
+from .checks import check_finite
 from .errors import AudioError, AudioFileError, EeWarning, TooLongError, shown_limit
 
 Source = Union[str, Path, BinaryIO, np.ndarray, tuple[np.ndarray, int]]
@@ -83,7 +84,7 @@ def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
             "expected a path, a binary file object, samples or a tuple (samples, rate), "
             f"found {type(source).__name__}"
         )
-    _check_finite(samples, source_rate, name)
+    check_finite(samples, name, source_rate)
     return _resampled(samples, source_rate, rate)
 
 
@@ -363,16 +364,6 @@ def _check_rate(rate: object, name: str) -> None:
     if not (is_number and MIN_RATE <= rate <= MAX_RATE and rate == int(rate)):
         raise AudioError(
             f"{name}: expected a whole sample rate in {MIN_RATE}..{MAX_RATE} Hz, found {rate!r}"
-        )
-
-
-def _check_finite(samples: np.ndarray, rate: int, name: str) -> None:
-    finite = np.isfinite(samples)
-    if not finite.all():
-        first = int(finite.argmin())
-        raise AudioError(
-            f"{name}: expected finite samples, found {int((~finite).sum())} NaN or infinite ones "
-            f"of {len(samples)}, the first at {first / rate:.3f} s"
         )
 
 
