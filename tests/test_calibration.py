@@ -353,6 +353,7 @@ def test_wrong_usage(tmp_path, model_path, capsys, arguments):
     assert code == 2
 
 
-def test_the_bundled_model_is_not_replaced_by_mistake(tmp_path, capsys):
-    code, streams = calibrate(capsys, "--manifest", recordings(tmp_path))
+@pytest.mark.parametrize("model", [[], ["--model", "commands"]])
+def test_the_bundled_model_is_not_replaced_by_mistake(tmp_path, capsys, model):
+    code, streams = calibrate(capsys, "--manifest", recordings(tmp_path), *model)
     assert code == 2 and "--output" in streams.err

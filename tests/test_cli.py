@@ -357,3 +357,14 @@ def test_one_name_for_two_files_is_refused(arguments, capsys, tmp_path, monkeypa
     assert main(arguments) == 2
     assert "expected files of different names, found one twice" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bundled_models_have_a_name_on_the_command_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for model in ([], ["commands"]):
+        assert main(["info", "--json", *model]) == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1]
+    assert main(["export", "commands", "-o", "commands.eeim", "--exits", "1"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["commands.eeim"]

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from ..calibration.points import Target, require_bound
     from ..evaluation import manifest
     from ..evaluation import run as runs
-    from ..loading import load, thread_count
+    from ..loading import BUNDLED, load, thread_count
 
     threads = thread_count(args.threads)
     if args.plot:
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         raise ArgumentError(f"--confidence {args.confidence}: expected between 0 and 1")
     if args.confidence is not None:
         require_bound(targets["balanced"])
-    if args.model is None and args.output is None and not args.dry_run:
+    if args.model in (None, *BUNDLED) and args.output is None and not args.dry_run:
         raise ArgumentError("the bundled model is not replaced: expected --model, --output or "
                             "--dry-run")
     outputs = [path for path in (args.output, args.json, args.plot) if path is not None]

@@ -39,7 +39,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--manifest", type=Path, required=True, metavar="M",
                         help="JSON lines with path and text, a LibriSpeech folder, or a Kaldi "
                         "folder with wav.scp and text")
-    parser.add_argument("--model", metavar="M", help="model file (default: the bundled model)")
+    parser.add_argument("--model", metavar="M", help="model file (default: commands, bundled)")
     parser.add_argument("--backend", choices=("native", "numpy"), default="native")
     _recordings.add_threads(parser, "recordings that run at once, each in one thread")
     parser.add_argument("--normaliser", choices=("none", "plain"), default="plain",

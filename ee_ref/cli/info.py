@@ -15,7 +15,7 @@ def add_parser(subparsers) -> None:
         "exit, checksums, and the instruction set that the native backend uses.",
     )
     parser.add_argument("model", nargs="?", metavar="MODEL",
-                        help="model file (default: the bundled model)")
+                        help="model file, or name of a bundled model (default: commands)")
     parser.add_argument("--json", action="store_true", help="everything, as JSON")
     parser.add_argument("--seconds", type=float, metavar="S",
                         help="also flash and RAM on a device for audio of up to S seconds")

@@ -30,7 +30,7 @@ def add_parser(subparsers) -> None:
         description="Transcribe audio files (WAV, FLAC, OGG, Opus, MP3; - is stdin).",
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="audio files, - for stdin")
-    parser.add_argument("--model", metavar="M", help="model file (default: the bundled model)")
+    parser.add_argument("--model", metavar="M", help="model file (default: commands, bundled)")
     parser.add_argument("--backend", choices=("native", "numpy"), default="native")
     parser.add_argument("--threads", type=int, metavar="N",
                         help="threads: of one file they share the work, of several each does one "
