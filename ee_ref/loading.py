@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def load(
     if backend not in BACKENDS:
         raise ArgumentError(f"backend: expected one of {BACKENDS}, found {backend!r}")
     threads = thread_count(threads)
-    crc32 = zlib.crc32
+    crc32: Callable[[Any], int] = zlib.crc32
     if backend == "native":
         try:
             from .native._crc32 import crc32
@@ -71,15 +72,16 @@ def bundled_model(name: str = BUNDLED[0]) -> Path:
 
 def thread_count(threads: int | None = None) -> int:
     """The number itself, or that of EE_REF_THREADS for None; ArgumentError for one out of range."""
-    name, found = "threads", threads
+    name = "threads"
+    found: Any = threads
     if threads is None:
-        name, found = "EE_REF_THREADS", os.environ.get("EE_REF_THREADS") or "1"
-        # Not int(): that takes "1_0", " 2" and digits of other scripts.
-        threads = int(found) if found.isascii() and found.isdigit() else None
-    is_integer = isinstance(threads, (int, np.integer)) and not isinstance(threads, bool)
-    if not is_integer or not 1 <= threads <= MAX_THREADS:
+        name, text = "EE_REF_THREADS", os.environ.get("EE_REF_THREADS") or "1"
+        # Not int() alone: that takes "1_0", " 2" and digits of other scripts.
+        found = int(text) if text.isascii() and text.isdigit() else text
+    is_integer = isinstance(found, (int, np.integer)) and not isinstance(found, bool)
+    if not is_integer or not 1 <= found <= MAX_THREADS:
         raise ArgumentError(f"{name}: expected an integer in 1..{MAX_THREADS}, found {found!r}")
-    return int(threads)
+    return int(found)
 
 
 @lru_cache(maxsize=None)
@@ -90,7 +92,7 @@ def _warn_once(message: str) -> None:
 # A copy, also in another process, is loaded again: C keeps pointers into the memory of a model.
 
 
-def _reduced(model: Model) -> tuple[Callable[..., Model], tuple]:
+def _reduced(model: Model) -> tuple[Callable[..., Model], tuple[Any, ...]]:
     file = model.file
     # A bundled model by its name: the other process may have the package elsewhere.
     names = {str(bundled_model(name)): name for name in BUNDLED}

@@ -50,10 +50,18 @@ def choose_the_depth(samples: NDArray[np.float32]) -> None:
     model.transcribe("speech.wav", policy=ee_ref.exits.Posterior(0.5))
     model.transcribe("speech.wav", policy="fast")
     for out in model.exits(model.features(samples)):
-        print(out.exit, ee_ref.decode.greedy(out.log_probs).score)
+        print(out.exit, model.text(out.log_probs))
         if good_enough(out):
             break
     model.transcribe("speech.wav", policy=FirstOf(Deadline(30), Within(Patience(1), floor=2)))
+
+
+def how_it_went(model: ee_ref.Model, samples: NDArray[np.float32]) -> float:
+    run: ee_ref.model.Run = model.run(model.features(samples), Fixed(2), every=True)
+    seconds: tuple[float, ...] = run.encoder_seconds
+    best = [model.decode(out.log_probs).score for out in run.outputs]
+    margin: float | None = run.margin
+    return sum(seconds) + sum(best) + run.scores[0].entropy + (margin or 0.0)
 
 
 def good_enough(out: ExitOutput) -> bool:
