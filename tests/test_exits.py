@@ -224,14 +224,14 @@ def test_scores_in_c_are_the_same_bytes(frames, vocab, seed, sharpness):
 @pytest.mark.usefixtures("native_library")
 @given(st.lists(st.booleans(), min_size=1, max_size=8), st.integers(1, 3))
 def test_patience_in_c_decides_alike(same, patience):
-    from ee_ref.native import _exits
+    from tests.firmware import exits as firmware
 
     rule = course(exits.Patience(patience), measure=lambda rows, blank, before: (
         exits.Scores(*[0.0] * 8, int(rows), 0, 0), rows))
     in_a_row = 0
     for number, agrees in enumerate(same, start=1):
         stop, score, _ = rule(Out(number, agrees))
-        in_a_row, stop_in_c = _exits.patience_stop(patience, in_a_row, agrees)
+        in_a_row, stop_in_c = firmware.patience_stop(patience, in_a_row, agrees)
         assert (stop, score) == (stop_in_c, in_a_row)
 
 
@@ -241,7 +241,7 @@ def test_patience_in_c_decides_alike(same, patience):
                 max_size=6))
 def test_deadline_in_c_decides_alike(limit, safety, reserve, groups):
     from ee_ref.exits.clock import deadline_stop
-    from ee_ref.native import _exits
+    from tests.firmware import exits as firmware
 
     deadline = exits.Deadline(limit, safety, reserve)
     rate = rate_in_c = np.float32(0)
@@ -249,7 +249,7 @@ def test_deadline_in_c_decides_alike(limit, safety, reserve, groups):
     for (time, cost), (_, next_cost) in zip(groups, groups[1:]):
         elapsed += time
         rate, missing = deadline_stop(deadline, elapsed, time, cost, next_cost, rate)
-        rate_in_c, stop, missing_in_c = _exits.deadline_stop(
+        rate_in_c, stop, missing_in_c = firmware.deadline_stop(
             limit, safety, reserve, elapsed, time, cost, next_cost, rate_in_c)
         assert (rate, missing, missing >= 0) == (rate_in_c, missing_in_c, stop)
 
@@ -508,7 +508,7 @@ def test_functions_and_objects_that_decide_are_policies(model_path):
             (exits.FirstOf(lambda out: (out.exit == 1, 0.0), SecondTime()), 1)):
         for _ in range(2):
             result = model.transcribe(audio, policy=policy)
-            assert result.exit == exit and np.isnan(result.margin)
+            assert result.exit == exit and result.margin is None
     decided = model.transcribe(
         audio, policy=lambda out: exits.Decision(out.scores.frames > 0, out.scores.path, 0.25))
     assert (decided.exit, decided.margin) == (1, 0.25)
