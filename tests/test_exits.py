@@ -1,6 +1,8 @@
 """Exit scores against their formulas, and the policies."""
 
 import math
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +12,11 @@ from hypothesis import strategies as st
 
 import ee_ref
 from ee_ref import decode, exits
+from ee_ref.calibration import fit
 from ee_ref.errors import ArgumentError
-from ee_ref.exits.policy import Course
+from ee_ref.exits import policy as policies, stored
+from ee_ref.exits.policy import KINDS, Course, Rule
+from tests.test_evaluation import table
 
 
 class Out(NamedTuple):
@@ -439,6 +444,46 @@ def test_policies_survive_json(policy):
     import json
 
     assert exits.from_plain(json.loads(json.dumps(exits.to_plain(policy)))) == policy
+
+
+def test_every_kind_is_stored_exported_and_documented():
+    assert {type(policy) for policy in STORABLE} == set(KINDS.values())
+    page = (Path(ee_ref.__file__).parent.parent / "docs" / "decoding.md").read_text()
+    for rule in KINDS.values():
+        assert getattr(exits, rule.__name__) is rule and rule.__name__ in exits.__all__
+        assert f"| `{rule.__name__}(" in page
+
+
+def test_a_rule_is_declared_in_one_place(model_path, monkeypatch):
+    """Its class says what model files, the command line and calibration call it."""
+    monkeypatch.setattr(policies, "KINDS", kinds := dict(KINDS))
+    for module in (stored, fit):
+        monkeypatch.setattr(module, "KINDS", kinds)
+
+    @dataclass(frozen=True)
+    class Long(Rule, kind="long"):
+        """Stop at exit 2 where there are many frames."""
+
+        frames: float
+        names = ("frames",)
+
+        def decide(self, at, state=None):
+            frames = at.score("frames")
+            return exits.Decision((frames >= self.frames) & (at.exit > 1), frames), None
+
+        @classmethod
+        def candidates(cls, exits):
+            return [cls(10), cls(20)]
+
+    assert exits.from_plain({"kind": "long", "frames": 10}) == Long(10)
+    assert policies.named("frames", 10) == Long(10)
+    assert exits.to_plain(exits.Within(Long(10)))["policy"] == {"kind": "long", "frames": 10}
+    frames = np.array([[5, 5], [15, 15], [25, 25]])
+    part = table(frames > 10, [1, 1, 1], scores={"frames": frames})
+    assert fit.families(part)["long"](part, [0.0]) == [Long(10)]
+    assert fit.choices(Long(20), part).tolist() == [1, 1, 1]
+    audio = (np.zeros(16000, np.float32), 16000)
+    assert ee_ref.load(model_path).transcribe(audio, policy=Long(10)).exit == 2
 
 
 @pytest.mark.parametrize("plain", [

@@ -26,7 +26,7 @@ def align(log_probs: np.ndarray, blank: int = 0) -> Alignment:
     return Alignment(log_probs, log_probs.argmax(axis=1).astype(np.uint32), blank)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Alignment:
     """The best label of every frame, and what follows from it.
 

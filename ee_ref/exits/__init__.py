@@ -21,10 +21,11 @@ that one object serves any number of utterances at once:
             return Decision(times >= 2, times, times - 2), times
 """
 
+from . import rules
 from .clock import Deadline
 from .combined import FirstOf, Within
 from .policy import AnyPolicy, Decision, Policy
-from .rules import Budget, Entropy, Fixed, Learned, Patience, Posterior, Threshold
+from .rules import *  # noqa: F403
 from .scores import (
     FEATURES, SCORES, Scores, frame_entropy, measure, n_best_posterior, sentence_posterior,
 )
@@ -32,8 +33,8 @@ from .stored import from_plain, to_plain
 from .utterance import ExitLike, Observation, Utterance
 
 __all__ = [
-    "AnyPolicy", "Budget", "Deadline", "Decision", "Entropy", "ExitLike", "FEATURES", "FirstOf",
-    "Fixed", "Learned", "Observation", "Patience", "Policy", "Posterior", "SCORES", "Scores",
-    "Threshold", "Utterance", "Within", "frame_entropy", "from_plain", "measure",
+    "AnyPolicy", "Deadline", "Decision", "ExitLike", "FEATURES", "FirstOf", "Observation", "Policy",
+    "SCORES", "Scores", "Utterance", "Within", "frame_entropy", "from_plain", "measure",
     "n_best_posterior", "sentence_posterior", "to_plain",
 ]
+__all__ += rules.__all__

@@ -17,6 +17,8 @@ from .policy import Decision, Rule, judged
 from .scores import FEATURES, POSTERIORS, SCORES
 from .utterance import Observation
 
+__all__ = ["Budget", "Entropy", "Fixed", "Learned", "Patience", "Posterior", "Threshold"]
+
 
 @dataclass(frozen=True)
 class Fixed(Rule, kind="fixed"):

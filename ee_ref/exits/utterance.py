@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,8 +22,7 @@ class ExitLike(Protocol):
     def log_probs(self) -> np.ndarray: ...
 
 
-@dataclass(frozen=True)
-class Utterance:
+class Utterance(NamedTuple):
     """What is known of an utterance before its first exit. Made by `Model.utterance`.
 
     exits: exits of the model; blank: its CTC blank. costs: multiply-accumulates of the encoder up
