@@ -24,8 +24,8 @@ from . import audio as audio_stage
 from . import encoder, exits
 from .clock import StageClock
 from .config import Config
-from .decode import Hypothesis, token_confidences
-from .decode.greedy import Alignment, align
+from .decode import Alignment, Hypothesis, token_confidences
+from .decode.greedy import align
 from .errors import ArgumentError, ModelFileError, shown
 from .exits import AnyPolicy, Decision, Policy, Scores, Utterance
 from .exits.policy import Course

@@ -510,8 +510,10 @@ def test_policies_nested_too_deep():
         plain = {"kind": "within", "policy": plain}
     with pytest.raises(ArgumentError):
         exits.from_plain(plain)
-    with pytest.raises(ArgumentError):
-        exits.to_plain(lambda out: (True, 1.0))
+    for of_code in (lambda out: (True, 1.0), SecondTime()):
+        for policy in (of_code, exits.Within(of_code), exits.FirstOf(exits.Fixed(1), of_code)):
+            with pytest.raises(ArgumentError, match="policy: expected one of"):
+                exits.to_plain(policy)
 
 
 def test_deadlines_stored_in_milliseconds_are_understood():

@@ -25,7 +25,7 @@ def to_plain(policy: AnyPolicy) -> dict[str, Any]:
 def _to_plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_to_plain(item) for item in value]
-    return value if value is None or isinstance(value, (int, float, str)) else to_plain(value)
+    return to_plain(value) if hasattr(value, "decide") or callable(value) else value
 
 
 def from_plain(plain: Any, depth: int = MAX_DEPTH) -> Rule:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..decode.greedy import Alignment
+from ..decode import Alignment
 from .scores import POSTERIORS, Scores, measure, n_best_posterior
 
 

@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 
-from ..decode.greedy import Alignment
+from ..decode import Alignment
 from ..errors import ShapeError
 from ..exits.scores import Scores
 from ._arrays import check
