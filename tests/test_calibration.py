@@ -128,7 +128,7 @@ WEIGHTS = tuple(np.linspace(-2, 2, len(exits.FEATURES)))
     exits.Within(exits.Entropy(0.1), floor=2), exits.FirstOf(exits.Fixed(4), exits.Patience(1)),
     exits.FirstOf(exits.Threshold("path", 0.8), exits.Within(exits.Patience(1), 3)), Twice(),
     lambda out: (out.scores.path + out.exit > 3.7, out.scores.path),
-], ids=repr)
+], ids=lambda policy: repr(policy).split(" at 0x")[0])
 def test_a_table_chooses_as_the_running_policy(policy, runs):
     part = measured(runs)
     found = []

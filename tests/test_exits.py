@@ -561,7 +561,7 @@ def test_functions_and_objects_that_decide_are_policies(model_path):
     assert (decided.exit, decided.margin) == (1, 0.25)
 
 
-@pytest.mark.parametrize("policy", [3, "Fixed(2)", object()])
+@pytest.mark.parametrize("policy", [3, "Fixed(2)", object()], ids=["3", "text", "object"])
 def test_what_cannot_decide(policy):
     for make in (exits.FirstOf, exits.Within, lambda policy: Course(policy, exits.Utterance())):
         with pytest.raises(ArgumentError, match="policy: expected an object with decide"):
