@@ -19,7 +19,7 @@ from .tables import LEAST_FLOOR, FrontendTables, frontend_tables
 _BLOCK_FRAMES = 64
 
 _QUARTER = np.float32(0.25)
-_TO_GRID = np.float32(0.09375)
+_TO_GRID = np.float32(0.0234375)
 
 
 class ExactFrontEnd:
@@ -82,7 +82,7 @@ def _framed(samples: np.ndarray, config: Config) -> np.ndarray:
 
 
 def _windowed(framed: np.ndarray, config: Config, tables: FrontendTables) -> np.ndarray:
-    """v: (n_fft, B) of frames (B, win_length), rounded to multiples of 2^-28 and coarser."""
+    """v: (n_fft, B) of frames (B, win_length), rounded to multiples of 2^-30."""
     v = np.zeros((config.n_fft, len(framed)), np.float32)
     v[: config.win_length] = (framed.T * tables.window[:, None] + _TO_GRID) - _TO_GRID
     return v

@@ -31,7 +31,7 @@ static const ee_frontend SMALL = {
     .window = WINDOW, .sines = SINES, .mel_first = MEL_FIRST, .mel_count = MEL_COUNT,
     .mel_weights = MEL_WEIGHTS, .mean = MEAN, .scale = SCALE,
 };
-static const uint32_t SMALL_MEL_CRC = 0x8a50fe12, SMALL_LOG_CRC = 0x353efdc4;
+static const uint32_t SMALL_MEL_CRC = 0x3d5e821e, SMALL_LOG_CRC = 0x353efdc4;
 
 enum { COUNT = 203, SCRATCH = 32 };
 static int16_t samples[COUNT];

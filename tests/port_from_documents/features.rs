@@ -28,7 +28,7 @@ pub fn features(model: &Model, samples: &[f32]) -> Result<Matrix, Failure> {
         let mut frame = vec![0.0; n_fft];
         for (j, v) in frame[..model.win_length].iter_mut().enumerate() {
             let product = mirrored(&signal, t * hop + j, before) * model.window[j];
-            *v = (product + 0.09375) - 0.09375;
+            *v = (product + 0.0234375) - 0.0234375;
         }
         let p = power(model, &frame);
         let mut row = vec![];

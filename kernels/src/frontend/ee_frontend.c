@@ -105,8 +105,8 @@ static float signal_at(const ee_frontend *frontend, const utterance *audio, size
     return sample_at(audio, i - frontend->pad);
 }
 
-/* v: a windowed frame, then zeros up to n_fft values. The sum with 0.09375 rounds to a multiple of
- * 2^-28, so that no sum of the transform is subnormal. */
+/* v: a windowed frame, then zeros up to n_fft values. The sum with 0.0234375 rounds to a multiple
+ * of 2^-30, so that no sum of the transform is subnormal. */
 static void load_frame(float *v, const ee_frontend *frontend, const utterance *audio, size_t frame)
 {
     const size_t start = frame * frontend->hop_length;
@@ -117,7 +117,7 @@ static void load_frame(float *v, const ee_frontend *frontend, const utterance *a
     for (size_t j = 0; j < frontend->win_length; j++) {
         const float sample = inside ? sample_at(audio, start - before + j)
                                     : signal_at(frontend, audio, start + j);
-        v[j] = (sample * frontend->window[j] + 0x1.8p-4f) - 0x1.8p-4f;
+        v[j] = (sample * frontend->window[j] + 0x1.8p-6f) - 0x1.8p-6f;
     }
     for (size_t j = frontend->win_length; j < frontend->n_fft; j++) {
         v[j] = 0.0f;
