@@ -155,8 +155,8 @@ static void check_spectrum(void)
 }
 
 #ifdef __SSE2__
-/* A unit that takes and gives zeros for subnormal numbers computes the same bytes, from loud samples
- * to subnormal ones. */
+/* A unit that takes and gives zeros for subnormal numbers computes the same bytes, of loud samples
+ * and of subnormal ones. */
 static void check_flushed(void)
 {
     enum { FRAMES = 5, FLUSH = 0x8040 };

@@ -111,8 +111,7 @@ static void load_frame(float *v, const ee_frontend *frontend, const utterance *a
 {
     const size_t start = frame * frontend->hop_length;
     const size_t before = reach_before(frontend) + frontend->pad;
-    const int inside = start >= before
-        && start - before + frontend->win_length <= audio->count;
+    const int inside = start >= before && start - before + frontend->win_length <= audio->count;
 
     for (size_t j = 0; j < frontend->win_length; j++) {
         const float sample = inside ? sample_at(audio, start - before + j)
@@ -146,20 +145,20 @@ static inline number turned(number z, number w)
     return (number){w.re * z.re + w.im * z.im, w.re * z.im - w.im * z.re};
 }
 
-/* s transforms of four points of x, of which one lies `apart` numbers from the next. The results,
- * turned by w where there is one, are four rows of s numbers of y. */
-static inline void transforms_of_four(number *y, const number *x, size_t apart, size_t s,
+/* Transforms of four points of x, of which one lies `apart` numbers from the next, `row` of them
+ * side by side. The results, turned by w where there is one, are four rows of y. */
+static inline void transforms_of_four(number *y, const number *x, size_t apart, size_t row,
                                       const number *w)
 {
-    for (size_t q = 0; q < s; q++) {
+    for (size_t q = 0; q < row; q++) {
         const number a = x[q], b = x[q + apart], c = x[q + 2 * apart], d = x[q + 3 * apart];
         const number e = sum(a, c), f = difference(a, c), g = sum(b, d);
         const number h = {b.im - d.im, d.re - b.re};
 
         y[q] = sum(e, g);
-        y[q + s] = w == NULL ? sum(f, h) : turned(sum(f, h), w[0]);
-        y[q + 2 * s] = w == NULL ? difference(e, g) : turned(difference(e, g), w[1]);
-        y[q + 3 * s] = w == NULL ? difference(f, h) : turned(difference(f, h), w[2]);
+        y[q + row] = w == NULL ? sum(f, h) : turned(sum(f, h), w[0]);
+        y[q + 2 * row] = w == NULL ? difference(e, g) : turned(difference(e, g), w[1]);
+        y[q + 3 * row] = w == NULL ? difference(f, h) : turned(difference(f, h), w[2]);
     }
 }
 
@@ -167,25 +166,25 @@ static inline void transforms_of_four(number *y, const number *x, size_t apart, 
 static number *transform(number *x, number *y, const ee_frontend *frontend)
 {
     size_t n = frontend->n_fft / 2;
-    size_t s = 1;
+    size_t row = 1;
 
-    for (; n >= 4; n /= 4, s *= 4) {
-        transforms_of_four(y, x, n / 4 * s, s, NULL);
+    for (; n >= 4; n /= 4, row *= 4) {
+        transforms_of_four(y, x, n / 4 * row, row, NULL);
         for (size_t p = 1; p < n / 4; p++) {
             const size_t i = p * (frontend->n_fft / n);
             const number w[3] = {
                 direction(frontend, i), direction(frontend, 2 * i), direction(frontend, 3 * i),
             };
-            transforms_of_four(y + 4 * s * p, x + s * p, n / 4 * s, s, w);
+            transforms_of_four(y + 4 * row * p, x + row * p, n / 4 * row, row, w);
         }
         number *const swapped = x;
         x = y;
         y = swapped;
     }
     if (n == 2) {
-        for (size_t q = 0; q < s; q++) {
-            y[q] = sum(x[q], x[q + s]);
-            y[q + s] = difference(x[q], x[q + s]);
+        for (size_t q = 0; q < row; q++) {
+            y[q] = sum(x[q], x[q + row]);
+            y[q + row] = difference(x[q], x[q + row]);
         }
         return y;
     }
