@@ -48,11 +48,11 @@ class Calibrator:
         targets: Mapping[str, Target | str] = POINTS,
         families: Sequence[str] = CHOSEN_FROM,
         confidence: float | None = None,
-        own: Mapping[str, fit.Fit] = {},
+        own: Mapping[str, fit.Fit] | None = None,
         progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
     ) -> None:
         self.targets = {name: Target.parse(str(target)) for name, target in targets.items()}
-        self.families, self.own = families, own
+        self.families, self.own = families, own or {}
         self.confidence, self.progress = confidence, progress
         if confidence is not None:
             if not 0 < confidence < 1:
@@ -73,17 +73,18 @@ class Calibrator:
             raise ArgumentError(f"calibration set too small: expected 5 groups or more, "
                                 f"found {len(set(groups))}")
         families = {**fit.families(table), **self.own}
-        for name in self.families:
+        proved_from = () if self.confidence is None else PROVED_FROM
+        for name in (*self.families, *proved_from):
             if name not in families:
                 raise ArgumentError(f"family: expected one of {sorted(families)}, found {name!r}")
         self.curves_ = points.curves(table, fold, families, self.progress)
         exits = [figures.figures(table, np.full(len(table), exit))
                  for exit in range(table.word_errors.shape[1])]
         chosen_from = {name: self.curves_[name] for name in (*self.families, *self.own)}
-        proved_from = {name: families[name] for name in PROVED_FROM}
         self.points_ = {
-            name: points.guaranteed_point(table, target, groups, self.confidence, proved_from)
-            if self.confidence is not None and name == "balanced"
+            name: points.guaranteed_point(table, target, groups, self.confidence,
+                                          {name: families[name] for name in proved_from})
+            if proved_from and name == "balanced"
             else points.point(table, target, families, chosen_from, exits[-1]["wer"][0])
             for name, target in self.targets.items()}
         self.report_ = {

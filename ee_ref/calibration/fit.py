@@ -75,7 +75,7 @@ class _Exit(exits.Observation):
 
 
 def _not_measured(what: str) -> NoReturn:
-    raise ArgumentError(f"policy: expected one that goes by the scores measured, found one that "
+    raise ArgumentError("policy: expected one that goes by the scores measured, found one that "
                         f"asks for {what}")
 
 
@@ -95,9 +95,10 @@ def choices(policy: exits.AnyPolicy, table: Table) -> np.ndarray:
 
 def families(table: Table) -> dict[str, Fit]:
     """Name -> fit, for every kind of policy that the scores in the table allow."""
-    count = table.word_errors.shape[1]
-    found = {kind: cheapest(lambda _, rules=rules: rules) for kind, rules in (
-        (kind, rule.candidates(count)) for kind, rule in KINDS.items()) if rules}
+    found: dict[str, Fit] = {}
+    for kind, rule in KINDS.items():
+        if rules := rule.candidates(table.word_errors.shape[1]):
+            found[kind] = cheapest(lambda _, rules=rules: rules)
     for score in table.scores:
         if score in exits.SCORES:
             found[score] = cheapest(lambda part, score=score: _thresholds(score, part))
