@@ -2,18 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from .depthwise_conv import depthwise_conv
 
-def depthwise_conv_qs8(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """y[t, d] = bias[d], + weight[k, d] x[t + k - kernel // 2, d] for k = 0, 1, ... in order.
 
-    Frames outside x are skipped.
-    x (T, D), weight (kernel, D) with kernel odd, bias (D,), all float32 -> (T, D)
+def depthwise_conv_qs8(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, ahead: int | None = None, before: int = 0,
+    after: int = 0,
+) -> np.ndarray:
+    """`depthwise_conv`, its products rounded and added one after another, k = 0, 1, ...
+
+    x (T, D), weight (kernel, D) with kernel odd, bias (D,), all float32
+    -> (T - before - after, D)
     """
-    frames, kernel = len(x), len(weight)
-    y = np.tile(bias, (frames, 1))
-    for k in range(kernel):
-        shift = k - kernel // 2
-        first, last = max(0, -shift), min(frames, frames - shift)
-        if first < last:
-            y[first:last] += x[first + shift : last + shift] * weight[k]
-    return y
+    return depthwise_conv(x, weight, bias, ahead, before, after)
