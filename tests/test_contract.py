@@ -180,7 +180,8 @@ def test_cases_have_names_tolerances_and_reasons(op):
 
 
 def test_every_case_has_a_golden_and_every_golden_a_case(ops_golden):
-    cases = {f"{op}/{case.name}" for op in op_names() for case in cases_of(op)}
+    cases = {f"{op}/{case.name}/{number}" for op in op_names() for case in cases_of(op)
+             for number in range(len(lines()[op].outputs))}
     again = "run python -m tests.golden.make"
     assert not cases - set(ops_golden), f"no golden for {sorted(cases - set(ops_golden))}; {again}"
     assert not set(ops_golden) - cases, f"no case for {sorted(set(ops_golden) - cases)}; {again}"
