@@ -14,6 +14,7 @@ import importlib
 import inspect
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,9 @@ import pytest
 
 from ee_ref import ops
 from ee_ref.conformance.cases import cases_of, op_names
-from ee_ref.ops._lines import lines
-from tests.support import GOLDEN
+from ee_ref.ops._lines import LINES, lines
+from tests.support import GOLDEN, TOY
+from weights_io import layout
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("ee_ref", "weights_io")
@@ -155,6 +157,31 @@ def test_lines_fit_the_prototypes(op, native_library):
         "int8_t" if array.is_int8 else "float" for array in arrays]
     assert all(argument.kind == "primitive" for argument in function.args[len(arrays):]
                if argument.kind != "pointer")
+
+
+def layer_tensors(dtype: str) -> str:
+    """The tensors of a layer (weights_io/layout.py) as a line spells them."""
+    config = replace(TOY, dim=8, heads=2, ff=13, kernel=5, exits=1, layers_per_exit=(1,),
+                     dtype=dtype)
+    letters = {8: "D", 16: "2D", 24: "3D", 13: "H", 5: "K"}
+    prefix = layout.layer_prefix(1, 1)
+    return ", ".join(
+        f"{spec.name.removeprefix(prefix)} ({' '.join(letters[size] for size in spec.shape)})"
+        f"{' int8' if spec.dtype == 'int8' else ''}"
+        for spec in layout.tensor_specs(config) if spec.name.startswith(prefix))
+
+
+def test_the_port_in_c_has_the_line_of_every_op():
+    text = (ROOT / "kernels" / "conformance" / "ops.inc").read_text().replace("\\\n", "")
+    for dtype in DTYPES:
+        layer = re.search(rf"#define LAYER_{dtype.upper()}\s+((?:\"[^\"]*\"\s*)+)", text)
+        text = text.replace(f" LAYER_{dtype.upper()} ", layer[1])
+        assert "".join(re.findall(r'"([^"]*)"', layer[1])) == layer_tensors(dtype)
+    found = {match[1]: "".join(re.findall(r'"([^"]*)"', match[2]))
+             for match in re.finditer(r'OP\((\w+),((?:\s*"[^"]*"\s*)+),', text)}
+    whole = dict(line.split(": ", 1) for line in LINES.replace("\n    ", " ").splitlines() if line)
+    assert found == {op: line.replace("weights", layer_tensors("qs8" if "_qs8" in op else "f32"))
+                     for op, line in whole.items()}
 
 
 @pytest.mark.parametrize("op", sorted(modules("ee_ref/ops")))

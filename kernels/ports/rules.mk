@@ -87,7 +87,7 @@ $(BUILD)/suite_sha256.o: $(SUITE_IMAGE)
 	sha256sum $< | sed 's/^\([0-9a-f]*\).*/const char port_image_sha256[] = "\1";/' >$(@:.o=.c)
 	$(CC) $(FLAGS) -c -o $@ $(@:.o=.c)
 
-$(BUILD)/conformance/%.o: ../conformance/%.c $(HEADERS) $(wildcard ../conformance/*.h)
+$(BUILD)/conformance/%.o: ../conformance/%.c $(HEADERS) $(wildcard ../conformance/*.h ../conformance/*.inc)
 	mkdir -p $(@D)
 	$(CC) $(FLAGS) -c -o $@ $<
 
