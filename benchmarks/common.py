@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache as cached
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -20,8 +20,8 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from ee_ref import bench
-from ee_ref.plan import multiply_accumulates
 from ee_ref.conformance.draw import random_state_dict
+from ee_ref.plan import multiply_accumulates
 from tests.support import FULL, FULL_SEED
 
 Line = dict[str, Any]
@@ -54,7 +54,7 @@ def cache() -> Path:
     return path
 
 
-@lru_cache(maxsize=None)
+@cached
 def yardstick(dtype: str):
     """(config, tensors) of the 31.5 M parameter shape, random weights, "f32" or "qs8"."""
     from weights_io.from_torch import convert_state_dict
@@ -76,7 +76,7 @@ def model_path(dtype: str) -> Path:
     return path
 
 
-@lru_cache(maxsize=None)
+@cached
 def _peak_program() -> Path:
     program = cache() / "peak"
     compiler = os.environ.get("CC") or ("cc" if shutil.which("cc") else "gcc")

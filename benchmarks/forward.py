@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
-
 from common import Line, emit, frames_of, load, machine, ratio
-from ee_ref.bench import WARM_UP, spread
 from peers import KINDS, Peer
+
+from ee_ref.bench import WARM_UP, spread
 from weights_io.quantize import signal_to_noise
 
 

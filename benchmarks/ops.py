@@ -18,17 +18,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
-
 from common import PEAK_OF, Line, emit, frames_of, load, machine, peaks, yardstick
+
 from ee_ref import ops
 from ee_ref.bench import spread
-from ee_ref.encoder import ReferenceEncoder
 from ee_ref.conformance.cases import op_names
 from ee_ref.conformance.draw import random_features
+from ee_ref.encoder import ReferenceEncoder
 
 DTYPES = ("f32", "qs8")
 SECONDS_A_KERNEL, FEWEST, MOST = 0.12, 3, 25  # samples of one kernel and shape
@@ -178,7 +178,7 @@ def kernel_times(call: Call, dtype: str) -> list[float]:
     return times
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pool():
     from ee_ref.native._session import open_pool
 

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
-
 from common import FULL, FULL_SEED, frames_of, random_state_dict, yardstick
+
 from ee_ref.conformance.draw import random_features
 
 Run = Callable[[np.ndarray], Iterator[np.ndarray]]
@@ -68,7 +68,6 @@ def torch_modules(threads: int) -> tuple[Run, dict]:
 def onnx(kind: str, seconds: float, threads: int) -> tuple[Run, dict]:
     """ONNX Runtime, which gives all exits at once."""
     import onnxruntime
-
     from onnx_export import exported
 
     options = onnxruntime.SessionOptions()

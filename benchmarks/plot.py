@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+from operator import itemgetter
 from pathlib import Path
 
 from common import FULL, PEAK_OF, ROOT, Line, of, operations, read
@@ -84,7 +85,7 @@ def latency_per_exit(axes, lines: list[Line]) -> None:
 def scaling(axes, lines: list[Line]) -> None:
     """Milliseconds of the whole pass over the length of the audio."""
     for peer, colour in COLOURS.items():
-        found = sorted(of(lines, "forward", peer=peer, threads=1), key=lambda l: l["seconds"])
+        found = sorted(of(lines, "forward", peer=peer, threads=1), key=itemgetter("seconds"))
         axes.plot([line["seconds"] for line in found], [line["median_ms"] for line in found],
                   marker="o", markersize=3, color=colour, label=peer)
     lengths = sorted({line["seconds"] for line in of(lines, "forward")})

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from common import ROOT, Line, cache, emit, load, machine, model_path
+
 from ee_ref.bench import DEMO, spread
 
 TRANSCRIBE = ["-m", "ee_ref", "transcribe", str(DEMO)]

@@ -13,10 +13,12 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 
-import ee_ref
 from common import Line, emit, load, machine, model_path
-from ee_ref.bench import measure as measure_model, spread
 from ops import DTYPES, kernel_times, trace
+
+import ee_ref
+from ee_ref.bench import measure as measure_model
+from ee_ref.bench import spread
 
 
 def measure(seconds: float, runs: int, threads: int) -> Iterator[Line]:

@@ -12,7 +12,7 @@ import warnings
 from fractions import Fraction
 from numbers import Real
 from pathlib import Path
-from typing import BinaryIO, Literal, Union
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from weights_io.files import is_of_system
 from .checks import check_finite
 from .errors import AudioError, AudioFileError, EeWarning, TooLongError, shown_limit
 
-Source = Union[str, Path, BinaryIO, np.ndarray, tuple[np.ndarray, int]]
+Source = str | Path | BinaryIO | np.ndarray | tuple[np.ndarray, int]
 
 MIN_RATE, MAX_RATE = 1000, 1_000_000  # Hz
 MAX_CHANNELS = 64  # of an array; more means that its axes are the other way round

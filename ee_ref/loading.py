@@ -7,7 +7,7 @@ import os
 import warnings
 import zlib
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def thread_count(threads: int | None = None) -> int:
     return int(found)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _warn_once(message: str) -> None:
     warnings.warn(message, EeWarning, stacklevel=3)
 

@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
-from pathlib import Path
-from typing import Any, BinaryIO, Union
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +32,8 @@ from .frontend import FrontEnd, front_end
 from .plan import frame_costs
 from .tokens import Tokens, Word
 
-Audio = Union[str, Path, BinaryIO, np.ndarray, tuple[np.ndarray, int]]
-Decoder = Callable[[np.ndarray], Union[Hypothesis, Sequence[Hypothesis]]]
+Audio = audio_stage.Source
+Decoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]]
 
 DEFAULT_POLICY = "balanced"
 """Operating point that `Model.transcribe` uses when it is given neither exit nor policy."""

@@ -365,11 +365,13 @@ def test_a_board_that_hangs_for_a_case_goes_on_with_the_next(serial_line):
 @pytest.mark.parametrize("unplugged", [False, True])
 def test_a_board_that_is_gone_ends_the_run(serial_line, unplugged):
     with plugged(serial_line, "dies") as (serial, process):
-        def unplug(_result):
-            if unplugged:
-                process.kill()
-                with open(os.devnull, "r+b") as nothing:
-                    os.dup2(nothing.fileno(), serial_line[1])
+        def unplug(results, _total):
+            for result in results:
+                if unplugged:
+                    process.kill()
+                    with open(os.devnull, "r+b") as nothing:
+                        os.dup2(nothing.fileno(), serial_line[1])
+                yield result
 
         run = runner.run(VECTORS, serial, CASES, timeout=1.0, progress=unplug)
     assert [result.status for result in run.results] == [

@@ -25,7 +25,7 @@ class Target:
     value: float
 
     @classmethod
-    def parse(cls, text: str) -> "Target":
+    def parse(cls, text: str) -> Target:
         """"wer+0.5", "cost 0.5" or "best". Raises ArgumentError."""
         if text.strip() == "best":
             return cls("best", 1.0)

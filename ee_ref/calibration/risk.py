@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+
 from ..errors import ArgumentError
 
 

@@ -16,24 +16,20 @@ from weights_io import files
 from ..config import Config
 from ..errors import ArgumentError, AudioFileError, EeError
 from . import _console, _policy
+from ._model import add_model
 
 if TYPE_CHECKING:
     from .. import exits
     from ..model import Result
 
 
-def add_parser(subparsers) -> None:
-    parser = subparsers.add_parser(
-        "transcribe",
-        help="words of audio files",
-        description="Transcribe audio files (WAV, FLAC, OGG, Opus, MP3; - is stdin).",
-    )
+HELP = "words of audio files"
+DESCRIPTION = "Transcribe audio files (WAV, FLAC, OGG, Opus, MP3; - is stdin)."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="audio files, - for stdin")
-    parser.add_argument("--model", metavar="M", help="model file (default: commands, bundled)")
-    parser.add_argument("--backend", choices=("native", "numpy"), default="native")
-    parser.add_argument("--threads", type=int, metavar="N",
-                        help="threads: of one file they share the work, of several each does one "
-                        "at a time (default: EE_REF_THREADS, or 1)")
+    add_model(parser, "threads: of one file they share the work, of several each does one")
     _policy.add_arguments(parser)
     parser.add_argument(
         "--beam", type=int, metavar="N", help="prefix beam search of width N (default: greedy)"
@@ -46,7 +42,6 @@ def add_parser(subparsers) -> None:
                         help="write D/NAME.FORMAT for each file instead of stdout")
     parser.add_argument("--force", action="store_true", help="replace outputs that exist")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,8 +87,7 @@ def run(args: argparse.Namespace) -> int:
                     formats.write(args.output_dir, args.format, name, text, overwrite=args.force)
             except EeError as error:
                 failures += 1
-                where = "" if str(name) in str(error) else f"{name}: "
-                _console.say(f"{where}{error}")
+                _console.say_of(name, error)
     return 1 if failures else 0
 
 

@@ -243,21 +243,24 @@ class Session:
 
 def run(
     vectors: Vectors, transport: Transport, cases: Sequence[Vector], timeout: float,
-    waivers: Iterable[Waiver] = (), progress: Callable[[Result], None] = lambda _result: None,
+    waivers: Iterable[Waiver] = (),
+    progress: Callable[[Iterable[Result], int], Iterable[Result]] = lambda items, total: items,
 ) -> Run:
-    """Run cases on a port. Raises PortError when it does not answer the first HELLO."""
+    """Run cases on a port. Raises PortError when it does not answer the first HELLO.
+
+    progress: wraps the iteration over (results, their number).
+    """
     session = Session(transport, timeout)
     session.start()
     done = Run(session.port, vectors.version)
     waivers = tuple(waivers)
-    for result in _results(session, cases, vectors.models):
+    for result in progress(_results(session, cases, vectors.models), len(cases)):
         for waiver in waivers:
             if waiver.covers(result.case, session.port.name, result.status):
                 done.used.add(waiver)
                 result = replace(result, status="waived", waiver=waiver.reason)
                 break
         done.results.append(result)
-        progress(result)
     if not session.gone:
         session.stop()
     return done

@@ -49,11 +49,11 @@ class _Prefix:
 
     __slots__ = ("parent", "token", "children", "blank_path", "token_path")
 
-    def __init__(self, parent: "_Prefix | None", token: int):
+    def __init__(self, parent: _Prefix | None, token: int):
         self.parent, self.token = parent, token
         self.children: dict[int, _Prefix] = {}
 
-    def child(self, token: int) -> "_Prefix":
+    def child(self, token: int) -> _Prefix:
         if token not in self.children:
             self.children[token] = _Prefix(self, token)
         return self.children[token]

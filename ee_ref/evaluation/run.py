@@ -190,7 +190,7 @@ class Table:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def rows(self, which: np.ndarray) -> "Table":
+    def rows(self, which: np.ndarray) -> Table:
         """The utterances `which`, indices or a mask."""
         def cut(value):
             if isinstance(value, dict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, Union
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from ..errors import ArgumentError
 from .scores import Scores
@@ -54,7 +54,7 @@ class Function(Protocol):
         ...
 
 
-AnyPolicy = Union[Policy, Function]
+AnyPolicy = Policy | Function
 """What is taken where a policy is asked for."""
 
 KINDS: dict[str, type[Rule]] = {}
