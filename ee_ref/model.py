@@ -133,7 +133,7 @@ class Model:
         samples: (N,) float32 at `config.sample_rate`, full scale at 1.
         Returns (frames, mels) float32. Raises AudioError for NaN or infinite samples.
         """
-        return self._front_end.features(samples)
+        return self._front_end(samples)
 
     @cached_property
     def _front_end(self) -> FrontEnd:

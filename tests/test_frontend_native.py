@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 import ee_ref
+from ee_ref.conformance.draw import SMALL, Stream, random_state_dict
 from ee_ref.errors import ArgumentError, AudioError, EeWarning, ShapeError
 from ee_ref.frontend import plain
 from ee_ref.frontend.tables import frontend_tables, unsupported
-from ee_ref.conformance.draw import SMALL, Stream, random_state_dict
 from tests.frontends import CONFIG, CONFIGS, DIGESTS, LENGTHS, LOG_FLOOR, LOGMEL, MEL
 from weights_io import model_file
 from weights_io.from_torch import convert_state_dict
