@@ -35,9 +35,6 @@ SECONDS_A_KERNEL, FEWEST, MOST = 0.12, 3, 25  # samples of one kernel and shape
 SAMPLE = 0.001  # a sample is as many calls as take about this long
 
 
-# ---- Which ops, and what the model calls them with ----
-
-
 def kernels(dtype: str) -> set[str]:
     """The ops of a dtype that have a portable kernel in the library, by their names in Python."""
     from ee_ref.native._lib import lib
@@ -140,9 +137,6 @@ def _bytes(value: Any) -> int:
         return value.nbytes
     parts = value.values() if isinstance(value, Mapping) else value
     return sum(map(_bytes, parts)) if isinstance(parts, (tuple, list, type({}.values()))) else 0
-
-
-# ---- The time of the C call ----
 
 
 def _repeat(function: Callable, arguments: tuple, times: list[float]) -> None:

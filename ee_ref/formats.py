@@ -129,7 +129,7 @@ def _json(name: str, result: Result) -> str:
         ],
         "timing": dict(result.timing),
     }
-    return json.dumps(_plain(fields), allow_nan=False) + "\n"
+    return json.dumps(json_value(fields), allow_nan=False) + "\n"
 
 
 def _srt(name: str, result: Result) -> str:
@@ -185,12 +185,12 @@ def _stem(name: str) -> str:
     return "stdin" if str(name) == "-" else Path(name).stem or "_"
 
 
-def _plain(value: Any) -> Any:
-    """`value` of Python and NumPy numbers, as what json writes."""
+def json_value(value: Any) -> Any:
+    """`value` of Python and NumPy numbers, as what json writes: null for those it lacks."""
     if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): json_value(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
+        return [json_value(entry) for entry in value]
     if hasattr(value, "item"):  # a NumPy scalar
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

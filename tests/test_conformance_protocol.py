@@ -79,8 +79,9 @@ def test_noise_is_passed_over(noise, frame):
         frame, *FLUSH]
 
 
-def test_a_length_beyond_the_limit_is_no_frame():
-    decoder = Decoder(limit=10)
+def test_a_length_beyond_the_limit_is_no_frame(monkeypatch):
+    monkeypatch.setattr(protocol, "MAX_PAYLOAD", 10)
+    decoder = Decoder()
     assert list(decoder.feed(Frame(1, 1, bytes(11)).encode() + Frame(1, 2).encode())) == [
         Frame(1, 2)]
 

@@ -72,12 +72,11 @@ class Frame:
 class Decoder:
     """Frames out of a stream of bytes.
 
-    limit: the longest payload believed. noise: bytes that belonged to no frame, the last 4096 of
-    them. damaged: payloads whose checksum did not fit.
+    No payload longer than MAX_PAYLOAD is believed. noise: bytes that belonged to no frame, the last
+    4096 of them. damaged: payloads whose checksum did not fit.
     """
 
-    def __init__(self, limit: int = MAX_PAYLOAD):
-        self.limit = limit
+    def __init__(self) -> None:
         self.noise = bytearray()
         self.damaged = 0
         self._buffer = bytearray()
@@ -98,7 +97,7 @@ class Decoder:
             head = bytes(self._buffer[: _HEADER.size])
             _, type_, _, sequence, length = _HEADER.unpack(head)
             (crc,) = _CRC.unpack_from(self._buffer, _HEADER.size)
-            if crc != zlib.crc32(head) or length > self.limit:
+            if crc != zlib.crc32(head) or length > MAX_PAYLOAD:
                 self._drop(1)
                 continue
             end = HEADER_BYTES + length
