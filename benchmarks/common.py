@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -89,6 +90,24 @@ def peaks() -> Line:
     """What one core can do now (peak.c), in 1e9 operations and bytes a second; takes a second."""
     done = subprocess.run([_peak_program()], check=True, capture_output=True, text=True)
     return {"benchmark": "peaks", **json.loads(done.stdout), **load()}
+
+
+def parser_of(page: str, runs: int = 0, seconds: float = 0) -> argparse.ArgumentParser:
+    """The parser of a script with this docstring; runs, seconds: defaults of these options."""
+    parser = argparse.ArgumentParser(description=page.partition("\n")[0])
+    if runs:
+        parser.add_argument("--runs", type=_runs, default=runs, metavar="N",
+                            help=f"2 or more, after a warm-up (default: {runs})")
+    if seconds:
+        parser.add_argument("--seconds", type=float, default=seconds, metavar="S",
+                            help=f"length of the audio (default: {seconds})")
+    return parser
+
+
+def _runs(text: str) -> int:
+    if int(text) < 2:
+        raise argparse.ArgumentTypeError(f"expected at least 2, found {text}")
+    return int(text)
 
 
 def load() -> dict[str, float]:

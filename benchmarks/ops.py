@@ -10,7 +10,6 @@ instruction set with a kernel of its own (composites: every set).
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import re
@@ -22,7 +21,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from common import PEAK_OF, Line, emit, frames_of, load, machine, peaks, yardstick
+from common import PEAK_OF, Line, emit, frames_of, load, machine, parser_of, peaks, yardstick
 
 from ee_ref import ops
 from ee_ref.bench import spread
@@ -257,8 +256,7 @@ def _line(call: Call, dtype: str, isa: str, seconds: float, limits: Line) -> Lin
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=10, help="length of the audio")
+    parser = parser_of(__doc__, seconds=10)
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
     arguments = parser.parse_args()
     emit([machine()])

@@ -32,12 +32,10 @@ def native(dtype: str, threads: int) -> tuple[Run, dict]:
     from ee_ref.encoder import NativeEncoder
 
     config, tensors = yardstick(dtype)
-    options = {} if threads == 1 else {"threads": threads}
-    encoder = NativeEncoder(config, tensors, **options)
-    return _log_probs(encoder), {}
+    return _log_probs(NativeEncoder(config, tensors, threads)), {}
 
 
-def numpy_ops(threads: int) -> tuple[Run, dict]:
+def numpy_ops() -> tuple[Run, dict]:
     """The NumPy ops; its BLAS takes the threads from the environment."""
     from ee_ref.encoder import ReferenceEncoder
 
@@ -84,7 +82,7 @@ def onnx(kind: str, seconds: float, threads: int) -> tuple[Run, dict]:
 KINDS: dict[str, Callable[[float, int], tuple[Run, dict]]] = {
     "native-int8": lambda seconds, threads: native("qs8", threads),
     "native-f32": lambda seconds, threads: native("f32", threads),
-    "numpy": lambda seconds, threads: numpy_ops(threads),
+    "numpy": lambda seconds, threads: numpy_ops(),
     "onnx-int8": lambda seconds, threads: onnx("int8", seconds, threads),
     "onnx-f32": lambda seconds, threads: onnx("f32", seconds, threads),
     "torch": lambda seconds, threads: torch_modules(threads),
