@@ -220,7 +220,8 @@ class Model:
         utterance = self.utterance(len(features), started)
         course = Course(policy, utterance, measures=every)
         begun = clock.lap("policy")
-        in_encoder, in_rule, outputs, measured = [], [], [], []
+        in_encoder, in_rule, outputs = [], [], []
+        measured: list[Any] = []
         for out in self.exits(features):
             in_encoder.append(clock.lap("encoder"))
             decision = course(out)

@@ -84,7 +84,7 @@ class Calibrator:
         self.points_ = {
             name: points.guaranteed_point(table, target, groups, self.confidence,
                                           {name: families[name] for name in proved_from})
-            if proved_from and name == "balanced"
+            if self.confidence is not None and name == "balanced"
             else points.point(table, target, families, chosen_from, exits[-1]["wer"][0])
             for name, target in self.targets.items()}
         self.report_ = {

@@ -50,7 +50,7 @@ def curves(
     `depth_share`, `cost`, `time`."""
     prices = fit.prices(table)
     return {
-        name: [{"price": float(price), **_brief(table, choice)} for price, choice in zip(
+        name: [{"price": price, **_brief(table, choice)} for price, choice in zip(
             prices, fit.held_out_choices(families[name], table, prices, fold))]
         for name in progress(families, len(families))}
 
@@ -136,7 +136,7 @@ def guaranteed_point(
     half = fit.folds(groups, 2, seed) == 0
     fitted, proving = table.rows(half), table.rows(~half)
     alpha, delta = target.value / 100, (1 - confidence) / len(families)
-    best: tuple[float, str, exits.Policy] = (
+    best: tuple[float, str, exits.AnyPolicy] = (
         1.0, "fixed", exits.Fixed(table.word_errors.shape[1]))
     for name, family in families.items():
         path = family(fitted, fit.prices(fitted))

@@ -76,13 +76,14 @@ def _tokens(args: argparse.Namespace, extras: dict, vocab: int):
     from weights_io import tokenizer
 
     if args.tokenizer is not None:
-        found, source = tokenizer.read_sentencepiece(args.tokenizer), args.tokenizer
+        found = tokenizer.read_sentencepiece(args.tokenizer)
     elif args.tokens is not None:
-        found, source = tokenizer.read_token_file(args.tokens), args.tokens
+        found = tokenizer.read_token_file(args.tokens)
+    elif (stored := tokenizer.from_extras(extras)) is not None:
+        found = stored
     else:
-        found, source = tokenizer.from_extras(extras), "the checkpoint"
-        if found is None:
-            return tokenizer.placeholders(vocab), "nowhere: placeholders <0>, <1>, ..."
+        return tokenizer.placeholders(vocab), "nowhere: placeholders <0>, <1>, ..."
+    source = args.tokenizer or args.tokens or "the checkpoint"
     if len(found[0]) != vocab:
         raise CheckpointError(
             f"labels from {source}: expected {vocab}, as the exit heads have, found "

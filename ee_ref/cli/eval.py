@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     model = load(args.model, backend=args.backend)
     policy = None if args.exit == _policy.ALL else _policy.policy_of(args, model)
     left_out = _recordings.LeftOut(len(recordings))
-    how = {"threads": threads, "progress": _progress.bar, "failed": left_out}
+    how: dict[str, Any] = {"threads": threads, "progress": _progress.bar, "failed": left_out}
     begun = time.perf_counter()
     if args.format in ("trn", "ctm"):
         texts = runs.rendered(model, recordings, args.format, policy, **how)

@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     if not recordings:
         return 0
     left_out = _recordings.LeftOut(len(recordings))
-    models = (load(path, backend=args.backend) for path in (args.model, args.output))
-    exits = comparison.compare(*models, recordings, threads=threads, progress=_progress.bar,
+    before, after = (load(path, backend=args.backend) for path in (args.model, args.output))
+    exits = comparison.compare(before, after, recordings, threads=threads, progress=_progress.bar,
                                failed=left_out)
     code = left_out.exit_code()
     print()

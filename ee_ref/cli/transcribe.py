@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     decoder = _decoder(args, model.config)
     progress = not args.quiet and len(names) > 1 and sys.stderr.isatty()
 
-    def transcribe(name: str, policy: exits.Policy) -> Result:
+    def transcribe(name: str, policy: exits.AnyPolicy) -> Result:
         audio = _stdin() if name == "-" else name
         return model.transcribe(audio, policy=policy, decoder=decoder)
 
@@ -100,9 +100,11 @@ def _stdin() -> BinaryIO:
 class _Stoppable:
     """A policy that gives up, with KeyboardInterrupt, once `stopped` is set."""
 
-    def __init__(self, policy: exits.Policy, stopped: threading.Event):
-        self._policy, self._stopped = policy, stopped
-        self.needs_scores = policy.needs_scores
+    def __init__(self, policy: exits.AnyPolicy, stopped: threading.Event):
+        from ..exits.policy import as_policy, needs_scores
+
+        self._policy, self._stopped = as_policy(policy), stopped
+        self.needs_scores = needs_scores(policy)
 
     def decide(self, at: exits.Observation, state: Any) -> tuple[exits.Decision, Any]:
         if self._stopped.is_set():
@@ -111,7 +113,7 @@ class _Stoppable:
 
 
 def _results(
-    transcribe: Callable[[str, exits.Policy], Result], names: list[str], policy: exits.Policy,
+    transcribe: Callable[[str, exits.AnyPolicy], Result], names: list[str], policy: exits.AnyPolicy,
     at_once: int,
 ) -> Generator[Callable[[], Result], None, None]:
     """For each name, in order, a function that gives its result or raises its error.

@@ -28,7 +28,8 @@ MAX_PAYLOAD = 1 << 28
 MAX_AXES = 4
 CHECKS = 16
 """Times that a byte is read for the checksum of a payload, on average and at most."""
-DTYPES = {"f": np.dtype("<f4"), "b": np.dtype("i1"), "h": np.dtype("<i2"), "i": np.dtype("<i4")}
+DTYPES: dict[str, np.dtype] = {
+    "f": np.dtype("<f4"), "b": np.dtype("i1"), "h": np.dtype("<i2"), "i": np.dtype("<i4")}
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 _HEADER = struct.Struct("<4sBBHI")

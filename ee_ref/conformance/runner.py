@@ -290,7 +290,7 @@ def _port(body: Body) -> Port:
                 frozenset(text("ops").split()), frozenset(text("models").split()))
 
 
-def _code(frame: Frame) -> int | None:
+def _code(frame: Frame) -> object:
     try:
         return Body.decode(frame.payload).parameters.get("code")
     except ProtocolError:

@@ -171,7 +171,9 @@ class Program:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise FileError(f"{self.command[0]}: cannot be started: {reason}") from error
-        self._bytes = _Descriptors(self._process.stdin.fileno(), self._process.stdout.fileno())
+        inward, outward = self._process.stdin, self._process.stdout
+        assert inward and outward  # pipes, as asked for
+        self._bytes = _Descriptors(inward.fileno(), outward.fileno())
 
     def send(self, data: bytes, deadline: float) -> None:
         with self._death_explained():
@@ -191,6 +193,7 @@ class Program:
 
     def _how_it_ended(self) -> str:
         """In words, with the last line of its stderr."""
+        assert self._process is not None
         try:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -215,8 +218,8 @@ class Program:
         except ProcessLookupError:
             pass
         process.wait()
-        process.stdin.close()
-        process.stdout.close()
+        for pipe in filter(None, (process.stdin, process.stdout)):
+            pipe.close()
 
 
 def board(name: str, isa: str | None = None, kernels: Path | None = None,

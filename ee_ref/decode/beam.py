@@ -48,6 +48,8 @@ class _Prefix:
     """
 
     __slots__ = ("parent", "token", "children", "blank_path", "token_path")
+    blank_path: _Path
+    token_path: _Path
 
     def __init__(self, parent: _Prefix | None, token: int):
         self.parent, self.token = parent, token
@@ -164,7 +166,7 @@ def _advance(
     grown[repeats] = np.broadcast_to((in_blank + row_last)[:, None], grown.shape)[repeats]
 
     # Where a prefix grows into another one of the beam, both are the same sequence: they merge.
-    position = {prefix: index for index, prefix in enumerate(prefixes)}
+    position: dict[_Prefix | None, int] = {prefix: i for i, prefix in enumerate(prefixes)}
     parents = [position.get(prefix.parent) for prefix in prefixes]
     for index, parent in enumerate(parents):
         if parent is not None:

@@ -56,10 +56,10 @@ def each(
         found = []
         # The outcomes first: so they are asked for an end, and whatever shows progress sees it.
         for outcome, recording in zip(progress(outcomes, len(recordings)), recordings):
-            if isinstance(outcome, EeError):
-                failed(recording, outcome)
-            else:
+            if not isinstance(outcome, EeError):
                 found.append(outcome)
+            elif failed is not None:
+                failed(recording, outcome)
         return found
 
     if threads == 1:
