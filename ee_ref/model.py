@@ -21,6 +21,7 @@ from weights_io import model_file
 
 from . import audio as audio_stage
 from . import encoder, exits
+from .checks import check_count
 from .clock import StageClock
 from .config import Config
 from .decode import Alignment, Hypothesis, token_confidences
@@ -280,11 +281,8 @@ class Model:
             policy = self.policies.get(DEFAULT_POLICY)
         if policy is None:
             policy = exits.Fixed(self.config.exits if exit is None else exit)
-        deepest = getattr(policy, "deepest", 0)
-        if deepest > self.config.exits:
-            raise ArgumentError(
-                f"exit: expected an integer in 1..{self.config.exits}, found {deepest}"
-            )
+        if deepest := getattr(policy, "deepest", 0):
+            check_count("exit", deepest, 1, self.config.exits)
         return policy
 
     def utterance(self, mel_frames: int, started: float | None = None) -> Utterance:

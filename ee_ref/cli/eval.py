@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format in ("trn", "ctm"):
         text = "".join(texts)
     elif args.format == "csv":
-        text = _csv(report.rows(model, utterances, args.normaliser))
+        text = _csv(report.rows(utterances, args.normaliser))
     else:
         found = report.report(model, utterances, policy, args.normaliser, by=args.by)
         found["wall_seconds"] = seconds

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from weights_io import files
 
+from ..checks import check_count
 from ..config import Config
 from ..errors import ArgumentError, AudioFileError, EeError
 from . import _console, _policy
@@ -176,9 +177,7 @@ def _decoder(args: argparse.Namespace, config: Config):
         if args.n_best != 1:
             raise ArgumentError(f"--n-best {args.n_best} needs --beam N")
         return None
-    if not 1 <= args.beam <= decode.MAX_BEAM_WIDTH:
-        raise ArgumentError(
-            f"--beam: expected an integer in 1..{decode.MAX_BEAM_WIDTH}, found {args.beam}")
+    check_count("--beam", args.beam, 1, decode.MAX_BEAM_WIDTH)
     if not 1 <= args.n_best <= args.beam:
         raise ArgumentError(
             f"--beam {args.beam} --n-best {args.n_best}: expected 1 <= n-best <= beam"

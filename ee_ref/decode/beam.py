@@ -12,6 +12,7 @@ each token was emitted.
 from __future__ import annotations
 
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,17 +26,16 @@ MAX_BEAM_WIDTH = 10_000
 _NO_TOKEN = -1
 
 
-class _Path:
+class _Path(NamedTuple):
     """A best alignment so far: its log-probability and where it emitted its tokens.
 
     emissions is a linked list (frame, earlier emissions), newest first. peak is the log-probability
     of the newest token at its frame.
     """
 
-    __slots__ = ("score", "emissions", "peak")
-
-    def __init__(self, score: float, emissions: tuple | None, peak: float = -inf):
-        self.score, self.emissions, self.peak = score, emissions, peak
+    score: float
+    emissions: tuple | None
+    peak: float = -inf
 
 
 _NO_PATH = _Path(-inf, None)

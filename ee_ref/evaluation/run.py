@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, zip_longest
 from typing import Any, TypeVar
 
@@ -192,15 +192,10 @@ class Table:
 
     def rows(self, which: np.ndarray) -> Table:
         """The utterances `which`, indices or a mask."""
-        def cut(value):
-            if isinstance(value, dict):
-                return {name: array[which] for name, array in value.items()}
-            return value[which]
-
-        whole = {name: cut(getattr(self, name)) for name in (
-            "word_errors", "character_errors", "words", "characters", "seconds", "costs", "times",
-            "scores")}
-        return Table(ids=tuple(np.array(self.ids, object)[which]), layers=self.layers, **whole)
+        arrays = {name: getattr(self, name)[which] for name in (
+            "word_errors", "character_errors", "words", "characters", "seconds", "costs", "times")}
+        return replace(self, ids=tuple(np.array(self.ids, object)[which]), **arrays,
+                       scores={name: array[which] for name, array in self.scores.items()})
 
 
 def table(model: Model, utterances: Sequence[Utterance], normalise: str) -> Table:
