@@ -24,6 +24,7 @@ DTYPES = ("f32", "qs8")
 MAX_SIZE = 1 << 16
 MAX_EXITS = 64
 MAX_LAYERS_PER_EXIT = 64
+MIN_NORM_EPS = 2.0**-40  # int8 mode takes differences below 2**-50 for zero (docs/numerics.md)
 MAX_FILTER_BANK = 1 << 22  # numbers: mels times FFT bins
 
 
@@ -128,12 +129,12 @@ class Config:
         require(self.stem_kernel == 3, "stem_kernel", "3")
         require(self.stem_stride == 2, "stem_stride", "2")
         require(self.dtype in DTYPES, "dtype", f"one of {list(DTYPES)}")
-        for field in ("log_floor", "norm_eps"):
-            value = getattr(self, field)
-            require(
-                isinstance(value, float) and math.isfinite(value) and value > 0,
-                field, "a positive number",
-            )
+        def is_number(value: object) -> bool:
+            return isinstance(value, float) and math.isfinite(value)
+
+        require(is_number(self.log_floor) and self.log_floor > 0, "log_floor", "a positive number")
+        require(is_number(self.norm_eps) and self.norm_eps >= MIN_NORM_EPS, "norm_eps",
+                "a number of at least 2**-40")
         return self
 
 

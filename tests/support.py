@@ -113,8 +113,8 @@ def link_to_installed(folder: Path, name: str, sources: Iterable[Path]) -> list[
     return ["env", f"PYTHONPATH={WHERE_FOUND}", sys.executable, str(INSTALLED), str(shared)]
 
 
-KERNELS = ("quantize_qs8", "linear_qs8", "layer_norm_qs8", "silu_qs8", "glu_qs8", "softmax_qs8",
-           "log_softmax_qs8", "depthwise_conv_qs8", "stem_conv_qs8")
+KERNELS = ("quantize_qs8", "quantize_digits_qs8", "linear_qs8", "layer_norm_qs8", "silu_qs8",
+           "glu_qs8", "softmax_qs8", "log_softmax_qs8", "depthwise_conv_qs8")
 """The primitives of int8 mode: a port of kernels/conformance can make each wrong by one bit."""
 
 

@@ -20,11 +20,13 @@ def quantize(
     """Configuration and tensors of the int8 model of a float32 one.
 
     Each row of a matrix (an output channel; a frame of the positions) becomes int8 with a scale of
-    its own, by `ee_ref.ops.quantize_qs8`; the other tensors stay as they are. Calibration data is
-    not needed: activations get their scales when the model runs.
+    its own, by `ee_ref.ops.quantize_qs8`; the other tensors stay as they are, but for numbers below
+    2**-50, which become 0: docs/numerics.md counts on there being none. Calibration data is not
+    needed: activations get their scales when the model runs.
     Raises ArgumentError for a model that is not float32.
     """
     from ee_ref.ops import quantize_qs8
+    from ee_ref.ops._exact import flush
 
     if config.dtype != "f32":
         raise ArgumentError(f"expected a float32 model to quantise, found dtype {config.dtype!r}")
@@ -34,7 +36,7 @@ def quantize(
         if spec.is_quantizable:
             quantized[spec.name], quantized[spec.name + SCALE_SUFFIX] = quantize_qs8(tensor)
         else:
-            quantized[spec.name] = tensor
+            quantized[spec.name] = flush(tensor)
     return dataclasses.replace(config, dtype="qs8"), quantized
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._exact import ONE, integer_product
+from ._exact import ONE, digits_product, integer_product
 from .linear_qs8 import linear_qs8
 from .quantize_qs8 import quantize_qs8
 from .softmax_qs8 import softmax_qs8
@@ -30,9 +30,7 @@ def multi_head_attention_qs8(
     q_scale = q_scale * (ONE / np.sqrt(np.float32(width)))
     scores = integer_product(q, k).astype(np.float32) * (q_scale[:, :, None] * k_scale[:, None, :])
     high, low, scale = softmax_qs8(scores, v_scale)                   # (heads, T, T), (heads, T)
-    v = v.transpose(0, 2, 1)                                          # (heads, d, T)
-    high, low = (integer_product(p, v).astype(np.float32) for p in (high, low))  # (heads, T, d)
-    mixed = (high * np.float32(128) + low) * scale[:, :, None]
+    mixed = digits_product(high, low, v.transpose(0, 2, 1)) * scale[:, :, None]  # (heads, T, d)
 
     context = mixed.transpose(1, 0, 2).reshape(frames, dim)
     return linear_qs8(*quantize_qs8(context), out_weight, out_weight_scale, out_bias)

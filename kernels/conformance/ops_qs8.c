@@ -86,6 +86,26 @@ static void run_quantize(question *q)
     output_floats(q, "scale", scale, rows);
 }
 
+static void run_quantize_digits(question *q)
+{
+    const tensor *const x = eec_input(q);
+
+    if (x == NULL) {
+        return;
+    }
+    const size_t rows = x->shape[0], in = x->shape[1], stride = ee_row_stride_qs8(in);
+    int8_t *const high = eec_take(q, eec_product(rows, stride));
+    int8_t *const low = eec_take(q, eec_product(rows, stride));
+    float *const scale = eec_take(q, rows * sizeof *scale);
+    if (q->code != CODE_NONE) {
+        return;
+    }
+    kernels(q)->quantize_digits(high, low, scale, x->data, rows, in, stride, in);
+    output_rows(q, "high", high, rows, in);
+    output_rows(q, "low", low, rows, in);
+    output_floats(q, "scale", scale, rows);
+}
+
 static void run_linear(question *q)
 {
     const tensor *const given = eec_checked(q, eec_argument(q, "q", 'b', 2));
@@ -104,6 +124,26 @@ static void run_linear(question *q)
     if (q->code == CODE_NONE) {
         kernels(q)->linear(y, values, scale, weight, weight_scale, bias, rows, in, outs, outs,
                            stride, stride);
+    }
+}
+
+static void run_linear_digits(question *q)
+{
+    const tensor *const x = eec_input(q);
+    size_t outs = 0;
+
+    if (x == NULL) {
+        return;
+    }
+    const size_t rows = x->shape[0], in = x->shape[1];
+    const int8_t *const weight = weights(q, "weight", &outs, in);
+    const float *const weight_scale = eec_floats(q, "weight_scale", outs);
+    const float *const bias = eec_floats(q, "bias", outs);
+    void *const scratch = eec_take(q, ee_linear_digits_qs8_scratch(rows, in, outs, NULL));
+    float *const y = eec_output_matrix(q, "y", rows, outs);
+    if (q->code == CODE_NONE) {
+        ee_linear_digits_qs8_c(y, x->data, weight, weight_scale, bias, rows, in, outs, in, scratch,
+                               kernels(q), NULL);
     }
 }
 
@@ -170,11 +210,13 @@ static void run_stem_conv(question *q)
     const int8_t *const weight = weights(q, "weight", &outs, kernel * channels);
     const float *const weight_scale = eec_floats(q, "weight_scale", outs);
     const float *const bias = eec_floats(q, "bias", outs);
+    void *const scratch =
+        eec_take(q, ee_stem_conv_qs8_scratch(frames, channels, outs, kernel, stride, NULL));
     float *const y =
         eec_output_matrix(q, "y", ee_stem_conv_f32_frames(frames, kernel, stride), outs);
     if (q->code == CODE_NONE) {
-        kernels(q)->stem_conv(y, x->data, weight, weight_scale, bias, frames, channels, outs,
-                              kernel, stride);
+        ee_stem_conv_qs8_c(y, x->data, weight, weight_scale, bias, frames, channels, outs, kernel,
+                           stride, scratch, kernels(q), NULL);
     }
 }
 
@@ -363,16 +405,19 @@ static void run_exit_head(question *q)
     const int8_t *const weight = weights(q, "weight", &vocab, dim);
     const float *const weight_scale = eec_floats(q, "weight_scale", vocab);
     const float *const bias = eec_floats(q, "bias", vocab);
+    void *const scratch = eec_take(q, ee_exit_head_qs8_scratch(rows, dim, vocab, NULL));
     float *const y = eec_output_matrix(q, "y", rows, vocab);
     if (q->code == CODE_NONE) {
-        ee_exit_head_qs8_c(y, x->data, weight, weight_scale, bias, rows, dim, vocab, kernels(q),
-                           NULL);
+        ee_exit_head_qs8_c(y, x->data, weight, weight_scale, bias, rows, dim, vocab, scratch,
+                           kernels(q), NULL);
     }
 }
 
 const conformance_op eec_ops_qs8[] = {
     {"quantize_qs8", run_quantize},
+    {"quantize_digits_qs8", run_quantize_digits},
     {"linear_qs8", run_linear},
+    {"linear_digits_qs8", run_linear_digits},
     {"layer_norm_qs8", run_layer_norm},
     {"silu_qs8", run_silu},
     {"glu_qs8", run_glu},

@@ -22,9 +22,10 @@ static const ee_ops_f32 F32_C = {
 #define F32(table) NULL
 #endif
 
-/* Everything but the two ops where nearly all the time goes. */
+/* Everything but the op where nearly all the time goes. */
 #define QS8_GLUE_C                            \
     .quantize = ee_quantize_qs8_c,            \
+    .quantize_digits = ee_quantize_digits_qs8_c, \
     .layer_norm = ee_layer_norm_qs8_c,        \
     .silu = ee_silu_qs8_c,                    \
     .glu = ee_glu_qs8_c,                      \
@@ -32,9 +33,7 @@ static const ee_ops_f32 F32_C = {
     .log_softmax = ee_log_softmax_qs8_c,      \
     .depthwise_conv = ee_depthwise_conv_qs8_c
 
-static const ee_ops_qs8 QS8_C = {
-    QS8_GLUE_C, .linear = ee_linear_qs8_c, .stem_conv = ee_stem_conv_qs8_c,
-};
+static const ee_ops_qs8 QS8_C = {QS8_GLUE_C, .linear = ee_linear_qs8_c};
 static const ee_ops OPS_C = {F32(F32_C), &QS8_C};
 
 #ifdef EE_HAVE_AVX2
@@ -52,6 +51,7 @@ static const ee_ops_f32 F32_AVX2 = {
 
 #define QS8_GLUE_AVX2                            \
     .quantize = ee_quantize_qs8_avx2,            \
+    .quantize_digits = ee_quantize_digits_qs8_avx2, \
     .layer_norm = ee_layer_norm_qs8_avx2,        \
     .silu = ee_silu_qs8_avx2,                    \
     .glu = ee_glu_qs8_avx2,                      \
@@ -59,9 +59,7 @@ static const ee_ops_f32 F32_AVX2 = {
     .log_softmax = ee_log_softmax_qs8_avx2,      \
     .depthwise_conv = ee_depthwise_conv_qs8_avx2
 
-static const ee_ops_qs8 QS8_AVX2 = {
-    QS8_GLUE_AVX2, .linear = ee_linear_qs8_avx2, .stem_conv = ee_stem_conv_qs8_avx2,
-};
+static const ee_ops_qs8 QS8_AVX2 = {QS8_GLUE_AVX2, .linear = ee_linear_qs8_avx2};
 static const ee_ops OPS_AVX2 = {F32(F32_AVX2), &QS8_AVX2};
 #endif
 
@@ -81,13 +79,13 @@ static const ee_ops_f32 F32_AVX512 = {
 /* Sums of floats have eight lanes in int8 mode: ops with one sum a row stay with AVX2. */
 #define QS8_GLUE_AVX512                              \
     .quantize = ee_quantize_qs8_avx512,              \
+    .quantize_digits = ee_quantize_digits_qs8_avx2,  \
     .layer_norm = ee_layer_norm_qs8_avx2,            \
     .silu = ee_silu_qs8_avx512,                      \
     .glu = ee_glu_qs8_avx512,                        \
     .softmax = ee_softmax_qs8_avx512,                \
     .log_softmax = ee_log_softmax_qs8_avx2,          \
-    .depthwise_conv = ee_depthwise_conv_qs8_avx512,  \
-    .stem_conv = ee_stem_conv_qs8_avx512
+    .depthwise_conv = ee_depthwise_conv_qs8_avx512
 
 static const ee_ops_qs8 QS8_AVX512 = {QS8_GLUE_AVX512, .linear = ee_linear_qs8_avx2};
 static const ee_ops OPS_AVX512 = {F32(F32_AVX512), &QS8_AVX512};
@@ -113,6 +111,7 @@ static const ee_ops_f32 F32_NEON = {
 
 #define QS8_GLUE_NEON                            \
     .quantize = ee_quantize_qs8_neon,            \
+    .quantize_digits = ee_quantize_digits_qs8_neon, \
     .layer_norm = ee_layer_norm_qs8_neon,        \
     .silu = ee_silu_qs8_neon,                    \
     .glu = ee_glu_qs8_neon,                      \
@@ -120,37 +119,27 @@ static const ee_ops_f32 F32_NEON = {
     .log_softmax = ee_log_softmax_qs8_neon,      \
     .depthwise_conv = ee_depthwise_conv_qs8_neon
 
-static const ee_ops_qs8 QS8_NEON = {
-    QS8_GLUE_NEON, .linear = ee_linear_qs8_neon, .stem_conv = ee_stem_conv_qs8_neon,
-};
+static const ee_ops_qs8 QS8_NEON = {QS8_GLUE_NEON, .linear = ee_linear_qs8_neon};
 static const ee_ops OPS_NEON = {F32(F32_NEON), &QS8_NEON};
 #endif
 
 #ifdef EE_HAVE_DOT
-static const ee_ops_qs8 QS8_DOT = {
-    QS8_GLUE_NEON, .linear = ee_linear_qs8_dot, .stem_conv = ee_stem_conv_qs8_neon,
-};
+static const ee_ops_qs8 QS8_DOT = {QS8_GLUE_NEON, .linear = ee_linear_qs8_dot};
 static const ee_ops OPS_DOT = {F32(F32_NEON), &QS8_DOT};
 #endif
 
 #ifdef EE_HAVE_I8MM
-static const ee_ops_qs8 QS8_I8MM = {
-    QS8_GLUE_NEON, .linear = ee_linear_qs8_i8mm, .stem_conv = ee_stem_conv_qs8_neon,
-};
+static const ee_ops_qs8 QS8_I8MM = {QS8_GLUE_NEON, .linear = ee_linear_qs8_i8mm};
 static const ee_ops OPS_I8MM = {F32(F32_NEON), &QS8_I8MM};
 #endif
 
 #ifdef EE_HAVE_DSP
-static const ee_ops_qs8 QS8_DSP = {
-    QS8_GLUE_C, .linear = ee_linear_qs8_dsp, .stem_conv = ee_stem_conv_qs8_dsp,
-};
+static const ee_ops_qs8 QS8_DSP = {QS8_GLUE_C, .linear = ee_linear_qs8_dsp};
 static const ee_ops OPS_DSP = {F32(F32_C), &QS8_DSP};
 #endif
 
 #ifdef EE_HAVE_MVE
-static const ee_ops_qs8 QS8_MVE = {
-    QS8_GLUE_C, .linear = ee_linear_qs8_mve, .stem_conv = ee_stem_conv_qs8_dsp,
-};
+static const ee_ops_qs8 QS8_MVE = {QS8_GLUE_C, .linear = ee_linear_qs8_mve};
 static const ee_ops OPS_MVE = {F32(F32_C), &QS8_MVE};
 #endif
 
