@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from ee_ref import audio, ops, pipeline
+from ee_ref import audio, loading, ops
 from ee_ref.conformance.cases import cases_of, op_names
 from ee_ref.conformance.draw import SMALL, random_features, random_int8_model
 from ee_ref.encoder import NativeEncoder, ReferenceEncoder
@@ -85,8 +85,8 @@ def test_a_whole_model_gives_the_same_bytes(flushed, isa):
 
 
 def test_the_bundled_model_gives_the_same_bytes(flushed, isa):
-    model = pipeline.load()
-    samples = audio.read(pipeline.bundled_model().parent / "demo.wav", model.config.sample_rate)
+    model = loading.load()
+    samples = audio.read(loading.bundled_model().parent / "demo.wav", model.config.sample_rate)
     judge(model.config, model.file.tensors, model.features(samples)[:300], flushed,
           f"bundled, {isa}")
 

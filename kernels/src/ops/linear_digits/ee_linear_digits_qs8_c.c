@@ -34,13 +34,13 @@ void ee_digits_product_qs8(float *out, const int8_t *high, const int8_t *low, co
     }
 }
 
-/* The scales, both digits, the product. */
+/* The scales, what the product takes, both digits. */
 static size_t block_scratch(size_t block, size_t in, size_t outs)
 {
-    const size_t digits = ee_size_mul(2, ee_bytes_qs8(block, in));
+    const size_t product = ee_digits_product_qs8_scratch(block, outs);
 
-    return ee_size_add(ee_size_add(ee_floats_qs8(block, 1), digits),
-                       ee_digits_product_qs8_scratch(block, outs));
+    return ee_size_add(ee_size_add(ee_floats_qs8(block, 1), product),
+                       ee_size_mul(2, ee_bytes_qs8(block, in)));
 }
 
 size_t ee_linear_digits_qs8_scratch(size_t rows, size_t in, size_t outs, const ee_team *team)
@@ -65,13 +65,15 @@ static void block_task(void *context, size_t item, size_t worker)
     const size_t stride = ee_row_stride_qs8(j->in);
     char *rest = b.scratch;
     float *const scale = ee_take(&rest, ee_floats_qs8(b.count, 1));
+    void *const product = ee_take(&rest, ee_digits_product_qs8_scratch(b.count, j->outs));
     int8_t *const high = ee_take(&rest, ee_bytes_qs8(b.count, j->in));
-    int8_t *const low = ee_take(&rest, ee_bytes_qs8(b.count, j->in));
+    int8_t *const low = (int8_t *)rest;
 
     j->ops->quantize_digits(high, low, scale, j->x + b.first * j->x_stride, b.count, j->in, stride,
                             j->x_stride);
     ee_digits_product_qs8(j->out + b.first * j->outs, high, low, scale, j->weight, j->weight_scale,
-                          j->bias, b.count, j->in, j->outs, j->outs, stride, stride, rest, j->ops);
+                          j->bias, b.count, j->in, j->outs, j->outs, stride, stride, product,
+                          j->ops);
 }
 
 void ee_linear_digits_qs8_c(float *out, const float *x, const int8_t *weight,
