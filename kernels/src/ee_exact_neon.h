@@ -7,6 +7,7 @@
 #include "ee_exact.h"
 #include "ee_neon.h"
 #include "ee_qs8.h"
+#include "ee_target.h"
 
 /* The eight lanes of SUM. */
 typedef struct {
