@@ -9,8 +9,12 @@ def case(name, rows, size, *, scale=1.0, offset=0.0, weight_scale=1.0, bias_scal
         draw = Stream(rows * 1000 + size)
         x = draw(rows, size) * np.float32(scale) + np.float32(offset)
         weight, bias = draw.norm(size)
-        return {"x": x if change is None else change(x), "weight": weight * np.float32(weight_scale),
-                "bias": bias * np.float32(bias_scale), "eps": eps}
+        return {
+            "x": x if change is None else change(x),
+            "weight": weight * np.float32(weight_scale),
+            "bias": bias * np.float32(bias_scale),
+            "eps": eps,
+        }
 
     return Case(name, arguments, tolerance, reason)
 
