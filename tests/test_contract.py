@@ -110,6 +110,13 @@ def test_every_kernel_is_a_file_and_a_prototype():
         assert re.search(rf"\b{name}\s*\(", path.read_text()), f"{path}: does not define {name}"
 
 
+def test_every_instruction_set_is_in_the_documents():
+    text = (ROOT / "kernels" / "README.md").read_text()
+    (row,) = re.findall(r"^\| isa \| (.*) \|$", text, re.MULTILINE)
+    assert " ".join(re.findall("`([^`/]+)`", row)).split() == ISAS
+    assert {*re.findall(r"^\| `(\w+)` \| ", text, re.MULTILINE)} >= {*ISAS} - {"c"}
+
+
 def test_every_variant_is_in_the_table_of_its_instruction_set():
     """Once: a set takes the rest from the set before it."""
     text = (ROOT / "kernels" / "src" / "runtime" / "ee_ops.c").read_text().replace("\\\n", " ")

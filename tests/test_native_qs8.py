@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 
@@ -12,7 +10,7 @@ from ee_ref.encoder import NativeEncoder, ReferenceEncoder
 from ee_ref.errors import ArgumentError, NativeUnavailable, ShapeError
 from ee_ref.conformance.cases import cases_of, op_names
 from ee_ref.conformance.draw import SMALL, random_features, random_int8_model
-from tests.support import DESK, FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_SEED, frozen
+from tests.support import FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_SEED, frozen, in_place
 from tests.test_ops import Guards, assert_same
 from weights_io.layout import tensor_specs
 
@@ -24,11 +22,6 @@ except NativeUnavailable as error:
 
 ALL = [pytest.param(op, case, id=f"{op}-{case.name}")
        for op in op_names("qs8") for case in cases_of(op)]
-
-IN_PLACE = re.findall(
-    r"out may be\s+(?:\* )?x\. \*/\n(?:typedef )?void ee_(\w+_qs8)(?:_c)?\(",
-    (DESK.parent / "include" / "ee_kernels_qs8.h").read_text())
-"""The ops of whose kernels ee_kernels_qs8.h says "out may be x"."""
 
 
 def run(package, op: str, arguments: dict) -> tuple[np.ndarray, ...]:
@@ -95,7 +88,7 @@ def test_c_gives_the_bytes_of_numpy_inside_sentinels(op, case, isa, monkeypatch)
     assert_same(arguments, case.arguments(), name)
 
 
-@pytest.mark.parametrize("op", IN_PLACE)
+@pytest.mark.parametrize("op", in_place("qs8"))
 def test_c_works_in_place(op, isa, monkeypatch):
     for case in cases_of(op):
         arguments = case.arguments()
