@@ -1,7 +1,7 @@
 """The rules of the house: one stem names everything about an op, and stages keep apart.
 
-An op `glu` is ee_ref/ops/glu.py, its line in ee_ref/ops/_lines.py, its call in
-ee_ref/native/_kernel.py, kernels/src/ops/glu/ee_glu_f32_c.c, its prototype in ee_kernels.h and
+An op `glu` is ee_ref/ops/glu.py, its line in ee_ref/ops/_lines.py, once more with its call in
+kernels/conformance/ops.inc, kernels/src/ops/glu/ee_glu_f32_c.c, its prototype in ee_kernels.h and
 ee_ref/conformance/cases/glu.py. Its int8 twin is `glu_qs8` in Python and ee_glu_qs8_c in the same
 folder. A missing one fails here by name; kernels/README.md lists the other files that a new op
 touches.
