@@ -89,8 +89,8 @@ def adapter(op: str) -> Callable[..., Any]:
             if argument.shape is not None:
                 _take(argument, given[argument.name], sizes)
         _obey(line, sizes)
-        outputs = [_made(argument, sizes, given.get("x") if first else None)
-                   for first, argument in zip((True, False, False), line.outputs)]
+        outputs = [_made(argument, sizes, None if number else given.get("x"))
+                   for number, argument in enumerate(line.outputs)]
         inputs = [_laid_out(argument, given[argument.name], call)
                   for argument in line.inputs if argument.shape is not None]
         names = [argument.name for argument in (*line.outputs, *line.inputs)
