@@ -1,7 +1,7 @@
 """The rules of the house: one stem names everything about an op, and stages keep apart.
 
-An op `glu` is ee_ref/ops/glu.py, its line in ee_ref/ops/_lines.py, its call in
-ee_ref/native/_kernel.py, kernels/src/ops/glu/ee_glu_f32_c.c, its prototype in ee_kernels.h and
+An op `glu` is ee_ref/ops/glu.py, its line in ee_ref/ops/_lines.py, once more with its call in
+kernels/conformance/ops.inc, kernels/src/ops/glu/ee_glu_f32_c.c, its prototype in ee_kernels.h and
 ee_ref/conformance/cases/glu.py. Its int8 twin is `glu_qs8` in Python and ee_glu_qs8_c in the same
 folder. A missing one fails here by name; kernels/README.md lists the other files that a new op
 touches.
@@ -110,6 +110,13 @@ def test_every_kernel_is_a_file_and_a_prototype():
         assert re.search(rf"\b{name}\s*\(", path.read_text()), f"{path}: does not define {name}"
 
 
+def test_every_instruction_set_is_in_the_documents():
+    text = (ROOT / "kernels" / "README.md").read_text()
+    (row,) = re.findall(r"^\| isa \| (.*) \|$", text, re.MULTILINE)
+    assert " ".join(re.findall("`([^`/]+)`", row)).split() == ISAS
+    assert {*re.findall(r"^\| `(\w+)` \| ", text, re.MULTILINE)} >= {*ISAS} - {"c"}
+
+
 def test_every_variant_is_in_the_table_of_its_instruction_set():
     """Once: a set takes the rest from the set before it."""
     text = (ROOT / "kernels" / "src" / "runtime" / "ee_ops.c").read_text().replace("\\\n", " ")
@@ -177,11 +184,16 @@ def test_the_port_in_c_has_the_line_of_every_op():
         layer = re.search(rf"#define LAYER_{dtype.upper()}\s+((?:\"[^\"]*\"\s*)+)", text)
         text = text.replace(f" LAYER_{dtype.upper()} ", layer[1])
         assert "".join(re.findall(r'"([^"]*)"', layer[1])) == layer_tensors(dtype)
+    sent = dict(re.findall(r'#define (VIEW|PAST) "(.*)"', text))
+    for name, words in sent.items():
+        text = text.replace(f'" {name} "', words)
     found = {match[1]: "".join(re.findall(r'"([^"]*)"', match[2]))
              for match in re.finditer(r'OP\((\w+),((?:\s*"[^"]*"\s*)+),', text)}
     whole = dict(line.split(": ", 1) for line in LINES.replace("\n    ", " ").splitlines() if line)
-    assert found == {op: line.replace("weights", layer_tensors("qs8" if "_qs8" in op else "f32"))
-                     for op, line in whole.items()}
+    assert sent["PAST"] in sys.modules["ee_ref.ops._lines"].__doc__
+    assert found == {
+        op: line.replace("weights", layer_tensors("qs8" if "_qs8" in op else "f32"))
+        .replace("view, past?", ", ".join(sent.values())) for op, line in whole.items()}
 
 
 @pytest.mark.parametrize("op", sorted(modules("ee_ref/ops")))
@@ -207,7 +219,8 @@ def test_cases_have_names_tolerances_and_reasons(op):
 
 
 def test_every_case_has_a_golden_and_every_golden_a_case(ops_golden):
-    cases = {f"{op}/{case.name}" for op in op_names() for case in cases_of(op)}
+    cases = {f"{op}/{case.name}/{number}" for op in op_names() for case in cases_of(op)
+             for number in range(len(lines()[op].outputs))}
     again = "run python -m tests.golden.make"
     assert not cases - set(ops_golden), f"no golden for {sorted(cases - set(ops_golden))}; {again}"
     assert not set(ops_golden) - cases, f"no case for {sorted(set(ops_golden) - cases)}; {again}"

@@ -1,7 +1,7 @@
 //! int8 mode, exact to the bit: numerics.md, "int8 mode", "Ops".
 
 use crate::exact::{exp, flush, log, max, round, sum};
-use crate::ops::{halves, head_size, stem_frames, taps_inside, Answer, Mode};
+use crate::ops::{halves, stem_frames, Answer, Mode, Taps};
 use crate::protocol::{argument, refused};
 use crate::tensors::{Matrix, Quantized, Weights};
 
@@ -65,7 +65,6 @@ pub fn quantize_digits(x: &[f32]) -> Digits {
     Digits::new(&x.iter().map(|x| round(x * v) as i32).collect::<Vec<i32>>(), scale)
 }
 
-
 /// A row of probabilities with the scales of the values in them.
 pub fn softmax(x: &[f32], value_scale: &[f32]) -> Digits {
     let m = max(x);
@@ -80,27 +79,6 @@ pub fn softmax(x: &[f32], value_scale: &[f32]) -> Digits {
         low: p.iter().map(|p| (p & 127) as i8).collect(),
         scale: (top / 16256.0) / sum(e.iter().copied()),
     }
-}
-
-/// The context of one head; y holds queries, keys and values of all heads side by side.
-fn attention_head(y: &Matrix, head: usize, e: usize) -> Matrix {
-    let (frames, dim) = (y.rows, y.cols / 3);
-    let part = |which: usize| move |t: usize, d: usize| y.at(t, which * dim + head * e + d);
-    let queries = quantize(&Matrix::from_fn(frames, e, part(0)));
-    let keys = quantize(&Matrix::from_fn(frames, e, part(1)));
-    let values = quantize(&Matrix::from_fn(frames, e, part(2)));
-    let c = 1.0 / (e as f32).sqrt();
-    let mut context = Matrix::new(0, e);
-    for t in 0..frames {
-        let g = queries.scale[t] * c;
-        let score = |u| product(queries.row(t), keys.row(u)) as f32 * (g * keys.scale[u]);
-        let p = softmax(&(0..frames).map(score).collect::<Vec<f32>>(), &values.scale);
-        context.push((0..e).map(|d| {
-            let column: Vec<i8> = (0..frames).map(|u| values.row(u)[d]).collect();
-            p.product(&column) * p.scale
-        }));
-    }
-    context
 }
 
 impl Mode for Qs8 {
@@ -133,11 +111,11 @@ impl Mode for Qs8 {
         }))
     }
 
-    fn depthwise_conv(&self, x: &Matrix, w: &Weights) -> Answer {
+    fn depthwise_conv(&self, x: &Matrix, w: &Weights, taps: &Taps) -> Answer {
         let (weight, bias) = (w.matrix("weight", x.cols)?, w.vector("bias", x.cols)?);
-        Ok(Matrix::from_fn(x.rows, x.cols, |t, d| {
-            let taps = taps_inside(t, weight.rows, x.rows);
-            taps.fold(bias[d], |y, (j, u)| y + x.at(u, d) * weight.at(j, d))
+        Ok(Matrix::from_fn(taps.rows(weight.rows, x.rows)?, x.cols, |t, d| {
+            let inside = taps.inside(t, weight.rows, x.rows);
+            inside.fold(bias[d], |y, (j, u)| y + x.at(u, d) * weight.at(j, d))
         }))
     }
 
@@ -165,15 +143,21 @@ impl Mode for Qs8 {
         y
     }
 
-    fn multi_head_attention(&self, x: &Matrix, w: &Weights, heads: usize) -> Answer {
-        let e = head_size(x.cols, heads)?;
-        let y = self.linear(x, &w.at("in"))?;
-        if y.cols != 3 * x.cols {
-            return Err(argument("in_weight"));
+    fn attend(&self, queries: &Matrix, keys: &Matrix, values: &Matrix) -> Matrix {
+        let (rows, e, frames) = (queries.rows, queries.cols, keys.rows);
+        let (queries, keys, values) = (quantize(queries), quantize(keys), quantize(values));
+        let c = 1.0 / (e as f32).sqrt();
+        let mut context = Matrix::new(0, e);
+        for t in 0..rows {
+            let g = queries.scale[t] * c;
+            let score = |u| product(queries.row(t), keys.row(u)) as f32 * (g * keys.scale[u]);
+            let p = softmax(&(0..frames).map(score).collect::<Vec<f32>>(), &values.scale);
+            context.push((0..e).map(|d| {
+                let column: Vec<i8> = (0..frames).map(|u| values.row(u)[d]).collect();
+                p.product(&column) * p.scale
+            }));
         }
-        let contexts: Vec<Matrix> = (0..heads).map(|head| attention_head(&y, head, e)).collect();
-        let context = Matrix::from_fn(x.rows, x.cols, |t, d| contexts[d / e].at(t, d % e));
-        self.linear(&context, &w.at("out"))
+        context
     }
 
     fn positions(&self, stem: &Weights, rows: usize) -> Answer {

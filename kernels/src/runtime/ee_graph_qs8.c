@@ -97,7 +97,8 @@ static size_t scratch_bytes(const ee_config *config, size_t frames, size_t rows,
     const size_t conv1 = ee_stem_conv_qs8_scratch(frames, config->mels, dim, kernel, stride, team);
     const size_t conv2 = ee_stem_conv_qs8_scratch(halved, dim, dim, kernel, stride, team);
     const size_t stem = ee_size_add(ee_floats_qs8(halved, dim), ee_size_max(conv1, conv2));
-    const size_t layer = ee_conformer_layer_qs8_scratch(rows, dim, config->heads, config->ff,
+    const ee_view full = {0, 0, config->kernel / 2};
+    const size_t layer = ee_conformer_layer_qs8_scratch(&full, rows, dim, config->heads, config->ff,
                                                         config->kernel, team);
     const size_t head = ee_size_add(ee_floats_qs8(rows, config->vocab),
                                     ee_exit_head_qs8_scratch(rows, dim, config->vocab, team));
@@ -134,10 +135,11 @@ static void run_layer(const ee_model *model, float *x, size_t layer, size_t rows
                       const ee_team *team)
 {
     const ee_config *const config = &model->config;
+    const ee_view full = {0, 0, config->kernel / 2};
 
-    ee_conformer_layer_qs8_c(x, x, &model->weights.qs8.layers[layer], rows, config->dim,
-                             config->heads, config->ff, config->kernel, config->norm_eps, scratch,
-                             model->weights.qs8.ops, team);
+    ee_conformer_layer_qs8_c(x, x, &model->weights.qs8.layers[layer], NULL, &full, rows,
+                             config->dim, config->heads, config->ff, config->kernel,
+                             config->norm_eps, scratch, model->weights.qs8.ops, team);
 }
 
 static void run_head(const ee_model *model, const float *x, uint32_t exit, size_t rows,
