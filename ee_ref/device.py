@@ -20,8 +20,7 @@ def device_plan(
     Raises ArgumentError for audio longer than the model allows or a front end that the C library
     lacks, and NativeUnavailable without the C library, which plans the memory.
     """
-    from weights_io import flash_image
-
+    from . import flash_image
     from .native._plan import memory_plan
 
     plan = memory_plan(config, seconds)

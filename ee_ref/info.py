@@ -6,15 +6,12 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from . import families
 from .config import Config
 from .errors import NativeUnavailable
 
 if TYPE_CHECKING:
-    from weights_io.model_file import ModelFile
-
-CONSTANTS = ("frontend.mean", "frontend.scale", "stem.positions")
-"""Tensors that no training step changes. The others are counted as parameters, but for the scales
-of int8 matrices."""
+    from .model_file import ModelFile
 
 SECONDS = (1, 10)
 """Lengths of audio for which `describe` gives multiply-accumulates."""
@@ -23,35 +20,19 @@ SECONDS = (1, 10)
 def multiply_accumulates(config: Config, seconds: float) -> tuple[int, ...] | None:
     """Multiply-accumulates of the encoder up to and including exit 1, 2, ..., for one utterance.
 
-    With T1 and T' frames after the two stem convolutions, D = dim and K = stem_kernel:
-    stem             T1 K mels D + T' K D D
-    a layer          T' (4 D ff + 7 D D + kernel D) + 2 T' T' D
-                     (feed-forwards; attention 3 + 1, pointwise convolutions 2 + 1; depthwise
-                     convolution; attention scores and their weighted sum)
-    a head           T' D vocab
-    Heads of earlier exits are included: they run on the way. Norms, activations, softmax and the
-    mel front end are not counted. None when the audio is longer than the model admits.
+    None when the audio is longer than the model admits. See `Config.costs`.
     """
-    if not seconds <= config.max_seconds + 1:  # perhaps infinite
+    if not (math.isfinite(seconds) and seconds <= config.max_seconds + 1):
         return None
     mel_frames = 1 + int(seconds * config.sample_rate + 2 * config.pad) // config.hop_length
-    if config.encoder_frames(mel_frames) > config.max_frames:
+    if 0 < config.max_frames < config.encoder_frames(mel_frames):
         return None
-    return frame_costs(config, mel_frames)
+    return config.costs(mel_frames)
 
 
 def frame_costs(config: Config, mel_frames: int) -> tuple[int, ...]:
     """`multiply_accumulates` for so many mel frames, also for more than the model admits."""
-    frames = config.encoder_frames(mel_frames)
-    half = max(0, (mel_frames - config.stem_kernel) // config.stem_stride + 1)
-    dim = config.dim
-    total = config.stem_kernel * dim * (half * config.mels + frames * dim)
-    layer = frames * dim * (4 * config.ff + 7 * dim + config.kernel) + 2 * frames**2 * dim
-    totals = []
-    for layers in config.layers_per_exit:
-        total += layers * layer + frames * dim * config.vocab
-        totals.append(total)
-    return tuple(totals)
+    return config.costs(mel_frames)
 
 
 def native_status() -> dict[str, Any]:
@@ -75,17 +56,15 @@ def describe(
     parameters, bytes and multiply-accumulates are cumulative: those of the file cut after that
     exit.
     """
-    from weights_io.layout import SCALE_SUFFIX, tensor_specs
-
     config = file.config
-    specs = tensor_specs(config)
+    specs = families.tensors(config)
     counts = {exit_: 0 for exit_ in range(config.exits + 1)}
     constants = 0
     for spec in specs:
-        if spec.name in CONSTANTS or spec.name.endswith(SCALE_SUFFIX):
-            constants += math.prod(spec.shape)
-        else:
+        if spec.is_parameter:
             counts[spec.exit] += math.prod(spec.shape)
+        else:
+            constants += math.prod(spec.shape)
     macs = {seconds: multiply_accumulates(config, seconds) for seconds in SECONDS}
     exits, parameters = [], counts[0]
     for number, layers in enumerate(config.layers_per_exit, start=1):
@@ -107,6 +86,7 @@ def describe(
         "tensors": len(specs),
         "parameters": parameters,
         "constants": constants,
+        "architecture": config.architecture,
         "config": dataclasses.asdict(config),
         "tokens": list(file.tokens),
         "special": sorted(file.special),

@@ -20,8 +20,7 @@ from typing import Any, BinaryIO, Union
 
 import numpy as np
 
-from weights_io import model_file
-
+from . import model_file
 from . import audio as audio_stage
 from . import decode, encoder, exits
 from .config import Config

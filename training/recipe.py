@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from ee_ref.config import Config
+from ee_ref.families.conformer import Config
 
 TOKENS = ("<blank>", "▁", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "'")
 

@@ -25,8 +25,7 @@ def add_parser(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the description of a model file on stdout."""
-    from weights_io import model_file
-
+    from .. import model_file
     from ..device import device_plan
     from ..info import describe
     from ..pipeline import bundled_model, thread_count

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from weights_io import flash_image
-
+from .. import flash_image
 from ..errors import ModelFileError
 from ._arrays import aligned
 from ._decode import greedy, text
@@ -16,7 +15,7 @@ from ._lib import all_ops, ensure, ffi, lib
 from ._session import Session, _size
 
 class NativeImage:
-    """An image of `weights_io.flash_image.build`, checked and opened by `ee_image_open`.
+    """An image of `ee_ref.flash_image.build`, checked and opened by `ee_image_open`.
 
     exits: open only the first ones; 0 opens all that the image holds. config: with those exits.
     Raises ModelFileError for an image that is damaged or of another version, ArgumentError for more

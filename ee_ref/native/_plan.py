@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from weights_io import flash_image
 from weights_io.gguf import align
 
+from .. import flash_image
 from ..config import Config
 from ._frontend import NativeFrontend
 from ._lib import ffi, lib

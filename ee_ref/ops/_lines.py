@@ -10,7 +10,7 @@ after`, which is what is left, and `N frames of F K stride`, the outputs of a co
 padding.
 
 The adapters of `ee_ref.native`, the outputs of the conformance cases and the contract test follow
-these lines. `weights` of a layer is a mapping of its tensors by name (weights_io/layout.py), `view`
+these lines. `weights` of a layer is a mapping of its tensors by name (ee_ref/families/conformer.py), `view`
 and its past are those of `_view.py`, and what it keeps is one `LayerPast` of its outputs after y.
 """
 

@@ -1,25 +1,23 @@
-from dataclasses import replace
-
-from weights_io.layout import layer_shapes
-
-from ..draw import EDGES, SMALL, Case, Stream
+from ...families import Kind, spelled
+from ...families.conformer import LAYER
+from ..draw import EDGES, Case, Stream
 
 
 def case(name, frames, dim, heads, *, ff=23, kernel=5, scale=1.0, eps=1e-5, tolerance=5e-6,
          reason="some ten float32 products, one after another; the last norm keeps the scale"):
     def arguments():
         draw = Stream(frames * 1000 + dim * 40 + heads)
-        config = replace(SMALL, dim=dim, heads=heads, ff=ff, kernel=kernel)
         weights = {}
-        for suffix, shape in layer_shapes(config).items():
-            if suffix.endswith("norm.weight"):
-                weights[suffix] = draw(*shape, low=0.5, high=1.5)
-            elif suffix.endswith("bias"):
-                weights[suffix] = draw.bias(*shape)
-            elif suffix == "conv.depthwise.weight":
-                weights[suffix] = draw.weight(dim, kernel, gain=2.0).T.copy()
+        for name, letters, kind in LAYER:
+            shape = spelled(letters, {"D": dim, "F": ff, "K": kernel})
+            if kind is Kind.MATRIX:
+                weights[name] = draw.weight(*shape)
+            elif kind is Kind.TAPS:
+                weights[name] = draw.weight(dim, kernel, gain=2.0).T.copy()
+            elif name.endswith("bias"):
+                weights[name] = draw.bias(*shape)
             else:
-                weights[suffix] = draw.weight(*shape)
+                weights[name] = draw(*shape, low=0.5, high=1.5)
         x = draw(frames, dim, low=-1.7 * scale, high=1.7 * scale)
         return {"x": x, "weights": weights, "heads": heads, "eps": eps}
 
