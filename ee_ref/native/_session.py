@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import families
 from ..config import Config
-from ..errors import ArgumentError, ShapeError, TooLongError
+from ..errors import ArgumentError, ShapeError
 from ..families import TensorSpec
 from ._arrays import aligned, check, pointer
 from ._lib import all_ops, ensure, ffi, lib
@@ -88,12 +88,6 @@ class Session:
                  arena: np.ndarray | None = None):
         config = model.config
         frames, _ = check("features", features, None, config.mels)
-        rows = config.encoder_frames(frames)
-        if rows > config.max_frames:
-            raise TooLongError(
-                f"audio too long: expected at most {config.max_frames} encoder frames "
-                f"({config.max_seconds:.1f} s), found {rows}"
-            )
         self._model = model
         self._features = features
         size = model.arena_size(frames)

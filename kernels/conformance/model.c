@@ -70,7 +70,7 @@ float *eec_features_of_samples(question *q, size_t *frames, float *(*place)(ques
 
 static float *features_output(question *q, size_t frames)
 {
-    return eec_output_matrix(q, "features", frames, q->image.config.mels);
+    return eec_output_matrix(q, "features", 'f', frames, q->image.config.mels);
 }
 
 float *eec_features_memory(question *q, size_t frames)
@@ -129,7 +129,7 @@ static void run_exits(question *q)
         const float *const log_probs = ee_session_log_probs(session, &rows);
 
         exit_name(name, ee_session_exit(session));
-        float *const out = eec_output_matrix(q, name, rows, q->image.config.vocab);
+        float *const out = eec_output_matrix(q, name, 'f', rows, q->image.config.vocab);
         if (out == NULL) {
             return;
         }
