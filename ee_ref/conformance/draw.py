@@ -102,7 +102,8 @@ def random_state_dict(config: Config, seed: int, qk_gain: float = 1.0) -> dict[s
         return draw(size, low=-bound, high=bound)
 
     def norm(name: str, size: int) -> None:
-        state[f"{name}.weight"], state[f"{name}.bias"] = draw(size, low=0.5, high=1.5), even(size, 0.1)
+        state[f"{name}.weight"] = draw(size, low=0.5, high=1.5)
+        state[f"{name}.bias"] = even(size, 0.1)
 
     for source in families.of(config).sources(config):
         shape, size = source.shape, source.shape[0]

@@ -88,7 +88,9 @@ def tensor_count(config: shared.Config) -> int:
 
 
 def grouped(config: shared.Config, arrays: Mapping[str, np.ndarray]) -> Weights:
-    """The arrays of all tensors by the prefix of their part and their name there, as `Family.start` wants them.
+    """The arrays of all tensors by the prefix of their part and their name there.
+
+    As `Family.start` wants them.
 
     Raises ArgumentError for a missing tensor, ShapeError for one of another shape or dtype.
     """

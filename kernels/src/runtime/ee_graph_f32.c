@@ -79,8 +79,9 @@ static size_t scratch_bytes(const ee_config *config, size_t frames, size_t rows,
                             const ee_team *team)
 {
     const size_t halved = ee_stem_conv_f32_frames(frames, config->stem_kernel, config->stem_stride);
-    size_t floats = ee_conformer_layer_f32_scratch(rows, config->dim, config->heads, config->ff,
-                                                   config->kernel, team);
+    const ee_view full = {0, 0, config->kernel / 2};
+    size_t floats = ee_conformer_layer_f32_scratch(&full, rows, config->dim, config->heads,
+                                                   config->ff, config->kernel, team);
 
     floats = ee_size_max(floats, ee_size_mul(halved, config->dim));
     floats = ee_size_max(floats, ee_size_mul(rows, config->vocab));
@@ -111,10 +112,11 @@ static void run_layer(const ee_model *model, float *x, size_t layer, size_t rows
                       const ee_team *team)
 {
     const ee_config *const config = &model->config;
+    const ee_view full = {0, 0, config->kernel / 2};
 
-    ee_conformer_layer_f32_c(x, x, &model->weights.f32.layers[layer], rows, config->dim,
-                             config->heads, config->ff, config->kernel, config->norm_eps, scratch,
-                             model->weights.f32.ops, team);
+    ee_conformer_layer_f32_c(x, x, &model->weights.f32.layers[layer], NULL, &full, rows,
+                             config->dim, config->heads, config->ff, config->kernel,
+                             config->norm_eps, scratch, model->weights.f32.ops, team);
 }
 
 static void run_head(const ee_model *model, const float *x, uint32_t exit, size_t rows,

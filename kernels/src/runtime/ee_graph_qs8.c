@@ -95,7 +95,8 @@ static size_t scratch_bytes(const ee_config *config, size_t frames, size_t rows,
     const size_t halved = ee_stem_conv_f32_frames(frames, config->stem_kernel, config->stem_stride);
     const size_t floats = ee_size_max(ee_size_mul(halved, config->dim),
                                       ee_size_mul(rows, config->vocab));
-    const size_t layer = ee_conformer_layer_qs8_scratch(rows, config->dim, config->heads,
+    const ee_view full = {0, 0, config->kernel / 2};
+    const size_t layer = ee_conformer_layer_qs8_scratch(&full, rows, config->dim, config->heads,
                                                         config->ff, config->kernel, team);
 
     return ee_size_max(ee_size_mul(floats, sizeof(float)), layer);
@@ -158,10 +159,11 @@ static void run_layer(const ee_model *model, float *x, size_t layer, size_t rows
                       const ee_team *team)
 {
     const ee_config *const config = &model->config;
+    const ee_view full = {0, 0, config->kernel / 2};
 
-    ee_conformer_layer_qs8_c(x, x, &model->weights.qs8.layers[layer], rows, config->dim,
-                             config->heads, config->ff, config->kernel, config->norm_eps, scratch,
-                             model->weights.qs8.ops, team);
+    ee_conformer_layer_qs8_c(x, x, &model->weights.qs8.layers[layer], NULL, &full, rows,
+                             config->dim, config->heads, config->ff, config->kernel,
+                             config->norm_eps, scratch, model->weights.qs8.ops, team);
 }
 
 static void run_head(const ee_model *model, const float *x, uint32_t exit, size_t rows,
