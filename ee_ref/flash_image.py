@@ -127,8 +127,12 @@ def build(file: ModelFile, exits: int | None = None, seconds: float | None = Non
 
     seconds: the longest audio it is for; the position table ends there. None keeps all of it.
     Raises ArgumentError for exits or seconds that the model lacks, a front end that the C library
-    cannot do, or an image of 2 GiB and more.
+    cannot do, a limited view, which an image does not hold yet, or an image of 2 GiB and more.
     """
+    view = (file.config.chunk, file.config.conv, file.config.positions)
+    if view != (0, "centred", "table"):
+        raise ArgumentError("flash image: expected a full view with a table of positions, "
+                            f"found chunk, conv and positions {view}")
     exits = file.config.exits if exits is None else exits
     if not 1 <= exits <= file.config.exits:
         raise ArgumentError(f"exits: expected 1..{file.config.exits}, found {exits}")
@@ -405,7 +409,7 @@ def _table_sizes(config: Config) -> dict[str, int]:
     """Bytes of the tables whose sizes can be told without making them."""
     scales = 4 * config.mels if config.frontend == "logmel" else 0
     return {"tensors": 8 * tensor_count(config), "window": 4 * config.win_length,
-            "sines": 4 * (config.n_fft // 4 + 1), "mel_first": 2 * config.mels,
+            "sines": 4 * config.n_fft, "mel_first": 2 * config.mels,
             "mel_count": 2 * config.mels, "mean": scales, "scale": scales,
             "label_ends": 4 * config.vocab}
 

@@ -160,9 +160,10 @@ def _in_layout(spec: TensorSpec, array: np.ndarray | None) -> np.ndarray:
 
 def _c_config(config: Config):
     """`config` as an `ee_config *`, of which C checks the ranges."""
-    if config.chunk or config.conv != "centred" or config.positions != "table":
-        raise ArgumentError("the C runtime: expected a model of the full view, with a centred "
-                            f"convolution and a table of positions, found {config}")
+    view = (config.chunk, config.conv, config.positions)
+    if view != (0, "centred", "table"):
+        raise ArgumentError("the C runtime: expected a full view with a table of positions, "
+                            f"found chunk, conv and positions {view}")
     names = ("exits", "dim", "heads", "ff", "kernel", "vocab", "mels", "stem_kernel",
              "stem_stride", "max_frames", "norm_eps", "layers_per_exit")
     dtype = {"f32": lib.EE_DTYPE_F32, "qs8": lib.EE_DTYPE_QS8}[config.dtype]
