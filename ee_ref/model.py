@@ -139,10 +139,10 @@ class Model:
     def exits(self, features: np.ndarray) -> Generator[encoder.ExitOutput, None, None]:
         """Run the encoder from exit to exit.
 
-        features: (frames, mels) float32. Yields `ExitOutput(exit, log_probs)` with exit = 1, 2, ...
-        and log_probs (encoder frames, vocab) float32. The layers after an exit run when the next
-        one is asked for; leaving the loop stops the work. Raises TooLongError when there are more
-        encoder frames than positions.
+        features: (frames, mels) float32, of a whole utterance. Yields an `ExitOutput` for exit 1,
+        2, ... with log_probs (encoder frames, vocab) float32. The layers after an exit run when the
+        next one is asked for; leaving the loop stops the work. Raises TooLongError when there are
+        more encoder frames than the model admits.
         """
         return self._encoder.exits(features)
 
