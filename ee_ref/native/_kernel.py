@@ -54,8 +54,7 @@ CALLS = {
     "exit_head": _composite("T D V"),
     "feed_forward": _composite("T D H eps", "T D H"),
     "conv_module": _composite("T D K eps ahead chunk P", "T D K ahead P"),
-    "multi_head_attention": _composite(
-        "T D heads chunk left P", "T D heads chunk left P"),
+    "multi_head_attention": _composite("T D heads chunk left P", "T D heads chunk left P"),
     "quantize_qs8": Call("T I q.stride I"),
     "softmax_qs8": Call("T D high.stride", overwrites="x"),
     "silu_qs8": Call("T*D"),
@@ -68,8 +67,7 @@ CALLS = {
     "exit_head_qs8": _composite("T D V"),
     "feed_forward_qs8": _composite("T D H eps", "T D H"),
     "conv_module_qs8": _composite("T D K eps ahead chunk P", "T D K ahead P"),
-    "multi_head_attention_qs8": _composite(
-        "T D heads chunk left P", "T D heads chunk left P"),
+    "multi_head_attention_qs8": _composite("T D heads chunk left P", "T D heads chunk left P"),
 }
 
 LAYER = _composite("T D heads H K eps", "view T D heads H K")
@@ -96,8 +94,8 @@ def adapter(op: str) -> Callable[..., Any]:
             if argument.shape is not None:
                 _take(argument, given[argument.name], sizes)
         _obey(line, sizes)
-        outputs = [_made(argument, sizes, given.get("x") if first else None)
-                   for first, argument in zip((True, False, False), line.outputs)]
+        outputs = [_made(argument, sizes, None if number else given.get("x"))
+                   for number, argument in enumerate(line.outputs)]
         inputs = [_laid_out(argument, given[argument.name], call)
                   for argument in line.inputs if argument.shape is not None]
         names = [argument.name for argument in (*line.outputs, *line.inputs)
