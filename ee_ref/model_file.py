@@ -158,7 +158,6 @@ def _read(data: memoryview, path: str, crc32: Callable[[Any], int]) -> ModelFile
 
 def _check_fields(fields: Mapping[str, Field]) -> None:
     """Check that this is a file of this profile and version, with all of its fields."""
-
     family, version = _known(fields, _ARCHITECTURE, FAMILIES), _known(fields, _VERSION, VERSIONS)
     required = _required(FAMILIES[family].Config, version)
     for key, (type_, item_type) in required.items():

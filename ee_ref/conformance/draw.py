@@ -108,10 +108,11 @@ def random_state_dict(config: Config, seed: int, qk_gain: float = 1.0) -> dict[s
     for source in families.of(config).sources(config):
         shape, size = source.shape, source.shape[0]
         if source.module is Module.TENSOR:
-            low, high = _RANGES.get(source.source, (0.0, 0.0))
-            state[source.source] = (
-                draw(*shape, low=low, high=high) if low < high
-                else sinusoids(size, shape[-1]).reshape(shape))
+            if source.source in _RANGES:
+                low, high = _RANGES[source.source]
+                state[source.source] = draw(*shape, low=low, high=high)
+            else:
+                state[source.source] = sinusoids(size, shape[-1]).reshape(shape)
         elif source.module is Module.NORM:
             norm(source.source, size)
         else:
