@@ -82,6 +82,19 @@ class Argument(NamedTuple):
     is_int8: bool = False
     is_optional: bool = False
 
+    @property
+    def words(self) -> list[str]:
+        """The letters of an array; of a scalar its name."""
+        if self.shape is None:
+            return [self.name]
+        return [factor for axis in self.shape for factor in axis if factor.isalpha()]
+
+    @property
+    def spelled(self) -> str:
+        """The shape of an array as in a line, with int8 behind it: "(O KC) int8"."""
+        axes = " ".join(map("".join, self.shape or ()))
+        return f"({axes}){' int8' if self.is_int8 else ''}"
+
 
 class Line(NamedTuple):
     """The line of an op. rules: their words, ("K", "odd")."""
