@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from ee_ref import flash_image
 from ee_ref.cli import main
 from ee_ref.conformance import REPORT_FORMATS, manifest, report, runner, schema, waivers
 from ee_ref.conformance.cases import cases_of, op_names
@@ -37,7 +38,6 @@ from ee_ref.frontend import exact
 from ee_ref.ops._lines import lines
 from tests.support import GOLDEN
 from tests.test_conformance_protocol import ENVIRONMENT, FAKE, VECTORS
-from weights_io import flash_image
 
 ROOT = Path(__file__).resolve().parent.parent
 

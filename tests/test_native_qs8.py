@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from ee_ref import native, ops
-from ee_ref.encoder import NativeEncoder, ReferenceEncoder
-from ee_ref.errors import ArgumentError, NativeUnavailable, ShapeError
 from ee_ref.conformance.cases import cases_of, op_names
 from ee_ref.conformance.draw import SMALL, random_features, random_int8_model
+from ee_ref.encoder import NativeEncoder, ReferenceEncoder
+from ee_ref.errors import ArgumentError, NativeUnavailable, ShapeError
+from ee_ref.families import tensors as tensor_specs
 from tests.support import FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_SEED, frozen, in_place
 from tests.test_ops import Guards, assert_same, flat
-from weights_io.layout import tensor_specs
 
 try:
     from ee_ref.native import _arrays, _kernel, _lib
