@@ -58,8 +58,8 @@ def cache() -> Path:
 @cached
 def yardstick(dtype: str):
     """(config, tensors) of the 31.5 M parameter shape, random weights, "f32" or "qs8"."""
-    from weights_io.from_torch import convert_state_dict
-    from weights_io.quantize import quantize
+    from ee_ref.convert import convert_state_dict
+    from ee_ref.quantize import quantize
 
     config, tensors = convert_state_dict(random_state_dict(FULL, FULL_SEED))
     return (config, tensors) if dtype == "f32" else quantize(config, tensors)
@@ -67,7 +67,7 @@ def yardstick(dtype: str):
 
 def model_path(dtype: str) -> Path:
     """A model file of `yardstick(dtype)`, made when it is missing."""
-    from weights_io import model_file
+    from ee_ref import model_file
 
     path = cache() / f"full-{FULL_SEED}-{dtype}.gguf"
     if not path.exists():

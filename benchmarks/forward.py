@@ -18,7 +18,7 @@ from common import Line, emit, frames_of, load, machine, parser_of, ratio
 from peers import KINDS, Peer
 
 from ee_ref.bench import WARM_UP, spread
-from weights_io.quantize import signal_to_noise
+from ee_ref.quantize import signal_to_noise
 
 
 def measure(names: list[str], seconds: float, runs: int) -> Iterator[Line]:

@@ -11,8 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from weights_io import model_file
-
+from . import model_file
 from .checks import check_count
 from .errors import ArgumentError, EeWarning, ModelFileError, NativeUnavailable
 from .model import Model

@@ -12,15 +12,13 @@ import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
-from weights_io import model_file
-
 from . import audio as audio_stage
-from . import encoder, exits
+from . import encoder, exits, model_file
 from .checks import check_count
 from .clock import StageClock
 from .config import Config
@@ -30,7 +28,6 @@ from .errors import ArgumentError, ModelFileError, shown
 from .exits import AnyPolicy, Decision, Policy, Scores, Utterance
 from .exits.policy import Course
 from .frontend import FrontEnd, front_end
-from .plan import frame_costs
 from .tokens import Tokens, Word
 
 Audio = audio_stage.Source
@@ -144,10 +141,10 @@ class Model:
     def exits(self, features: np.ndarray) -> Generator[encoder.ExitOutput, None, None]:
         """Run the encoder from exit to exit.
 
-        features: (frames, mels) float32. Yields `ExitOutput(exit, log_probs)` with exit = 1, 2, ...
-        and log_probs (encoder frames, vocab) float32. The layers after an exit run when the next
-        one is asked for; leaving the loop stops the work. Raises TooLongError when there are more
-        encoder frames than positions.
+        features: (frames, mels) float32, of a whole utterance. Yields an `ExitOutput` for exit 1,
+        2, ... with log_probs (encoder frames, vocab) float32. The layers after an exit run when the
+        next one is asked for; leaving the loop stops the work. Raises TooLongError when there are
+        more encoder frames than the model admits.
         """
         return self._encoder.exits(features)
 
@@ -298,8 +295,8 @@ class Model:
 
     @cached_property
     def _costs(self) -> Callable[[int], tuple[int, ...]]:
-        """`frame_costs` of this model, remembered: computing them takes as long as a score."""
-        return lru_cache(maxsize=1024)(partial(frame_costs, self.config))
+        """`Config.costs`, remembered: computing them takes as long as a score."""
+        return lru_cache(maxsize=1024)(self.config.costs)
 
     @cached_property
     def _measure(self) -> Callable[..., tuple[Scores, Alignment]]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ee_ref
-from ee_ref import calibration, cli, exits
+from ee_ref import calibration, cli, exits, model_file
 from ee_ref.calibration import fit, points, risk
 from ee_ref.encoder import ExitOutput
 from ee_ref.errors import ArgumentError, ModelFileError
@@ -17,7 +17,6 @@ from ee_ref.evaluation import figures
 from ee_ref.exits.policy import Course
 from ee_ref.exits.scores import POSTERIORS
 from tests.test_evaluation import recordings, table
-from weights_io import model_file
 
 
 def simulated(n=400, seed=0, noise=0.3):
@@ -87,7 +86,7 @@ def measured(runs):
     for run in runs:
         course = Course(exits.Fixed(9), exits.Utterance(), measures=True)
         for number, rows in enumerate(run, start=1):
-            course(ExitOutput(number, rows))
+            course(ExitOutput(number, 0, rows, rows))
             scores.append(course.measured[0])
     shape = len(runs), len(runs[0])
     named = {name: np.reshape([getattr(s, name) for s in scores], shape).astype(float)
@@ -134,7 +133,7 @@ def test_a_table_chooses_as_the_running_policy(policy, runs):
     found = []
     for number, run in enumerate(runs):
         course = Course(policy, exits.Utterance(4, costs=tuple(part.costs[number])))
-        stops = [course(ExitOutput(k + 1, rows)).stop for k, rows in enumerate(run)]
+        stops = [course(ExitOutput(k + 1, 0, rows, rows)).stop for k, rows in enumerate(run)]
         found.append(stops.index(True) if True in stops else 3)
     assert fit.choices(policy, part).tolist() == found
     assert (len(set(found)) == 1) == (policy in ALIKE)

@@ -1,7 +1,7 @@
 """The rules of the house: one stem names everything about an op, and stages keep apart.
 
-An op `glu` is ee_ref/ops/glu.py, its line in ee_ref/ops/_lines.py, its call in
-ee_ref/native/_kernel.py, kernels/src/ops/glu/ee_glu_f32_c.c, its prototype in ee_kernels.h and
+An op `glu` is ee_ref/ops/glu.py, its line in ee_ref/ops/_lines.py, once more with its call in
+kernels/conformance/ops.inc, kernels/src/ops/glu/ee_glu_f32_c.c, its prototype in ee_kernels.h and
 ee_ref/conformance/cases/glu.py. Its int8 twin is `glu_qs8` in Python and ee_glu_qs8_c in the same
 folder. A missing one fails here by name; kernels/README.md lists the other files that a new op
 touches.
@@ -14,7 +14,6 @@ import importlib
 import inspect
 import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +21,10 @@ import pytest
 
 from ee_ref import ops
 from ee_ref.conformance.cases import cases_of, op_names
+from ee_ref.families import SCALE_SUFFIX, Kind
+from ee_ref.families.conformer import LAYER
 from ee_ref.ops._lines import LINES, lines
-from tests.support import GOLDEN, TOY
-from weights_io import layout
+from tests.support import GOLDEN
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("ee_ref", "weights_io")
@@ -110,6 +110,13 @@ def test_every_kernel_is_a_file_and_a_prototype():
         assert re.search(rf"\b{name}\s*\(", path.read_text()), f"{path}: does not define {name}"
 
 
+def test_every_instruction_set_is_in_the_documents():
+    text = (ROOT / "kernels" / "README.md").read_text()
+    (row,) = re.findall(r"^\| isa \| (.*) \|$", text, re.MULTILINE)
+    assert " ".join(re.findall("`([^`/]+)`", row)).split() == ISAS
+    assert {*re.findall(r"^\| `(\w+)` \| ", text, re.MULTILINE)} >= {*ISAS} - {"c"}
+
+
 def test_every_variant_is_in_the_table_of_its_instruction_set():
     """Once: a set takes the rest from the set before it."""
     text = (ROOT / "kernels" / "src" / "runtime" / "ee_ops.c").read_text().replace("\\\n", " ")
@@ -160,15 +167,15 @@ def test_lines_fit_the_prototypes(op, native_library):
 
 
 def layer_tensors(dtype: str) -> str:
-    """The tensors of a layer (weights_io/layout.py) as a line spells them."""
-    config = replace(TOY, dim=8, heads=2, ff=13, kernel=5, exits=1, layers_per_exit=(1,),
-                     dtype=dtype)
-    letters = {8: "D", 16: "2D", 24: "3D", 13: "H", 5: "K"}
-    prefix = layout.layer_prefix(1, 1)
-    return ", ".join(
-        f"{spec.name.removeprefix(prefix)} ({' '.join(letters[size] for size in spec.shape)})"
-        f"{' int8' if spec.dtype == 'int8' else ''}"
-        for spec in layout.tensor_specs(config) if spec.name.startswith(prefix))
+    """The tensors of a layer (ee_ref/families/conformer.py) as a line spells them."""
+    found = []
+    for name, shape, kind in LAYER:
+        shape = shape.replace("F", "H")
+        if dtype == "qs8" and kind is Kind.MATRIX:
+            found += [f"{name} ({shape}) int8", f"{name}{SCALE_SUFFIX} ({shape.split()[0]})"]
+        else:
+            found.append(f"{name} ({shape})")
+    return ", ".join(found)
 
 
 def test_the_port_in_c_has_the_line_of_every_op():

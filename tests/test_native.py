@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ee_ref.errors import ArenaError, ArgumentError, NativeUnavailable, ShapeError, TooLongError
 from ee_ref.conformance.cases import cases_of, outputs
 from ee_ref.conformance.draw import SMALL, Stream, random_features
+from ee_ref.errors import ArenaError, ArgumentError, NativeUnavailable, ShapeError, TooLongError
+from ee_ref.families import padded_shape
+from ee_ref.families import tensors as tensor_specs
 from tests.support import assert_close
-from weights_io.layout import padded_shape, tensor_specs
 
 ROOT = Path(__file__).parent.parent
 

@@ -17,10 +17,10 @@ import pytest
 
 import ee_ref
 from ee_ref.cli import main
-from ee_ref.errors import ArgumentError, NativeUnavailable
 from ee_ref.conformance.draw import SMALL, Stream, random_features, random_int8_model
+from ee_ref.errors import ArgumentError, NativeUnavailable
+from ee_ref.families import tensors as tensor_specs
 from tests.support import SMALL_SEED, WHERE_FOUND
-from weights_io.layout import tensor_specs
 
 try:
     from ee_ref.native import _lib

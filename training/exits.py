@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 
 import ee_ref
-from ee_ref import exits
+from ee_ref import exits, model_file
 from ee_ref.calibration import CHOSEN_FROM, fit, plot, points, risk
 from ee_ref.evaluation import figures, manifest, report, run
 from ee_ref.evaluation.manifest import Recording
 from ee_ref.evaluation.run import Table, Utterance
-from weights_io import model_file
 
 Figures = dict[str, Any]
 
@@ -139,7 +138,7 @@ def deadline(model: ee_ref.Model, recordings: Sequence[Recording]) -> Figures:
 
         def slowed(features: np.ndarray, slow: float = slow, reached: list[float] = reached
                    ) -> Iterator[Any]:
-            costs = np.diff(ee_ref.plan.frame_costs(model.config, len(features)), prepend=0)
+            costs = np.diff(model.config.costs(len(features)), prepend=0)
             for cost, out in zip(costs, encoder(features)):
                 time.sleep(cost * slow * rng.uniform(0.8, 1.2))
                 reached.append(time.perf_counter())

@@ -51,8 +51,9 @@ def run(args: argparse.Namespace) -> int:
 
     Exit code 1 when recordings had to be left out; the points are fitted to the others.
     """
-    from weights_io import files, model_file
+    from weights_io import files
 
+    from .. import model_file
     from ..calibration import Calibrator, plot
     from ..evaluation import manifest
     from ..evaluation import run as runs

@@ -23,8 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the description of a model file on stdout."""
-    from weights_io import model_file
-
+    from .. import model_file
     from ..info import describe
     from ..loading import model_path, thread_count
     from ..plan import device_plan

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from weights_io import flash_image
-from weights_io.flash_image import ALIGNMENT, HEADER_BYTES, resealed
-
+from .. import flash_image
+from ..flash_image import ALIGNMENT, HEADER_BYTES, resealed
 from .draw import Stream
 from .judge import EXACT, Bound
 from .vector import Parameter, Vector
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..families.conformer import Config
     from .suite import Reference
 
 TIER = "status"
@@ -146,8 +145,9 @@ def _lying_headers(image: bytes) -> Iterator[_Image]:
         "dim_0": {"dim": 0}, "dim_of_31_bits": {"dim": 1 << 31}, "heads_0": {"heads": 0},
         "heads_do_not_divide_dim": {"heads": 3}, "ff_0": {"ff": 0}, "kernel_0": {"kernel": 0},
         "kernel_even": {"kernel": 4}, "vocab_0": {"vocab": 0}, "stem_stride_0": {"stem_stride": 0},
-        "max_frames_0": {"max_frames": 0}, "dtype_2": {"dtype": 2}, "eps_0": {"norm_eps": 0.0},
-        "eps_nan": {"norm_eps": float("nan")}, "log_floor_nan": {"log_floor": float("nan")},
+        "max_frames_0": {"max_frames": 0}, "dtype_2": {"dtype": 2},
+        "eps_too_small": {"norm_eps": 2.0**-41}, "eps_nan": {"norm_eps": float("nan")},
+        "log_floor_nan": {"log_floor": float("nan")},
         "log_floor_below_2_70": {"log_floor": 2.0**-71},
         "n_fft_no_power_of_two": {"n_fft": 48}, "hop_length_0": {"hop_length": 0},
         "layers_0": {"layers_per_exit": (0, *header.layers_per_exit[1:])},

@@ -17,7 +17,6 @@ from ..errors import EeError
 from ..exits.scores import POSTERIORS
 from ..loading import thread_count
 from ..model import Model
-from ..plan import frame_costs
 from . import scoring
 from .manifest import Recording
 
@@ -136,7 +135,7 @@ def _measured(model: Model, recording: Recording, policy: exits.AnyPolicy | None
         recording, len(samples) / config.sample_rate,
         texts=tuple(model.tokens.text(greedy.best.tokens) for _, greedy in whole.measured),
         times=tuple(accumulate(whole.encoder_seconds)),
-        costs=frame_costs(config, len(features)),
+        costs=config.costs(len(features)),
         scores=tuple(scores for scores, _ in whole.measured),
         posteriors=tuple(exits.n_best_posterior(out.log_probs, blank=config.blank)
                          for out in whole.outputs if posteriors),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ..ops._exact import ONE, ZERO, exp, log, row_sum
 
 # Log-probabilities up to here count as those of 0.
 _LOG_OF_ZERO = np.float32(-87)
+_LEAST_ENTROPY = 2.0**-100
 
 
 class Scores(NamedTuple):
@@ -74,7 +75,7 @@ def frame_entropy(log_probs: np.ndarray) -> float:
     entropy = float((ZERO - row_sum(_row_sums(log_probs))) / (frames * labels))
     if not math.isfinite(entropy) or np.isnan(log_probs).any():
         raise ArgumentError(f"expected log-probabilities, found {log_probs.max()} among them")
-    return max(0.0, entropy)
+    return _clipped(entropy)
 
 
 def _row_sums(log_probs: np.ndarray) -> np.ndarray:
@@ -165,7 +166,8 @@ def measure(
 
 
 def _clipped(entropy: Any) -> float:
-    return float(entropy) if entropy > 0 else 0.0
+    """0 where it is negative by rounding, or so small that its quotient may be subnormal."""
+    return float(entropy) if entropy >= _LEAST_ENTROPY else 0.0
 
 
 POSTERIORS = ("posterior", "posterior_per_token")

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from weights_io.layout import TensorSpec, tensor_specs
-
+from .. import families
 from ..config import Config
 from ..errors import ArgumentError, ShapeError
+from ..families import TensorSpec
 from ._arrays import aligned, check, pointer
 from ._lib import all_ops, ensure, ffi, lib
 
@@ -20,7 +20,7 @@ class NativeModel:
     """A model ready to run: C keeps pointers into the tensors, and this object keeps them alive.
 
     config: the model's. tensors: arrays by the names, shapes and dtypes of
-    `weights_io.layout.tensor_specs(config)`; those of the front end are not used here. Arrays laid
+    `ee_ref.families.tensors(config)`; those of the front end are not used here. Arrays laid
     out as in a model file (rows padded to 16 bytes, 64-byte aligned) are used in place, others are
     copied once. Any number of sessions may run at once, in any number of threads.
     threads: those that share the work of a session, the one that runs it included, from 1 to
@@ -35,7 +35,7 @@ class NativeModel:
         self.threads = threads
         self._pool = open_pool(threads)
         self.team = lib.ee_pool_team(self._pool)
-        specs = [s for s in tensor_specs(config) if not s.name.startswith("frontend.")]
+        specs = [s for s in families.tensors(config) if not s.name.startswith("frontend.")]
         self._tensors = [_in_layout(spec, tensors.get(spec.name)) for spec in specs]
         self._config = _c_config(config)
         self._memory = aligned(_size(lib.ee_model_size, self._config), lib.EE_MEMORY_ALIGNMENT)
@@ -160,6 +160,10 @@ def _in_layout(spec: TensorSpec, array: np.ndarray | None) -> np.ndarray:
 
 def _c_config(config: Config):
     """`config` as an `ee_config *`, of which C checks the ranges."""
+    view = (config.chunk, config.conv, config.positions)
+    if view != (0, "centred", "table"):
+        raise ArgumentError("the C runtime: expected a full view with a table of positions, "
+                            f"found chunk, conv and positions {view}")
     names = ("exits", "dim", "heads", "ff", "kernel", "vocab", "mels", "stem_kernel",
              "stem_stride", "max_frames", "norm_eps", "layers_per_exit")
     dtype = {"f32": lib.EE_DTYPE_F32, "qs8": lib.EE_DTYPE_QS8}[config.dtype]

@@ -10,9 +10,10 @@ after`, which is what is left, and `N frames of F K stride`, the outputs of a co
 padding.
 
 The adapters of `ee_ref.native`, the outputs of the conformance cases and the contract test follow
-these lines. `weights` of a layer is a mapping of its tensors by name (weights_io/layout.py); its
-`view` and `past` are those of `_view.py`, and what it keeps comes after y. A port is sent the
-tensors of `weights`, the scalars of `view`, and past.kv? (P 2D), past.gated? (Q D).
+these lines. `weights` of a layer is a mapping of its tensors by name
+(ee_ref/families/conformer.py); its `view` and `past` are those of `_view.py`, and what it keeps
+comes after y. A port is sent the tensors of `weights`, the scalars of `view`, and
+past.kv? (P 2D), past.gated? (Q D).
 """
 
 from __future__ import annotations
@@ -44,12 +45,14 @@ conformer_layer: x (T D), weights, heads, eps, view, past? -> y (T D); heads div
     ahead below K, chunk natural, left natural
 
 quantize_qs8: x (T I) -> q (T I) int8, scale (T)
+quantize_digits_qs8: x (T I) -> high (T I) int8, low (T I) int8, scale (T)
 softmax_qs8: x (T D), value_scale (D) -> high (T D) int8, low (T D) int8, scale (T)
 silu_qs8: x (T D) -> y (T D)
 glu_qs8: x (T 2D) -> y (T D)
 log_softmax_qs8: x (T D) -> y (T D)
 layer_norm_qs8: x (T D), weight (D), bias (D), eps -> y (T D)
 linear_qs8: q (T I) int8, scale (T), weight (O I) int8, weight_scale (O), bias (O) -> y (T O)
+linear_digits_qs8: x (T I), weight (O I) int8, weight_scale (O), bias (O) -> y (T O)
 depthwise_conv_qs8: x (T D), weight (K D), bias (D), ahead?, before, after -> y (N D); K odd,
     ahead below K, N of T without before after
 stem_conv_qs8: x (F C), weight (O KC) int8, weight_scale (O), bias (O), stride -> y (N O);
@@ -80,6 +83,19 @@ class Argument(NamedTuple):
     shape: tuple[tuple[str, ...], ...] | None
     is_int8: bool = False
     is_optional: bool = False
+
+    @property
+    def words(self) -> list[str]:
+        """The letters of an array; of a scalar its name."""
+        if self.shape is None:
+            return [self.name]
+        return [factor for axis in self.shape for factor in axis if factor.isalpha()]
+
+    @property
+    def spelled(self) -> str:
+        """The shape of an array as in a line, with int8 behind it: "(O KC) int8"."""
+        axes = " ".join(map("".join, self.shape or ()))
+        return f"({axes}){' int8' if self.is_int8 else ''}"
 
 
 class Line(NamedTuple):

@@ -152,8 +152,10 @@ static void check_config(void)
 
     config.norm_eps = NAN;
     CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "norm_eps NaN");
-    config.norm_eps = 0.0f;
-    CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "norm_eps 0");
+    config.norm_eps = 0x1.fffffep-41f;
+    CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "norm_eps below 2^-40");
+    config.norm_eps = 0x1p-40f;
+    CHECK(ee_model_size(&config, &bytes) == EE_OK, "norm_eps 2^-40");
     config.norm_eps = 1e-5f;
     CHECK(ee_model_size(NULL, &bytes) == EE_ERR_ARGUMENT, "no config");
     CHECK(ee_model_size(&config, NULL) == EE_ERR_ARGUMENT, "no result");

@@ -99,7 +99,7 @@ impl Model {
             [dim, heads, ff, kernel, vocab, mels, stem_kernel, stem_stride, max_frames, hop_length, pad + 1];
         check(dtype <= 1 && sizes.iter().all(|n| (1..=1 << 16).contains(n)), CONFIG)?;
         check(dim % heads == 0 && kernel % 2 == 1 && stem_stride <= stem_kernel, CONFIG)?;
-        check(norm_eps > 0.0 && norm_eps <= 1.0, CONFIG)?;
+        check(norm_eps >= 2f32.powi(-40) && norm_eps <= 1.0, CONFIG)?;
         check(log_floor == 0.0 || log_floor >= LEAST_FLOOR && log_floor.is_finite(), CONFIG)?;
         check(n_fft.is_power_of_two() && (4..=1 << 16).contains(&n_fft) && win_length <= n_fft, CONFIG)?;
         check(layers[..all_exits].iter().all(|n| (1..=64).contains(n)), CONFIG)?;

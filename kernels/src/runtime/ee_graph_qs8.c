@@ -1,5 +1,4 @@
 #include "../ee_qs8.h"
-#include "../ee_team.h"
 #include "ee_model.h"
 
 static const int8_t *take_bytes(ee_tensor_reader *reader, size_t rows, size_t columns)
@@ -88,52 +87,23 @@ static ee_status open_graph(ee_model *model, const ee_ops *ops, void *tables,
     return EE_OK;
 }
 
-/* In turn: the output of the first convolution, what a layer needs, the log-probabilities. */
+/* In turn: the output of the first convolution and what either of them needs, what a layer needs,
+ * the log-probabilities and what a head needs. */
 static size_t scratch_bytes(const ee_config *config, size_t frames, size_t rows,
                             const ee_team *team)
 {
-    const size_t halved = ee_stem_conv_f32_frames(frames, config->stem_kernel, config->stem_stride);
-    const size_t floats = ee_size_max(ee_size_mul(halved, config->dim),
-                                      ee_size_mul(rows, config->vocab));
+    const size_t dim = config->dim, kernel = config->stem_kernel, stride = config->stem_stride;
+    const size_t halved = ee_stem_conv_f32_frames(frames, kernel, stride);
+    const size_t conv1 = ee_stem_conv_qs8_scratch(frames, config->mels, dim, kernel, stride, team);
+    const size_t conv2 = ee_stem_conv_qs8_scratch(halved, dim, dim, kernel, stride, team);
+    const size_t stem = ee_size_add(ee_floats_qs8(halved, dim), ee_size_max(conv1, conv2));
     const ee_view full = {0, 0, config->kernel / 2};
-    const size_t layer = ee_conformer_layer_qs8_scratch(&full, rows, config->dim, config->heads,
-                                                        config->ff, config->kernel, team);
+    const size_t layer = ee_conformer_layer_qs8_scratch(&full, rows, dim, config->heads, config->ff,
+                                                        config->kernel, team);
+    const size_t head = ee_size_add(ee_floats_qs8(rows, config->vocab),
+                                    ee_exit_head_qs8_scratch(rows, dim, config->vocab, team));
 
-    return ee_size_max(ee_size_mul(floats, sizeof(float)), layer);
-}
-
-typedef struct {
-    float *out;
-    const float *x;
-    const ee_affine_qs8 *conv;
-    size_t channels, outs, kernel, stride;
-    ee_blocks blocks;
-    const ee_ops_qs8 *ops;
-} stem_conv_job;
-
-static void stem_conv_task(void *context, size_t item, size_t worker)
-{
-    const stem_conv_job *const j = context;
-    const ee_block b = ee_block_of(&j->blocks, item, worker);
-    const size_t frames = (b.count - 1) * j->stride + j->kernel;
-
-    j->ops->stem_conv(j->out + b.first * j->outs, j->x + b.first * j->stride * j->channels,
-                      j->conv->weight, j->conv->scale, j->conv->bias, frames, j->channels, j->outs,
-                      j->kernel, j->stride);
-}
-
-/* A convolution of the stem, a block of output frames a task. */
-static void run_stem_conv(float *out, const float *x, const ee_affine_qs8 *conv, size_t frames,
-                          size_t channels, const ee_config *config, const ee_ops_qs8 *ops,
-                          const ee_team *team)
-{
-    const size_t rows = ee_stem_conv_f32_frames(frames, config->stem_kernel, config->stem_stride);
-    const stem_conv_job j = {
-        out, x, conv, channels, config->dim, config->stem_kernel, config->stem_stride,
-        ee_blocks_without_scratch(rows, ee_block_frames(rows, team)), ops,
-    };
-
-    ee_for_blocks(team, &j.blocks, stem_conv_task, &j);
+    return ee_size_max(ee_size_max(stem, head), layer);
 }
 
 static void run_stem(const ee_model *model, float *x, const float *features, size_t frames,
@@ -144,8 +114,14 @@ static void run_stem(const ee_model *model, float *x, const float *features, siz
     const size_t dim = config->dim;
     const size_t halved = ee_stem_conv_f32_frames(frames, config->stem_kernel, config->stem_stride);
 
-    run_stem_conv(scratch, features, &w->conv1, frames, config->mels, config, w->ops, team);
-    run_stem_conv(x, scratch, &w->conv2, halved, dim, config, w->ops, team);
+    float *const between = scratch;
+    void *const rest = (char *)scratch + ee_floats_qs8(halved, dim);
+
+    ee_stem_conv_qs8_c(between, features, w->conv1.weight, w->conv1.scale, w->conv1.bias, frames,
+                       config->mels, dim, config->stem_kernel, config->stem_stride, rest, w->ops,
+                       team);
+    ee_stem_conv_qs8_c(x, between, w->conv2.weight, w->conv2.scale, w->conv2.bias, halved, dim, dim,
+                       config->stem_kernel, config->stem_stride, rest, w->ops, team);
 
     for (size_t t = 0; t < rows; t++) {
         const int8_t *const positions = w->positions + t * ee_row_stride_qs8(dim);
@@ -170,9 +146,11 @@ static void run_head(const ee_model *model, const float *x, uint32_t exit, size_
                      void *scratch, const ee_team *team)
 {
     const ee_affine_qs8 *const head = &model->weights.qs8.heads[exit];
+    const size_t vocab = model->config.vocab;
+    void *const rest = (char *)scratch + ee_floats_qs8(rows, vocab);
 
     ee_exit_head_qs8_c(scratch, x, head->weight, head->scale, head->bias, rows, model->config.dim,
-                       model->config.vocab, model->weights.qs8.ops, team);
+                       vocab, rest, model->weights.qs8.ops, team);
 }
 
 const ee_graph ee_graph_qs8 = {

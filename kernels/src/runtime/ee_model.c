@@ -32,7 +32,7 @@ ee_status ee_config_check(const ee_config *config)
         return EE_ERR_CONFIG;
     }
     /* Written so that NaN fails too. */
-    if (!(config->norm_eps > 0.0f && config->norm_eps <= 1.0f)) {
+    if (!(config->norm_eps >= 0x1p-40f && config->norm_eps <= 1.0f)) {
         return EE_ERR_CONFIG;
     }
     if (config->dtype != EE_DTYPE_F32 && config->dtype != EE_DTYPE_QS8) {

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ee_ref.config import Config
-from ee_ref.errors import ArgumentError
-
-from .layout import SCALE_SUFFIX, tensor_specs
+from . import families
+from .config import Config
+from .errors import ArgumentError
+from .families import SCALE_SUFFIX
+from .ops import quantize_qs8
+from .ops._exact import flush
 
 
 def quantize(
@@ -20,21 +22,20 @@ def quantize(
     """Configuration and tensors of the int8 model of a float32 one.
 
     Each row of a matrix (an output channel; a frame of the positions) becomes int8 with a scale of
-    its own, by `ee_ref.ops.quantize_qs8`; the other tensors stay as they are. Calibration data is
-    not needed: activations get their scales when the model runs.
+    its own, by `ee_ref.ops.quantize_qs8`; the other tensors stay as they are, but for numbers below
+    2**-50, which become 0: docs/numerics.md counts on there being none. Calibration data is not
+    needed: activations get their scales when the model runs.
     Raises ArgumentError for a model that is not float32.
     """
-    from ee_ref.ops import quantize_qs8
-
     if config.dtype != "f32":
         raise ArgumentError(f"expected a float32 model to quantise, found dtype {config.dtype!r}")
     quantized = {}
-    for spec in tensor_specs(config):
+    for spec in families.tensors(config):
         tensor = tensors[spec.name]
         if spec.is_quantizable:
             quantized[spec.name], quantized[spec.name + SCALE_SUFFIX] = quantize_qs8(tensor)
         else:
-            quantized[spec.name] = tensor
+            quantized[spec.name] = flush(tensor)
     return dataclasses.replace(config, dtype="qs8"), quantized
 
 
