@@ -97,7 +97,10 @@ def test_ops_are_found_for_every_kernel(dtype, native_library, monkeypatch):
     import ops as ops_benchmark
 
     from ee_ref.conformance.draw import (
-        SMALL, random_features, random_int8_model, random_state_dict,
+        SMALL,
+        random_features,
+        random_int8_model,
+        random_state_dict,
     )
     from ee_ref.convert import convert_state_dict
 

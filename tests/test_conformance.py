@@ -30,7 +30,12 @@ from ee_ref.conformance.judge import DB, EXACT, ULP, Bound, compare, judge
 from ee_ref.conformance.protocol import Body, Decoder, Frame, Type
 from ee_ref.conformance.runner import Port, Result, Run
 from ee_ref.conformance.suite import (
-    INT8_CONFIG, MAX_INPUT_BYTES, TIERS, demo, suite, tier_of,
+    INT8_CONFIG,
+    MAX_INPUT_BYTES,
+    TIERS,
+    demo,
+    suite,
+    tier_of,
 )
 from ee_ref.conformance.waivers import Waiver
 from ee_ref.errors import FileError, ModelFileError
@@ -517,8 +522,8 @@ def test_junit_is_well_formed_and_counts():
     assert suites["int8"].get("failures") == "1" and suites["f32"].get("skipped") == "2"
     assert suites["model"].get("errors") == "2" and suites["decision"].get("errors") == "1"
     assert suites["waivers"].get("failures") == "1"
-    for suite in suites.values():
-        assert int(suite.get("tests")) == len(suite)
+    for element in suites.values():
+        assert int(element.get("tests")) == len(element)
     text = root.find(".//failure").text
     assert "y[1]: expected 2.0" in text and "ULP" in text
 

@@ -77,8 +77,9 @@ def test_costs_of_a_limited_view_count_what_a_frame_sees():
 
 @pytest.mark.parametrize("dtype", ["f32", "qs8"])
 def test_a_model_without_positions_takes_audio_of_any_length(dtype, tmp_path):
-    config, tensors = convert_state_dict(random_state_dict(LIMITED, 1), heads=LIMITED.heads, extras={
-        name: getattr(LIMITED, name) for name in ("chunk", "left", "conv", "positions")})
+    extras = {name: getattr(LIMITED, name) for name in ("chunk", "left", "conv", "positions")}
+    config, tensors = convert_state_dict(
+        random_state_dict(LIMITED, 1), heads=LIMITED.heads, extras=extras)
     if dtype == "qs8":
         config, tensors = quantize(config, tensors)
     tokens = tuple(f"<{number}>" for number in range(config.vocab))

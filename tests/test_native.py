@@ -244,7 +244,7 @@ def test_an_arena_is_used_again_where_it_is_large_enough(features, monkeypatch):
     short = np.ascontiguousarray(features[:30])
     made.clear()
     long, first = list(model.exits(features)), list(model.exits(short))
-    for _, log_probs in model.exits(short):
+    for _ in model.exits(short):
         break  # an utterance that stops early is done with too
     assert len(made) == 1
     again = list(model.exits(short))
@@ -276,8 +276,8 @@ def test_two_threads_of_one_model(model, features):
     for thread in threads:
         thread.join()
     for results in found:
-        for outputs in results:
-            for (_, a), (_, b) in zip(expected, outputs):
+        for result in results:
+            for (_, a), (_, b) in zip(expected, result):
                 np.testing.assert_array_equal(a, b)
 
 

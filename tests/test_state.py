@@ -1,5 +1,4 @@
-"""The state of an encoder: fed in any slices and stepped to any exits, it gives what one feed gives.
-"""
+"""The state of an encoder: fed and stepped in any pieces, it gives what one feed gives."""
 
 from __future__ import annotations
 
