@@ -1,4 +1,4 @@
-#include "../ee_size.h"
+#include "../common/ee_size.h"
 #include "ee_model.h"
 
 #ifndef EE_NO_F32

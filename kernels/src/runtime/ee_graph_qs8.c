@@ -1,5 +1,5 @@
-#include "../ee_qs8.h"
-#include "../ee_team.h"
+#include "../common/ee_qs8.h"
+#include "../common/ee_team.h"
 #include "ee_model.h"
 
 static const int8_t *take_bytes(ee_tensor_reader *reader, size_t rows, size_t columns)

@@ -1,6 +1,6 @@
 #include "ee_image.h"
 
-#include "../ee_size.h"
+#include "../common/ee_size.h"
 #include "ee_crc32.h"
 #include "ee_model.h"
 

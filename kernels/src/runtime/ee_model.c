@@ -1,6 +1,6 @@
 #include "ee_model.h"
 
-#include "../ee_size.h"
+#include "../common/ee_size.h"
 
 static int in_range(uint32_t value, uint32_t limit)
 {

@@ -1,4 +1,4 @@
-#include "../ee_size.h"
+#include "../common/ee_size.h"
 #include "ee_model.h"
 
 /* An arena, from its start: the session in SESSION_BYTES, x (rows, dim) rounded up to whole cache

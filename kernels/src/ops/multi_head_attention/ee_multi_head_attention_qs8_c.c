@@ -1,7 +1,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "../../ee_composites_qs8.h"
+#include "../../common/ee_composites_qs8.h"
 
 /* Queries, keys and values in int8 and their scales. */
 size_t ee_multi_head_attention_qs8_shared(size_t rows, size_t dim, size_t heads)
