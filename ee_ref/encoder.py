@@ -122,7 +122,7 @@ class NativeEncoder:
         if frames == 0:
             return _empty_exits(self.config)
         outputs = self._model.exits(np.ascontiguousarray(features))
-        return (ExitOutput(exit_, log_probs) for exit_, log_probs in outputs)
+        return (ExitOutput(out.exit, out.log_probs) for out in outputs)
 
 
 def _check_tensors(config: Config, tensors: Mapping[str, np.ndarray]) -> None:

@@ -159,9 +159,9 @@ def test_full_shape_gives_the_frozen_bytes(seed, qk_gain, native_library, monkey
         monkeypatch.setenv("EE_REF_ISA", isa)
         model = NativeModel(config, tensors)
         for clip in INT8_CLIPS:
-            for exit_, log_probs in model.exits(random_features(clip.frames, clip.seed)):
-                name = f"full/{seed}/{qk_gain}/{clip.frames}/{exit_}"
-                assert np.array_equal(frozen(log_probs), golden[name]), f"{name} on {isa}"
+            for out in model.exits(random_features(clip.frames, clip.seed)):
+                name = f"full/{seed}/{qk_gain}/{clip.frames}/{out.exit}"
+                assert np.array_equal(frozen(out.log_probs), golden[name]), f"{name} on {isa}"
 
 
 def test_tensors_of_a_model_file_are_used_in_place(small):
@@ -177,8 +177,8 @@ def test_tensors_of_a_model_file_are_used_in_place(small):
     model = NativeModel(config, views)
     assert all(a is b for a, b in zip(model._tensors, views.values()))
     features = random_features(70, 5, SMALL.mels)
-    expected = [log_probs for _, log_probs in NativeModel(config, tensors).exits(features)]
-    assert_same_bytes([log_probs for _, log_probs in model.exits(features)], expected, "in place")
+    expected = [out.log_probs for out in NativeModel(config, tensors).exits(features)]
+    assert_same_bytes([out.log_probs for out in model.exits(features)], expected, "in place")
 
 
 def test_wrong_tensors_are_refused(small):

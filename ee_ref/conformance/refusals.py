@@ -224,6 +224,7 @@ def _sessions(mels: int, longest: int) -> Iterator[tuple[str, str, np.ndarray, d
     for name, rows in (("arena", features), ("no_features_arena", features[:0])):
         yield f"{name}_one_byte_short", "EE_ERR_ARENA_TOO_SMALL", rows, {"arena": -1}
         yield f"{name}_one_byte_more", "EE_OK", rows, {"arena": 1}
+    yield "fed_after_the_end", "EE_ERR_ENDED", features, {"again": 1}
     for offset in (4, 32):
         yield f"arena_at_{offset}", "EE_ERR_ALIGNMENT", features, {"offset": offset}
 

@@ -13,7 +13,7 @@ from ._arrays import aligned
 from ._decode import greedy, text
 from ._frontend import extract
 from ._lib import all_ops, ensure, ffi, lib
-from ._session import Session, _size
+from ._session import Output, Session, _size
 
 class NativeImage:
     """An image of `weights_io.flash_image.build`, checked and opened by `ee_image_open`.
@@ -46,11 +46,11 @@ class NativeImage:
         """Features (T, mels) of samples (N,) int16 or float32."""
         return extract(ffi.addressof(self._opened.frontend), samples)
 
-    def exits(self, features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """(exit, log_probs), as `NativeModel.exits`."""
-        session = Session(self, features)
-        while session.step():
-            yield session.exit, session.log_probs.copy()
+    def exits(self, features: np.ndarray) -> Iterator[Output]:
+        """As `NativeModel.exits`."""
+        session = Session(self, len(features))
+        session.feed(features, last=True)
+        return session.exits()
 
     def text(self, log_probs: np.ndarray) -> str:
         """The words of the greedy hypothesis."""

@@ -1,19 +1,35 @@
-"""The C runtime: a model over tensors in place, and one session for each utterance."""
+"""The C runtime: a model over tensors in place, and a session for each utterance or stream."""
 
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 
 from weights_io.layout import TensorSpec, tensor_specs
 
 from ..config import Config
-from ..errors import ArgumentError, ShapeError, TooLongError
+from ..errors import ArgumentError, ShapeError, StateError, TooLongError
 from ._arrays import aligned, check, pointer
 from ._lib import all_ops, ensure, ffi, lib
+
+
+class Output(NamedTuple):
+    """What one exit says of some rows (encoder frames) of an utterance.
+
+    exit: its number, from 1. first: the row at which this begins. hidden: (rows, dim) float32, what
+    its head is given. log_probs: (rows, vocab) float32, natural logarithm.
+    """
+
+    exit: int
+    first: int
+    hidden: np.ndarray
+    log_probs: np.ndarray
 
 
 class NativeModel:
@@ -51,80 +67,113 @@ class NativeModel:
                                  table, len(specs), all_ops(), result))
         self.handle = result[0]
 
-    def arena_size(self, frames: int) -> int:
-        """Bytes of memory that a session over `frames` mel frames uses. Raises TooLongError."""
-        return _size(lib.ee_arena_size, self._config, frames, self.team)
+    def arena_size(self, capacity: int) -> int:
+        """Bytes of memory that a `Session` of this capacity uses. Raises TooLongError."""
+        return _size(lib.ee_arena_size, self._config, capacity, self.team)
 
-    def exits(self, features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (exit, log_probs) from exit 1 on; the work for an exit is done when asked for.
+    def start(self, capacity: int) -> Session:
+        """A session for an utterance that comes in pieces. See `Session`."""
+        return Session(self, capacity)
 
-        features: see `Session`, whose errors are raised here. log_probs: (encoder frames, vocab)
-        float32, the caller's own.
+    def exits(self, features: np.ndarray) -> Iterator[Output]:
+        """Yield the output of exit 1, 2, ... of a whole utterance; the work for an exit is done
+        when it is asked for.
+
+        features: (frames, mels) float32, C-contiguous, finite. Arrays are the caller's own.
+        Raises the errors of `Session` and `Session.feed`, here and not with the first exit.
         """
+        frames, _ = check("features", features, None, self.config.mels)
         try:
             arena = self._arenas.pop()
         except IndexError:
             arena = None
-        return self._steps(Session(self, features, arena))
+        session = Session(self, frames, arena)
+        session.feed(features, last=True)
+        return self._exits(session)
 
-    def _steps(self, session: Session) -> Iterator[tuple[int, np.ndarray]]:
+    def _exits(self, session: Session) -> Iterator[Output]:
         try:
-            while session.step():
-                yield session.exit, session.log_probs.copy()
+            yield from session.exits()
         finally:
             self._arenas.append(session.arena)
 
 
 class Session:
-    """One utterance on its way through a model, in an arena of its own. For one thread at a time.
+    """One utterance on its way through a model, in an arena of its own.
 
-    features: (frames, mels) float32, finite, C-contiguous; not to be changed before the first step.
+    capacity: mel frames of the longest utterance; of a model with a limited view, those that are
+    fed at once and what was fed before and not yet asked about. The arena does not grow.
     arena: of an earlier session that is done with; where it is too small, or None, a new one.
-    Raises ShapeError, ArgumentError for NaN or infinity, TooLongError for more encoder frames than
-    positions.
+    Raises TooLongError for a capacity of more encoder frames than positions. Where two threads use
+    it at once, the second one gets a StateError, and nothing is lost.
     """
 
-    def __init__(self, model: NativeModel, features: np.ndarray,
-                 arena: np.ndarray | None = None):
-        config = model.config
-        frames, _ = check("features", features, None, config.mels)
-        rows = config.encoder_frames(frames)
-        if rows > config.max_frames:
-            raise TooLongError(
-                f"audio too long: expected at most {config.max_frames} encoder frames "
-                f"({config.max_seconds:.1f} s), found {rows}"
-            )
+    def __init__(self, model: NativeModel, capacity: int, arena: np.ndarray | None = None):
         self._model = model
-        self._features = features
-        size = model.arena_size(frames)
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._feeds = 0
+        size = model.arena_size(capacity)
         if arena is None or len(arena) < size:
             arena = aligned(size, lib.EE_MEMORY_ALIGNMENT)
         self.arena = arena
         result = ffi.new("ee_session **")
         ensure(lib.ee_session_open(result, model.handle, model.team,
-                                   ffi.from_buffer(self.arena), len(self.arena),
-                                   pointer(features), frames))
+                                   ffi.from_buffer(self.arena), len(self.arena), capacity))
         self._handle = result[0]
 
-    def step(self) -> bool:
-        """Compute up to the next exit; False when the last one was already reached."""
-        return ensure(lib.ee_session_step(self._handle)) == lib.EE_OK
+    def feed(self, features: np.ndarray, last: bool = False) -> None:
+        """Bring features (frames, mels) float32, C-contiguous, finite. last: no more will come.
 
-    @property
-    def exit(self) -> int:
-        """The exit reached, from 1; 0 before the first step."""
-        return lib.ee_session_exit(self._handle)
+        Rows become ready by whole chunks, or all of them with the last features. What was ready
+        before and was asked about, up to some exit, is left behind; the rest is joined.
+        Raises ShapeError, ArgumentError for NaN or infinity, TooLongError for more than the
+        capacity, StateError after the last ones; the session is then as it was.
+        """
+        frames, _ = check("features", features, None, self._model.config.mels)
+        with self._alone():
+            status = lib.ee_session_feed(self._handle, pointer(features), frames, last)
+            if status == lib.EE_ERR_TOO_MANY_FRAMES:
+                raise TooLongError(
+                    f"features: expected at most {self._capacity} mel frames with those that wait,"
+                    f" and no more encoder frames than positions, found {frames} more mel frames")
+            if status == lib.EE_ERR_ENDED:
+                raise StateError(
+                    f"features: expected none after the last, found {frames} mel frames")
+            ensure(status)
+            self._feeds += 1
 
-    @property
-    def log_probs(self) -> np.ndarray:
-        """(encoder frames, vocab) of the exit reached: a view, overwritten by the next step."""
-        rows = ffi.new("size_t *")
-        data = lib.ee_session_log_probs(self._handle, rows)
-        if not data:
-            raise ArgumentError("log_probs: expected a step before, found none")
+    def exits(self) -> Generator[Output, None, None]:
+        """Yield the outputs of the next exits of what is ready; not asking stops the work.
+
+        Ends after the last exit, or when more was fed. Arrays are the caller's own.
+        Raises StateError where another thread uses the session.
+        """
+        feeds = self._feeds
+        while feeds == self._feeds and (output := self._step()) is not None:
+            yield output
+
+    def _step(self) -> Output | None:
+        with self._alone():
+            if ensure(lib.ee_session_step(self._handle)) != lib.EE_OK:
+                return None
+            out = ffi.new("ee_output *")
+            ensure(lib.ee_session_output(self._handle, out))
+            hidden = self._copy(out.hidden, out.rows, self._model.config.dim)
+            return Output(out.exit, out.first, hidden, self._copy(out.data, out.rows, out.columns))
+
+    def _copy(self, data, rows: int, columns: int) -> np.ndarray:
         start = int(ffi.cast("uintptr_t", data)) - self.arena.ctypes.data
-        shape = (rows[0], self._model.config.vocab)
-        return np.ndarray(shape, np.float32, self.arena, start)
+        return np.ndarray((rows, columns), np.float32, self.arena, start).copy()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._lock.acquire(blocking=False):
+            raise StateError("session: expected one thread at a time, found it in use by another")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
 
 def open_pool(threads: int):
@@ -164,13 +213,22 @@ def _in_layout(spec: TensorSpec, array: np.ndarray | None) -> np.ndarray:
     return copy
 
 
+_DTYPES = {"f32": lib.EE_DTYPE_F32, "qs8": lib.EE_DTYPE_QS8}
+_CONVS = {"centred": lib.EE_CONV_CENTRED, "causal": lib.EE_CONV_CAUSAL,
+          "chunk": lib.EE_CONV_CHUNK}
+_POSITIONS = {"table": lib.EE_POSITIONS_TABLE, "none": lib.EE_POSITIONS_NONE}
+
+
 def _c_config(config: Config):
     """`config` as an `ee_config *`, of which C checks the ranges."""
     names = ("exits", "dim", "heads", "ff", "kernel", "vocab", "mels", "stem_kernel",
              "stem_stride", "max_frames", "norm_eps", "layers_per_exit")
-    dtype = {"f32": lib.EE_DTYPE_F32, "qs8": lib.EE_DTYPE_QS8}[config.dtype]
-    fields = {name: getattr(config, name) for name in names}
-    return ffi.new("ee_config *", {"dtype": dtype, **fields})
+    return ffi.new("ee_config *", {
+        "architecture": lib.EE_ARCH_CONFORMER, "dtype": _DTYPES[config.dtype],
+        "chunk": getattr(config, "chunk", 0), "left": getattr(config, "left", 0),
+        "conv": _CONVS[getattr(config, "conv", "centred")],
+        "positions": _POSITIONS[getattr(config, "positions", "table")],
+        **{name: getattr(config, name) for name in names}})
 
 
 def _size(plan, *arguments) -> int:

@@ -25,4 +25,9 @@ static inline size_t ee_size_max(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+static inline int ee_is_aligned(const void *pointer, size_t alignment)
+{
+    return (uintptr_t)pointer % alignment == 0;
+}
+
 #endif

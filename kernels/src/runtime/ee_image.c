@@ -2,7 +2,7 @@
 
 #include "../common/ee_size.h"
 #include "ee_crc32.h"
-#include "ee_model.h"
+#include "ee_graph.h"
 
 enum { MAGIC = 0x4D494545 }; /* the bytes "EEIM" */
 
@@ -111,6 +111,7 @@ static ee_status check_parts(const image_header *header, uint32_t exits)
 
 static void read_config(ee_config *config, const image_header *header, uint32_t exits)
 {
+    config->architecture = EE_ARCH_CONFORMER;
     config->exits = exits;
     config->dim = header->dim;
     config->heads = header->heads;
@@ -121,6 +122,10 @@ static void read_config(ee_config *config, const image_header *header, uint32_t 
     config->stem_kernel = header->stem_kernel;
     config->stem_stride = header->stem_stride;
     config->max_frames = header->max_frames;
+    config->chunk = 0;
+    config->left = 0;
+    config->conv = EE_CONV_CENTRED;
+    config->positions = EE_POSITIONS_TABLE;
     config->norm_eps = header->norm_eps;
     config->dtype = header->dtype;
     for (uint32_t e = 0; e < EE_MAX_EXITS; e++) {
