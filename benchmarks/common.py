@@ -20,7 +20,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from ee_ref import bench
-from ee_ref.info import multiply_accumulates
+from ee_ref.plan import multiply_accumulates
 from ee_ref.conformance.draw import random_state_dict
 from tests.support import FULL, FULL_SEED
 

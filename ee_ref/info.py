@@ -6,8 +6,8 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
-from .config import Config
 from .errors import NativeUnavailable
+from .plan import multiply_accumulates
 
 if TYPE_CHECKING:
     from weights_io.model_file import ModelFile
@@ -18,40 +18,6 @@ of int8 matrices."""
 
 SECONDS = (1, 10)
 """Lengths of audio for which `describe` gives multiply-accumulates."""
-
-
-def multiply_accumulates(config: Config, seconds: float) -> tuple[int, ...] | None:
-    """Multiply-accumulates of the encoder up to and including exit 1, 2, ..., for one utterance.
-
-    With T1 and T' frames after the two stem convolutions, D = dim and K = stem_kernel:
-    stem             T1 K mels D + T' K D D
-    a layer          T' (4 D ff + 7 D D + kernel D) + 2 T' T' D
-                     (feed-forwards; attention 3 + 1, pointwise convolutions 2 + 1; depthwise
-                     convolution; attention scores and their weighted sum)
-    a head           T' D vocab
-    Heads of earlier exits are included: they run on the way. Norms, activations, softmax and the
-    mel front end are not counted. None when the audio is longer than the model admits.
-    """
-    if not seconds <= config.max_seconds + 1:  # perhaps infinite
-        return None
-    mel_frames = 1 + int(seconds * config.sample_rate + 2 * config.pad) // config.hop_length
-    if config.encoder_frames(mel_frames) > config.max_frames:
-        return None
-    return frame_costs(config, mel_frames)
-
-
-def frame_costs(config: Config, mel_frames: int) -> tuple[int, ...]:
-    """`multiply_accumulates` for so many mel frames, also for more than the model admits."""
-    frames = config.encoder_frames(mel_frames)
-    half = max(0, (mel_frames - config.stem_kernel) // config.stem_stride + 1)
-    dim = config.dim
-    total = config.stem_kernel * dim * (half * config.mels + frames * dim)
-    layer = frames * dim * (4 * config.ff + 7 * dim + config.kernel) + 2 * frames**2 * dim
-    totals = []
-    for layers in config.layers_per_exit:
-        total += layers * layer + frames * dim * config.vocab
-        totals.append(total)
-    return tuple(totals)
 
 
 def native_status() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ee_ref.cli import main
 from ee_ref.conformance.draw import SMALL, random_state_dict
 from ee_ref.errors import ArgumentError, CheckpointError, FileError
-from ee_ref.info import multiply_accumulates
+from ee_ref.plan import multiply_accumulates
 from weights_io import from_torch, model_file, tokenizer
 from weights_io.from_torch import convert_state_dict, read_checkpoint
 from weights_io.layout import tensor_specs

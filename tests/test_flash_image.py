@@ -59,7 +59,7 @@ def image(files):
 @pytest.fixture(scope="module")
 def native():
     require_native()
-    from ee_ref.native._image import NativeImage
+    from tests.firmware.image import NativeImage
 
     return NativeImage
 

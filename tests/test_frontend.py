@@ -20,7 +20,7 @@ from ee_ref.frontend.exact import ExactFrontEnd
 from ee_ref.frontend.native import NativeFrontEnd
 from ee_ref.frontend.plain import PlainFrontEnd
 from ee_ref.frontend.waveform import WaveformFrontEnd
-from ee_ref.pipeline import BACKENDS
+from ee_ref.loading import BACKENDS
 from weights_io import model_file
 from weights_io.from_torch import convert_state_dict
 from weights_io.quantize import quantize
@@ -206,6 +206,6 @@ def test_nothing_of_the_package_uses_old_names():
         [sys.executable, "-W", "error::DeprecationWarning:ee_ref", "-c",
          "import sys, ee_ref; from ee_ref import *; ee_ref.load(backend='numpy');"
          "sys.exit(any(name in sys.modules for name in"
-         " ('ee_ref.features', 'ee_ref.frontend_tables')))"],
+         " ('ee_ref.features', 'ee_ref.frontend_tables', 'ee_ref.pipeline')))"],
         env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

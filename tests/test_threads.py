@@ -222,7 +222,7 @@ def test_none_takes_the_number_from_the_environment(value, threads, monkeypatch,
 
 
 def test_the_limit_is_that_of_the_library():
-    assert ee_ref.pipeline.MAX_THREADS == _lib.lib.EE_MAX_WORKERS
+    assert ee_ref.loading.MAX_THREADS == _lib.lib.EE_MAX_WORKERS
 
 
 def test_numpy_takes_a_number_of_threads():
@@ -283,11 +283,10 @@ def started(monkeypatch):
     ("eval", [], [1, 3]),  # one thread a recording, three recordings at once
     ("calibrate", ["--dry-run", "--point", "fast=cost 1"], [1, 3]),
     ("bench", ["--runs", "2", "--seconds", "1"], [3]),
-    ("quantize", ["--force"], [3, 3]),
+    ("quantize", ["--force"], [1, 1, 3]),
 ])
 def test_every_command_takes_its_number_from_the_environment(
         command, extra, expected, small_set, started, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("jiwer")
     options = {"eval": small_set, "calibrate": small_set, "bench": small_set[2:],
                "quantize": [small_set[3], "-o", str(tmp_path / "q.gguf"), *small_set[:2]]}[command]
     monkeypatch.setenv("EE_REF_THREADS", "3")

@@ -70,7 +70,7 @@ float *eec_features_of_samples(question *q, size_t *frames, float *(*place)(ques
 
 static float *features_output(question *q, size_t frames)
 {
-    return eec_output_matrix(q, "features", frames, q->image.config.mels);
+    return eec_output_matrix(q, "features", 'f', frames, q->image.config.mels);
 }
 
 float *eec_features_memory(question *q, size_t frames)
@@ -136,7 +136,7 @@ static void run_exits(question *q)
         char name[EXIT_NAME_BYTES];
 
         exit_name(name, found.exit);
-        float *const out = eec_output_matrix(q, name, found.rows, found.columns);
+        float *const out = eec_output_matrix(q, name, 'f', found.rows, found.columns);
         if (out == NULL) {
             return;
         }

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ee_ref.errors import ModelFileError
+from ee_ref.native._arrays import aligned
+from ee_ref.native._frontend import extract
+from ee_ref.native._lib import all_ops, ensure, ffi, lib
+from ee_ref.native._session import Output, Session, _size
+from tests.firmware.decode import greedy, text
 from weights_io import flash_image
 
-from ..errors import ModelFileError
-from ._arrays import aligned
-from ._decode import greedy, text
-from ._frontend import extract
-from ._lib import all_ops, ensure, ffi, lib
-from ._session import Output, Session, _size
 
 class NativeImage:
     """An image of `weights_io.flash_image.build`, checked and opened by `ee_image_open`.

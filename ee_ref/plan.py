@@ -1,0 +1,123 @@
+"""What a model costs: multiply-accumulates of an utterance, flash and RAM on a device.
+
+Work follows from the configuration. The RAM is planned by the C library, and holds on every target.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .config import Config
+
+
+def multiply_accumulates(config: Config, seconds: float) -> tuple[int, ...] | None:
+    """Multiply-accumulates of the encoder up to and including exit 1, 2, ..., for one utterance.
+
+    With T1 and T' frames after the two stem convolutions, D = dim and K = stem_kernel:
+    stem             T1 K mels D + T' K D D
+    a layer          T' (4 D ff + 7 D D + kernel D) + 2 T' T' D
+                     (feed-forwards; attention 3 + 1, pointwise convolutions 2 + 1; depthwise
+                     convolution; attention scores and their weighted sum)
+    a head           T' D vocab
+    Heads of earlier exits are included: they run on the way. Norms, activations, softmax and the
+    mel front end are not counted. None when the audio is longer than the model admits.
+    """
+    if not seconds <= config.max_seconds + 1:  # perhaps infinite
+        return None
+    mel_frames = 1 + int(seconds * config.sample_rate + 2 * config.pad) // config.hop_length
+    if config.encoder_frames(mel_frames) > config.max_frames:
+        return None
+    return frame_costs(config, mel_frames)
+
+
+def frame_costs(config: Config, mel_frames: int) -> tuple[int, ...]:
+    """`multiply_accumulates` for so many mel frames, also for more than the model admits."""
+    frames = config.encoder_frames(mel_frames)
+    half = max(0, (mel_frames - config.stem_kernel) // config.stem_stride + 1)
+    dim = config.dim
+    total = config.stem_kernel * dim * (half * config.mels + frames * dim)
+    layer = frames * dim * (4 * config.ff + 7 * dim + config.kernel) + 2 * frames**2 * dim
+    totals = []
+    for layers in config.layers_per_exit:
+        total += layers * layer + frames * dim * config.vocab
+        totals.append(total)
+    return tuple(totals)
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """RAM for one utterance of `seconds`, in bytes.
+
+    frames: of features; rows: encoder frames. samples: as 16 bits, if they are kept in RAM.
+    features: as floats. arena: of the session; before it begins, the front end uses `frontend`
+    bytes of it. model: memory of ee_image_open up to each exit, enough for 32- and 64-bit targets.
+    stack: of the library's functions, at most (EE_STACK_BYTES).
+    """
+
+    seconds: float
+    frames: int
+    rows: int
+    samples: int
+    features: int
+    arena: int
+    frontend: int
+    model: tuple[int, ...]
+    stack: int
+
+    @property
+    def peak(self) -> tuple[int, ...]:
+        """RAM up to each exit: model, features, arena and stack; the samples are extra."""
+        working = self.features + max(self.arena, self.frontend) + self.stack
+        return tuple(model + working for model in self.model)
+
+
+def memory_plan(config: Config, seconds: float) -> MemoryPlan:
+    """The plan for audio of `seconds`.
+
+    Raises ArgumentError when the model has not so many positions, or a front end that the C library
+    cannot do, and NativeUnavailable without it.
+    """
+    from weights_io import flash_image
+    from weights_io.gguf import align
+
+    from .native._frontend import NativeFrontend
+    from .native._lib import ffi, lib
+    from .native._session import _c_config, _size
+
+    flash_image.limited(config, seconds)
+    frontend = NativeFrontend(config)
+    samples = int(seconds * config.sample_rate)
+    frames = lib.ee_frontend_frames(frontend.handle, samples)
+    model = []
+    for exits in range(1, config.exits + 1):
+        cut = dataclasses.replace(
+            config, exits=exits, layers_per_exit=config.layers_per_exit[:exits])
+        memory = _size(lib.ee_model_size, _c_config(cut))
+        tensors = flash_image.tensor_count(cut) * ffi.sizeof("ee_tensor")
+        model.append(align(memory, lib.EE_MEMORY_ALIGNMENT) + tensors)
+    return MemoryPlan(
+        seconds=seconds, frames=frames, rows=config.encoder_frames(frames), samples=2 * samples,
+        features=4 * frames * config.mels,
+        arena=_size(lib.ee_arena_size, _c_config(config), frames, ffi.NULL),
+        frontend=frontend.scratch_bytes, model=tuple(model), stack=lib.EE_STACK_BYTES)
+
+
+def device_plan(
+    config: Config, tokens: Sequence[str], special: frozenset[int], seconds: float
+) -> dict[str, Any]:
+    """Bytes of flash and RAM on a device for audio of up to `seconds`, of plain types.
+
+    flash: the size of the flash image up to each exit, with the position table cut to `seconds`.
+    The other entries are those of `MemoryPlan`: `peak` is the RAM up to each
+    exit.
+    Raises ArgumentError for audio longer than the model allows or a front end that the C library
+    lacks, and NativeUnavailable without the C library, which plans the memory.
+    """
+    from weights_io import flash_image
+
+    plan = memory_plan(config, seconds)
+    flash = flash_image.exit_sizes(flash_image.limited(config, seconds), tokens, special)
+    return {**dataclasses.asdict(plan), "flash": flash, "peak": plan.peak}
