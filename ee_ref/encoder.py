@@ -9,7 +9,7 @@ returns a generator: it stands still after each exit, and whoever stops asking h
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class ReferenceEncoder:
         for exit_, layers in enumerate(config.layers_per_exit, start=1):
             for layer in range(1, layers + 1):
                 weights = self._layer_weights(exit_, layer)
-                x = self._op("conformer_layer")(x, weights, config.heads, config.norm_eps)
+                x, _ = self._op("conformer_layer")(x, weights, config.heads, config.norm_eps)
             yield ExitOutput(exit_, self._op("exit_head")(x, *self._matrix(f"head.{exit_}")))
 
     def _stem(self, features: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ class ReferenceEncoder:
         scale = self.tensors["stem.positions_scale"][: len(x)]
         return x + positions.astype(np.float32) * scale[:, None]
 
-    def _op(self, name: str) -> Callable[..., np.ndarray]:
+    def _op(self, name: str) -> Callable[..., Any]:
         return getattr(ops, name if self.config.dtype == "f32" else f"{name}_{self.config.dtype}")
 
     def _matrix(self, name: str) -> list[np.ndarray]:

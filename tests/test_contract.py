@@ -177,11 +177,16 @@ def test_the_port_in_c_has_the_line_of_every_op():
         layer = re.search(rf"#define LAYER_{dtype.upper()}\s+((?:\"[^\"]*\"\s*)+)", text)
         text = text.replace(f" LAYER_{dtype.upper()} ", layer[1])
         assert "".join(re.findall(r'"([^"]*)"', layer[1])) == layer_tensors(dtype)
+    sent = dict(re.findall(r'#define (VIEW|PAST) "(.*)"', text))
+    for name, words in sent.items():
+        text = text.replace(f'" {name} "', words)
     found = {match[1]: "".join(re.findall(r'"([^"]*)"', match[2]))
              for match in re.finditer(r'OP\((\w+),((?:\s*"[^"]*"\s*)+),', text)}
     whole = dict(line.split(": ", 1) for line in LINES.replace("\n    ", " ").splitlines() if line)
-    assert found == {op: line.replace("weights", layer_tensors("qs8" if "_qs8" in op else "f32"))
-                     for op, line in whole.items()}
+    assert sent["PAST"] in sys.modules["ee_ref.ops._lines"].__doc__
+    assert found == {
+        op: line.replace("weights", layer_tensors("qs8" if "_qs8" in op else "f32"))
+        .replace("view, past?", ", ".join(sent.values())) for op, line in whole.items()}
 
 
 @pytest.mark.parametrize("op", sorted(modules("ee_ref/ops")))
@@ -207,7 +212,8 @@ def test_cases_have_names_tolerances_and_reasons(op):
 
 
 def test_every_case_has_a_golden_and_every_golden_a_case(ops_golden):
-    cases = {f"{op}/{case.name}" for op in op_names() for case in cases_of(op)}
+    cases = {f"{op}/{case.name}/{number}" for op in op_names() for case in cases_of(op)
+             for number in range(len(lines()[op].outputs))}
     again = "run python -m tests.golden.make"
     assert not cases - set(ops_golden), f"no golden for {sorted(cases - set(ops_golden))}; {again}"
     assert not set(ops_golden) - cases, f"no case for {sorted(set(ops_golden) - cases)}; {again}"

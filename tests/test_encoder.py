@@ -76,7 +76,7 @@ def test_stem_and_every_layer_of_a_small_model(frames, op_set, small_tensors, mo
         for layer in range(1, layers + 1):
             prefix = layer_prefix(group, layer)
             weights = {suffix: small_tensors[prefix + suffix] for suffix in layer_shapes(SMALL)}
-            y = op_set.conformer_layer(states[number], weights, SMALL.heads, SMALL.norm_eps)
+            y, _ = op_set.conformer_layer(states[number], weights, SMALL.heads, SMALL.norm_eps)
             number += 1
             assert_close(y, states[number], SMALL_TOLERANCE, prefix)
     assert number == len(states) - 1
@@ -156,7 +156,8 @@ def spoil_layers(config: Config, tensors: dict, exit_: int) -> dict[str, np.ndar
 def test_nothing_is_computed_before_the_first_exit(small_tensors, monkeypatch):
     calls = []
     encoder = ReferenceEncoder(SMALL, small_tensors)
-    monkeypatch.setattr("ee_ref.ops.conformer_layer", lambda x, *_: calls.append("layer") or x)
+    monkeypatch.setattr("ee_ref.ops.conformer_layer",
+                        lambda x, *_: (calls.append("layer") or x, None))
     monkeypatch.setattr("ee_ref.ops.stem_conv", lambda x, *_: calls.append("stem") or x[:5, :1])
     exits = encoder.exits(small_features(30))
     assert calls == []

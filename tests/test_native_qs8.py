@@ -12,7 +12,7 @@ from ee_ref.errors import ArgumentError, NativeUnavailable, ShapeError
 from ee_ref.conformance.cases import cases_of, op_names
 from ee_ref.conformance.draw import SMALL, random_features, random_int8_model
 from tests.support import FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_SEED, frozen
-from tests.test_ops import Guards, assert_same
+from tests.test_ops import Guards, assert_same, flat
 from weights_io.layout import tensor_specs
 
 try:
@@ -29,10 +29,9 @@ IN_PLACE = ("conformer_layer_qs8", "conv_module_qs8", "feed_forward_qs8", "layer
 """The ops of whose kernels ee_kernels_qs8.h says "out may be x"."""
 
 
-def run(package, op: str, arguments: dict) -> tuple[np.ndarray, ...]:
-    """What an op returns, a single array made a tuple of one."""
-    result = getattr(package, op)(**arguments)
-    return result if isinstance(result, tuple) else (result,)
+def run(package, op: str, arguments: dict) -> list[np.ndarray]:
+    """Every array that an op returns."""
+    return flat(getattr(package, op)(**arguments))
 
 
 def assert_same_bytes(actual, expected, what: str) -> None:
@@ -68,6 +67,8 @@ def guard_floats(guards: Guards, value):
     """The argument with its float32 arrays in guarded memory; int8 ones are copied by adapters."""
     if isinstance(value, dict):
         return {name: guard_floats(guards, part) for name, part in value.items()}
+    if isinstance(value, ops.LayerPast):
+        return ops.LayerPast(*(guard_floats(guards, part) for part in value))
     if not isinstance(value, np.ndarray) or value.dtype != np.float32:
         return value
     copy = guards.empty(value.shape)

@@ -6,6 +6,7 @@ functions (docs/numerics.md). Ops trust their arguments; the adapters of `ee_ref
 theirs.
 
 Every module of this folder that does not start with an underscore is an op of the same name.
+`View` says what a frame of a layer sees (`FULL`: everything), `LayerPast` what it keeps.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from ._view import FULL as FULL
+from ._view import LayerPast as LayerPast
+from ._view import View as View
 
 __all__ = sorted(
     module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")

@@ -3,12 +3,16 @@
     op: array (shape) [int8], scalar, ... -> array (shape) [int8], ... [; rule, ...]
 
 A letter is a size, the same wherever it stands in a line; `3D` is three times D, `KC` is K times C.
-Arrays are float32 unless they say int8; one with a `?` may be None. Scalars have no shape: `eps` is
-a float, the others are integers. Rules: `K odd`, `heads divides D`, `stride positive`, and
-`N frames of F K stride`, the outputs of a convolution without padding.
+Arrays are float32 unless they say int8; one with a `?` may be None, and then has no rows. Scalars
+have no shape: `eps` is a float, the others are integers. Rules: `K odd`, `heads divides D`, `stride
+positive`, `chunk natural` (0 or more), `ahead below K` (None is K // 2), `N of T without before
+after`, which is what is left, and `N frames of F K stride`, the outputs of a convolution without
+padding.
 
 The adapters of `ee_ref.native`, the outputs of the conformance cases and the contract test follow
-these lines. `weights` of a layer is a mapping of its tensors by name (weights_io/layout.py).
+these lines. `weights` of a layer is a mapping of its tensors by name (weights_io/layout.py); its
+`view` and `past` are those of `_view.py`, and what it keeps comes after y. A port is sent the
+tensors of `weights`, the scalars of `view`, and past.kv? (P 2D), past.gated? (Q D).
 """
 
 from __future__ import annotations
@@ -24,18 +28,20 @@ softmax: x (T D) -> y (T D)
 log_softmax: x (T D) -> y (T D)
 layer_norm: x (T D), weight (D), bias (D), eps -> y (T D)
 linear: x (T I), weight (O I), bias? (O) -> y (T O)
-depthwise_conv: x (T D), weight (K D), bias (D) -> y (T D); K odd
+depthwise_conv: x (T D), weight (K D), bias (D), ahead?, before, after -> y (N D); K odd,
+    ahead below K, N of T without before after
 stem_conv: x (F C), weight (O KC), bias (O), stride -> y (N O); stride positive,
     N frames of F K stride
 exit_head: x (T D), weight (V D), bias (V) -> y (T V)
 feed_forward: x (T D), norm_weight (D), norm_bias (D), up_weight (H D), up_bias (H),
     down_weight (D H), down_bias (D), eps -> y (T D)
 conv_module: x (T D), norm_weight (D), norm_bias (D), in_weight (2D D), in_bias (2D),
-    depthwise_weight (K D), depthwise_bias (D), out_weight (D D), out_bias (D), eps -> y (T D);
-    K odd
-multi_head_attention: x (T D), in_weight (3D D), in_bias (3D), out_weight (D D), out_bias (D), heads
-    -> y (T D); heads divides D
-conformer_layer: x (T D), weights, heads, eps -> y (T D); heads divides D
+    depthwise_weight (K D), depthwise_bias (D), out_weight (D D), out_bias (D), eps, ahead?, chunk,
+    past? (P D) -> y (T D), gated (T D); K odd, ahead below K, chunk natural
+multi_head_attention: x (T D), in_weight (3D D), in_bias (3D), out_weight (D D), out_bias (D), heads,
+    chunk, left, past? (P 2D) -> y (T D), kv (T 2D); heads divides D, chunk natural, left natural
+conformer_layer: x (T D), weights, heads, eps, view, past? -> y (T D); heads divides D,
+    ahead below K, chunk natural, left natural
 
 quantize_qs8: x (T I) -> q (T I) int8, scale (T)
 softmax_qs8: x (T D), value_scale (D) -> high (T D) int8, low (T D) int8, scale (T)
@@ -44,7 +50,8 @@ glu_qs8: x (T 2D) -> y (T D)
 log_softmax_qs8: x (T D) -> y (T D)
 layer_norm_qs8: x (T D), weight (D), bias (D), eps -> y (T D)
 linear_qs8: q (T I) int8, scale (T), weight (O I) int8, weight_scale (O), bias (O) -> y (T O)
-depthwise_conv_qs8: x (T D), weight (K D), bias (D) -> y (T D); K odd
+depthwise_conv_qs8: x (T D), weight (K D), bias (D), ahead?, before, after -> y (N D); K odd,
+    ahead below K, N of T without before after
 stem_conv_qs8: x (F C), weight (O KC) int8, weight_scale (O), bias (O), stride -> y (N O);
     stride positive, N frames of F K stride
 exit_head_qs8: x (T D), weight (V D) int8, weight_scale (V), bias (V) -> y (T V)
@@ -53,10 +60,13 @@ feed_forward_qs8: x (T D), norm_weight (D), norm_bias (D), up_weight (H D) int8,
     eps -> y (T D)
 conv_module_qs8: x (T D), norm_weight (D), norm_bias (D), in_weight (2D D) int8,
     in_weight_scale (2D), in_bias (2D), depthwise_weight (K D), depthwise_bias (D),
-    out_weight (D D) int8, out_weight_scale (D), out_bias (D), eps -> y (T D); K odd
+    out_weight (D D) int8, out_weight_scale (D), out_bias (D), eps, ahead?, chunk, past? (P D)
+    -> y (T D), gated (T D); K odd, ahead below K, chunk natural
 multi_head_attention_qs8: x (T D), in_weight (3D D) int8, in_weight_scale (3D), in_bias (3D),
-    out_weight (D D) int8, out_weight_scale (D), out_bias (D), heads -> y (T D); heads divides D
-conformer_layer_qs8: x (T D), weights, heads, eps -> y (T D); heads divides D
+    out_weight (D D) int8, out_weight_scale (D), out_bias (D), heads, chunk, left, past? (P 2D)
+    -> y (T D), kv (T 2D); heads divides D, chunk natural, left natural
+conformer_layer_qs8: x (T D), weights, heads, eps, view, past? -> y (T D); heads divides D,
+    ahead below K, chunk natural, left natural
 """
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ._view import FULL, LayerPast, View, newest
 from .conv_module import conv_module
 from .feed_forward import feed_forward
 from .layer_norm import layer_norm
@@ -11,22 +12,32 @@ from .multi_head_attention import multi_head_attention
 
 
 def conformer_layer(
-    x: np.ndarray, weights: Mapping[str, np.ndarray], heads: int, eps: float = 1e-5
-) -> np.ndarray:
+    x: np.ndarray, weights: Mapping[str, np.ndarray], heads: int, eps: float = 1e-5,
+    view: View = FULL, past: LayerPast | None = None,
+) -> tuple[np.ndarray, LayerPast]:
     """One macaron layer, as torchaudio.models.conformer.ConformerLayer in evaluation.
 
     x += ff1(x) / 2; x += attention(layer_norm(x)); x += conv(x); x += ff2(x) / 2; layer_norm(x)
     weights: the tensors of one layer by the part of their name after `group.G.layer.L.`
     (weights_io/layout.py): ff1.*, attn.*, conv.*, ff2.*, norm.*
-    x (T, D) -> (T, D)
+    past: what the call for the frames before x gave; None where the utterance begins. Whole chunks
+    call after call give what one call for all frames gives.
+    x (T, D) -> (T, D), the past of the frames after x
     """
+    past_kv, past_gated = past or (None, None)
 
     def module(prefix: str, *parts: str) -> list[np.ndarray]:
         return [weights[f"{prefix}.{part}.{kind}"] for part in parts for kind in ("weight", "bias")]
 
     x = x + feed_forward(x, *module("ff1", "norm", "up", "down"), eps) * 0.5
     normed = layer_norm(x, *module("attn", "norm"), eps)
-    x = x + multi_head_attention(normed, *module("attn", "in", "out"), heads)
-    x = x + conv_module(x, *module("conv", "norm", "in", "depthwise", "out"), eps)
+    attended, kv = multi_head_attention(
+        normed, *module("attn", "in", "out"), heads, view.chunk, view.left, past_kv)
+    x = x + attended
+    convolved, gated = conv_module(
+        x, *module("conv", "norm", "in", "depthwise", "out"), eps, view.ahead, view.chunk,
+        past_gated)
+    x = x + convolved
     x = x + feed_forward(x, *module("ff2", "norm", "up", "down"), eps) * 0.5
-    return layer_norm(x, weights["norm.weight"], weights["norm.bias"], eps)
+    y = layer_norm(x, weights["norm.weight"], weights["norm.bias"], eps)
+    return y, newest(past, kv, gated, view, len(weights["conv.depthwise.weight"]))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._view import after_past, reach_ahead, windows
 from .depthwise_conv import depthwise_conv
 from .glu import glu
 from .layer_norm import layer_norm
@@ -12,15 +13,22 @@ from .silu import silu
 def conv_module(
     x: np.ndarray, norm_weight: np.ndarray, norm_bias: np.ndarray, in_weight: np.ndarray,
     in_bias: np.ndarray, depthwise_weight: np.ndarray, depthwise_bias: np.ndarray,
-    out_weight: np.ndarray, out_bias: np.ndarray, eps: float = 1e-5,
-) -> np.ndarray:
-    """Layer norm -> linear -> GLU -> depthwise -> SiLU -> linear: the convolution module.
+    out_weight: np.ndarray, out_bias: np.ndarray, eps: float = 1e-5, ahead: int | None = None,
+    chunk: int = 0, past: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Layer norm -> linear -> GLU -> depthwise -> SiLU -> linear; also what the GLU gives.
 
-    The batch norm after the depthwise convolution is folded into it; the residual belongs to
-    `conformer_layer`.
-    x (T, D), norm (D,), in (2D, D) and (2D,), depthwise (kernel, D) and (D,), out (D, D) and (D,)
-    -> (T, D)
+    The depthwise convolution sees nothing after the frame's chunk (`View`), and before x the past.
+    The batch norm after it is folded into it; the residual belongs to `conformer_layer`.
+    x (T, D), norm (D,), in (2D, D) and (2D,), depthwise (kernel, D) and (D,), out (D, D) and (D,),
+    past (P, D): the gated rows of the frames before x -> (T, D), gated (T, D)
     """
     gated = glu(linear(layer_norm(x, norm_weight, norm_bias, eps), in_weight, in_bias))
-    hidden = silu(depthwise_conv(gated, depthwise_weight, depthwise_bias))
-    return linear(hidden, out_weight, out_bias)
+    seen = after_past(past, gated)
+    behind = len(depthwise_weight) - 1 - reach_ahead(ahead, len(depthwise_weight))
+    convolved = np.empty_like(gated)
+    for own, window in windows(len(x), chunk, behind, len(seen) - len(x)):
+        before = window.stop - window.start - (own.stop - own.start)
+        convolved[own] = depthwise_conv(
+            seen[window], depthwise_weight, depthwise_bias, ahead, before)
+    return linear(silu(convolved), out_weight, out_bias), gated

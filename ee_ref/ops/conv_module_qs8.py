@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._view import after_past, reach_ahead, windows
 from .depthwise_conv_qs8 import depthwise_conv_qs8
 from .glu_qs8 import glu_qs8
 from .layer_norm_qs8 import layer_norm_qs8
@@ -14,14 +15,23 @@ def conv_module_qs8(
     x: np.ndarray, norm_weight: np.ndarray, norm_bias: np.ndarray, in_weight: np.ndarray,
     in_weight_scale: np.ndarray, in_bias: np.ndarray, depthwise_weight: np.ndarray,
     depthwise_bias: np.ndarray, out_weight: np.ndarray, out_weight_scale: np.ndarray,
-    out_bias: np.ndarray, eps: float = 1e-5,
-) -> np.ndarray:
-    """Layer norm -> linear -> GLU -> depthwise -> SiLU -> linear, the linears' inputs quantised.
+    out_bias: np.ndarray, eps: float = 1e-5, ahead: int | None = None, chunk: int = 0,
+    past: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`conv_module`, the linears' inputs quantised.
 
     x (T, D) float32, norm (D,), in (2D, D) int8, (2D,) and (2D,), depthwise (kernel, D) float32 and
-    (D,), out (D, D) int8, (D,) and (D,) -> (T, D) float32
+    (D,), out (D, D) int8, (D,) and (D,), past (P, D) float32: the gated rows of the frames before x
+    -> (T, D), gated (T, D), float32
     """
     normed = layer_norm_qs8(x, norm_weight, norm_bias, eps)
     gated = glu_qs8(linear_qs8(*quantize_qs8(normed), in_weight, in_weight_scale, in_bias))
-    hidden = silu_qs8(depthwise_conv_qs8(gated, depthwise_weight, depthwise_bias))
-    return linear_qs8(*quantize_qs8(hidden), out_weight, out_weight_scale, out_bias)
+    seen = after_past(past, gated)
+    behind = len(depthwise_weight) - 1 - reach_ahead(ahead, len(depthwise_weight))
+    convolved = np.empty_like(gated)
+    for own, window in windows(len(x), chunk, behind, len(seen) - len(x)):
+        before = window.stop - window.start - (own.stop - own.start)
+        convolved[own] = depthwise_conv_qs8(
+            seen[window], depthwise_weight, depthwise_bias, ahead, before)
+    hidden = silu_qs8(convolved)
+    return linear_qs8(*quantize_qs8(hidden), out_weight, out_weight_scale, out_bias), gated

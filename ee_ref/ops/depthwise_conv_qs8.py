@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._view import reach_ahead
 
-def depthwise_conv_qs8(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """y[t, d] = bias[d], + weight[k, d] x[t + k - kernel // 2, d] for k = 0, 1, ... in order.
 
-    Frames outside x are skipped.
-    x (T, D), weight (kernel, D) with kernel odd, bias (D,), all float32 -> (T, D)
+def depthwise_conv_qs8(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, ahead: int | None = None, before: int = 0,
+    after: int = 0,
+) -> np.ndarray:
+    """`depthwise_conv` with the taps k = 0, 1, ... added in order, frames outside x skipped.
+
+    x (T, D), weight (kernel, D) with kernel odd, bias (D,), all float32
+    -> (T - before - after, D)
     """
-    frames, kernel = len(x), len(weight)
+    frames, kernel = len(x) - before - after, len(weight)
+    shift = before + reach_ahead(ahead, kernel) - (kernel - 1)
     y = np.tile(bias, (frames, 1))
     for k in range(kernel):
-        shift = k - kernel // 2
-        first, last = max(0, -shift), min(frames, frames - shift)
-        if first < last:
-            y[first:last] += x[first + shift : last + shift] * weight[k]
+        t = np.arange(max(0, -shift - k), min(frames, len(x) - shift - k))
+        y[t] += x[t + shift + k] * weight[k]
     return y

@@ -2,23 +2,34 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._view import after_past, windows
 from .linear import linear
 from .softmax import softmax
 
 
 def multi_head_attention(
     x: np.ndarray, in_weight: np.ndarray, in_bias: np.ndarray, out_weight: np.ndarray,
-    out_bias: np.ndarray, heads: int,
-) -> np.ndarray:
-    """Self-attention over all frames, as torch.nn.MultiheadAttention(D, heads) without a mask.
+    out_bias: np.ndarray, heads: int, chunk: int = 0, left: int = 0,
+    past: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Self-attention, as torch.nn.MultiheadAttention(D, heads) with a mask; also keys and values.
 
     Each head of d = D / heads values: softmax(q k' / sqrt(d)) v; heads side by side -> linear.
+    A frame sees its chunk and `left` frames before that (`View`), also those of the past.
     x (T, D), in_weight (3D, D) = queries, keys, values stacked, in_bias (3D,), out_weight (D, D),
-    out_bias (D,) -> (T, D)
+    out_bias (D,), past (P, 2D): keys and values of the frames before x
+    -> (T, D), keys and values (T, 2D)
     """
     frames, dim = x.shape
-    qkv = linear(x, in_weight, in_bias).reshape(frames, 3, heads, dim // heads)
-    q, k, v = qkv.transpose(1, 2, 0, 3)                               # each (heads, T, d)
-    scores = q * (dim // heads) ** -0.5 @ k.transpose(0, 2, 1)        # (heads, T, T)
-    mixed = softmax(scores) @ v                                       # (heads, T, d)
-    return linear(mixed.transpose(1, 0, 2).reshape(frames, dim), out_weight, out_bias)
+    width = dim // heads
+    qkv = linear(x, in_weight, in_bias)
+    kv = qkv[:, dim:].copy()
+    seen = after_past(past, kv)
+    q = qkv[:, :dim].reshape(frames, heads, width).transpose(1, 0, 2) * width**-0.5  # (heads, T, d)
+    k, v = seen.reshape(len(seen), 2, heads, width).transpose(1, 2, 0, 3)    # (heads, P + T, d)
+    mixed = np.empty_like(q)
+    for own, window in windows(frames, chunk, left, len(seen) - frames):
+        scores = q[:, own] @ k[:, window].transpose(0, 2, 1)
+        mixed[:, own] = softmax(scores) @ v[:, window]
+    context = mixed.transpose(1, 0, 2).reshape(frames, dim)
+    return linear(context, out_weight, out_bias), kv

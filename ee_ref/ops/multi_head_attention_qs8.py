@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._exact import ONE, integer_product
+from ._view import after_past, windows
 from .linear_qs8 import linear_qs8
 from .quantize_qs8 import quantize_qs8
 from .softmax_qs8 import softmax_qs8
@@ -11,28 +12,37 @@ from .softmax_qs8 import softmax_qs8
 def multi_head_attention_qs8(
     x: np.ndarray, in_weight: np.ndarray, in_weight_scale: np.ndarray, in_bias: np.ndarray,
     out_weight: np.ndarray, out_weight_scale: np.ndarray, out_bias: np.ndarray, heads: int,
-) -> np.ndarray:
-    """Self-attention over all frames, softmax(q k' / sqrt(d)) v, on int8 products.
+    chunk: int = 0, left: int = 0, past: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Self-attention, softmax(q k' / sqrt(d)) v, on int8 products; also keys and values.
 
     Queries, keys and values are quantised by frame and head; probabilities, with the scales of the
-    values in them, are integers of 14 bits in two digits.
+    values in them, are integers of 14 bits in two digits. A frame sees what it sees in
+    `multi_head_attention`.
     x (T, D) float32, in_weight (3D, D) int8 = queries, keys, values stacked, in_weight_scale (3D,),
-    in_bias (3D,), out_weight (D, D) int8, out_weight_scale (D,), out_bias (D,) -> (T, D) float32
+    in_bias (3D,), out_weight (D, D) int8, out_weight_scale (D,), out_bias (D,), past (P, 2D)
+    float32: keys and values of the frames before x -> (T, D), keys and values (T, 2D), float32
     """
     frames, dim = x.shape
     width = dim // heads
     qkv = linear_qs8(*quantize_qs8(x), in_weight, in_weight_scale, in_bias)
-    queries, keys, values = qkv.reshape(frames, 3, heads, width).transpose(1, 2, 0, 3)
-    q, q_scale = quantize_qs8(queries)                                # (heads, T, d), (heads, T)
-    k, k_scale = quantize_qs8(keys)
+    kv = qkv[:, dim:].copy()
+    seen = after_past(past, kv)
+    queries = qkv[:, :dim].reshape(frames, heads, width).transpose(1, 0, 2)
+    keys, values = seen.reshape(len(seen), 2, heads, width).transpose(1, 2, 0, 3)
+    q, q_scale = quantize_qs8(queries)                          # (heads, T, d), (heads, T)
+    k, k_scale = quantize_qs8(keys)                             # (heads, P + T, d), (heads, P + T)
     v, v_scale = quantize_qs8(values)
+    v = v.transpose(0, 2, 1)                                    # (heads, d, P + T)
 
     q_scale = q_scale * (ONE / np.sqrt(np.float32(width)))
-    scores = integer_product(q, k).astype(np.float32) * (q_scale[:, :, None] * k_scale[:, None, :])
-    high, low, scale = softmax_qs8(scores, v_scale)                   # (heads, T, T), (heads, T)
-    v = v.transpose(0, 2, 1)                                          # (heads, d, T)
-    high, low = (integer_product(p, v).astype(np.float32) for p in (high, low))  # (heads, T, d)
-    mixed = (high * np.float32(128) + low) * scale[:, :, None]
+    mixed = np.empty(q.shape, np.float32)
+    for own, window in windows(frames, chunk, left, len(seen) - frames):
+        scales = q_scale[:, own, None] * k_scale[:, None, window]
+        scores = integer_product(q[:, own], k[:, window]).astype(np.float32) * scales
+        high, low, scale = softmax_qs8(scores, v_scale[:, window])
+        high, low = (integer_product(p, v[:, :, window]).astype(np.float32) for p in (high, low))
+        mixed[:, own] = (high * np.float32(128) + low) * scale[:, :, None]
 
     context = mixed.transpose(1, 0, 2).reshape(frames, dim)
-    return linear_qs8(*quantize_qs8(context), out_weight, out_weight_scale, out_bias)
+    return linear_qs8(*quantize_qs8(context), out_weight, out_weight_scale, out_bias), kv

@@ -131,7 +131,7 @@ static void *take_tensor(question *q, operands *o, const argument *a)
     if (found != NULL && a->axes == 2) {
         return take_matrix(q, o, a, found);
     }
-    if (found != NULL && !fits(o, a->axis[0], found->shape[0])) {
+    if (!fits(o, a->axis[0], found != NULL ? found->shape[0] : 0) && found != NULL) {
         eec_fail(q, CODE_ARGUMENT, "a tensor of another size expected", a->name);
     }
     return found != NULL ? found->data : NULL;
@@ -151,7 +151,21 @@ static void take_input(question *q, operands *o, const argument *a)
 
 /* ---- Rules ---- */
 
-/* "K odd", "heads divides D", "stride positive", "N frames of F K stride" */
+/* N is what is left of T without before and after. */
+static void without(question *q, operands *o, char word[MAX_WORDS][NAME_BYTES])
+{
+    const int32_t before = eec_integer(q, word[4]), after = eec_integer(q, word[5]);
+    const int64_t left = (int64_t)*size_of(o, *word[2]) - before - after;
+
+    if (before < 0 || after < 0 || left < 0) {
+        eec_fail(q, CODE_ARGUMENT, "no more frames expected than there are", word[4]);
+        return;
+    }
+    *size_of(o, *word[0]) = (size_t)left;
+}
+
+/* "K odd", "heads divides D", "stride positive", "chunk natural", "ahead below K", "N of T without
+ * before after", "N frames of F K stride" */
 static void obey(question *q, operands *o, char word[MAX_WORDS][NAME_BYTES])
 {
     if (strcmp(word[1], "odd") == 0) {
@@ -167,6 +181,17 @@ static void obey(question *q, operands *o, char word[MAX_WORDS][NAME_BYTES])
         if (eec_integer(q, word[0]) < 1) {
             eec_fail(q, CODE_ARGUMENT, "a number of at least 1 expected", word[0]);
         }
+    } else if (strcmp(word[1], "natural") == 0) {
+        if (eec_integer(q, word[0]) < 0) {
+            eec_fail(q, CODE_ARGUMENT, "a number of at least 0 expected", word[0]);
+        }
+    } else if (strcmp(word[1], "below") == 0) {
+        const int32_t number = eec_integer(q, word[0]);
+        if (number < 0 || (size_t)number >= *size_of(o, *word[2])) {
+            eec_fail(q, CODE_ARGUMENT, "a number from 0 to the taps less 1 expected", word[0]);
+        }
+    } else if (strcmp(word[1], "of") == 0) {
+        without(q, o, word);
     } else {
         *size_of(o, *word[0]) = ee_stem_conv_f32_frames(
             *size_of(o, *word[3]), *size_of(o, *word[4]), (size_t)eec_integer(q, word[5]));

@@ -20,9 +20,37 @@
         return;                                \
     }
 
-/* `w`: the tensors of a layer, which follow x in the order of the struct. */
-#define LAYER(weights) \
-    weights w;         \
+/* The newest of `count` rows, in memory for `most`; *kept says how many they are. */
+static float *take_newest(question *q, const float *rows, size_t count, size_t most, size_t columns,
+                          size_t *kept)
+{
+    float *const memory = eec_take(q, eec_product(most, eec_product(columns, sizeof *memory)));
+
+    *kept = count < most ? count : most;
+    if (memory != NULL && *kept > 0) {
+        memcpy(memory, rows + (count - *kept) * columns, *kept * columns * sizeof *memory);
+    }
+    return memory;
+}
+
+/* The past of a layer, whose tensors are the last inputs. */
+static ee_layer_past take_past(question *q, const operands *o, const ee_view *view)
+{
+    const size_t dim = o->sizes['D' - 'A'];
+    ee_layer_past past;
+
+    past.kv = take_newest(q, o->in[o->in_count - 2], o->sizes['P' - 'A'], view->left, 2 * dim,
+                          &past.kv_rows);
+    past.gated = take_newest(q, o->in[o->in_count - 1], o->sizes['Q' - 'A'],
+                             o->sizes['K' - 'A'] - 1 - view->ahead, dim, &past.gated_rows);
+    return past;
+}
+
+/* `w`: the tensors of a layer, which follow x in the order of the struct; `view` and `past`. */
+#define LAYER(weights)                                                           \
+    weights w;                                                                   \
+    const ee_view view = {INTEGER("chunk"), INTEGER("left"), INTEGER("ahead")};  \
+    ee_layer_past past = take_past(q, &o, &view);                                \
     memcpy(&w, &IN(1), sizeof w)
 
 #define OP(name, line, ...)                     \

@@ -78,13 +78,14 @@ ee_softmax_f32 ee_softmax_f32_c;
 typedef void ee_log_softmax_f32(float *out, const float *x, size_t rows, size_t dim);
 ee_log_softmax_f32 ee_log_softmax_f32_c;
 
-/* out[t, d] = bias[d] + sum_j weight[j, d] * x[t + j - kernel/2, d], frames outside x being 0
- * x, out (frames, dim), of which rows first..first+count-1 of out are written; weight (kernel, dim)
- * with its stride; bias (dim); kernel odd. */
+/* out[t, d] = bias[d] + sum_j weight[j, d] * x[before + t + j - (kernel - 1 - ahead), d], frames
+ * outside x left out
+ * x (before + rows + after, dim): the frames of out, and those around them that there are; out
+ * (rows, dim); weight (kernel, dim) with its stride; bias (dim); kernel odd, ahead less. */
 typedef void ee_depthwise_conv_f32(float *out, const float *x,
                                    const float *weight, const float *bias,
-                                   size_t frames, size_t first, size_t count, size_t dim,
-                                   size_t kernel, size_t weight_stride);
+                                   size_t rows, size_t before, size_t after, size_t dim,
+                                   size_t kernel, size_t ahead, size_t weight_stride);
 ee_depthwise_conv_f32 ee_depthwise_conv_f32_c;
 
 /* The primitives of one instruction set. Where it has no variant of its own of an op, the entry is
@@ -129,6 +130,21 @@ struct ee_team {
 /* ---- Composites ------------------------------------------------------------------------------
  * Weight matrices have rows of ee_row_stride(n) floats. */
 
+/* What a frame sees of the others. With chunk 0 all frames are one chunk, and nothing is past. */
+typedef struct {
+    size_t chunk; /* frames of a chunk, the first of which is the first frame that an op is given */
+    size_t left;  /* frames before its chunk that a frame sees in attention */
+    size_t ahead; /* frames that the depthwise convolution reaches ahead, not past the chunk */
+} ee_view;
+
+/* What a layer keeps of the frames before those that it is given, each oldest first. */
+typedef struct {
+    float *kv;         /* (left, 2*dim): keys and values */
+    float *gated;      /* (kernel - 1 - ahead, dim): what the depthwise convolution sees */
+    size_t kv_rows;    /* that are there: none where the utterance begins */
+    size_t gated_rows;
+} ee_layer_past;
+
 /* out[t] = weight @ (x[stride*t], ..., x[stride*t + kernel-1]) + bias, no padding
  * x (frames, channels); weight (outs, kernel*channels), taps outer, channels inner; bias (outs);
  * out (ee_stem_conv_f32_frames(frames, kernel, stride), outs). */
@@ -140,16 +156,19 @@ size_t ee_stem_conv_f32_frames(size_t frames, size_t kernel, size_t stride);
 
 /* For each head h of width e = dim/heads, with (q, k, v) = in_weight @ x + in_bias:
  *   context_h = softmax(q_h k_h^T / sqrt(e)) v_h;  out = out_weight @ context + out_bias
+ * A frame sees its chunk and `left` frames before that, also past ones (ee_view).
  * x, out (rows, dim); in_weight (3*dim, dim), in_bias (3*dim): queries, keys, values, and the heads
  * in order within each; out_weight (dim, dim), out_bias (dim). dim is a multiple of heads.
- * out may be x. */
-void ee_multi_head_attention_f32_c(float *out, const float *x,
+ * kv (rows, 2*dim): keys and values, or NULL when they are not wanted; past_kv (past, 2*dim): those
+ * of the frames before, or NULL with 0. out may be x. */
+void ee_multi_head_attention_f32_c(float *out, float *kv, const float *x,
                                    const float *in_weight, const float *in_bias,
                                    const float *out_weight, const float *out_bias,
-                                   size_t rows, size_t dim, size_t heads,
+                                   const float *past_kv, size_t rows, size_t dim, size_t heads,
+                                   size_t chunk, size_t left, size_t past,
                                    float *scratch, const ee_ops_f32 *ops, const ee_team *team);
-size_t ee_multi_head_attention_f32_scratch(size_t rows, size_t dim, size_t heads,
-                                           const ee_team *team);
+size_t ee_multi_head_attention_f32_scratch(size_t rows, size_t dim, size_t heads, size_t chunk,
+                                           size_t left, size_t past, const ee_team *team);
 
 /* out = down_weight @ silu(up_weight @ layer_norm(x) + up_bias) + down_bias
  * x, out (rows, dim); norm_weight, norm_bias, down_bias (dim); up_weight (ff, dim), up_bias (ff);
@@ -163,17 +182,21 @@ void ee_feed_forward_f32_c(float *out, const float *x,
 size_t ee_feed_forward_f32_scratch(size_t rows, size_t dim, size_t ff, const ee_team *team);
 
 /* out = out_weight @ silu(depthwise_conv(glu(in_weight @ layer_norm(x) + in_bias))) + out_bias
+ * The depthwise convolution sees nothing after the frame's chunk (ee_view).
  * x, out (rows, dim); in_weight (2*dim, dim), in_bias (2*dim); depthwise_weight (kernel, dim),
- * depthwise_bias (dim), batch norm folded in; out_weight (dim, dim), out_bias (dim); kernel odd.
- * No residual. out may be x. */
-void ee_conv_module_f32_c(float *out, const float *x,
+ * depthwise_bias (dim), batch norm folded in; out_weight (dim, dim), out_bias (dim); kernel odd,
+ * ahead less. gated (rows, dim): what the glu gives, or NULL when it is not wanted; past_gated
+ * (past, dim): that of the frames before, or NULL with 0. No residual. out may be x. */
+void ee_conv_module_f32_c(float *out, float *gated, const float *x,
                           const float *norm_weight, const float *norm_bias,
                           const float *in_weight, const float *in_bias,
                           const float *depthwise_weight, const float *depthwise_bias,
                           const float *out_weight, const float *out_bias,
-                          size_t rows, size_t dim, size_t kernel, float eps,
+                          const float *past_gated, size_t rows, size_t dim, size_t kernel,
+                          float eps, size_t ahead, size_t chunk, size_t past,
                           float *scratch, const ee_ops_f32 *ops, const ee_team *team);
-size_t ee_conv_module_f32_scratch(size_t rows, size_t dim, size_t kernel, const ee_team *team);
+size_t ee_conv_module_f32_scratch(size_t rows, size_t dim, size_t kernel, size_t ahead,
+                                  size_t past, const ee_team *team);
 
 /* The tensors of one Conformer layer, in the order of the model file. Names are those of the file
  * with "." written "_"; shapes are those of the ops above. */
@@ -196,13 +219,16 @@ typedef struct {
 
 /* x = x + feed_forward_1(x)/2;  x = x + attention(layer_norm(x));  x = x + conv_module(x);
  * x = x + feed_forward_2(x)/2;  out = layer_norm(x)
+ * past: what the last call kept, and after this one what the next one wants; NULL where there is
+ * neither. Calls with whole chunks give what one call with all frames gives. Scratch is enough for
+ * any past, but not for fewer rows.
  * x, out (rows, dim). out may be x. */
 void ee_conformer_layer_f32_c(float *out, const float *x, const ee_conformer_weights_f32 *weights,
-                              size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel,
-                              float eps, float *scratch, const ee_ops_f32 *ops,
-                              const ee_team *team);
-size_t ee_conformer_layer_f32_scratch(size_t rows, size_t dim, size_t heads, size_t ff,
-                                      size_t kernel, const ee_team *team);
+                              ee_layer_past *past, const ee_view *view, size_t rows, size_t dim,
+                              size_t heads, size_t ff, size_t kernel, float eps, float *scratch,
+                              const ee_ops_f32 *ops, const ee_team *team);
+size_t ee_conformer_layer_f32_scratch(const ee_view *view, size_t rows, size_t dim, size_t heads,
+                                      size_t ff, size_t kernel, const ee_team *team);
 
 /* out = log_softmax(weight @ x + bias)
  * x (rows, dim); weight (vocab, dim), bias (vocab); out (rows, vocab). */

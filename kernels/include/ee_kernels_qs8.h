@@ -68,13 +68,14 @@ ee_softmax_qs8 ee_softmax_qs8_c;
 typedef void ee_log_softmax_qs8(float *out, const float *x, size_t rows, size_t dim);
 ee_log_softmax_qs8 ee_log_softmax_qs8_c;
 
-/* out[t, d] = bias[d] + sum_j x[t + j - kernel/2, d] * weight[j, d], frames outside x left out
- * x, out (frames, dim), of which rows first..first+count-1 of out are written; weight (kernel, dim)
- * with its stride; bias (dim); kernel odd. */
+/* out[t, d] = bias[d] + sum_j x[before + t + j - (kernel - 1 - ahead), d] * weight[j, d], frames
+ * outside x left out
+ * x (before + rows + after, dim): the frames of out, and those around them that there are; out
+ * (rows, dim); weight (kernel, dim) with its stride; bias (dim); kernel odd, ahead less. */
 typedef void ee_depthwise_conv_qs8(float *out, const float *x,
                                    const float *weight, const float *bias,
-                                   size_t frames, size_t first, size_t count, size_t dim,
-                                   size_t kernel, size_t weight_stride);
+                                   size_t rows, size_t before, size_t after, size_t dim,
+                                   size_t kernel, size_t ahead, size_t weight_stride);
 ee_depthwise_conv_qs8 ee_depthwise_conv_qs8_c;
 
 /* out[t, o] = (weight[o] @ (x[stride*t], ..., x[stride*t + kernel-1])) * weight_scale[o] + bias[o]
@@ -108,16 +109,20 @@ const ee_ops_qs8 *ee_ops_qs8_for(ee_isa isa);
 
 /* For each head h of width e = dim/heads, with (q, k, v) = in_weight @ x + in_bias:
  *   context_h = softmax(q_h k_h^T / sqrt(e)) v_h;  out = out_weight @ context + out_bias
+ * A frame sees its chunk and `left` frames before that, also past ones (ee_view).
  * x, out (rows, dim); in_weight (3*dim, dim), in_bias (3*dim): queries, keys, values, and the heads
  * in order within each; out_weight (dim, dim), out_bias (dim); a scale for each row of a matrix.
- * dim is a multiple of heads. out may be x. */
-void ee_multi_head_attention_qs8_c(float *out, const float *x, const int8_t *in_weight,
+ * dim is a multiple of heads. kv (rows, 2*dim) float: keys and values, or NULL when they are not
+ * wanted; past_kv (past, 2*dim): those of the frames before, or NULL with 0. out may be x. */
+void ee_multi_head_attention_qs8_c(float *out, float *kv, const float *x, const int8_t *in_weight,
                                    const float *in_weight_scale, const float *in_bias,
                                    const int8_t *out_weight, const float *out_weight_scale,
-                                   const float *out_bias, size_t rows, size_t dim, size_t heads,
-                                   void *scratch, const ee_ops_qs8 *ops, const ee_team *team);
-size_t ee_multi_head_attention_qs8_scratch(size_t rows, size_t dim, size_t heads,
-                                           const ee_team *team);
+                                   const float *out_bias, const float *past_kv, size_t rows,
+                                   size_t dim, size_t heads, size_t chunk, size_t left,
+                                   size_t past, void *scratch, const ee_ops_qs8 *ops,
+                                   const ee_team *team);
+size_t ee_multi_head_attention_qs8_scratch(size_t rows, size_t dim, size_t heads, size_t chunk,
+                                           size_t left, size_t past, const ee_team *team);
 
 /* out = down_weight @ silu(up_weight @ layer_norm(x) + up_bias) + down_bias
  * x, out (rows, dim); norm_weight, norm_bias, down_bias (dim); up_weight (ff, dim), up_bias (ff);
@@ -132,19 +137,23 @@ void ee_feed_forward_qs8_c(float *out, const float *x,
 size_t ee_feed_forward_qs8_scratch(size_t rows, size_t dim, size_t ff, const ee_team *team);
 
 /* out = out_weight @ silu(depthwise_conv(glu(in_weight @ layer_norm(x) + in_bias))) + out_bias
+ * The depthwise convolution sees nothing after the frame's chunk (ee_view).
  * x, out (rows, dim); in_weight (2*dim, dim), in_bias (2*dim); depthwise_weight (kernel, dim)
- * float, depthwise_bias (dim); out_weight (dim, dim), out_bias (dim); kernel odd. No residual.
- * out may be x. */
-void ee_conv_module_qs8_c(float *out, const float *x,
+ * float, depthwise_bias (dim); out_weight (dim, dim), out_bias (dim); kernel odd, ahead less. gated
+ * (rows, dim): what the glu gives, or NULL when it is not wanted; past_gated (past, dim): that of
+ * the frames before, or NULL with 0. No residual. out may be x. */
+void ee_conv_module_qs8_c(float *out, float *gated, const float *x,
                           const float *norm_weight, const float *norm_bias,
                           const int8_t *in_weight, const float *in_weight_scale,
                           const float *in_bias,
                           const float *depthwise_weight, const float *depthwise_bias,
                           const int8_t *out_weight, const float *out_weight_scale,
                           const float *out_bias,
-                          size_t rows, size_t dim, size_t kernel, float eps,
+                          const float *past_gated, size_t rows, size_t dim, size_t kernel,
+                          float eps, size_t ahead, size_t chunk, size_t past,
                           void *scratch, const ee_ops_qs8 *ops, const ee_team *team);
-size_t ee_conv_module_qs8_scratch(size_t rows, size_t dim, size_t kernel, const ee_team *team);
+size_t ee_conv_module_qs8_scratch(size_t rows, size_t dim, size_t kernel, size_t ahead,
+                                  size_t past, const ee_team *team);
 
 /* The tensors of one Conformer layer, in the order of the model file. */
 typedef struct {
@@ -174,12 +183,14 @@ typedef struct {
 
 /* x = x + feed_forward_1(x)/2;  x = x + attention(layer_norm(x));  x = x + conv_module(x);
  * x = x + feed_forward_2(x)/2;  out = layer_norm(x)
+ * past as in ee_conformer_layer_f32_c, of floats too; with whole chunks the same bytes.
  * x, out (rows, dim). out may be x. */
 void ee_conformer_layer_qs8_c(float *out, const float *x, const ee_conformer_weights_qs8 *weights,
-                              size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel,
-                              float eps, void *scratch, const ee_ops_qs8 *ops, const ee_team *team);
-size_t ee_conformer_layer_qs8_scratch(size_t rows, size_t dim, size_t heads, size_t ff,
-                                      size_t kernel, const ee_team *team);
+                              ee_layer_past *past, const ee_view *view, size_t rows, size_t dim,
+                              size_t heads, size_t ff, size_t kernel, float eps, void *scratch,
+                              const ee_ops_qs8 *ops, const ee_team *team);
+size_t ee_conformer_layer_qs8_scratch(const ee_view *view, size_t rows, size_t dim, size_t heads,
+                                      size_t ff, size_t kernel, const ee_team *team);
 
 /* out = log_softmax(weight @ x + bias), x not quantised
  * x (rows, dim); weight (vocab, dim), weight_scale, bias (vocab); out (rows, vocab). */

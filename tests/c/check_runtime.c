@@ -20,17 +20,12 @@ static void *aligned_memory(size_t bytes)
     return memory;
 }
 
-/* Tensors of a small model with 2 exits, of 1 and 2 layers, whose widths are no multiples of 4. */
-static void make_model(uint32_t dtype)
+/* Random tensors of a model. */
+static void make_model(const ee_config *made)
 {
-    const ee_config made = {
-        .architecture = EE_ARCH_CONFORMER, .exits = 2, .layers_per_exit = {1, 2}, .dim = 10,
-        .heads = 2, .ff = 22, .kernel = 5, .vocab = 7, .mels = MELS, .stem_kernel = 3,
-        .stem_stride = 2, .max_frames = 60, .norm_eps = 1e-5f, .dtype = dtype,
-    };
     ee_tensor_info info;
 
-    config = made;
+    config = *made;
     for (tensor_count = 0; ee_tensor_at(&config, tensor_count, &info) == EE_OK; tensor_count++) {
         unsigned char *const data = aligned_memory(info.bytes);
         /* Of scales, which are small, and of the factors of norms. */
@@ -48,7 +43,6 @@ static void make_model(uint32_t dtype)
         tensors[tensor_count].data = data;
         tensors[tensor_count].bytes = info.bytes;
     }
-    CHECK(tensor_count == (dtype == EE_DTYPE_F32 ? 93u : 122u), "%zu tensors", tensor_count);
     CHECK(ee_tensor_at(&config, tensor_count + 1, &info) == EE_DONE, "after the last tensor");
     CHECK(ee_tensor_at(&config, 0, NULL) == EE_ERR_ARGUMENT, "no result");
     CHECK(ee_tensor_at(NULL, 0, &info) == EE_ERR_ARGUMENT, "no config");
@@ -428,12 +422,29 @@ static void check_names(void)
     CHECK(ee_abi_version() == EE_ABI_VERSION, "library and header");
 }
 
+static void free_tensors(void)
+{
+    for (size_t i = 0; i < tensor_count; i++) {
+        free((void *)(uintptr_t)tensors[i].data);
+    }
+}
+
+/* 2 exits, of 1 and 2 layers, whose widths are no multiples of 4. */
+static const ee_config SMALL = {
+    .architecture = EE_ARCH_CONFORMER, .exits = 2, .layers_per_exit = {1, 2}, .dim = 10,
+    .heads = 2, .ff = 22, .kernel = 5, .vocab = 7, .mels = MELS, .stem_kernel = 3,
+    .stem_stride = 2, .max_frames = 60, .norm_eps = 1e-5f,
+};
+
 static void check_runtime(uint32_t dtype, float *features)
 {
     const size_t all_frames[] = {0, 1, 6, 7, 10, 11, FRAMES, 192, 195, 199, 243};
+    ee_config made = SMALL;
 
+    made.dtype = dtype;
     ops = ee_ops_for(EE_ISA_C);
-    make_model(dtype);
+    make_model(&made);
+    CHECK(tensor_count == (dtype == EE_DTYPE_F32 ? 93u : 122u), "%zu tensors", tensor_count);
     check_config();
     check_model_open();
     for (int i = EE_ISA_C; i <= (int)ee_isa_best(); i++) {
@@ -452,9 +463,184 @@ static void check_runtime(uint32_t dtype, float *features)
         check_two_sessions(model, features);
         free(model);
     }
-    for (size_t i = 0; i < tensor_count; i++) {
-        free((void *)(uintptr_t)tensors[i].data);
+    free_tensors();
+}
+
+/* ---- Streams: models with a limited view ---- */
+
+enum { STREAM = 1200, MOST_EXITS = 3 };
+
+/* The rows of every exit that one feed of everything gives. */
+typedef struct {
+    float *log_probs[MOST_EXITS], *hidden[MOST_EXITS];
+    size_t rows;
+} whole;
+
+static whole run_whole(const ee_model *model, const float *features, size_t frames)
+{
+    ee_session *const session = open_session(model, NULL, frames);
+    whole result = {.rows = ee_encoder_frames(&config, frames)};
+    ee_output out;
+
+    CHECK(ee_session_feed(session, features, frames, 1) == EE_OK, "feed");
+    while (step(session, &out)) {
+        const size_t bytes = out.rows * sizeof(float);
+
+        CHECK(out.rows == result.rows && out.first == 0, "%zu rows", out.rows);
+        result.log_probs[out.exit - 1] = aligned_memory(bytes * config.vocab);
+        result.hidden[out.exit - 1] = aligned_memory(bytes * config.dim);
+        memcpy(result.log_probs[out.exit - 1], out.data, bytes * config.vocab);
+        memcpy(result.hidden[out.exit - 1], out.hidden, bytes * config.dim);
     }
+    free(session);
+    return result;
+}
+
+/* Bytes of int8 mode; of float32 what rounding explains. */
+static int same_rows(const float *found, const float *expected, size_t count)
+{
+    float most = 0.0f;
+
+    for (size_t i = 0; i < count; i++) {
+        most = fmaxf(most, fabsf(found[i] - expected[i]));
+    }
+    return config.dtype == EE_DTYPE_F32 ? most <= 1e-6f
+                                        : memcmp(found, expected, count * sizeof(*found)) == 0;
+}
+
+static size_t below(size_t limit)
+{
+    return (size_t)((random_float() + 1.0f) * 0.5f * (float)limit);
+}
+
+/* Frames that wait when every block is stepped, at most. */
+static size_t most_waiting(void)
+{
+    size_t frames = 0;
+
+    while (ee_encoder_frames(&config, frames + 1) < config.chunk) {
+        frames++;
+    }
+    return frames;
+}
+
+/* Slices of up to `slice` frames, each block to some exit, which may be none. */
+static void check_stream(const ee_model *model, const float *features, const whole *expected,
+                         size_t slice, uint32_t least_exit, const ee_team *team)
+{
+    enum { SKIPPED = 5 }; /* feeds without a step, one after another */
+    ee_session *const session =
+        open_session(model, team, most_waiting() + (SKIPPED + 1) * slice);
+    size_t rows = 0, first = 0, skipped = 0;
+    ee_output out;
+
+    for (size_t at = 0; at < STREAM;) {
+        const size_t wanted = least_exit == MOST_EXITS ? slice : below(slice + 1);
+        const size_t fed = STREAM - at < wanted ? STREAM - at : wanted;
+        const int last = at + fed == STREAM;
+        uint32_t exits = least_exit + (uint32_t)below(config.exits + 1 - least_exit);
+
+        CHECK(ee_session_feed(session, features + at * MELS, fed, last) == EE_OK, "frame %zu", at);
+        at += fed;
+        exits = exits == 0 && (last || skipped == SKIPPED) ? 1 : exits;
+        skipped = exits == 0 ? skipped + 1 : 0;
+        for (uint32_t e = 1; e <= exits && step(session, &out); e++) {
+            CHECK(out.exit == e && out.first == first, "exit %u at %zu", (unsigned)out.exit, first);
+            CHECK(out.rows % config.chunk == 0 || last, "%zu rows", out.rows);
+            CHECK(out.first + out.rows <= expected->rows
+                  && same_rows(out.data, expected->log_probs[e - 1] + first * config.vocab,
+                               out.rows * config.vocab)
+                  && same_rows(out.hidden, expected->hidden[e - 1] + first * config.dim,
+                               out.rows * config.dim),
+                  "chunk %u, left %u, slice %zu: other rows at %zu, exit %u", (unsigned)config.chunk,
+                  (unsigned)config.left, slice, first, (unsigned)e);
+            rows = first + out.rows;
+        }
+        first = rows;
+    }
+    CHECK(rows == expected->rows, "%zu rows of %zu", rows, expected->rows);
+    free(session);
+}
+
+/* A stream uses its arena to the last byte, however long it is. */
+static void check_stream_plan(const ee_model *model, const float *features)
+{
+    enum { AROUND = 4096, TURNS = 40 };
+    const size_t slice = 64, capacity = most_waiting() + slice;
+    size_t bytes = 0, touched = 0, before = 0;
+    ee_session *session = NULL;
+    ee_output out;
+
+    CHECK(ee_arena_size(&config, capacity, NULL, &bytes) == EE_OK, "arena");
+    unsigned char *const memory = aligned_memory(AROUND + bytes + AROUND);
+    memset(memory, 0xA5, AROUND + bytes + AROUND);
+    CHECK(ee_session_open(&session, model, NULL, memory + AROUND, bytes, capacity) == EE_OK, "open");
+    for (size_t turn = 0; turn < TURNS; turn++) {
+        CHECK(ee_session_feed(session, features + turn % 10 * MELS, slice, 0) == EE_OK, "feed");
+        for (uint32_t e = 0; e < 1 + turn % config.exits && step(session, &out); e++) {
+        }
+    }
+    const size_t waiting = TURNS * slice - 4 * (out.first + out.rows);
+    CHECK(ee_session_feed(session, features, capacity - waiting + 1, 0) == EE_ERR_TOO_MANY_FRAMES,
+          "one frame more than the capacity");
+    CHECK(ee_session_feed(session, features, capacity - waiting, 1) == EE_OK, "the capacity");
+    while (step(session, &out)) {
+    }
+    for (size_t i = 0; i < bytes + AROUND; i++) {
+        touched = memory[AROUND + i] != 0xA5 ? i + 1 : touched;
+    }
+    for (size_t i = 0; i < AROUND; i++) {
+        before += memory[i] != 0xA5;
+    }
+    CHECK(before == 0 && touched == bytes,
+          "planned %zu bytes, used %zu and %zu before", bytes, touched, before);
+    free(memory);
+}
+
+static void check_streams(uint32_t dtype)
+{
+    const struct {
+        uint32_t chunk, left, conv, kernel;
+    } views[] = {
+        {4, 6, EE_CONV_CHUNK, 5}, {3, 0, EE_CONV_CAUSAL, 7}, {1, 1, EE_CONV_CHUNK, 3},
+        {16, 3, EE_CONV_CAUSAL, 5}, {5, 40, EE_CONV_CHUNK, 1},
+    };
+    float *const features = aligned_memory(STREAM * MELS * sizeof(float));
+
+    for (size_t i = 0; i < STREAM * MELS; i++) {
+        features[i] = random_float();
+    }
+    for (size_t v = 0; v < sizeof(views) / sizeof(views[0]); v++) {
+        ee_config made = SMALL;
+
+        made.dtype = dtype;
+        made.exits = MOST_EXITS;
+        made.layers_per_exit[2] = 1;
+        made.chunk = views[v].chunk;
+        made.left = views[v].left;
+        made.conv = views[v].conv;
+        made.kernel = views[v].kernel;
+        made.positions = EE_POSITIONS_NONE;
+        made.max_frames = 0;
+        ops = ee_ops_for(ee_isa_best());
+        make_model(&made);
+        ee_model *const model = open_model();
+        whole expected = run_whole(model, features, STREAM);
+        for (size_t slice = 1; slice < 130; slice = 2 * slice + 1) {
+            for (uint32_t least = 0; least <= MOST_EXITS; least++) {
+                check_stream(model, features, &expected, slice, least, NULL);
+                check_stream(model, features, &expected, slice, least, &SEVENS);
+            }
+        }
+        check_stream_plan(model, features);
+        for (int e = 0; e < MOST_EXITS; e++) {
+            free(expected.log_probs[e]);
+            free(expected.hidden[e]);
+        }
+        free(model);
+        free_tensors();
+    }
+    free(features);
 }
 
 int main(void)
@@ -467,6 +653,8 @@ int main(void)
     check_names();
     check_runtime(EE_DTYPE_F32, features);
     check_runtime(EE_DTYPE_QS8, features);
+    check_streams(EE_DTYPE_F32);
+    check_streams(EE_DTYPE_QS8);
     free(features);
     return check_result("check_runtime");
 }

@@ -12,7 +12,7 @@ import numpy as np
 from ee_ref import ops
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.exits import frame_entropy
-from ee_ref.conformance.cases import cases_of, op_names
+from ee_ref.conformance.cases import cases_of, op_names, outputs
 from ee_ref.conformance.draw import SMALL, random_features, random_int8_model
 from tests.support import FULL, INT8_CLIPS, INT8_FULL, SMALL_CLIPS, SMALL_SEED, frozen
 
@@ -24,7 +24,8 @@ def generate() -> dict[str, np.ndarray]:
     goldens = {}
     for op in op_names("qs8"):
         for case in cases_of(op):
-            for number, output in enumerate(outputs(op, case.arguments())):
+            result = getattr(ops, op)(**case.arguments())
+            for number, output in enumerate(outputs(op, result)):
                 goldens[f"{op}/{case.name}/{number}"] = frozen(output)
     small = ReferenceEncoder(*random_int8_model(SMALL, SMALL_SEED))
     for frames in SMALL_CLIPS:
@@ -36,12 +37,6 @@ def generate() -> dict[str, np.ndarray]:
             features = random_features(clip.frames, clip.seed)
             goldens |= exits(f"full/{seed}/{qk_gain}/{clip.frames}", full, features)
     return goldens
-
-
-def outputs(op: str, arguments: dict) -> tuple[np.ndarray, ...]:
-    """What an op returns, a single array made a tuple of one."""
-    result = getattr(ops, op)(**arguments)
-    return result if isinstance(result, tuple) else (result,)
 
 
 def exits(name: str, encoder: ReferenceEncoder, features: np.ndarray) -> dict[str, np.ndarray]:

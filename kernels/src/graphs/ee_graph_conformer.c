@@ -92,6 +92,45 @@ typedef char layer_has_a_member_a_row[
 
 /* ---- Sizes ---- */
 
+static ee_view view_of(const ee_config *config)
+{
+    const ee_view view = {config->chunk, config->left,
+                          config->conv == EE_CONV_CAUSAL ? 0 : config->kernel / 2};
+
+    return view;
+}
+
+/* Frames before its own that the depthwise convolution of a frame sees. */
+static size_t before(const ee_config *config)
+{
+    return config->kernel - 1 - view_of(config).ahead;
+}
+
+static size_t in_chunks(const ee_config *config, size_t rows)
+{
+    return (rows + config->chunk - 1) / config->chunk * config->chunk;
+}
+
+/* A frame of the convolution depends on its chunk and `before` frames of others; what these are
+ * depends on what they see in attention. */
+size_t ee_conformer_layer_reach(const ee_config *config)
+{
+    return config->chunk > 0 ? in_chunks(config, before(config)) + in_chunks(config, config->left)
+                             : 0;
+}
+
+static size_t kv_bytes(const ee_config *config)
+{
+    return ee_size_mul(ee_size_mul(config->left, config->dim), 2 * sizeof(float));
+}
+
+size_t ee_conformer_cache_bytes(const ee_config *config)
+{
+    const size_t gated = ee_size_mul(ee_size_mul(before(config), config->dim), sizeof(float));
+
+    return config->chunk > 0 ? ee_whole_lines(ee_size_add(kv_bytes(config), gated)) : 0;
+}
+
 ee_status ee_conformer_check(const ee_config *config)
 {
     const uint32_t sizes[] = {config->heads, config->ff, config->kernel, config->stem_kernel};
@@ -129,16 +168,17 @@ size_t ee_conformer_scratch(const ee_config *config, size_t rows, const ee_team 
 {
     const size_t floats = ee_size_max(ee_size_mul(between(config, rows), config->dim),
                                       ee_size_mul(rows, config->vocab));
+    const ee_view view = view_of(config);
     size_t layer;
 
 #ifndef EE_NO_F32
     if (config->dtype == EE_DTYPE_F32) {
-        layer = ee_conformer_layer_f32_scratch(rows, config->dim, config->heads, config->ff,
-                                               config->kernel, team);
+        layer = ee_conformer_layer_f32_scratch(&view, rows, config->dim, config->heads,
+                                               config->ff, config->kernel, team);
         return ee_size_mul(ee_size_max(floats, layer), sizeof(float));
     }
 #endif
-    layer = ee_conformer_layer_qs8_scratch(rows, config->dim, config->heads, config->ff,
+    layer = ee_conformer_layer_qs8_scratch(&view, rows, config->dim, config->heads, config->ff,
                                            config->kernel, team);
     return ee_size_max(ee_size_mul(floats, sizeof(float)), layer);
 }
@@ -242,25 +282,33 @@ void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, siz
 /* ---- Layers and heads ---- */
 
 void ee_conformer_layer(const ee_model *model, const void *const *tensors, float *x, size_t rows,
-                        void *scratch, const ee_team *team)
+                        const ee_cache *cache, void *scratch, const ee_team *team)
 {
     const ee_config *const c = &model->config;
+    const ee_view view = view_of(c);
+    ee_layer_past kept = {
+        .kv = cache->data,
+        .gated = (float *)(void *)((char *)cache->data + kv_bytes(c)),
+        .kv_rows = ee_size_min(cache->held, c->left),
+        .gated_rows = ee_size_min(cache->held, before(c)),
+    };
+    ee_layer_past *const past = c->chunk > 0 ? &kept : NULL;
 
 #ifndef EE_NO_F32
     if (c->dtype == EE_DTYPE_F32) {
         ee_conformer_weights_f32 weights;
 
         take(&weights, sizeof(weights), tensors);
-        ee_conformer_layer_f32_c(x, x, &weights, rows, c->dim, c->heads, c->ff, c->kernel,
-                                 c->norm_eps, scratch, model->ops->f32, team);
+        ee_conformer_layer_f32_c(x, x, &weights, past, &view, rows, c->dim, c->heads, c->ff,
+                                 c->kernel, c->norm_eps, scratch, model->ops->f32, team);
         return;
     }
 #endif
     ee_conformer_weights_qs8 weights;
 
     take(&weights, sizeof(weights), tensors);
-    ee_conformer_layer_qs8_c(x, x, &weights, rows, c->dim, c->heads, c->ff, c->kernel, c->norm_eps,
-                             scratch, model->ops->qs8, team);
+    ee_conformer_layer_qs8_c(x, x, &weights, past, &view, rows, c->dim, c->heads, c->ff, c->kernel,
+                             c->norm_eps, scratch, model->ops->qs8, team);
 }
 
 void ee_conformer_head(const ee_model *model, uint32_t exit, ee_output *out, const float *x,
@@ -293,24 +341,22 @@ void ee_conformer_head(const ee_model *model, uint32_t exit, ee_output *out, con
 
 static size_t reach(const ee_config *config, uint32_t exit)
 {
-    (void)config;
-    (void)exit;
-    return 0;
+    return ee_size_mul(config->layers_per_exit[exit], ee_conformer_layer_reach(config));
 }
 
 static size_t cache_bytes(const ee_config *config, uint32_t exit)
 {
-    (void)config;
-    (void)exit;
-    return 0;
+    return ee_size_mul(config->layers_per_exit[exit], ee_conformer_cache_bytes(config));
 }
 
-static void run_group(const ee_model *model, uint32_t exit, float *x, size_t rows, ee_cache *cache,
-                      void *scratch, const ee_team *team)
+static void run_group(const ee_model *model, uint32_t exit, float *x, size_t rows,
+                      const ee_cache *cache, void *scratch, const ee_team *team)
 {
-    (void)cache;
+    ee_cache layer = *cache;
+
     for (uint32_t l = 0; l < model->config.layers_per_exit[exit]; l++) {
-        ee_conformer_layer(model, ee_tensors_of(model, exit, l), x, rows, scratch, team);
+        ee_conformer_layer(model, ee_tensors_of(model, exit, l), x, rows, &layer, scratch, team);
+        layer.data = (char *)layer.data + ee_conformer_cache_bytes(&model->config);
     }
 }
 

@@ -56,9 +56,9 @@ typedef struct {
     void (*stem)(const ee_model *model, float *x, const float *inputs, size_t first, size_t rows,
                  void *scratch, const ee_team *team);
     /* x (rows, dim) -> x through the layers of a group. In a limited view x begins with a chunk, and
-     * what the rows to come need is added to the cache. */
-    void (*group)(const ee_model *model, uint32_t exit, float *x, size_t rows, ee_cache *cache,
-                  void *scratch, const ee_team *team);
+     * the cache then has what the rows to come need. */
+    void (*group)(const ee_model *model, uint32_t exit, float *x, size_t rows,
+                  const ee_cache *cache, void *scratch, const ee_team *team);
     /* x (rows, dim) -> out->data and out->columns; the data lies in the scratch. */
     void (*head)(const ee_model *model, uint32_t exit, ee_output *out, const float *x, size_t rows,
                  void *scratch, const ee_team *team);

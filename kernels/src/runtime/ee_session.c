@@ -51,13 +51,6 @@ size_t ee_encoder_frames(const ee_config *config, size_t frames)
     return rows_of(ee_graph_for(config->architecture)->window(config), frames);
 }
 
-static size_t whole_lines(size_t bytes)
-{
-    const size_t beyond = bytes % EE_MEMORY_ALIGNMENT;
-
-    return ee_size_add(bytes, beyond > 0 ? EE_MEMORY_ALIGNMENT - beyond : 0);
-}
-
 /* Rows before a block that x may have to keep: what the groups from `exit` on depend on. */
 static size_t reach_from(const ee_config *config, uint32_t exit)
 {
@@ -87,13 +80,13 @@ static arena_plan plan_arena(const ee_config *config, size_t rows, const ee_team
     const size_t x_rows = ee_size_add(rows, reach_from(config, 1));
     arena_plan plan;
 
-    plan.join = whole_lines(SESSION_BYTES + config->exits * sizeof(progress));
-    plan.caches = whole_lines(plan.join + join_frames(config) * config->mels * sizeof(float));
+    plan.join = ee_whole_lines(SESSION_BYTES + config->exits * sizeof(progress));
+    plan.caches = ee_whole_lines(plan.join + join_frames(config) * config->mels * sizeof(float));
     plan.x = plan.caches;
     for (uint32_t e = 0; e < config->exits; e++) {
         plan.x = ee_size_add(plan.x, graph->cache_bytes(config, e));
     }
-    plan.scratch = whole_lines(
+    plan.scratch = ee_whole_lines(
         ee_size_add(plan.x, ee_size_mul(ee_size_mul(x_rows, config->dim), sizeof(float))));
     plan.end = ee_size_add(plan.scratch, rows > 0 ? graph->scratch(config, rows, team) : 0);
     return plan;
@@ -195,7 +188,7 @@ static const ee_team *team_for(const ee_session *s, size_t rows, shorter_blocks 
     shorter->team.workers = ee_workers(s->team);
     shorter->team.block_frames = ee_block_frames(rows, s->team);
     shorter->team.run = run_below;
-    while (graph->scratch(config, rows, team) > planned) {
+    while (graph->scratch(config, rows, team) > planned && shorter->team.block_frames > 1) {
         team = &shorter->team;
         shorter->team.block_frames--;
     }
@@ -369,6 +362,7 @@ static void run_group(ee_session *s)
         graph->group(s->model, s->exit, s->x + row * config->dim, rows, &cache, s->scratch,
                      team_for(s, rows, &shorter));
         row += rows;
+        cache.held += rows;
     }
     group->seen = (uint32_t)s->end;
     /* No cache holds more than the largest `left`, and a stream has no end. */
