@@ -20,8 +20,8 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from ee_ref import bench
-from ee_ref.plan import multiply_accumulates
 from ee_ref.conformance.draw import random_state_dict
+from ee_ref.plan import multiply_accumulates
 from tests.support import FULL, FULL_SEED
 
 Line = dict[str, Any]
@@ -57,8 +57,8 @@ def cache() -> Path:
 @lru_cache(maxsize=None)
 def yardstick(dtype: str):
     """(config, tensors) of the 31.5 M parameter shape, random weights, "f32" or "qs8"."""
-    from weights_io.from_torch import convert_state_dict
-    from weights_io.quantize import quantize
+    from ee_ref.convert import convert_state_dict
+    from ee_ref.quantize import quantize
 
     config, tensors = convert_state_dict(random_state_dict(FULL, FULL_SEED))
     return (config, tensors) if dtype == "f32" else quantize(config, tensors)
@@ -66,7 +66,7 @@ def yardstick(dtype: str):
 
 def model_path(dtype: str) -> Path:
     """A model file of `yardstick(dtype)`, made when it is missing."""
-    from weights_io import model_file
+    from ee_ref import model_file
 
     path = cache() / f"full-{FULL_SEED}-{dtype}.gguf"
     if not path.exists():

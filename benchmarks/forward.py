@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
-
 from common import Line, emit, frames_of, load, machine, ratio
-from ee_ref.bench import WARM_UP, spread
 from peers import KINDS, Peer
-from weights_io.quantize import signal_to_noise
+
+from ee_ref.bench import WARM_UP, spread
+from ee_ref.quantize import signal_to_noise
 
 
 def measure(names: list[str], seconds: float, runs: int) -> Iterator[Line]:

@@ -1,13 +1,16 @@
 """The configuration of a model: every choice of architecture and front end, as plain numbers.
 
 A `Config` is what a model file says about itself (weights_io/FORMAT.md) and all that the encoder,
-the front end and the C runtime need to know besides the weights.
+the front end and the C runtime need to know besides the weights. Here is what every model has; each
+family (`ee_ref.families`) adds its own fields and says what follows from them.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from .errors import ArgumentError
 
@@ -27,18 +30,27 @@ MAX_LAYERS_PER_EXIT = 64
 MAX_FILTER_BANK = 1 << 22  # numbers: mels times FFT bins
 
 
-@dataclass(frozen=True)
-class Config:
-    """Sizes and choices of an early-exit Conformer-CTC model (paper, section 2).
+@dataclass(frozen=True, kw_only=True)
+class Config(ABC):
+    """Sizes and choices of an early-exit model of any family.
 
-    exits: number of exits; layers_per_exit: Conformer layers before each exit, one entry an exit.
-    dim, heads, ff, kernel: width, attention heads, feed-forward width, depthwise kernel (odd).
+    exits: number of exits; layers_per_exit: layers before each exit, one entry an exit.
+    dim, heads, ff, kernel: width of a layer, attention heads, feed-forward width, taps of its
+    convolution.
     vocab: CTC labels including blank; blank: its index.
     mels, sample_rate (Hz), frontend, n_fft, win_length, hop_length, pad (samples): the front end;
     pad zero samples are put before and after the audio; log_floor is added before the logarithm.
-    max_frames: rows of the position table, in encoder frames (one each 4 hop_length samples).
+    max_frames: the most encoder frames of an utterance; 0 for no limit.
+    chunk, left: a limited view, in encoder frames: a frame sees those of its chunk of `chunk`
+    frames and the `left` ones before that. chunk 0 is the full view.
     dtype: "f32" | "qs8", how the weights are stored and the encoder computes.
+
+    A field with "since" in its metadata is in model files of that format version and later ones;
+    before, all models had its default.
     """
+
+    architecture: ClassVar[str]
+    """The name of the family in model files."""
 
     exits: int
     layers_per_exit: tuple[int, ...]
@@ -57,55 +69,40 @@ class Config:
     pad: int = 0
     log_floor: float = 1e-6
     blank: int = 0
-    norm_eps: float = 1e-5
-    stem_kernel: int = 3
-    stem_stride: int = 2
-    dtype: str = "f32"
+    dtype: str = field(default="f32", metadata={"since": 2})
+    chunk: int = field(default=0, metadata={"since": 3})
+    left: int = field(default=0, metadata={"since": 3})
 
-    def encoder_frames(self, mel_frames: int) -> int:
-        """Frames after the two stem convolutions for `mel_frames` frames of features."""
-        frames = mel_frames
-        for _ in range(2):
-            frames = max(0, (frames - self.stem_kernel) // self.stem_stride + 1)
-        return frames
+    @abstractmethod
+    def encoder_frames(self, inputs: int) -> int:
+        """Encoder frames of so many frames of features."""
 
     @property
+    @abstractmethod
     def frame_seconds(self) -> float:
         """Seconds between two encoder frames."""
-        return self.stem_stride**2 * self.hop_length / self.sample_rate
 
     @property
+    @abstractmethod
     def max_seconds(self) -> float:
-        """Longest audio, in seconds, that the position table covers."""
-        mel_frames = self.max_frames
-        for _ in range(2):
-            mel_frames = (mel_frames - 1) * self.stem_stride + self.stem_kernel
-        # One more mel frame than the last usable stride still gives max_frames encoder frames.
-        mel_frames += self.stem_stride**2 - 1
-        return (mel_frames * self.hop_length - 1 - 2 * self.pad) / self.sample_rate
+        """Longest audio, in seconds, that `max_frames` admits; infinite without a limit."""
 
+    @abstractmethod
     def frame_time(self, frame: int) -> float:
         """Centre of encoder frame `frame` in seconds of the audio given (before padding)."""
-        reach = (self.stem_kernel - 1) // 2
-        mel_frame = self.stem_stride * (self.stem_stride * frame + reach) + reach
-        return (mel_frame * self.hop_length - self.pad) / self.sample_rate
+
+    @abstractmethod
+    def costs(self, inputs: int) -> tuple[int, ...]:
+        """Multiply-accumulates up to and including each exit for so many frames of features."""
 
     def validate(self) -> "Config":
         """Return self, or raise ArgumentError naming the first field out of its range."""
-
-        def require(ok: bool, field: str, expected: str) -> None:
-            if not ok:
-                raise ArgumentError(
-                    f"model configuration: {field}: expected {expected}, "
-                    f"found {getattr(self, field)!r:.80}"
-                )
-
-        def is_count(value: object, low: int, high: int = MAX_SIZE) -> bool:
-            return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-        for field in ("dim", "heads", "ff", "kernel", "vocab", "max_frames", "mels", "n_fft",
-                      "win_length", "hop_length", "stem_kernel", "stem_stride"):
-            require(is_count(getattr(self, field), 1), field, f"an integer in 1..{MAX_SIZE}")
+        for name in ("dim", "heads", "ff", "kernel", "vocab", "mels", "n_fft", "win_length",
+                     "hop_length"):
+            self._require_count(name, 1)
+        for name in ("max_frames", "chunk", "left", "pad"):
+            self._require_count(name, 0)
+        require = self._require
         require(is_count(self.sample_rate, 1000, 1_000_000), "sample_rate", "in 1000..1000000 Hz")
         require(is_count(self.exits, 1, MAX_EXITS), "exits", f"in 1..{MAX_EXITS}")
         require(
@@ -115,7 +112,6 @@ class Config:
             "layers_per_exit", f"{self.exits} counts in 1..{MAX_LAYERS_PER_EXIT}",
         )
         require(self.dim % self.heads == 0, "heads", f"a divisor of dim {self.dim}")
-        require(self.kernel % 2 == 1, "kernel", "odd")
         require(self.vocab >= 2, "vocab", "at least 2")
         require(is_count(self.blank, 0, self.vocab - 1), "blank", f"in 0..{self.vocab - 1}")
         require(self.frontend in FRONTENDS, "frontend", f"one of {sorted(FRONTENDS)}")
@@ -124,17 +120,26 @@ class Config:
         require(self.mels <= self.n_fft // 2 + 1, "mels", f"at most {self.n_fft // 2 + 1}")
         require(self.mels * (self.n_fft // 2 + 1) <= MAX_FILTER_BANK, "mels",
                 f"with n_fft {self.n_fft} at most {MAX_FILTER_BANK} numbers of mel filters")
-        require(is_count(self.pad, 0), "pad", f"in 0..{MAX_SIZE} samples")
-        require(self.stem_kernel == 3, "stem_kernel", "3")
-        require(self.stem_stride == 2, "stem_stride", "2")
+        require(self.left == 0 or self.chunk > 0, "left", "0 without a chunk")
         require(self.dtype in DTYPES, "dtype", f"one of {list(DTYPES)}")
-        for field in ("log_floor", "norm_eps"):
-            value = getattr(self, field)
-            require(
-                isinstance(value, float) and math.isfinite(value) and value > 0,
-                field, "a positive number",
-            )
+        self._require_positive("log_floor")
         return self
 
+    def _require(self, ok: bool, name: str, expected: str) -> None:
+        if not ok:
+            raise ArgumentError(f"model configuration: {name}: expected {expected}, "
+                                f"found {getattr(self, name)!r:.80}")
 
-CONFIG_FIELDS = tuple(field.name for field in fields(Config))
+    def _require_count(self, name: str, low: int) -> None:
+        self._require(is_count(getattr(self, name), low), name,
+                      f"an integer in {low}..{MAX_SIZE}")
+
+    def _require_positive(self, name: str) -> None:
+        value = getattr(self, name)
+        self._require(isinstance(value, float) and math.isfinite(value) and value > 0,
+                      name, "a positive number")
+
+
+def is_count(value: object, low: int, high: int = MAX_SIZE) -> bool:
+    """Whether it is an integer, and no truth value, in low..high."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high

@@ -4,7 +4,10 @@ Every error derives from `EeError` and from the builtin a caller would expect to
 message names what was wrong, what was expected and what was found.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 
 
 def shown(found: object, limit: int = 100) -> str:
@@ -12,6 +15,12 @@ def shown(found: object, limit: int = 100) -> str:
     text = str(found)
     cut = text if len(text) <= limit else text[: limit - 3] + "..."
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
+
+
+def some(items: Sequence[object], count: int = 4) -> str:
+    """The first few items as text."""
+    first = ", ".join(shown(item) for item in items[:count])
+    return first + (f", ... ({len(items)} in all)" if len(items) > count else "")
 
 
 def shown_limit(seconds: float) -> str:
@@ -45,6 +54,10 @@ class AudioError(EeError, ValueError):
 
 class TooLongError(AudioError):
     """Audio with more encoder frames than the model has positions for."""
+
+
+class StateError(EeError, RuntimeError):
+    """A state that cannot take this now: features after the last ones, or a second thread."""
 
 
 class ModelFileError(EeError, ValueError):

@@ -6,15 +6,12 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from . import families
 from .errors import NativeUnavailable
 from .plan import multiply_accumulates
 
 if TYPE_CHECKING:
-    from weights_io.model_file import ModelFile
-
-CONSTANTS = ("frontend.mean", "frontend.scale", "stem.positions")
-"""Tensors that no training step changes. The others are counted as parameters, but for the scales
-of int8 matrices."""
+    from .model_file import ModelFile
 
 SECONDS = (1, 10)
 """Lengths of audio for which `describe` gives multiply-accumulates."""
@@ -41,17 +38,15 @@ def describe(
     parameters, bytes and multiply-accumulates are cumulative: those of the file cut after that
     exit.
     """
-    from weights_io.layout import SCALE_SUFFIX, tensor_specs
-
     config = file.config
-    specs = tensor_specs(config)
+    specs = families.tensors(config)
     counts = {exit_: 0 for exit_ in range(config.exits + 1)}
     constants = 0
     for spec in specs:
-        if spec.name in CONSTANTS or spec.name.endswith(SCALE_SUFFIX):
-            constants += math.prod(spec.shape)
-        else:
+        if spec.is_parameter:
             counts[spec.exit] += math.prod(spec.shape)
+        else:
+            constants += math.prod(spec.shape)
     macs = {seconds: multiply_accumulates(config, seconds) for seconds in SECONDS}
     exits, parameters = [], counts[0]
     for number, layers in enumerate(config.layers_per_exit, start=1):
@@ -73,6 +68,7 @@ def describe(
         "tensors": len(specs),
         "parameters": parameters,
         "constants": constants,
+        "architecture": config.architecture,
         "config": dataclasses.asdict(config),
         "tokens": list(file.tokens),
         "special": sorted(file.special),

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from weights_io import model_file
-
+from . import model_file
 from .errors import ArgumentError, EeWarning, ModelFileError, NativeUnavailable
 from .model import Model
 

@@ -12,14 +12,13 @@ import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Union
 
 import numpy as np
 
-from weights_io import model_file
-
+from . import model_file
 from . import audio as audio_stage
 from . import encoder, exits
 from .clock import StageClock
@@ -28,7 +27,6 @@ from .decode import Hypothesis, greedy, token_confidences
 from .errors import ArgumentError, ModelFileError, shown
 from .exits import AnyPolicy, Policy, Scores, Utterance
 from .frontend import FrontEnd, front_end
-from .plan import frame_costs
 from .tokens import Tokens, Word
 
 Audio = Union[str, Path, BinaryIO, np.ndarray, tuple[np.ndarray, int]]
@@ -94,6 +92,14 @@ class Run:
     scores: tuple[Scores, ...] = ()
 
 
+def _encoder(file: model_file.ModelFile, backend: str, threads: int) -> encoder.Encoder:
+    if backend == "numpy":
+        return encoder.ReferenceEncoder(file.config, file.tensors)
+    from .native._session import NativeModel
+
+    return NativeModel(file.config, file.tensors, threads)
+
+
 class Model:
     """A loaded model. Made by `ee_ref.load`.
 
@@ -110,9 +116,7 @@ class Model:
         self.backend = backend
         self.file = file
         self.threads = threads
-        self._encoder: encoder.Encoder = (
-            encoder.NativeEncoder(file.config, file.tensors, threads) if backend == "native"
-            else encoder.ReferenceEncoder(file.config, file.tensors))
+        self._encoder = _encoder(file, backend, threads)
 
     def __repr__(self) -> str:
         config = self.config
@@ -293,8 +297,8 @@ class Model:
 
     @cached_property
     def _costs(self) -> Callable[[int], tuple[int, ...]]:
-        """`frame_costs` of this model, remembered: computing them takes as long as a score."""
-        return lru_cache(maxsize=1024)(partial(frame_costs, self.config))
+        """`Config.costs`, remembered: computing them takes as long as a score."""
+        return lru_cache(maxsize=1024)(self.config.costs)
 
     @cached_property
     def _measure(self) -> Callable[..., tuple[Scores, np.ndarray]]:

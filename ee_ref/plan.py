@@ -6,6 +6,7 @@ Work follows from the configuration. The RAM is planned by the C library, and ho
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,35 +17,14 @@ from .config import Config
 def multiply_accumulates(config: Config, seconds: float) -> tuple[int, ...] | None:
     """Multiply-accumulates of the encoder up to and including exit 1, 2, ..., for one utterance.
 
-    With T1 and T' frames after the two stem convolutions, D = dim and K = stem_kernel:
-    stem             T1 K mels D + T' K D D
-    a layer          T' (4 D ff + 7 D D + kernel D) + 2 T' T' D
-                     (feed-forwards; attention 3 + 1, pointwise convolutions 2 + 1; depthwise
-                     convolution; attention scores and their weighted sum)
-    a head           T' D vocab
-    Heads of earlier exits are included: they run on the way. Norms, activations, softmax and the
-    mel front end are not counted. None when the audio is longer than the model admits.
+    None when the audio is longer than the model admits. See `Config.costs`.
     """
-    if not seconds <= config.max_seconds + 1:  # perhaps infinite
+    if not (math.isfinite(seconds) and seconds <= config.max_seconds + 1):
         return None
     mel_frames = 1 + int(seconds * config.sample_rate + 2 * config.pad) // config.hop_length
-    if config.encoder_frames(mel_frames) > config.max_frames:
+    if 0 < config.max_frames < config.encoder_frames(mel_frames):
         return None
-    return frame_costs(config, mel_frames)
-
-
-def frame_costs(config: Config, mel_frames: int) -> tuple[int, ...]:
-    """`multiply_accumulates` for so many mel frames, also for more than the model admits."""
-    frames = config.encoder_frames(mel_frames)
-    half = max(0, (mel_frames - config.stem_kernel) // config.stem_stride + 1)
-    dim = config.dim
-    total = config.stem_kernel * dim * (half * config.mels + frames * dim)
-    layer = frames * dim * (4 * config.ff + 7 * dim + config.kernel) + 2 * frames**2 * dim
-    totals = []
-    for layers in config.layers_per_exit:
-        total += layers * layer + frames * dim * config.vocab
-        totals.append(total)
-    return tuple(totals)
+    return config.costs(mel_frames)
 
 
 @dataclass(frozen=True)
@@ -80,9 +60,9 @@ def memory_plan(config: Config, seconds: float) -> MemoryPlan:
     Raises ArgumentError when the model has not so many positions, or a front end that the C library
     cannot do, and NativeUnavailable without it.
     """
-    from weights_io import flash_image
     from weights_io.gguf import align
 
+    from . import flash_image
     from .native._frontend import NativeFrontend
     from .native._lib import ffi, lib
     from .native._session import _c_config, _size
@@ -116,7 +96,7 @@ def device_plan(
     Raises ArgumentError for audio longer than the model allows or a front end that the C library
     lacks, and NativeUnavailable without the C library, which plans the memory.
     """
-    from weights_io import flash_image
+    from . import flash_image
 
     plan = memory_plan(config, seconds)
     flash = flash_image.exit_sizes(flash_image.limited(config, seconds), tokens, special)

@@ -26,14 +26,14 @@ from hypothesis import settings
 
 import ee_ref
 from ee_ref import native, ops
-from ee_ref.errors import NativeUnavailable
+from ee_ref import model_file
 from ee_ref.conformance import manifest, suite
 from ee_ref.conformance.draw import random_state_dict
+from ee_ref.convert import convert_state_dict
+from ee_ref.errors import NativeUnavailable
 from tests.support import (
     DESK, FULL, FULL_SEED, GOLDEN, PROMISES, TOY, TOY_TOKENS, link_to_installed,
 )
-from weights_io import model_file
-from weights_io.from_torch import convert_state_dict
 
 settings.register_profile("ee_ref", deadline=None, max_examples=40)
 settings.register_profile("ci", settings.get_profile("ee_ref"), derandomize=True)

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-
-from ee_ref.config import FRONTENDS, Config
+from ee_ref.config import FRONTENDS
+from ee_ref.families.conformer import Config
 
 CONFIG = Config(
     exits=1, layers_per_exit=(1,), dim=8, heads=1, ff=8, kernel=3, vocab=4, max_frames=100

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 import ee_ref
-from ee_ref.config import Config
 from ee_ref.conformance.judge import error
 from ee_ref.conformance.manifest import Vectors
 from ee_ref.conformance.vector import Vector
+from ee_ref.families.conformer import Config
 
 GOLDEN = Path(__file__).parent / "golden"
 DESK = Path(__file__).resolve().parent.parent / "kernels" / "conformance"

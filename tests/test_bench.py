@@ -95,10 +95,11 @@ def test_too_long_audio_is_refused(model_path):
 @pytest.mark.parametrize("dtype", ["f32", "qs8"])
 def test_ops_are_found_for_every_kernel(dtype, native_library, monkeypatch):
     import ops as ops_benchmark
+
     from ee_ref.conformance.draw import (
         SMALL, random_features, random_int8_model, random_state_dict,
     )
-    from weights_io.from_torch import convert_state_dict
+    from ee_ref.convert import convert_state_dict
 
     def small(asked):
         if asked == "qs8":
@@ -123,6 +124,7 @@ def test_ops_are_found_for_every_kernel(dtype, native_library, monkeypatch):
 def test_multiply_accumulates_of_a_trace_are_those_of_info(native_library):
     """What the ops count themselves adds up to the formula of `ee-ref info`."""
     import ops as ops_benchmark
+
     from ee_ref.plan import multiply_accumulates
     from tests.support import FULL
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 import ee_ref
 from ee_ref import cli, exits
+from ee_ref import model_file
 from ee_ref.calibration import fit, points, risk
 from ee_ref.errors import ArgumentError, ModelFileError
 from ee_ref.evaluation import figures
 from tests.test_evaluation import recordings, table
-from weights_io import model_file
 
 
 def simulated(n=400, seed=0, noise=0.3):
@@ -109,7 +109,7 @@ def test_choices_from_a_table_are_those_of_the_running_policy():
 def exits_out(exit, log_probs):
     from ee_ref.encoder import ExitOutput
 
-    return ExitOutput(exit, log_probs)
+    return ExitOutput(exit, 0, log_probs, log_probs)
 
 
 @settings(max_examples=30)

@@ -22,9 +22,10 @@ import pytest
 
 from ee_ref import ops
 from ee_ref.conformance.cases import cases_of, op_names
+from ee_ref.families import SCALE_SUFFIX, Kind
+from ee_ref.families.conformer import LAYER
 from ee_ref.ops._lines import LINES, lines
-from tests.support import GOLDEN, TOY
-from weights_io import layout
+from tests.support import GOLDEN
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("ee_ref", "weights_io")
@@ -160,15 +161,15 @@ def test_lines_fit_the_prototypes(op, native_library):
 
 
 def layer_tensors(dtype: str) -> str:
-    """The tensors of a layer (weights_io/layout.py) as a line spells them."""
-    config = replace(TOY, dim=8, heads=2, ff=13, kernel=5, exits=1, layers_per_exit=(1,),
-                     dtype=dtype)
-    letters = {8: "D", 16: "2D", 24: "3D", 13: "H", 5: "K"}
-    prefix = layout.layer_prefix(1, 1)
-    return ", ".join(
-        f"{spec.name.removeprefix(prefix)} ({' '.join(letters[size] for size in spec.shape)})"
-        f"{' int8' if spec.dtype == 'int8' else ''}"
-        for spec in layout.tensor_specs(config) if spec.name.startswith(prefix))
+    """The tensors of a layer (ee_ref/families/conformer.py) as a line spells them."""
+    found = []
+    for name, shape, kind in LAYER:
+        shape = shape.replace("F", "H")
+        if dtype == "qs8" and kind is Kind.MATRIX:
+            found += [f"{name} ({shape}) int8", f"{name}{SCALE_SUFFIX} ({shape.split()[0]})"]
+        else:
+            found.append(f"{name} ({shape})")
+    return ", ".join(found)
 
 
 def test_the_port_in_c_has_the_line_of_every_op():

@@ -14,18 +14,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ee_ref import model_file
 from ee_ref.cli import main
 from ee_ref.conformance.draw import SMALL, random_state_dict
+from ee_ref.convert import convert_state_dict
 from ee_ref.errors import ArgumentError, CheckpointError, FileError
+from ee_ref.families import tensors as tensor_specs
 from ee_ref.plan import multiply_accumulates
-from weights_io import from_torch, model_file, tokenizer
-from weights_io.from_torch import convert_state_dict, read_checkpoint
-from weights_io.layout import tensor_specs
+from weights_io import from_torch, tokenizer
+from weights_io.from_torch import read_checkpoint
 
-from .hostile.corpus import safetensors_file
 from .hostile.checkpoints import (
     global_, hostile_pickles, integer, storage, tensor, text, torch_file, zip_file,
 )
+from .hostile.corpus import safetensors_file
 from .support import FULL
 
 LAYER = "conformer.1.conformer_layers.0"

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ee_ref import decode, exits
+from ee_ref.conformance.draw import Stream
 from ee_ref.errors import ArgumentError
+from ee_ref.flash_image import labels_of
 from ee_ref.tokens import Tokens
 from tests.conftest import require_native
-from ee_ref.conformance.draw import Stream
-from weights_io.flash_image import labels_of
 
 SHAPES = st.tuples(st.integers(0, 40), st.integers(1, 20))
 

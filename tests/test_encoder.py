@@ -10,14 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ee_ref.config import Config
-from ee_ref.encoder import ExitOutput, NativeEncoder, ReferenceEncoder
-from ee_ref.errors import ArgumentError, ShapeError, TooLongError
 from ee_ref.conformance.draw import SMALL, random_features, random_state_dict
+from ee_ref.convert import convert_state_dict
+from ee_ref.encoder import ExitOutput, ReferenceEncoder
+from ee_ref.errors import ArgumentError, ShapeError, TooLongError
+from ee_ref.families import padded_shape
+from ee_ref.families import tensors as tensor_specs
+from ee_ref.families.conformer import LAYER, Config, layer_prefix
 from tests.conftest import ISAS
 from tests.support import FULL, FULL_CLIPS, PROMISES, SMALL_CLIPS, SMALL_SEED, assert_close
-from weights_io.from_torch import convert_state_dict
-from weights_io.layout import layer_prefix, layer_shapes, padded_shape, tensor_specs
 
 SMALL_TOLERANCE = 5e-6
 """Relative to the largest value in a row, for one layer or for all of them up to an exit."""
@@ -29,7 +30,11 @@ NOT_RESET = settings(suppress_health_check=[HealthCheck.function_scoped_fixture]
 @pytest.fixture
 def make_encoder(backend):
     """(config, tensors) -> encoder, on NumPy and on each instruction set."""
-    return ReferenceEncoder if backend == "numpy" else NativeEncoder
+    if backend == "numpy":
+        return ReferenceEncoder
+    from ee_ref.native._session import NativeModel
+
+    return NativeModel
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +80,7 @@ def test_stem_and_every_layer_of_a_small_model(frames, op_set, small_tensors, mo
     for group, layers in enumerate(SMALL.layers_per_exit, start=1):
         for layer in range(1, layers + 1):
             prefix = layer_prefix(group, layer)
-            weights = {suffix: small_tensors[prefix + suffix] for suffix in layer_shapes(SMALL)}
+            weights = {row.name: small_tensors[prefix + row.name] for row in LAYER}
             y, _ = op_set.conformer_layer(states[number], weights, SMALL.heads, SMALL.norm_eps)
             number += 1
             assert_close(y, states[number], SMALL_TOLERANCE, prefix)
@@ -153,14 +158,13 @@ def spoil_layers(config: Config, tensors: dict, exit_: int) -> dict[str, np.ndar
     return kept
 
 
-def test_nothing_is_computed_before_the_first_exit(small_tensors, monkeypatch):
+def test_only_the_stem_is_computed_before_the_first_exit(small_tensors, monkeypatch):
     calls = []
-    encoder = ReferenceEncoder(SMALL, small_tensors)
-    monkeypatch.setattr("ee_ref.ops.conformer_layer",
-                        lambda x, *_: (calls.append("layer") or x, None))
+    monkeypatch.setattr(
+        "ee_ref.ops.conformer_layer", lambda x, *_: (calls.append("layer") or x, None))
     monkeypatch.setattr("ee_ref.ops.stem_conv", lambda x, *_: calls.append("stem") or x[:5, :1])
-    exits = encoder.exits(small_features(30))
-    assert calls == []
+    exits = ReferenceEncoder(SMALL, small_tensors).exits(small_features(30))
+    assert calls == ["stem"] * 2
     next(exits)
     assert calls == ["stem"] * 2 + ["layer"] * SMALL.layers_per_exit[0]
     exits.close()

@@ -375,7 +375,7 @@ def test_models_are_compared_exit_by_exit(tmp_path, model_path):
         assert exit == (errors, errors, words, 0, exit.signal, 0) and exit.signal > 0
     encode = model._encoder.exits
     other._encoder.exits = lambda features: (
-        out._replace(log_probs=out.log_probs[:, ::-1]) for out in encode(features))
+        out._replace(output=out.log_probs[:, ::-1]) for out in encode(features))
     different = comparison.compare(model, other, found)
     assert all(exit.changed and exit.noise > 0 for exit in different)
     lines = comparison.text(different, 3, left_out=1).splitlines()

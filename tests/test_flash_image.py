@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 import ee_ref
+from ee_ref import c_source, flash_image, model_file
 from ee_ref.cli import main
+from ee_ref.conformance.draw import SMALL, Stream, random_state_dict
+from ee_ref.convert import convert_state_dict
 from ee_ref.errors import ArgumentError, EeError, FileError, ModelFileError
+from ee_ref.quantize import quantize
 from tests.conftest import require_native
 from tests.support import TOY
-from ee_ref.conformance.draw import SMALL, Stream, random_state_dict
-from weights_io import c_source, flash_image, model_file
-from weights_io.from_torch import convert_state_dict
-from weights_io.quantize import quantize
 
 LOGMEL = replace(SMALL, frontend="logmel", n_fft=512, win_length=400, pad=80)
 TOKENS = ("@", "<s>", "▁", "a", "É", "\U0001f600", "<0x41>", "▁b", "b c", "c", "d")

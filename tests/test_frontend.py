@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import ee_ref
-from ee_ref import exits
+from ee_ref import exits, model_file
+from ee_ref.config import FRONTENDS
 from ee_ref.conformance.draw import SMALL, Stream, random_state_dict
 from ee_ref.conformance.suite import demo
-from ee_ref.config import FRONTENDS
+from ee_ref.convert import convert_state_dict
 from ee_ref.errors import ArgumentError, EeWarning
 from ee_ref.frontend import KINDS, front_end, plain, tables
 from ee_ref.frontend.exact import ExactFrontEnd
@@ -21,9 +22,7 @@ from ee_ref.frontend.native import NativeFrontEnd
 from ee_ref.frontend.plain import PlainFrontEnd
 from ee_ref.frontend.waveform import WaveformFrontEnd
 from ee_ref.loading import BACKENDS
-from weights_io import model_file
-from weights_io.from_torch import convert_state_dict
-from weights_io.quantize import quantize
+from ee_ref.quantize import quantize
 
 RATE = 16000
 LOGMEL = replace(SMALL, frontend="logmel", n_fft=512, win_length=400, pad=80)

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 import ee_ref
+from ee_ref import model_file
+from ee_ref.conformance.draw import SMALL, Stream, random_state_dict
+from ee_ref.convert import convert_state_dict
 from ee_ref.errors import ArgumentError, AudioError, EeWarning, ShapeError
 from ee_ref.frontend import plain
 from ee_ref.frontend.tables import frontend_tables, unsupported
-from ee_ref.conformance.draw import SMALL, Stream, random_state_dict
 from tests.frontends import CONFIG, CONFIGS, DIGESTS, LENGTHS, LOG_FLOOR, LOGMEL, MEL
-from weights_io import model_file
-from weights_io.from_torch import convert_state_dict
 
 TOLERANCE = 1e-5  # of the largest energy; float32 rounding is about 5e-7
 

@@ -12,15 +12,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ee_ref.config import Config
-from ee_ref.conformance.draw import SMALL, random_state_dict
+from ee_ref import convert, model_file
+from ee_ref.conformance.draw import SMALL, random_features, random_state_dict
+from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, EeError, FileError, ModelFileError
-from weights_io import from_torch, gguf, model_file
-from weights_io.layout import tensor_specs
-from weights_io.model_file import ALIGNMENT
+from ee_ref.families import tensors as tensor_specs
+from ee_ref.families.conformer import Config
+from ee_ref.model_file import ALIGNMENT
+from weights_io import gguf
 
 from .hostile.model_files import LIES, rebuild, with_new_field
-from .support import FULL
+from .support import FULL, GOLDEN
 
 LOGMEL = replace(SMALL, frontend="logmel", n_fft=512, win_length=400, pad=80)
 TOKENS = ("@", "<s>", "▁", "a", "É", "\U0001f600", "<0x41>", "", "b", "c", "d")
@@ -29,8 +31,9 @@ SPECIAL = frozenset({1})
 
 def tensors_of(config, seed=1):
     state = random_state_dict(config, seed)
-    extras = {"heads": config.heads, "pad": config.pad}
-    found, tensors = from_torch.convert_state_dict(state, extras=extras)
+    settings = ("heads", "pad", "chunk", "left", "conv", "positions")
+    extras = {name: getattr(config, name) for name in settings}
+    found, tensors = convert.convert_state_dict(state, extras=extras)
     assert found == config
     return tensors
 
@@ -76,6 +79,39 @@ def test_read_back(config, tmp_path):
     assert found.metadata["general.name"] == "small"
     assert found.path == str(path)
     assert os.listdir(tmp_path) == ["m.gguf"]
+
+
+@pytest.mark.parametrize("version, dtype, size", [(1, "f32", 20416), (2, "qs8", 20800)])
+def test_older_versions_give_what_they_gave(version, dtype, size, tmp_path):
+    """Files and log-probabilities as the last program that wrote this version made them."""
+    path = GOLDEN / f"version_{version}.gguf"
+    found = model_file.read(path)
+    assert found.config == Config(
+        exits=2, layers_per_exit=(1, 2), dim=6, heads=2, ff=7, kernel=3, vocab=5, max_frames=9,
+        mels=5, frontend="logmel", n_fft=512, win_length=400, pad=160, log_floor=1e-5, blank=1,
+        norm_eps=1e-6, dtype=dtype)
+    assert found.metadata["ee.format_version"] == version and found.size == size
+    assert found.tokens == ("\u2581a", "<blank>", "b", "\u2581", "<s>") and found.special == {1, 4}
+    assert model_file.operating_points(found) == {"fast": {"policy": {"kind": "fixed", "n": 1}}}
+    with np.load(GOLDEN / "versions.npz") as golden:
+        expected = golden[f"{version}/log_probs"]
+    encoder = ReferenceEncoder(found.config, found.tensors)
+    log_probs = np.stack([out.log_probs for out in encoder.exits(random_features(31, 3, 5))])
+    np.testing.assert_allclose(log_probs, expected, rtol=0, atol=0 if version == 2 else 2e-6)
+
+    written = tmp_path / "newest.gguf"
+    model_file.store_operating_points(found, written, {})
+    newest = model_file.read(written)
+    assert newest.metadata["ee.format_version"] == 3 and newest.config == found.config
+    assert_same(newest, found.config, found.tensors)
+
+
+def test_a_model_of_a_limited_view_comes_back(tmp_path):
+    config = replace(SMALL, chunk=4, left=8, conv="chunk", positions="none", max_frames=0)
+    tensors = tensors_of(config)
+    assert not any("positions" in name for name in tensors)
+    model_file.write(tmp_path / "m.gguf", config, TOKENS, SPECIAL, tensors)
+    assert_same(model_file.read(tmp_path / "m.gguf"), config, tensors)
 
 
 def test_arrays_are_read_only_views_that_outlive_everything(put, data, tensors):

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 from ee_ref import ops
+from ee_ref.conformance.cases import cases_of, outputs
+from ee_ref.conformance.draw import SMALL, Stream, random_features
 from ee_ref.errors import (
     ArenaError, ArgumentError, NativeUnavailable, ShapeError, StateError, TooLongError,
 )
-from ee_ref.conformance.cases import cases_of, outputs
-from ee_ref.conformance.draw import SMALL, Stream, random_features
+from ee_ref.families import padded_shape
+from ee_ref.families import tensors as tensor_specs
 from tests.support import assert_close
-from weights_io.layout import padded_shape, tensor_specs
 
 ROOT = Path(__file__).parent.parent
 
@@ -260,11 +261,11 @@ def test_what_is_refused_leaves_the_session_as_it_was(model, features):
     session.feed(features[:30])
     for wrong, error in ((features[:41], TooLongError), (features[:9, 1:].copy(), ShapeError),
                          (features[:1] * np.nan, ArgumentError)):
-        with pytest.raises(error, match="^features|EE_ERR_NOT_FINITE"):
+        with pytest.raises(error, match="^features"):
             session.feed(wrong)
     session.feed(features[30:], last=True)
     for piece in (features[:0], features):
-        with pytest.raises(StateError, match="features: expected none after the last, found"):
+        with pytest.raises(StateError, match="expected no features after the last ones"):
             session.feed(piece)
     assert same(session.exits(), model.exits(features))
 
@@ -343,7 +344,7 @@ def test_longest_utterance(model):
     features = np.ones((longest + 1, SMALL.mels), np.float32)
     assert len(next(model.exits(features[:-1])).log_probs) == SMALL.max_frames
     for refused in (lambda: model.exits(features), lambda: model.arena_size(longest + 1)):
-        with pytest.raises(TooLongError, match="EE_ERR_TOO_MANY_FRAMES"):
+        with pytest.raises(TooLongError, match="at most 40 encoder frames|EE_ERR_TOO_MANY"):
             refused()
 
 
@@ -351,7 +352,7 @@ def test_longest_utterance(model):
 def test_features_are_finite(model, features, value):
     wrong = features.copy()
     wrong[-1, -1] = value
-    with pytest.raises(ArgumentError, match="EE_ERR_NOT_FINITE"):
+    with pytest.raises(ArgumentError, match="^features: expected finite"):
         model.exits(wrong)
 
 
@@ -384,7 +385,7 @@ def test_arena_grows_with_the_frames(model):
 # Tensors
 
 
-@pytest.mark.parametrize("change", [{}, {"dtype": "qs8"}])
+@pytest.mark.parametrize("change", [{}, {"dtype": "qs8"}, {"positions": "none", "max_frames": 0}])
 def test_c_takes_the_tensors_of_the_file(change):
     """One order, and the names, shapes and types of one table."""
     config = dataclasses.replace(SMALL, **change)

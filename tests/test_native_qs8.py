@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 import pytest
 
 from ee_ref import native, ops
-from ee_ref.encoder import NativeEncoder, ReferenceEncoder
-from ee_ref.errors import ArgumentError, NativeUnavailable, ShapeError
 from ee_ref.conformance.cases import cases_of, op_names
 from ee_ref.conformance.draw import SMALL, random_features, random_int8_model
+from ee_ref.encoder import ReferenceEncoder
+from ee_ref.errors import ArgumentError, NativeUnavailable, ShapeError
+from ee_ref.families import tensors as tensor_specs
 from tests.support import FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_SEED, frozen
 from tests.test_ops import Guards, assert_same, flat
-from weights_io.layout import tensor_specs
 
 try:
     from ee_ref.native import _arrays, _kernel, _lib
@@ -146,7 +145,7 @@ def small():
 def test_small_model_gives_the_bytes_of_numpy(frames, small, isa):
     features = random_features(frames, 5, SMALL.mels)
     expected = [out.log_probs for out in ReferenceEncoder(*small).exits(features)]
-    actual = [out.log_probs for out in NativeEncoder(*small).exits(features)]
+    actual = [out.log_probs for out in NativeModel(*small).exits(features)]
     assert_same_bytes(actual, expected, f"{frames} frames on {isa}")
 
 

@@ -16,14 +16,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ee_ref import ops
+from ee_ref.conformance.cases import cases_of, op_names, outputs
+from ee_ref.conformance.draw import SMALL, Stream, random_features, random_int8_model
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, ShapeError
 from ee_ref.exits import Entropy, frame_entropy
 from ee_ref.ops import _exact
 from ee_ref.ops._lines import lines
-from ee_ref.conformance.cases import cases_of, op_names, outputs
 from tests.golden.gen_int8 import exits
-from ee_ref.conformance.draw import SMALL, Stream, random_features, random_int8_model
 from tests.support import FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_CLIPS, SMALL_SEED, frozen
 
 ALL = [pytest.param(op, case, id=f"{op}-{case.name}")
@@ -450,7 +450,7 @@ def test_rows_of_linear_layers_are_computed_each_by_itself(seed, rows, cut, orde
 @given(seed=seeds, frames=st.integers(1, 30), order=st.randoms())
 def test_attention_without_positions_follows_the_order_of_frames(seed, frames, order):
     """Up to the rounding of the sum of exponentials, which may tip an int8 value of the context."""
-    from weights_io.quantize import signal_to_noise
+    from ee_ref.quantize import signal_to_noise
 
     arguments = attention_arguments(seed, frames, 3, 5, 3.0)
     shuffled = np.array(order.sample(range(frames), frames))
@@ -463,9 +463,9 @@ def test_attention_without_positions_follows_the_order_of_frames(seed, frames, o
 
 
 def test_small_model_stays_near_its_float32_twin(small):
-    from weights_io.from_torch import convert_state_dict
-    from weights_io.quantize import signal_to_noise
     from ee_ref.conformance.draw import random_state_dict
+    from ee_ref.convert import convert_state_dict
+    from ee_ref.quantize import signal_to_noise
 
     config, tensors = convert_state_dict(random_state_dict(SMALL, SMALL_SEED), heads=SMALL.heads)
     tensors["stem.positions"] = Stream(SMALL_SEED)(SMALL.max_frames, SMALL.dim)

@@ -17,10 +17,10 @@ import pytest
 
 import ee_ref
 from ee_ref.cli import main
-from ee_ref.errors import ArgumentError, NativeUnavailable
 from ee_ref.conformance.draw import SMALL, Stream, random_features, random_int8_model
+from ee_ref.errors import ArgumentError, NativeUnavailable
+from ee_ref.families import tensors as tensor_specs
 from tests.support import SMALL_SEED, WHERE_FOUND
-from weights_io.layout import tensor_specs
 
 try:
     from ee_ref.native import _lib
@@ -269,13 +269,13 @@ def started(monkeypatch):
             numbers.append(threads)
             super().__init__(threads)
 
-    class Encoder(ee_ref.encoder.NativeEncoder):
+    class Encoder(NativeModel):
         def __init__(self, config, tensors, threads):
             numbers.append(threads)
             super().__init__(config, tensors, threads)
 
     monkeypatch.setattr("ee_ref.evaluation.run.ThreadPoolExecutor", Pool)
-    monkeypatch.setattr("ee_ref.encoder.NativeEncoder", Encoder)
+    monkeypatch.setattr("ee_ref.native._session.NativeModel", Encoder)
     return numbers
 
 

@@ -18,7 +18,7 @@ from ee_ref import exits
 from ee_ref.calibration import fit, plot, points, risk
 from ee_ref.cli.calibrate import CHOSEN_FROM
 from ee_ref.evaluation import figures, manifest, report, run
-from weights_io import model_file
+from ee_ref import model_file
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("speech-commands", "wake-words")
@@ -102,7 +102,7 @@ def deadline(model, recordings):
         slow, reached = 1e-9 * rng.uniform(1, 4), []
 
         def slowed(features, slow=slow, reached=reached):
-            costs = np.diff(ee_ref.plan.frame_costs(model.config, len(features)), prepend=0)
+            costs = np.diff(model.config.costs(len(features)), prepend=0)
             for cost, out in zip(costs, encoder(features)):
                 time.sleep(cost * slow * rng.uniform(0.8, 1.2))
                 reached.append(time.perf_counter())

@@ -5,7 +5,7 @@ Times are seconds, frames are mel frames of 10 ms, levels are decibels.
 
 from dataclasses import dataclass, field
 
-from ee_ref.config import Config
+from ee_ref.families.conformer import Config
 
 TOKENS = ("<blank>", "▁", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "'")
 

@@ -1,7 +1,7 @@
-"""Checkpoints in, model files out.
+"""Files of other programs and what all files share: containers, text, atomic writing.
 
-layout.py lists the tensors of a model; model_file.py reads and writes model files (FORMAT.md) on
-the container of gguf.py; from_torch.py turns checkpoints into models, reading them with
-torch_zip.py and safetensors.py, and tokenizers with tokenizer.py; quantize.py makes a model int8.
-NumPy is all that is needed.
+gguf.py is the container of model files (FORMAT.md); from_torch.py finds the state dict in a
+checkpoint, which it reads with torch_zip.py and safetensors.py; tokenizer.py reads tokenizers;
+files.py and text.py open, check and write. A leaf: nothing here knows a model or imports more of
+ee_ref than its errors. NumPy is all that is needed.
 """

@@ -11,13 +11,13 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ee_ref.config import MAX_SIZE
 from ee_ref.errors import CheckpointError
 
 from .files import read_limited
 from .text import read_text
 
 MAX_BYTES = 16 << 20
+MAX_TOKENS = 1 << 16
 
 # Types of pieces in sentencepiece_model.proto.
 _UNKNOWN, _CONTROL = 2, 3
@@ -47,9 +47,9 @@ def read_token_file(path: str | os.PathLike) -> Tokens:
     or one with white space in it (such as "token id"), FileError when the file cannot be read.
     """
     text = read_text(path, MAX_BYTES, CheckpointError)
-    lines = text.removesuffix("\n").split("\n", MAX_SIZE)
-    if len(lines) > MAX_SIZE:
-        raise CheckpointError(f"{path}: expected at most {MAX_SIZE} tokens, found more")
+    lines = text.removesuffix("\n").split("\n", MAX_TOKENS)
+    if len(lines) > MAX_TOKENS:
+        raise CheckpointError(f"{path}: expected at most {MAX_TOKENS} tokens, found more")
     tokens = tuple(line.removesuffix("\r") for line in lines)
     for number, token in enumerate(tokens, start=1):
         if token.split() != [token]:
@@ -68,8 +68,8 @@ def read_sentencepiece(path: str | os.PathLike) -> Tokens:
         for field, value in _protobuf(data):
             if field == 1:
                 pieces.append(_piece(value))
-            if len(pieces) > MAX_SIZE:
-                raise CheckpointError(f"expected at most {MAX_SIZE} pieces, found more")
+            if len(pieces) > MAX_TOKENS:
+                raise CheckpointError(f"expected at most {MAX_TOKENS} pieces, found more")
     except CheckpointError as error:
         raise CheckpointError(f"{path}: expected a SentencePiece model: {error}") from None
     if not pieces:

@@ -67,8 +67,9 @@ def run(args: argparse.Namespace) -> int:
 
     Exit code 1 when recordings had to be left out; the points are fitted to the others.
     """
-    from weights_io import files, model_file
+    from weights_io import files
 
+    from .. import model_file
     from ..calibration import plot
     from ..calibration.points import Target, require_bound
     from ..evaluation import manifest

@@ -39,14 +39,17 @@ def add_parser(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, read the result back and compare, and print a summary on stderr."""
-    from weights_io import files, from_torch, model_file
+    from weights_io import files, from_torch
+
+    from .. import model_file
+    from ..convert import convert_state_dict
 
     files.refuse_existing(args.output, args.force)
     if os.path.exists(args.output) and os.path.exists(args.checkpoint) \
             and os.path.samefile(args.checkpoint, args.output):
         raise ArgumentError(f"{args.output}: the output is the checkpoint itself")
     checkpoint = from_torch.read_checkpoint(args.checkpoint, args.state)
-    config, tensors = from_torch.convert_state_dict(
+    config, tensors = convert_state_dict(
         checkpoint.state, heads=args.heads, frontend=args.frontend, extras=checkpoint.extras)
     (tokens, special), source = _tokens(args, checkpoint.extras, config.vocab)
     model_file.write(args.output, config, tokens, special, tensors,

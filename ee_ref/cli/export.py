@@ -34,8 +34,9 @@ def add_parser(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, read the result back and compare, and print a summary on stderr."""
-    from weights_io import c_source, files, flash_image, model_file
+    from weights_io import files
 
+    from .. import c_source, flash_image, model_file
     from ..loading import model_path
     from ..plan import device_plan
 

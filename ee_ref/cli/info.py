@@ -25,11 +25,10 @@ def add_parser(subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the description of a model file on stdout."""
-    from weights_io import model_file
-
-    from ..plan import device_plan
+    from .. import model_file
     from ..info import describe
     from ..loading import model_path, thread_count
+    from ..plan import device_plan
 
     file = model_file.read(model_path(args.model))
     found = describe(file, threads=thread_count())

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from ..config import Config
 from ..errors import ArgumentError
 from . import _progress, _recordings
 
@@ -38,8 +39,9 @@ def run(args: argparse.Namespace) -> int:
     Exit code 1 when recordings had to be left out of the comparison; the model is written all the
     same.
     """
-    from weights_io import files, model_file, quantize
+    from weights_io import files
 
+    from .. import model_file, quantize
     from ..evaluation import comparison, manifest
     from ..loading import load, thread_count
 
@@ -56,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
                      name=source.metadata.get("general.name", ""), overwrite=args.force)
     written = model_file.read(args.output)
 
-    print(_weight_table(quantize.weight_report(source.tensors, written.tensors)))
+    print(_weight_table(written.config, quantize.weight_report(source.tensors, written.tensors)))
     print(f"{args.output}: {written.size:,} bytes, {written.size / source.size:.3f} of "
           f"{source.size:,}", file=sys.stderr)
     if not recordings:
@@ -71,24 +73,18 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-_STEM_COLUMNS = ("positions", "conv1", "conv2")
-_LAYER_COLUMNS = ("ff1.up", "ff1.down", "attn.in", "attn.out", "conv.in", "conv.out", "ff2.up",
-                  "ff2.down")
-
-
-def _weight_table(report: dict[str, float]) -> str:
+def _weight_table(config: Config, report: dict[str, float]) -> str:
     """Signal-to-noise ratios, one line a layer."""
-    lines = ["weights, signal to noise in dB", "",
-             f"{'stem':<20}" + "".join(f"{column:>10}" for column in _STEM_COLUMNS)]
-    stem = (report["stem.positions"], report["stem.conv1.weight"], report["stem.conv2.weight"])
-    lines.append(f"{'':<20}" + "".join(f"{value:>10.1f}" for value in stem))
-    lines += ["", f"{'layer':<20}" + "".join(f"{column:>10}" for column in _LAYER_COLUMNS)]
-    layers: dict[str, list[float]] = {}
-    for name, value in report.items():
-        if name.startswith("group."):
-            layers.setdefault(".".join(name.split(".")[:4]), []).append(value)
-        elif name.startswith("head."):
-            layers[name.removesuffix(".weight")] = [value]
-    for layer, values in layers.items():
-        lines.append(f"{layer:<20}" + "".join(f"{value:>10.1f}" for value in values))
+    from .. import families
+
+    lines, heading = ["weights, signal to noise in dB"], ()
+    for part in families.of(config).parts(config):
+        names = tuple(row.name for row in part.rows if part.prefix + row.name in report)
+        if len(names) > 1 and names != heading:
+            heading = names
+            columns = (name.removesuffix(".weight") for name in names)
+            lines += ["", " " * 20 + "".join(f"{column:>10}" for column in columns)]
+        if names:
+            values = (report[part.prefix + name] for name in names)
+            lines.append(f"{part.prefix[:-1]:<20}" + "".join(f"{value:>10.1f}" for value in values))
     return "\n".join(lines)

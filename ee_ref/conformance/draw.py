@@ -13,12 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from .. import families
 from ..config import Config
+from ..convert import convert_state_dict
+from ..families import Kind, Module, conformer
+from ..quantize import quantize
 
 EDGES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33)
 """Sizes at, one below and one above the tile sizes a kernel may have: 3, 4, 8, 16, 32."""
 
-SMALL = Config(
+SMALL = conformer.Config(
     exits=3, layers_per_exit=(1, 2, 1), dim=20, heads=4, ff=37, kernel=5, vocab=11,
     max_frames=40, mels=13,
 )
@@ -92,60 +96,39 @@ def random_state_dict(config: Config, seed: int, qk_gain: float = 1.0) -> dict[s
     qk_gain: factor on the query and key weights, which makes attention sharper.
     """
     draw = Stream(seed)
-    dim, ff, kernel, mels = config.dim, config.ff, config.kernel, config.mels
     state: dict[str, np.ndarray] = {}
 
-    def bias(size: int, bound: float) -> np.ndarray:
+    def even(size: int, bound: float) -> np.ndarray:
         return draw(size, low=-bound, high=bound)
 
-    def dense(name: str, outs: int, ins: int, *taps: int, gain: float = 1.0) -> None:
-        weight = draw.weight(outs, ins * math.prod(taps), gain)
-        state[f"{name}.weight"] = weight.reshape(outs, ins, *taps)
-        state[f"{name}.bias"] = bias(outs, 0.06)
+    def norm(name: str, size: int) -> None:
+        state[f"{name}.weight"], state[f"{name}.bias"] = draw(size, low=0.5, high=1.5), even(size, 0.1)
 
-    def norm(name: str) -> None:
-        state[f"{name}.weight"] = draw(dim, low=0.5, high=1.5)
-        state[f"{name}.bias"] = bias(dim, 0.1)
-
-    def feed_forward(name: str) -> None:
-        norm(f"{name}.sequential.0")
-        dense(f"{name}.sequential.1", ff, dim)
-        dense(f"{name}.sequential.4", dim, ff)
-
-    def attention(name: str) -> None:
-        in_weight = draw.weight(3 * dim, dim)
-        in_weight[: 2 * dim] *= np.float32(qk_gain)
-        state[f"{name}.in_proj_weight"] = in_weight
-        state[f"{name}.in_proj_bias"] = bias(3 * dim, 0.06)
-        dense(f"{name}.out_proj", dim, dim, gain=0.4)
-
-    def convolution(name: str) -> None:
-        norm(f"{name}.layer_norm")
-        dense(f"{name}.sequential.0", 2 * dim, dim, 1, gain=1.2)
-        dense(f"{name}.sequential.2", dim, 1, kernel, gain=1.2)
-        norm(f"{name}.sequential.3")
-        state[f"{name}.sequential.3.running_mean"] = bias(dim, 0.2)
-        state[f"{name}.sequential.3.running_var"] = draw(dim, low=0.2, high=0.8)
-        state[f"{name}.sequential.3.num_batches_tracked"] = np.array(1000, np.int64)
-        dense(f"{name}.sequential.5", dim, dim, 1, gain=1.2)
-
-    if config.frontend == "logmel":
-        state["frontend.mean"] = draw(mels, low=-6.0, high=-2.0)
-        state["frontend.scale"] = draw(mels, low=0.2, high=0.5)
-    dense("conv_subsample.sequential.0", dim, mels, config.stem_kernel)
-    dense("conv_subsample.sequential.1", dim, dim, config.stem_kernel)
-    state["positional_encoder.pe"] = sinusoids(config.max_frames, dim)[:, None, :]
-    for group, layers in enumerate(config.layers_per_exit):
-        dense(f"linears.{group}", config.vocab, dim)
-        for layer in range(layers):
-            prefix = f"conformer.{group}.conformer_layers.{layer}"
-            feed_forward(f"{prefix}.ffn1")
-            norm(f"{prefix}.self_attn_layer_norm")
-            attention(f"{prefix}.self_attn")
-            convolution(f"{prefix}.conv_module")
-            feed_forward(f"{prefix}.ffn2")
-            norm(f"{prefix}.final_layer_norm")
+    for source in families.of(config).sources(config):
+        shape, size = source.shape, source.shape[0]
+        if source.module is Module.TENSOR:
+            low, high = _RANGES.get(source.source, (0.0, 0.0))
+            state[source.source] = (
+                draw(*shape, low=low, high=high) if low < high
+                else sinusoids(size, shape[-1]).reshape(shape))
+        elif source.module is Module.NORM:
+            norm(source.source, size)
+        else:
+            weight = draw.weight(size, math.prod(shape[1:]), source.gain).reshape(shape)
+            if source.module is Module.ATTENTION:
+                weight[: 2 * size // 3] *= np.float32(qk_gain)
+            state[source.key("weight")] = weight
+            state[source.key("bias")] = even(size, 0.06)
+        if source.module is Module.NORMED_CONV:
+            norm(source.norm, size)
+            state[f"{source.norm}.running_mean"] = even(size, 0.2)
+            state[f"{source.norm}.running_var"] = draw(size, low=0.2, high=0.8)
+            state[f"{source.norm}.num_batches_tracked"] = np.array(1000, np.int64)
     return state
+
+
+_RANGES = {"frontend.mean": (-6.0, -2.0), "frontend.scale": (0.2, 0.5)}
+"""Of single tensors; others are positions."""
 
 
 def random_int8_model(
@@ -155,12 +138,13 @@ def random_int8_model(
 
     Its positions are random numbers and not sinusoids, whose last bit is the C library's choice.
     """
-    from weights_io.from_torch import convert_state_dict
-    from weights_io.quantize import quantize
-
     state = random_state_dict(config, seed, qk_gain)
-    found, tensors = convert_state_dict(state, heads=config.heads, extras={"pad": config.pad})
-    tensors["stem.positions"] = Stream(seed)(config.max_frames, config.dim)
+    settings = ("heads", "pad", "chunk", "left", "conv", "positions")
+    found, tensors = convert_state_dict(
+        state, extras={name: getattr(config, name) for name in settings})
+    for spec in families.tensors(found):
+        if spec.kind is Kind.TABLE:
+            tensors[spec.name] = Stream(seed)(*spec.shape)
     return quantize(found, tensors)
 
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weights_io.quantize import signal_to_noise
-
 from ..errors import shown
+from ..quantize import signal_to_noise
 
 EXACT, ULP, DB = "exact", "ulp", "db"
 KINDS = (EXACT, ULP, DB)

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from weights_io import flash_image
-from weights_io.flash_image import ALIGNMENT, HEADER_BYTES, resealed
-
+from .. import flash_image
+from ..flash_image import ALIGNMENT, HEADER_BYTES, resealed
 from .draw import Stream
 from .judge import EXACT, Bound
 from .vector import Parameter, Vector
 
 if TYPE_CHECKING:
-    from ..config import Config
+    from ..families.conformer import Config
     from .suite import Reference
 
 TIER = "status"

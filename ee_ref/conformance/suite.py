@@ -21,14 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from weights_io import flash_image, model_file
-from weights_io.from_torch import convert_state_dict
-from weights_io.layout import SCALE_SUFFIX
-
-from .. import ops
+from .. import families, flash_image, model_file, ops
+from ..convert import convert_state_dict
 from ..decode import greedy
 from ..encoder import ReferenceEncoder
 from ..exits import frame_entropy
+from ..families import SCALE_SUFFIX, Kind
 from ..frontend import exact
 from ..ops._lines import lines
 from ..tokens import Tokens
@@ -161,10 +159,12 @@ def ties_model() -> model_file.ModelFile:
     last one those of the blank; all frames have one position, so that those of a constant
     utterance, but for its ends, are the same. Its labels begin and end with spaces."""
     config, tensors = random_int8_model(INT8_CONFIG, TIES_SEED)
-    for name, array in tensors.items():
-        if name.startswith("stem.positions"):
-            array[:] = array[0]
-        elif name.startswith("head."):
+    for spec in families.tensors(config):
+        if spec.kind is Kind.TABLE:
+            for array in (tensors[spec.name], tensors[spec.name + SCALE_SUFFIX]):
+                array[:] = array[0]
+        elif spec.name.startswith("head."):
+            array = tensors[spec.name]
             array[6:10], array[10] = array[1:5], array[0]
     return _written(config, tensors, TIES_TOKENS, TIES_SPECIAL)
 
@@ -191,12 +191,9 @@ class Reference:
         self.name = name
         self.config = flash_image.limited(file.config, seconds)
         self.image = flash_image.build(file, seconds=seconds)
-        tensors = dict(file.tensors)
-        for part in ("stem.positions", "stem.positions" + SCALE_SUFFIX):
-            if part in tensors:
-                tensors[part] = tensors[part][: self.config.max_frames]
-        self.tensors = tensors
-        self.encoder = ReferenceEncoder(self.config, tensors)
+        self.tensors = {spec.name: file.tensors[spec.name][tuple(map(slice, spec.shape))]
+                        for spec in families.tensors(self.config)}
+        self.encoder = ReferenceEncoder(self.config, self.tensors)
         self.tokens = Tokens(file.tokens, file.special, file.config.blank)
 
     def features(self, samples: np.ndarray) -> np.ndarray:

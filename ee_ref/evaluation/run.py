@@ -16,7 +16,6 @@ from ..clock import StageClock
 from ..errors import EeError
 from ..loading import thread_count
 from ..model import Model
-from ..plan import frame_costs
 from . import scoring
 from .manifest import Recording
 
@@ -135,7 +134,7 @@ def _measured(model: Model, recording: Recording, policy: exits.AnyPolicy | None
         recording, len(samples) / config.sample_rate,
         texts=tuple(model.text(out.log_probs) for out in whole.outputs),
         times=tuple(accumulate(whole.encoder_seconds)),
-        costs=frame_costs(config, len(features)),
+        costs=config.costs(len(features)),
         scores=whole.scores,
         posteriors=tuple(exits.n_best_posterior(out.log_probs, blank=config.blank)
                          for out in whole.outputs if posteriors),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from weights_io.layout import SCALE_SUFFIX, TensorSpec, layer_shapes
-
 from ..errors import ArgumentError, ShapeError
+from ..families import SCALE_SUFFIX, Kind, spelled
+from ..families.conformer import LAYER
 from ..ops import FULL, LayerPast, View
 from . import _kernel
 from ._arrays import check, padded, padded_int8, pointer
@@ -108,9 +107,10 @@ def _weights(mode: str, weights: Mapping[str, np.ndarray], dim: int, ff: int, ke
         alive.append(pointer(array))
         setattr(pointers, name.replace(".", "_"), alive[-1])
 
-    for suffix, shape in layer_shapes(SimpleNamespace(dim=dim, ff=ff, kernel=kernel)).items():
+    for suffix, letters, kind in LAYER:
+        shape = spelled(letters, {"D": dim, "F": ff, "K": kernel})
         weight = _weight(weights, suffix)
-        if mode == "qs8" and TensorSpec(suffix, shape, exit=1).is_quantizable:
+        if mode == "qs8" and kind is Kind.MATRIX:
             check(suffix, weight, *shape, dtype=np.int8)
             scale = _weight(weights, suffix + SCALE_SUFFIX)
             check(suffix + SCALE_SUFFIX, scale, shape[0])

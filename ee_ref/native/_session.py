@@ -7,36 +7,22 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import numpy as np
 
-from weights_io.layout import TensorSpec, tensor_specs
-
+from .. import families
 from ..config import Config
 from ..errors import ArgumentError, ShapeError, StateError, TooLongError
+from ..families import ExitOutput, TensorSpec
 from ._arrays import aligned, check, pointer
 from ._lib import all_ops, ensure, ffi, lib
-
-
-class Output(NamedTuple):
-    """What one exit says of some rows (encoder frames) of an utterance.
-
-    exit: its number, from 1. first: the row at which this begins. hidden: (rows, dim) float32, what
-    its head is given. log_probs: (rows, vocab) float32, natural logarithm.
-    """
-
-    exit: int
-    first: int
-    hidden: np.ndarray
-    log_probs: np.ndarray
 
 
 class NativeModel:
     """A model ready to run: C keeps pointers into the tensors, and this object keeps them alive.
 
     config: the model's. tensors: arrays by the names, shapes and dtypes of
-    `weights_io.layout.tensor_specs(config)`; those of the front end are not used here. Arrays laid
+    `ee_ref.families.tensors(config)`; those of the front end are not used here. Arrays laid
     out as in a model file (rows padded to 16 bytes, 64-byte aligned) are used in place, others are
     copied once. Any number of sessions may run at once, in any number of threads.
     threads: those that share the work of a session, the one that runs it included, from 1 to
@@ -51,7 +37,7 @@ class NativeModel:
         self.threads = threads
         self._pool = open_pool(threads)
         self.team = lib.ee_pool_team(self._pool)
-        specs = [s for s in tensor_specs(config) if not s.name.startswith("frontend.")]
+        specs = [s for s in families.tensors(config) if not s.name.startswith("frontend.")]
         self._tensors = [_in_layout(spec, tensors.get(spec.name)) for spec in specs]
         self._config = _c_config(config)
         self._memory = aligned(_size(lib.ee_model_size, self._config), lib.EE_MEMORY_ALIGNMENT)
@@ -68,30 +54,25 @@ class NativeModel:
         self.handle = result[0]
 
     def arena_size(self, capacity: int) -> int:
-        """Bytes of memory that a `Session` of this capacity uses. Raises TooLongError."""
+        """Bytes of memory that a session of this capacity uses. Raises TooLongError."""
         return _size(lib.ee_arena_size, self._config, capacity, self.team)
 
     def start(self, capacity: int) -> Session:
-        """A session for an utterance that comes in pieces. See `Session`."""
+        """An utterance at its beginning, to be fed in pieces; capacity: see `Session`."""
         return Session(self, capacity)
 
-    def exits(self, features: np.ndarray) -> Iterator[Output]:
-        """Yield the output of exit 1, 2, ... of a whole utterance; the work for an exit is done
-        when it is asked for.
-
-        features: (frames, mels) float32, C-contiguous, finite. Arrays are the caller's own.
-        Raises the errors of `Session` and `Session.feed`, here and not with the first exit.
-        """
-        frames, _ = check("features", features, None, self.config.mels)
+    def exits(self, features: np.ndarray) -> Generator[ExitOutput, None, None]:
+        """See `ee_ref.encoder.Encoder.exits`."""
+        families.check_features(self.config, features)
         try:
             arena = self._arenas.pop()
         except IndexError:
             arena = None
-        session = Session(self, frames, arena)
-        session.feed(features, last=True)
+        session = Session(self, len(features), arena)
+        session.feed_checked(features, last=True)
         return self._exits(session)
 
-    def _exits(self, session: Session) -> Iterator[Output]:
+    def _exits(self, session: Session) -> Generator[ExitOutput, None, None]:
         try:
             yield from session.exits()
         finally:
@@ -99,20 +80,21 @@ class NativeModel:
 
 
 class Session:
-    """One utterance on its way through a model, in an arena of its own.
+    """One utterance on its way through a model, in an arena of its own. For one thread at a time.
 
-    capacity: mel frames of the longest utterance; of a model with a limited view, those that are
-    fed at once and what was fed before and not yet asked about. The arena does not grow.
-    arena: of an earlier session that is done with; where it is too small, or None, a new one.
-    Raises TooLongError for a capacity of more encoder frames than positions. Where two threads use
-    it at once, the second one gets a StateError, and nothing is lost.
+    capacity: the most frames of features that are fed and not stepped, of the whole utterance in
+    full view. arena: of an earlier session that is done with; where it is too small, or None, a new
+    one, which does not grow.
+    Raises TooLongError for a capacity of more encoder frames than the model admits.
     """
 
     def __init__(self, model: NativeModel, capacity: int, arena: np.ndarray | None = None):
         self._model = model
         self._capacity = capacity
         self._lock = threading.Lock()
+        self._fed = 0
         self._feeds = 0
+        self._check_length(capacity)
         size = model.arena_size(capacity)
         if arena is None or len(arena) < size:
             arena = aligned(size, lib.EE_MEMORY_ALIGNMENT)
@@ -122,54 +104,57 @@ class Session:
                                    ffi.from_buffer(self.arena), len(self.arena), capacity))
         self._handle = result[0]
 
-    def feed(self, features: np.ndarray, last: bool = False) -> None:
-        """Bring features (frames, mels) float32, C-contiguous, finite. last: no more will come.
+    def feed(self, inputs: np.ndarray, last: bool = False) -> None:
+        """See `ee_ref.families.State.feed`."""
+        families.check_features(self._model.config, inputs)
+        self.feed_checked(inputs, last)
 
-        Rows become ready by whole chunks, or all of them with the last features. What was ready
-        before and was asked about, up to some exit, is left behind; the rest is joined.
-        Raises ShapeError, ArgumentError for NaN or infinity, TooLongError for more than the
-        capacity, StateError after the last ones; the session is then as it was.
-        """
-        frames, _ = check("features", features, None, self._model.config.mels)
+    def feed_checked(self, inputs: np.ndarray, last: bool) -> None:
+        """`feed` for inputs that `check_features` has seen."""
         with self._alone():
-            status = lib.ee_session_feed(self._handle, pointer(features), frames, last)
-            if status == lib.EE_ERR_TOO_MANY_FRAMES:
-                raise TooLongError(
-                    f"features: expected at most {self._capacity} mel frames with those that wait,"
-                    f" and no more encoder frames than positions, found {frames} more mel frames")
+            status = lib.ee_session_feed(
+                self._handle, pointer(np.ascontiguousarray(inputs)), len(inputs), last)
             if status == lib.EE_ERR_ENDED:
-                raise StateError(
-                    f"features: expected none after the last, found {frames} mel frames")
+                raise StateError("feed: expected no features after the last ones, "
+                                 f"found {len(inputs)} more")
+            if status == lib.EE_ERR_TOO_MANY_FRAMES:
+                self._check_length(self._fed + len(inputs))
+                raise TooLongError(f"features: expected at most {self._capacity} frames that are "
+                                   f"not stepped, found {len(inputs)} more than fit")
             ensure(status)
+            self._fed += len(inputs)
             self._feeds += 1
 
-    def exits(self) -> Generator[Output, None, None]:
-        """Yield the outputs of the next exits of what is ready; not asking stops the work.
-
-        Ends after the last exit, or when more was fed. Arrays are the caller's own.
-        Raises StateError where another thread uses the session.
-        """
+    def exits(self) -> Generator[ExitOutput, None, None]:
+        """See `ee_ref.families.State.exits`. Ends where more was fed meanwhile."""
         feeds = self._feeds
         while feeds == self._feeds and (output := self._step()) is not None:
             yield output
 
-    def _step(self) -> Output | None:
+    def _step(self) -> ExitOutput | None:
         with self._alone():
             if ensure(lib.ee_session_step(self._handle)) != lib.EE_OK:
                 return None
             out = ffi.new("ee_output *")
             ensure(lib.ee_session_output(self._handle, out))
             hidden = self._copy(out.hidden, out.rows, self._model.config.dim)
-            return Output(out.exit, out.first, hidden, self._copy(out.data, out.rows, out.columns))
+            output = self._copy(out.data, out.rows, out.columns)
+            return ExitOutput(out.exit, out.first, hidden, output)
 
     def _copy(self, data, rows: int, columns: int) -> np.ndarray:
         start = int(ffi.cast("uintptr_t", data)) - self.arena.ctypes.data
         return np.ndarray((rows, columns), np.float32, self.arena, start).copy()
 
+    def _check_length(self, frames: int) -> None:
+        config = self._model.config
+        rows = config.encoder_frames(frames)
+        if 0 < config.max_frames < rows:
+            raise families.too_long(config, rows)
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         if not self._lock.acquire(blocking=False):
-            raise StateError("session: expected one thread at a time, found it in use by another")
+            raise StateError("state: expected one thread at a time, found a second one")
         try:
             yield
         finally:
@@ -213,6 +198,7 @@ def _in_layout(spec: TensorSpec, array: np.ndarray | None) -> np.ndarray:
     return copy
 
 
+_ARCHITECTURES = {"ee-conformer": lib.EE_ARCH_CONFORMER}
 _DTYPES = {"f32": lib.EE_DTYPE_F32, "qs8": lib.EE_DTYPE_QS8}
 _CONVS = {"centred": lib.EE_CONV_CENTRED, "causal": lib.EE_CONV_CAUSAL,
           "chunk": lib.EE_CONV_CHUNK}
@@ -222,12 +208,10 @@ _POSITIONS = {"table": lib.EE_POSITIONS_TABLE, "none": lib.EE_POSITIONS_NONE}
 def _c_config(config: Config):
     """`config` as an `ee_config *`, of which C checks the ranges."""
     names = ("exits", "dim", "heads", "ff", "kernel", "vocab", "mels", "stem_kernel",
-             "stem_stride", "max_frames", "norm_eps", "layers_per_exit")
+             "stem_stride", "max_frames", "chunk", "left", "norm_eps", "layers_per_exit")
     return ffi.new("ee_config *", {
-        "architecture": lib.EE_ARCH_CONFORMER, "dtype": _DTYPES[config.dtype],
-        "chunk": getattr(config, "chunk", 0), "left": getattr(config, "left", 0),
-        "conv": _CONVS[getattr(config, "conv", "centred")],
-        "positions": _POSITIONS[getattr(config, "positions", "table")],
+        "architecture": _ARCHITECTURES[config.architecture], "dtype": _DTYPES[config.dtype],
+        "conv": _CONVS[config.conv], "positions": _POSITIONS[config.positions],
         **{name: getattr(config, name) for name in names}})
 
 

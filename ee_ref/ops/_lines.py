@@ -10,8 +10,8 @@ after`, which is what is left, and `N frames of F K stride`, the outputs of a co
 padding.
 
 The adapters of `ee_ref.native`, the outputs of the conformance cases and the contract test follow
-these lines. `weights` of a layer is a mapping of its tensors by name (weights_io/layout.py); its
-`view` and `past` are those of `_view.py`, and what it keeps comes after y. A port is sent the
+these lines. `weights` of a layer is a mapping of its tensors by name 
+(ee_ref/families/conformer.py); its `view` and `past` are those of `_view.py`, and what it keeps comes after y. A port is sent the
 tensors of `weights`, the scalars of `view`, and past.kv? (P 2D), past.gated? (Q D).
 """
 

@@ -19,7 +19,7 @@ def conformer_layer(
 
     x += ff1(x) / 2; x += attention(layer_norm(x)); x += conv(x); x += ff2(x) / 2; layer_norm(x)
     weights: the tensors of one layer by the part of their name after `group.G.layer.L.`
-    (weights_io/layout.py): ff1.*, attn.*, conv.*, ff2.*, norm.*
+    (ee_ref/families/conformer.py): ff1.*, attn.*, conv.*, ff2.*, norm.*
     past: what the call for the frames before x gave; None where the utterance begins. Whole chunks
     call after call give what one call for all frames gives.
     x (T, D) -> (T, D), the past of the frames after x

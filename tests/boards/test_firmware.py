@@ -9,9 +9,9 @@ from importlib import resources
 import numpy as np
 import pytest
 
+from ee_ref import model_file
 from ee_ref.conformance.suite import Reference, demo
 from tests.boards.support import BARE_METAL, make, require_tools
-from weights_io import model_file
 
 PARTS = ("mps2_an386", "mps2_an500")
 """The boards that are also cut to a part with 2 MB of flash and 1 MB of RAM."""

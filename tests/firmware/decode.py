@@ -49,7 +49,7 @@ def policy_stop(policy, exit: int, log_probs: np.ndarray) -> tuple[bool, float]:
 
 
 class Labels:
-    """What each label adds to a text, for `text`: `weights_io.flash_image.labels_of`."""
+    """What each label adds to a text, for `text`: `ee_ref.flash_image.labels_of`."""
 
     def __init__(self, labels: Sequence[str]):
         encoded = [label.encode() for label in labels]

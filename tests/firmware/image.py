@@ -6,17 +6,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ee_ref import flash_image
 from ee_ref.errors import ModelFileError
 from ee_ref.native._arrays import aligned
 from ee_ref.native._frontend import extract
 from ee_ref.native._lib import all_ops, ensure, ffi, lib
-from ee_ref.native._session import Output, Session, _size
+from ee_ref.encoder import ExitOutput
+from ee_ref.native._session import Session, _size
 from tests.firmware.decode import greedy, text
-from weights_io import flash_image
 
 
 class NativeImage:
-    """An image of `weights_io.flash_image.build`, checked and opened by `ee_image_open`.
+    """An image of `ee_ref.flash_image.build`, checked and opened by `ee_image_open`.
 
     exits: open only the first ones; 0 opens all that the image holds. config: with those exits.
     Raises ModelFileError for an image that is damaged or of another version, ArgumentError for more
@@ -46,7 +47,7 @@ class NativeImage:
         """Features (T, mels) of samples (N,) int16 or float32."""
         return extract(ffi.addressof(self._opened.frontend), samples)
 
-    def exits(self, features: np.ndarray) -> Iterator[Output]:
+    def exits(self, features: np.ndarray) -> Iterator[ExitOutput]:
         """As `NativeModel.exits`."""
         session = Session(self, len(features))
         session.feed(features, last=True)

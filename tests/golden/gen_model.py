@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torchaudio.models import Conformer
 
-from ee_ref.config import Config
 from ee_ref.conformance.draw import SMALL, random_features, random_state_dict
+from ee_ref.families.conformer import Config
 from tests.support import FULL, FULL_CLIPS, FULL_SEED, PROMISES, SMALL_CLIPS, SMALL_SEED
 
 

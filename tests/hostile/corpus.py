@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from ee_ref.config import Config
+from ee_ref import flash_image, model_file, quantize
 from ee_ref.conformance import manifest
 from ee_ref.conformance.draw import random_state_dict
 from ee_ref.conformance.judge import Bound
 from ee_ref.conformance.protocol import Body, Frame, Type
 from ee_ref.conformance.suite import VERSION
 from ee_ref.conformance.vector import Vector
-from weights_io import flash_image, model_file, quantize
-from weights_io.from_torch import convert_state_dict
-from weights_io.model_file import ValueType
+from ee_ref.convert import convert_state_dict
+from ee_ref.families.conformer import Config
+from ee_ref.model_file import ValueType
 
 from . import checkpoints
 from .audio_files import AUDIO_FILES

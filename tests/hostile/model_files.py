@@ -6,9 +6,9 @@ import struct
 import zlib
 from collections.abc import Callable
 
+from ee_ref.model_file import ALIGNMENT
 from weights_io import gguf
 from weights_io.gguf import Field, TensorInfo, ValueType
-from weights_io.model_file import ALIGNMENT
 
 
 def rebuild(
@@ -73,12 +73,20 @@ def without_last(_fields: dict[str, Field], tensors: list[TensorInfo]) -> None:
 
 LIES: dict[str, tuple[Callable, str]] = {
     # name: (change, what the error says). Sizes are those of tests.support.SMALL.
-    "architecture": (with_field("general.architecture", "llama"), "general.architecture"),
+    "architecture": (with_field("general.architecture", "llama"),
+                     "general.architecture: expected 'ee-conformer', found 'llama'"),
     "no architecture": (without_field("general.architecture"), "found nothing"),
     "alignment": (with_field("general.alignment", 32), "general.alignment"),
-    "format version": (with_field("ee.format_version", 3), "ee.format_version"),
-    "version 2 without dtype": (with_field("ee.format_version", 2), "ee.dtype"),
-    "dtype in version 1": (with_new_field("ee.dtype", ValueType.STRING, "qs8"), "ee.dtype"),
+    "format version": (with_field("ee.format_version", 4),
+                       r"ee.format_version: expected one of \[1, 2, 3\], found 4"),
+    "version 2 with a chunk": (with_field("ee.format_version", 2), "ee.chunk"),
+    "version 1 with a dtype": (with_field("ee.format_version", 1), "ee.dtype"),
+    "no chunk": (without_field("ee.chunk"), "ee.chunk"),
+    "chunk with a centred convolution": (with_field("ee.chunk", 4), "conv"),
+    "left without a chunk": (with_field("ee.left", 4), "left"),
+    "convolution": (with_field("ee.conv", "round"), "conv"),
+    "positions": (with_field("ee.positions", "relative"), "positions"),
+    "table without positions": (with_field("ee.positions", "none"), "max_frames"),
     "no dim": (without_field("ee.dim"), "ee.dim"),
     "dim of another type": (with_new_field("ee.dim", ValueType.UINT64, 20), "ee.dim"),
     "dim of text": (with_new_field("ee.dim", ValueType.STRING, "20"), "ee.dim"),

@@ -9,9 +9,10 @@ import zipfile
 import zlib
 from random import Random
 
-from weights_io import flash_image, gguf
+from ee_ref import flash_image
+from ee_ref.model_file import ALIGNMENT, OPERATING_POINTS
+from weights_io import gguf
 from weights_io.gguf import Field, ValueType
-from weights_io.model_file import ALIGNMENT, OPERATING_POINTS
 
 from .checkpoints import zip_file
 from .model_files import rebuild

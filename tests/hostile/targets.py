@@ -33,7 +33,8 @@ from ee_ref.errors import (
     ArgumentError, AudioError, AudioFileError, CheckpointError, EeError, FileError, ModelFileError,
 )
 from ee_ref.evaluation import manifest as recordings
-from weights_io import flash_image, from_torch, tokenizer
+from weights_io import from_torch, tokenizer
+from ee_ref import convert, flash_image
 
 from . import corpus, repair
 from .mutate import Fuzzed, of_json, of_json_lines, some_bytes
@@ -78,7 +79,7 @@ def _image(path: Path) -> None:
 def _checkpoint(path: Path) -> None:
     found = from_torch.read_checkpoint(path)
     _ = tokenizer.from_extras(found.extras)
-    from_torch.convert_state_dict(found.state, extras=found.extras)
+    convert.convert_state_dict(found.state, extras=found.extras)
 
 
 def _tokenizer(path: Path) -> None:

@@ -1,9 +1,7 @@
-from dataclasses import replace
-
-from weights_io.layout import layer_shapes
-
+from ...families import Kind, spelled
+from ...families.conformer import LAYER
 from ...ops import LayerPast, View
-from ..draw import EDGES, SMALL, Case, Stream
+from ..draw import EDGES, Case, Stream
 
 
 def case(name, frames, dim, heads, *, ff=23, kernel=5, scale=1.0, eps=1e-5, tolerance=5e-6,
@@ -11,17 +9,17 @@ def case(name, frames, dim, heads, *, ff=23, kernel=5, scale=1.0, eps=1e-5, tole
          view=(0, 0, None), past=None):
     def arguments():
         draw = Stream(frames * 1000 + dim * 40 + heads)
-        config = replace(SMALL, dim=dim, heads=heads, ff=ff, kernel=kernel)
         weights = {}
-        for suffix, shape in layer_shapes(config).items():
-            if suffix.endswith("norm.weight"):
-                weights[suffix] = draw(*shape, low=0.5, high=1.5)
-            elif suffix.endswith("bias"):
-                weights[suffix] = draw.bias(*shape)
-            elif suffix == "conv.depthwise.weight":
-                weights[suffix] = draw.weight(dim, kernel, gain=2.0).T.copy()
+        for name, letters, kind in LAYER:
+            shape = spelled(letters, {"D": dim, "F": ff, "K": kernel})
+            if kind is Kind.MATRIX:
+                weights[name] = draw.weight(*shape)
+            elif kind is Kind.TAPS:
+                weights[name] = draw.weight(dim, kernel, gain=2.0).T.copy()
+            elif name.endswith("bias"):
+                weights[name] = draw.bias(*shape)
             else:
-                weights[suffix] = draw.weight(*shape)
+                weights[name] = draw(*shape, low=0.5, high=1.5)
         x = draw(frames, dim, low=-1.7 * scale, high=1.7 * scale)
         chunk, left, ahead = view
         made = {"x": x, "weights": weights, "heads": heads, "eps": eps,

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+from ...families import SCALE_SUFFIX, Kind
+from ...families.conformer import LAYER
 from ...ops import quantize_qs8
 from . import BIT_EXACT, conformer_layer
 
@@ -7,11 +9,10 @@ from . import BIT_EXACT, conformer_layer
 def _quantized(case):
     def arguments():
         made = case.arguments()
-        weights = {}
-        for name, value in made["weights"].items():
-            weights[name] = value
-            if value.ndim == 2 and name != "conv.depthwise.weight":
-                weights[name], weights[f"{name}_scale"] = quantize_qs8(value)
+        weights = dict(made["weights"])
+        for name, _, kind in LAYER:
+            if kind is Kind.MATRIX:
+                weights[name], weights[name + SCALE_SUFFIX] = quantize_qs8(weights[name])
         return {**made, "weights": weights}
 
     return replace(case, arguments=arguments, tolerance=0.0, reason=BIT_EXACT)

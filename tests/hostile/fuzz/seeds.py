@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ee_ref.config import Config
+from ee_ref import flash_image, model_file
 from ee_ref.conformance.draw import Stream, random_state_dict
 from ee_ref.conformance.protocol import Body, Frame, Type
 from ee_ref.conformance.suite import op_vectors
-from weights_io import flash_image, model_file
-from weights_io.from_torch import convert_state_dict
-from weights_io.quantize import quantize
+from ee_ref.convert import convert_state_dict
+from ee_ref.families.conformer import Config
+from ee_ref.quantize import quantize
 
 CORPUS = Path(__file__).resolve().parent.parent / "corpus"
 

@@ -1,7 +1,7 @@
 """Model files: the profile of GGUF v3 that FORMAT.md describes, read and written.
 
 A file is a header (configuration, tokens, tensor table, checksums) and the tensors in canonical
-order (layout.py), so a file cut after head k is a model of k exits.
+order (`ee_ref.families`), so a file cut after head k is a model of k exits.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from ee_ref.config import CONFIG_FIELDS, Config
-from ee_ref.errors import ArgumentError, EeWarning, ModelFileError, shown
+from weights_io import gguf
+from weights_io.files import as_file_error, open_regular, write_atomic
+from weights_io.gguf import Field, TensorInfo, TensorType, ValueType, align
+from weights_io.text import parse_json
 
-from . import gguf
-from .files import as_file_error, open_regular, write_atomic
-from .gguf import Field, TensorInfo, TensorType, ValueType, align
-from .layout import SCALE_SUFFIX, TensorSpec, tensor_count, tensor_specs
-from .text import parse_json
+from . import families
+from .config import Config
+from .errors import ArgumentError, EeWarning, ModelFileError, shown
+from .families import FAMILIES, Kind, TensorSpec
 
-ARCHITECTURE = "ee-conformer"
-VERSIONS = {"f32": 1, "qs8": 2}
-"""Format version of a file by the dtype of its configuration."""
+VERSIONS = (1, 2, 3)
+"""Format versions that are read: float32 models, int8 ones, and all. The last one is written."""
 ALIGNMENT = 64
 
 NORMAL, UNKNOWN, CONTROL = 1, 2, 3  # token types; the last two are special
@@ -51,14 +51,11 @@ _FIELD_TYPES = {
     "str": (ValueType.STRING, None),
     "tuple[int, ...]": (ValueType.ARRAY, ValueType.UINT32),
 }
-_CONFIG_TYPES = {f"ee.{field.name}": _FIELD_TYPES[field.type]
-                 for field in dataclasses.fields(Config)}
-_DTYPE = "ee.dtype"  # from version 2 on
+_ARCHITECTURE, _VERSION = "general.architecture", "ee.format_version"
 _REQUIRED = {
-    "general.architecture": (ValueType.STRING, None),
+    _ARCHITECTURE: (ValueType.STRING, None),
     "general.alignment": (ValueType.UINT32, None),
-    "ee.format_version": (ValueType.UINT32, None),
-    **_CONFIG_TYPES,
+    _VERSION: (ValueType.UINT32, None),
     "tokenizer.ggml.model": (ValueType.STRING, None),
     "tokenizer.ggml.tokens": (ValueType.ARRAY, ValueType.STRING),
     "tokenizer.ggml.token_type": (ValueType.ARRAY, ValueType.INT32),
@@ -71,7 +68,7 @@ _REQUIRED = {
 class ModelFile:
     """A checked, mapped model file.
 
-    tensors: name -> read-only array of the logical shape, float32 or int8 (layout.py), a view of
+    tensors: name -> read-only array of the logical shape, float32 or int8 (`families.tensors`), a view of
     the mapped file (rows are padded in the file, so strides can exceed the shape); the arrays keep
     the mapping alive.
     checksums: name -> CRC-32 of the tensor's bytes in the file. header_checksum covers these too.
@@ -131,11 +128,11 @@ def _read(data: memoryview, path: str, crc32: Callable[[Any], int]) -> ModelFile
     config = _config(value)
     tokens, special = _tokens(value, config)
     # Compared before the table is built: a few bytes of configuration can claim 100,000 tensors.
-    count = tensor_count(config)
+    count = families.tensor_count(config)
     for what, items in (("tensors", header.tensors), (_CRC_TENSORS, value[_CRC_TENSORS])):
         if len(items) != count:
             raise ModelFileError(f"{what}: expected {count}, found {len(items)}")
-    specs = tensor_specs(config)
+    specs = families.tensors(config)
     _check_table(header.tensors, specs)
     sizes = _exit_sizes(header, specs, config.exits)
     exits = _exits_present(sizes, len(data))
@@ -162,19 +159,8 @@ def _read(data: memoryview, path: str, crc32: Callable[[Any], int]) -> ModelFile
 def _check_fields(fields: Mapping[str, Field]) -> None:
     """Check that this is a file of this profile and version, with all of its fields."""
 
-    def require(key: str, expected: Any) -> None:
-        found = fields[key].value if key in fields else None
-        if found != expected:
-            raise ModelFileError(
-                f"{key}: expected {expected!r}, found "
-                + ("nothing" if found is None else repr(found)[:80]))
-
-    require("general.architecture", ARCHITECTURE)
-    version = fields["ee.format_version"].value if "ee.format_version" in fields else None
-    if version not in VERSIONS.values():
-        raise ModelFileError(f"ee.format_version: expected one of {list(VERSIONS.values())}, "
-                             f"found {'nothing' if version is None else repr(version)[:80]}")
-    required = _required(version)
+    family, version = _known(fields, _ARCHITECTURE, FAMILIES), _known(fields, _VERSION, VERSIONS)
+    required = _required(FAMILIES[family].Config, version)
     for key, (type_, item_type) in required.items():
         expected = _type_name(type_, item_type)
         if key not in fields:
@@ -186,15 +172,28 @@ def _check_fields(fields: Mapping[str, Field]) -> None:
         if key.startswith("ee.") and key not in required:
             raise ModelFileError(
                 f"{shown(key, 80)}: expected no such field in format version {version}, found one")
-    if _DTYPE in required:
-        require(_DTYPE, "qs8")
-    require("general.alignment", ALIGNMENT)
-    require("tokenizer.ggml.model", "ee")
+    for key, value in (("general.alignment", ALIGNMENT), ("tokenizer.ggml.model", "ee")):
+        _known(fields, key, (value,))
+    if version == 2:
+        _known(fields, "ee.dtype", ("qs8",))
 
 
-def _required(version: int) -> dict[str, tuple[ValueType, ValueType | None]]:
-    """Key -> type and item type of the fields of a file of this version."""
-    return {key: types for key, types in _REQUIRED.items() if key != _DTYPE or version > 1}
+def _known(fields: Mapping[str, Field], key: str, known: Iterable[Any]) -> Any:
+    """The value of a field, or ModelFileError when it is none of those known."""
+    found = fields[key].value if key in fields else None
+    if found not in (choices := list(known)):
+        expected = repr(choices[0]) if len(choices) == 1 else f"one of {choices}"
+        raise ModelFileError(f"{key}: expected {expected}, found "
+                             + ("nothing" if found is None else repr(found)[:80]))
+    return found
+
+
+def _required(config: type[Config], version: int
+              ) -> dict[str, tuple[ValueType, ValueType | None]]:
+    """Key -> type and item type of the fields of a file of this family and version."""
+    own = {f"ee.{field.name}": _FIELD_TYPES[str(field.type)]
+           for field in dataclasses.fields(config) if field.metadata.get("since", 1) <= version}
+    return {**_REQUIRED, **own}
 
 
 def _type_name(type_: ValueType, item_type: ValueType | None) -> str:
@@ -220,18 +219,19 @@ def nearest_float32(number: float) -> float:
 
 
 def _config(value: Mapping[str, Any]) -> Config:
+    family = FAMILIES[value[_ARCHITECTURE]].Config
     found = {}
-    for name in CONFIG_FIELDS:
-        if f"ee.{name}" == _DTYPE and _DTYPE not in value:
-            continue  # version 1: the default, f32
-        item = value[f"ee.{name}"]
+    for field in dataclasses.fields(family):
+        if f"ee.{field.name}" not in value:
+            continue  # of a later version: its default
+        item = value[f"ee.{field.name}"]
         if isinstance(item, list):
             item = tuple(item)
         elif isinstance(item, float):
             item = nearest_float32(item)
-        found[name] = item
+        found[field.name] = item
     try:
-        return Config(**found).validate()
+        return family(**found).validate()
     except ArgumentError as error:
         raise ModelFileError(str(error)) from None
 
@@ -346,7 +346,7 @@ def write(
 ) -> None:
     """Write a model file; the same arguments give the same bytes.
 
-    tensors: name -> array of the shape and dtype that `tensor_specs(config)` gives. points:
+    tensors: name -> array of the shape and dtype that `families.tensors(config)` gives. points:
     operating points, plain data for JSON (`operating_points`), left out when empty. The file
     appears complete or not at all. Raises ModelFileError naming a missing, surplus, misshapen or
     non-finite tensor, int8 of -128, a negative scale or a token list that does not fit;
@@ -368,7 +368,7 @@ def _serialize(
     if not special <= set(range(config.vocab)):
         raise ModelFileError(f"special tokens: expected ids in 0..{config.vocab - 1}, "
                              f"found {sorted(special - set(range(config.vocab)))}")
-    specs = tensor_specs(config)
+    specs = families.tensors(config)
     surplus = sorted(set(tensors) - {spec.name for spec in specs})
     if surplus:
         raise ModelFileError(f"tensor {surplus[0]!r}: not part of this configuration")
@@ -396,7 +396,7 @@ def _stored(tensors: Mapping[str, np.ndarray], spec: TensorSpec) -> np.ndarray:
         raise ModelFileError(f"tensor {spec.name!r}: expected finite numbers, found inf or nan")
     if spec.type == TensorType.I8 and tensor.min() < -127:
         raise ModelFileError(f"tensor {spec.name!r}: expected int8 in -127..127, found -128")
-    if spec.name.endswith(SCALE_SUFFIX) and tensor.min() < 0:
+    if spec.kind is Kind.SCALE and tensor.min() < 0:
         raise ModelFileError(f"tensor {spec.name!r}: expected scales >= 0, found {tensor.min()}")
     stored = np.zeros(spec.stored_shape, _STORED_AS[spec.type])
     stored[..., : spec.shape[-1]] = tensor
@@ -407,11 +407,12 @@ def _header(
     config: Config, tokens: tuple[str, ...], special: frozenset[int], name: str,
     points: dict[str, Any], infos: Sequence[TensorInfo], checksums: list[int],
 ) -> bytes:
-    value = {f"ee.{field}": getattr(config, field) for field in CONFIG_FIELDS}
+    value = {f"ee.{field.name}": getattr(config, field.name)
+             for field in dataclasses.fields(config)}
     value.update({
-        "general.architecture": ARCHITECTURE,
+        _ARCHITECTURE: config.architecture,
         "general.alignment": ALIGNMENT,
-        "ee.format_version": VERSIONS[config.dtype],
+        _VERSION: VERSIONS[-1],
         "tokenizer.ggml.model": "ee",
         "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.token_type": [
@@ -420,7 +421,7 @@ def _header(
         _CRC_HEADER: 0,
     })
     fields = {key: Field(type_, value[key], item_type)
-              for key, (type_, item_type) in _required(VERSIONS[config.dtype]).items()}
+              for key, (type_, item_type) in _required(type(config), VERSIONS[-1]).items()}
     fields["general.name"] = Field(ValueType.STRING, name)
     if points:
         text = json.dumps(points, allow_nan=False, separators=(",", ":"))

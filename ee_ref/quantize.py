@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ee_ref.config import Config
-from ee_ref.errors import ArgumentError
-
-from .layout import SCALE_SUFFIX, tensor_specs
+from . import families
+from .config import Config
+from .errors import ArgumentError
+from .families import SCALE_SUFFIX
+from .ops import quantize_qs8
 
 
 def quantize(
@@ -24,12 +25,10 @@ def quantize(
     not needed: activations get their scales when the model runs.
     Raises ArgumentError for a model that is not float32.
     """
-    from ee_ref.ops import quantize_qs8
-
     if config.dtype != "f32":
         raise ArgumentError(f"expected a float32 model to quantise, found dtype {config.dtype!r}")
     quantized = {}
-    for spec in tensor_specs(config):
+    for spec in families.tensors(config):
         tensor = tensors[spec.name]
         if spec.is_quantizable:
             quantized[spec.name], quantized[spec.name + SCALE_SUFFIX] = quantize_qs8(tensor)

@@ -20,14 +20,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ee_ref.config import DTYPES, MAX_EXITS, Config
-from ee_ref.errors import ArgumentError, ModelFileError, shown_limit
-from ee_ref.frontend.tables import FrontendTables, frontend_tables, unsupported
+from weights_io.files import read_limited, write_atomic
+from weights_io.gguf import align
 
-from . import layout
-from .files import read_limited, write_atomic
-from .gguf import align
-from .layout import TensorSpec, tensor_specs
+from . import families
+from .config import DTYPES, MAX_EXITS, Config
+from .errors import ArgumentError, ModelFileError, shown_limit
+from .families import TensorSpec
+from .families.conformer import Config as ConformerConfig
+from .frontend.tables import FrontendTables, frontend_tables, unsupported
 from .model_file import ModelFile, nearest_float32
 
 MAGIC = 0x4D494545
@@ -177,7 +178,7 @@ def exit_sizes(config: Config, tokens: Sequence[str], special: frozenset[int]) -
 def tensor_count(config: Config) -> int:
     """Tensors of an image: those of the model but for the front end's."""
     frontend = 2 if config.frontend == "logmel" else 0
-    return layout.tensor_count(config) - frontend
+    return families.tensor_count(config) - frontend
 
 
 def labels_of(tokens: Sequence[str], special: frozenset[int], blank: int) -> tuple[str, ...]:
@@ -202,7 +203,7 @@ class _Plan(NamedTuple):
 
 def _stored_specs(config: Config) -> list[TensorSpec]:
     """The tensors that ee_model_open takes: those of the front end are spans of their own."""
-    return [spec for spec in tensor_specs(config) if not spec.name.startswith("frontend.")]
+    return [spec for spec in families.tensors(config) if not spec.name.startswith("frontend.")]
 
 
 def _stored_dtype(spec: TensorSpec) -> np.dtype:
@@ -381,7 +382,8 @@ def _exits_held(header: _Header, size: int) -> int:
 def _config(header: _Header) -> Config:
     if header.dtype >= len(DTYPES):
         raise ModelFileError(f"dtype: expected 0..{len(DTYPES) - 1}, found {header.dtype}")
-    values = {field.name: getattr(header, field.name, None) for field in dataclasses.fields(Config)}
+    values = {field.name: getattr(header, field.name)
+              for field in dataclasses.fields(ConformerConfig) if hasattr(header, field.name)}
     values["dtype"] = DTYPES[header.dtype]
     values["layers_per_exit"] = header.layers_per_exit[: header.exits]
     values["frontend"] = "logmel" if header.log_floor else "mel"
@@ -391,7 +393,7 @@ def _config(header: _Header) -> Config:
     else:
         del values["log_floor"]
     try:
-        config = Config(**values).validate()
+        config = ConformerConfig(**values).validate()
     except ArgumentError as error:
         raise ModelFileError(str(error)) from None
     if reason := unsupported(config):

@@ -1,0 +1,173 @@
+"""State dicts of PyTorch turned into the tensors of a model.
+
+The family knows what a checkpoint has (`Family.sources`) and infers the configuration from its
+shapes. Here the weights are rewritten for inference: batch norm is folded into the depthwise
+convolution, and convolutions become matrices in the order in which the ops read their input
+(time-major).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from . import families
+from .config import FRONTENDS, Config
+from .errors import ArgumentError, CheckpointError, some
+from .families import Family, Module, Source
+from .model_file import nearest_float32
+
+BATCH_NORM_EPS = 1e-5  # PyTorch's default; a state dict does not say
+
+_COUNTERS = ("num_batches_tracked", "n_averaged")  # of batch norm and of averaged weights
+
+
+def convert_state_dict(
+    state: Mapping[str, np.ndarray],
+    *,
+    heads: int | None = None,
+    frontend: str | None = None,
+    extras: Mapping[str, Any] | None = None,
+) -> tuple[Config, dict[str, np.ndarray]]:
+    """Configuration and tensors (float32, names and shapes of `families.tensors`) of a state dict.
+
+    Sizes come from the shapes. heads, frontend and the other settings come from the argument, else
+    from `extras` (entries beside the state dict, by the names of Config), else they are those of
+    the published models: 8 heads, and frontend "mel", or "logmel" when the state has
+    `frontend.mean`. A "logmel" model without `frontend.mean` and `.scale` gets zeros and ones.
+    Raises CheckpointError naming tensors that are missing, unexpected, misshapen, not floating
+    point or not finite; ArgumentError for an unknown front end or heads that are not positive.
+    """
+    if frontend is not None and frontend not in FRONTENDS:
+        raise ArgumentError(f"frontend: expected one of {sorted(FRONTENDS)}, found {frontend!r}")
+    if heads is not None and heads < 1:
+        raise ArgumentError(f"heads: expected a positive number, found {heads}")
+    family = _family(state)
+    settings = _settings(family, extras or {})
+    if heads is not None:
+        settings["heads"] = heads
+    if frontend is not None:
+        settings["frontend"] = frontend
+    config = family.infer(state, settings)
+    if config.frontend == "logmel" and not any(name.startswith("frontend.") for name in state):
+        state = {**state, "frontend.mean": np.zeros(config.mels, np.float32),
+                 "frontend.scale": np.ones(config.mels, np.float32)}
+    sources = tuple(family.sources(config))
+    expected = {name: shape for source in sources for name, shape in source.shapes()}
+    _check_state(config.architecture, state, expected)
+    shapes = {spec.name: spec.shape for spec in families.tensors(config)}
+    return config, {name: _float32(name, value.reshape(shapes[name])) for source in sources
+                    for name, value in _tensors(source, lambda name: _float64(state, name))}
+
+
+def _family(state: Mapping[str, np.ndarray]) -> Family:
+    """The family whose names these are; else the first one, which says what it misses."""
+    known = [*families.FAMILIES.values()]
+    return next((family for family in known if family.is_checkpoint(state)), known[0])
+
+
+_INFERRED = ("exits", "layers_per_exit", "dim", "ff", "kernel", "vocab", "max_frames", "mels",
+             "stem_kernel", "stem_stride", "dtype")
+"""Fields of configurations that shapes tell, or that a checkpoint has no choice of."""
+
+
+def _settings(family: Family, extras: Mapping[str, Any]) -> dict[str, Any]:
+    """The extras that are fields of a configuration, checked for their types."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(family.Config):
+        value = extras.get(field.name)
+        if value is None or field.name in _INFERRED:
+            continue
+        if field.type == "int":
+            ok, what = type(value) is int, "an integer"
+        elif field.type == "float":
+            ok, what = _is_number(value), "a number"
+        elif field.name == "frontend":
+            ok, what = isinstance(value, str) and value in FRONTENDS, f"one of {sorted(FRONTENDS)}"
+        else:
+            ok, what = isinstance(value, str), "a string"
+        if not ok:
+            plain = isinstance(value, (str, int, float))
+            found_text = repr(value)[:40] if plain else type(value).__name__
+            raise CheckpointError(f"{field.name}: expected {what}, found {found_text}")
+        found[field.name] = nearest_float32(value) if field.type == "float" else value
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or type(value) is int and abs(value) < 1 << 63
+
+
+def _check_state(
+    architecture: str, state: Mapping[str, np.ndarray],
+    expected: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Raise CheckpointError naming what is missing, unexpected, misshapen or not finite."""
+    missing = [name for name in expected if name not in state]
+    unexpected = [name for name in state
+                  if name not in expected and name.rpartition(".")[2] not in _COUNTERS]
+    present = [name for name in expected if name in state]
+    misshapen = [f"{name} (expected {expected[name]}, found {state[name].shape})"
+                 for name in present if state[name].shape != expected[name]]
+    not_float = [f"{name} ({state[name].dtype})" for name in present
+                 if state[name].dtype.kind != "f"]
+    problems = [f"{len(names)} {what}: {some(names)}" for names, what in (
+        (missing, "missing"), (unexpected, "unexpected"), (misshapen, "of another shape"),
+        (not_float, "not floating-point")) if names]
+    if problems:
+        raise CheckpointError(f"tensors do not fit {architecture}: " + "; ".join(problems))
+
+
+def _float64(state: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # a NaN that signals
+        tensor = state[name].astype(np.float64)
+    if not np.isfinite(tensor).all():
+        raise CheckpointError(f"tensor {name!r}: expected finite numbers, found inf or nan")
+    return tensor
+
+
+def _float32(name: str, value: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        tensor = np.ascontiguousarray(value, np.float32)
+    if not np.isfinite(tensor).all():
+        raise CheckpointError(f"tensor {name!r}: a number too large for float32")
+    return tensor
+
+
+def _tensors(source: Source, get: Callable[[str], np.ndarray]
+             ) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and values of what a module becomes, in the order of their numbers; `get` gives a
+    tensor of the checkpoint as float64."""
+    if source.module is Module.TENSOR:
+        yield source.name, get(source.source)
+        return
+    if source.module is Module.NORMED_CONV:
+        weight, bias = _fold_batch_norm(source, get)
+    else:
+        weight, bias = get(source.key("weight")), get(source.key("bias"))
+        if weight.ndim == 3:  # (out, in, taps) -> (out, taps, in), as a window of frames has them
+            weight = weight.transpose(0, 2, 1)
+    yield f"{source.name}.weight", weight
+    yield f"{source.name}.bias", bias
+
+
+def _fold_batch_norm(source: Source, get: Callable[[str], np.ndarray]
+                     ) -> tuple[np.ndarray, np.ndarray]:
+    """Weight (kernel, dim) and bias (dim,) of depthwise convolution and batch norm in one.
+
+    norm(conv(x)) = (w * x + b - mean) * scale + beta with scale = gamma / sqrt(var + eps), so the
+    weight is w * scale and the bias (b - mean) * scale + beta.
+    """
+    norm = source.norm
+    variance = get(f"{norm}.running_var")
+    if (variance < 0).any():
+        raise CheckpointError(f"tensor '{norm}.running_var': expected no negative variance, "
+                              f"found {variance.min()}")
+    with np.errstate(over="ignore", invalid="ignore"):  # found by who stores them as float32
+        scale = get(f"{norm}.weight") / np.sqrt(variance + BATCH_NORM_EPS)
+        weight = get(source.key("weight"))[:, 0].T * scale
+        bias = (get(source.key("bias")) - get(f"{norm}.running_mean")) * scale
+        return weight, bias + get(f"{norm}.bias")

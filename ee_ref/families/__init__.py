@@ -1,0 +1,96 @@
+"""Families of models: a module each, with all that is true of one family and of no other.
+
+A model file names its family (`general.architecture`), and FAMILIES knows its module. To add one:
+a module with the names of `Family`, a row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from .. import config as shared
+from . import conformer
+from ._checkpoint import Module, Source
+from ._state import ExitOutput, Head, State, check_features, too_long
+from ._table import (
+    SCALE_SUFFIX, Kind, Part, Row, TensorSpec, Weights, by_part, check, count, padded_shape, specs,
+    spelled,
+)
+
+__all__ = [
+    "FAMILIES", "SCALE_SUFFIX", "ExitOutput", "Family", "Head", "Kind", "Module", "Part", "Row",
+    "Source", "State", "TensorSpec", "Weights", "check_features", "grouped", "of", "padded_shape",
+    "spelled", "tensor_count", "tensors", "too_long",
+]
+
+
+class Family(Protocol):
+    """What a family offers."""
+
+    Config: type[shared.Config]
+
+    def parts(self, config: Any) -> Iterator[Part]:
+        """All tensors, in the order of the model file: the front end, then what lies before the
+        first group, group 1, head 1, group 2, ..."""
+        ...
+
+    def sizes(self, config: Any) -> dict[str, int]:
+        """What the letters in the shapes of `parts` stand for."""
+        ...
+
+    def heads(self, config: Any) -> tuple[Head, ...]:
+        """What each exit gives."""
+        ...
+
+    def start(self, config: Any, weights: Weights, ops: ModuleType, capacity: int | None = None
+              ) -> State:
+        """An utterance at its beginning."""
+        ...
+
+    def is_checkpoint(self, names: Mapping[str, Any]) -> bool:
+        """Whether these are the names of a checkpoint of this family."""
+        ...
+
+    def infer(self, state: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> shared.Config:
+        """The configuration of a checkpoint."""
+        ...
+
+    def sources(self, config: Any) -> Iterator[Source]:
+        """What a checkpoint has, and what becomes of it."""
+        ...
+
+
+FAMILIES: dict[str, Family] = {module.Config.architecture: module for module in (conformer,)}
+"""By `general.architecture` of model files."""
+
+
+def of(config: shared.Config) -> Family:
+    """The family of a configuration."""
+    return FAMILIES[config.architecture]
+
+
+def tensors(config: shared.Config) -> tuple[TensorSpec, ...]:
+    """Every tensor of a model of this configuration, in the order of the model file.
+
+    Whoever stops reading after head k holds a complete model of k exits.
+    """
+    family = of(config)
+    return specs(family.parts(config), family.sizes(config), config.dtype)
+
+
+def tensor_count(config: shared.Config) -> int:
+    """How many `tensors` gives, without making them."""
+    return count(of(config).parts(config), config.dtype)
+
+
+def grouped(config: shared.Config, arrays: Mapping[str, np.ndarray]) -> Weights:
+    """The arrays of all tensors by the prefix of their part and their name there, as `Family.start` wants them.
+
+    Raises ArgumentError for a missing tensor, ShapeError for one of another shape or dtype.
+    """
+    check(tensors(config), arrays)
+    return by_part(of(config).parts(config), arrays)

@@ -1,0 +1,217 @@
+"""The state of an encoder on its way through an utterance: feed and step, for every family.
+
+    feed(inputs, last) -> stem -> whole chunks -> [group -> head]*
+
+Rows (encoder frames) become ready by whole chunks, in full view all at the end; the ready ones that
+were not stepped yet are the block. `exits` gives the outputs of the block from exit 1 on, and who
+stops asking leaves the deeper groups behind: at the input of each the state keeps the newest rows
+that it has not seen, as many as can reach the rows to come, and it catches up when it is asked for
+again. Older rows are dropped, and the past of a group may then not be that of the rows before: it
+changes only rows that none of those to come depends on. So what is given for a row does not depend
+on how the inputs were cut or where one stopped, and the size of the state does not depend on their
+length.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..config import Config
+from ..errors import ArgumentError, ShapeError, StateError, TooLongError
+
+
+class ExitOutput(NamedTuple):
+    """What one exit says of the rows of a block.
+
+    exit: its number, from 1. first: the encoder frame at which the rows begin. hidden: (rows, dim)
+    float32, what the exit's head is given. output: (rows, columns) float32, what it gives.
+    """
+
+    exit: int
+    first: int
+    hidden: np.ndarray
+    output: np.ndarray
+
+    @property
+    def log_probs(self) -> np.ndarray:
+        """(rows, vocab) natural logarithms of probabilities: the output of a CTC head."""
+        return self.output
+
+
+class Head(NamedTuple):
+    """What the head of an exit gives. kind: "ctc", log-probabilities of labels. columns: of them."""
+
+    kind: str
+    columns: int
+
+
+class Stem(NamedTuple):
+    """What makes rows of inputs: row t of inputs [stride t, stride t + window).
+
+    run: (inputs, the row with which they begin) -> rows (rows, dim), as many as they give.
+    """
+
+    window: int
+    stride: int
+    run: Callable[[np.ndarray, int], np.ndarray]
+
+
+class Group(NamedTuple):
+    """The layers before one exit, and its head.
+
+    run: (x (rows, dim), past or None at the beginning) -> (y (rows, dim), past).
+    head: y -> (rows, columns), `columns` of them.
+    reach: chunks before its own on which a row of y depends.
+    """
+
+    run: Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]
+    head: Callable[[np.ndarray], np.ndarray]
+    columns: int
+    reach: int
+
+
+class State:
+    """One utterance in an encoder. For one thread at a time.
+
+    capacity: the most inputs that are fed and not stepped, of the whole utterance in full view;
+    None for any number.
+    """
+
+    def __init__(self, config: Config, stem: Stem, groups: Sequence[Group],
+                 capacity: int | None = None) -> None:
+        self.config = config
+        self._stem, self._groups, self._capacity = stem, groups, capacity
+        self._lock = threading.Lock()
+        reaches = [group.reach for group in groups]
+        self._reaches = [sum(reaches[number:]) * config.chunk for number in range(len(groups))]
+        self._inputs = np.zeros((0, config.mels), np.float32)  # those that rows to come need
+        self._fed = 0  # inputs
+        self._pending = self._no_rows()  # rows of a chunk that is not whole
+        self._first, self._rows = 0, 0  # the block
+        self._exit = 0  # the last one given of it
+        self._ended = False
+        # At the input of each group, rows that it has not seen; of the first one the block.
+        self._lags = [self._no_rows() for _ in groups]
+        self._pasts: list[Any] = [None] * len(groups)
+
+    def feed(self, inputs: np.ndarray, last: bool = False) -> None:
+        """Add inputs, begin the next block, and say whether these were the last ones.
+
+        inputs: (frames, mels) float32 features, already normalised where the model wants it; they
+        may be changed afterwards. A block of which no exit was given is part of the next one.
+        Raises ShapeError for other shapes or dtypes, ArgumentError for NaN or infinity, TooLongError
+        for more than `capacity` or than the model admits, StateError after the last inputs or while
+        another thread uses the state. It is then as it was.
+        """
+        with self._alone():
+            check_features(self.config, inputs)
+            if self._ended:
+                raise StateError("feed: expected no features after the last ones, "
+                                 f"found {len(inputs)} more")
+            self._check_length(len(inputs))
+            joined = np.concatenate([self._inputs, inputs])
+            done = self._first + self._rows + len(self._pending)
+            pending = self._pending
+            if rows := max(0, (len(joined) - self._stem.window) // self._stem.stride + 1):
+                pending = np.concatenate([pending, self._stem.run(joined, done)])
+            self._inputs = joined[rows * self._stem.stride :].copy()
+            self._fed += len(inputs)
+            self._ended = last
+            self._next_block(pending)
+
+    def exits(self) -> Iterator[ExitOutput]:
+        """The outputs of the block, from the first exit that it was not given yet to the last.
+
+        The layers before an exit run when it is asked for. Without a row that is ready there are
+        none; after the last inputs each exit gives an output, though perhaps without rows.
+        Each step raises StateError while another thread uses the state.
+        """
+        return iter(self._step, None)
+
+    def _step(self) -> ExitOutput | None:
+        with self._alone():
+            number = self._exit
+            if number == len(self._groups) or not (self._rows or self._ended):
+                return None
+            group = self._groups[number]
+            if not self._rows:
+                self._exit += 1
+                return ExitOutput(self._exit, self._first, self._no_rows(),
+                                  np.zeros((0, group.columns), np.float32))
+            y, past = group.run(self._lags[number], self._pasts[number])
+            hidden = y[len(y) - self._rows :]
+            output = group.head(hidden)
+            # Nothing changes before all is computed: an error leaves the state as it was.
+            self._exit += 1
+            self._pasts[number] = past
+            self._lags[number] = self._no_rows()
+            if self._exit < len(self._groups):
+                self._lags[self._exit] = np.concatenate([self._lags[self._exit], y])
+                self._drop(self._exit, self._rows)
+            return ExitOutput(self._exit, self._first, hidden, output)
+
+    def _next_block(self, pending: np.ndarray) -> None:
+        chunk = self.config.chunk
+        ready = len(pending)
+        if not self._ended:
+            ready = ready // chunk * chunk if chunk else 0
+        if self._exit:
+            self._first, self._rows, self._exit = self._first + self._rows, 0, 0
+        for number in range(1, len(self._lags)):
+            self._drop(number, 0)
+        self._lags[0] = np.concatenate([self._lags[0], pending[:ready]])
+        self._rows += ready
+        self._pending = pending[ready:].copy()
+
+    def _drop(self, number: int, block: int) -> None:
+        """Drop the rows of a lag that reach none after them, but for the `block` last ones."""
+        lag = self._lags[number]
+        self._lags[number] = lag[max(0, len(lag) - self._reaches[number] - block) :].copy()
+
+    def _check_length(self, count: int) -> None:
+        """Raise TooLongError for `count` inputs more than there may be."""
+        frames = self.config.encoder_frames(self._fed + count)
+        if 0 < self.config.max_frames < frames:
+            raise too_long(self.config, frames)
+        block = self._first + self._rows if self._exit else self._first
+        found = self._fed + count - self._stem.stride * block
+        if self._capacity is not None and found > self._capacity:
+            raise TooLongError(f"features: expected at most {self._capacity} frames that are not "
+                               f"stepped, found {found}")
+
+    def _no_rows(self) -> np.ndarray:
+        return np.zeros((0, self.config.dim), np.float32)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._lock.acquire(blocking=False):
+            raise StateError("state: expected one thread at a time, found a second one")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+
+def check_features(config: Config, features: np.ndarray) -> None:
+    """Raise ShapeError or ArgumentError for what are no features of the model."""
+    shape, dtype = np.shape(features), getattr(features, "dtype", type(features).__name__)
+    if len(shape) != 2 or shape[1] != config.mels or dtype != np.float32:
+        raise ShapeError(
+            f"features: expected float32 (frames, {config.mels}), found {dtype} {shape}"
+        )
+    if not np.isfinite(features).all():
+        raise ArgumentError("features: expected finite numbers, found NaN or infinity")
+
+
+def too_long(config: Config, frames: int) -> TooLongError:
+    """The error for so many encoder frames, more than `config.max_frames`."""
+    return TooLongError(
+        f"audio too long: expected at most {config.max_frames} encoder frames "
+        f"({config.max_seconds:.1f} s), found {frames} "
+        f"({frames * config.frame_seconds:.1f} s)"
+    )
