@@ -121,7 +121,7 @@ def test_the_front_end_of_a_model(native_library, config, dtype, backend, expect
 @pytest.mark.parametrize("dtype", ["f32", "qs8"])
 @pytest.mark.parametrize("changes, reason", [
     ({"n_fft": 400}, "n_fft: expected a power of two in 4..65536, found 400"),
-    ({"log_floor": 1e-50}, "log_floor: expected a number in .*, found 1e-50"),
+    ({"log_floor": 1e-50}, "log_floor: expected a float32 of at least .*, found 1e-50"),
 ])
 def test_a_front_end_that_cannot_be_exact_says_why(
     native_library, changes, reason, dtype, backend

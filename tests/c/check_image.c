@@ -151,7 +151,7 @@ static void build_image(uint32_t dtype)
 
     add_span(TENSORS, (dtype == EE_DTYPE_F32 ? 5 + 4 * 28 + 6 : 8 + 4 * 36 + 9) * sizeof(table[0]));
     float *const window = add_span(WINDOW, 12 * sizeof(float));
-    float *const sines = add_span(SINES, 5 * sizeof(float));
+    float *const sines = add_span(SINES, 16 * sizeof(float));
     uint16_t *const first = add_span(MEL_FIRST, 3 * sizeof(uint16_t));
     uint16_t *const count = add_span(MEL_COUNT, 3 * sizeof(uint16_t));
     float *const weights = add_span(MEL_WEIGHTS, 6 * sizeof(float));
@@ -162,7 +162,7 @@ static void build_image(uint32_t dtype)
     for (size_t i = 0; i < 12; i++) {
         window[i] = (float)(0.5 - 0.5 * cos(2.0 * acos(-1.0) * (double)i / 12.0));
     }
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < 16; i++) {
         sines[i] = (float)sin(turn * (double)i);
     }
     for (size_t m = 0; m < 3; m++) {

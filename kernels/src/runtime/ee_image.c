@@ -181,7 +181,7 @@ static ee_status open_frontend(ee_frontend *frontend, const image_header *header
     frontend->window = table(header, header->window,
                              ee_size_mul(header->win_length, sizeof(float)));
     frontend->sines = table(header, header->sines,
-                            ee_size_mul((size_t)header->n_fft / 4 + 1, sizeof(float)));
+                            ee_size_mul(header->n_fft, sizeof(float)));
     frontend->mel_first = table(header, header->mel_first, mels * sizeof(uint16_t));
     frontend->mel_count = table(header, header->mel_count, mels * sizeof(uint16_t));
     frontend->mel_weights = table(header, header->mel_weights, header->mel_weights.bytes);
