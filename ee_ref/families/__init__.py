@@ -31,7 +31,10 @@ __all__ = [
 class Family(Protocol):
     """What a family offers."""
 
-    Config: type[shared.Config]
+    @property
+    def Config(self) -> type[shared.Config]:
+        """Its configuration; `Config.architecture` is the name of the family in model files."""
+        ...
 
     def parts(self, config: Any) -> Iterator[Part]:
         """All tensors, in the order of the model file: the front end, then what lies before the
@@ -65,7 +68,7 @@ class Family(Protocol):
 
 
 FAMILIES: dict[str, Family] = {module.Config.architecture: module for module in (conformer,)}
-"""By `general.architecture` of model files."""
+"""By `general.architecture` of model files. A checkpoint is of the first that knows its names."""
 
 
 def of(config: shared.Config) -> Family:
@@ -88,7 +91,9 @@ def tensor_count(config: shared.Config) -> int:
 
 
 def grouped(config: shared.Config, arrays: Mapping[str, np.ndarray]) -> Weights:
-    """The arrays of all tensors by the prefix of their part and their name there, as `Family.start` wants them.
+    """The arrays of all tensors by the prefix of their part and their name there.
+
+    As `Family.start` wants them.
 
     Raises ArgumentError for a missing tensor, ShapeError for one of another shape or dtype.
     """
