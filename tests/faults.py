@@ -318,6 +318,13 @@ FAULTS = (
     Fault("begins a second block of the stem without the stride", f"{OPS}/linear_digits/"
           "ee_linear_digits_qs8_c.c", "b.first * j->x_stride", "b.first * j->in",
           "model/exits/commands_longest"),
+    Fault("makes up for nothing when it goes deeper again", f"{SRC}/runtime/ee_session.c",
+          "const size_t needed = s->first > reach ? s->first - reach : 0;",
+          "const size_t needed = s->first + 0 * reach;",
+          "model/feeds/*_first_exit_then_all"),
+    Fault("keeps no keys and values", f"{SRC}/graphs/ee_graph_conformer.c",
+          ".kv_rows = ee_size_min(cache->held, c->left)", ".kv_rows = 0",
+          "model/feeds/*_one_frame_each"),
     # ---- decision ----
     Fault("collapses a label across a blank", f"{SRC}/decode/ee_greedy.c",
           "last = label;", "last = label == blank ? last : label;",
