@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -204,8 +205,8 @@ _CONVS = {"centred": lib.EE_CONV_CENTRED, "causal": lib.EE_CONV_CAUSAL,
 _POSITIONS = {"table": lib.EE_POSITIONS_TABLE, "none": lib.EE_POSITIONS_NONE}
 
 
-def _c_config(config: Config):
-    """`config` as an `ee_config *`, of which C checks the ranges."""
+def _c_config(config: Any):
+    """The configuration of a family as an `ee_config *`, of which C checks the ranges."""
     names = ("exits", "dim", "heads", "ff", "kernel", "vocab", "mels", "stem_kernel",
              "stem_stride", "max_frames", "chunk", "left", "norm_eps", "layers_per_exit")
     return ffi.new("ee_config *", {
