@@ -29,10 +29,10 @@ REST = 0.02
 
 def native(dtype: str, threads: int) -> tuple[Run, dict]:
     """The C runtime."""
-    from ee_ref.encoder import NativeEncoder
+    from ee_ref.native._session import NativeModel
 
     config, tensors = yardstick(dtype)
-    return _log_probs(NativeEncoder(config, tensors, threads)), {}
+    return _log_probs(NativeModel(config, tensors, threads)), {}
 
 
 def numpy_ops() -> tuple[Run, dict]:

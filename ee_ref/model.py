@@ -94,6 +94,14 @@ class Run:
     measured: tuple[tuple[Scores, Alignment], ...] = ()
 
 
+def _encoder(file: model_file.ModelFile, backend: str, threads: int) -> encoder.Encoder:
+    if backend == "numpy":
+        return encoder.ReferenceEncoder(file.config, file.tensors)
+    from .native._session import NativeModel
+
+    return NativeModel(file.config, file.tensors, threads)
+
+
 class Model:
     """A loaded model. Made by `ee_ref.load`.
 
@@ -110,9 +118,7 @@ class Model:
         self.backend = backend
         self.file = file
         self.threads = threads
-        self._encoder: encoder.Encoder = (
-            encoder.NativeEncoder(file.config, file.tensors, threads) if backend == "native"
-            else encoder.ReferenceEncoder(file.config, file.tensors))
+        self._encoder = _encoder(file, backend, threads)
 
     def __repr__(self) -> str:
         config = self.config

@@ -108,7 +108,8 @@ def link_to_installed(folder: Path, name: str, sources: Iterable[Path]) -> list[
     kernels = DESK.parent
     done = subprocess.run(
         ["cc", "-std=c99", "-ffp-contract=off", "-O1", "-D_DEFAULT_SOURCE", "-Dmain=program_main",
-         "-shared", "-fPIC", "-pthread", f"-I{kernels / 'include'}", f"-I{kernels / 'src'}",
+         "-shared", "-fPIC", "-pthread", f"-I{kernels / 'include'}",
+         f"-I{kernels / 'src' / 'common'}",
          "-o", shared, *sources, "-lm"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return ["env", f"PYTHONPATH={WHERE_FOUND}", sys.executable, str(INSTALLED), str(shared)]

@@ -8,7 +8,7 @@ import pytest
 from ee_ref import native, ops
 from ee_ref.conformance.cases import cases_of, op_names
 from ee_ref.conformance.draw import SMALL, random_features, random_int8_model
-from ee_ref.encoder import NativeEncoder, ReferenceEncoder
+from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, NativeUnavailable, ShapeError
 from ee_ref.families import tensors as tensor_specs
 from tests.support import FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_SEED, frozen, in_place
@@ -141,7 +141,7 @@ def small():
 def test_small_model_gives_the_bytes_of_numpy(frames, small, isa):
     features = random_features(frames, 5, SMALL.mels)
     expected = [out.log_probs for out in ReferenceEncoder(*small).exits(features)]
-    actual = [out.log_probs for out in NativeEncoder(*small).exits(features)]
+    actual = [out.log_probs for out in NativeModel(*small).exits(features)]
     assert_same_bytes(actual, expected, f"{frames} frames on {isa}")
 
 
@@ -155,9 +155,9 @@ def test_full_shape_gives_the_frozen_bytes(seed, qk_gain, native_library, monkey
         monkeypatch.setenv("EE_REF_ISA", isa)
         model = NativeModel(config, tensors)
         for clip in INT8_CLIPS:
-            for exit_, log_probs in model.exits(random_features(clip.frames, clip.seed)):
-                name = f"full/{seed}/{qk_gain}/{clip.frames}/{exit_}"
-                assert np.array_equal(frozen(log_probs), golden[name]), f"{name} on {isa}"
+            for out in model.exits(random_features(clip.frames, clip.seed)):
+                name = f"full/{seed}/{qk_gain}/{clip.frames}/{out.exit}"
+                assert np.array_equal(frozen(out.log_probs), golden[name]), f"{name} on {isa}"
 
 
 def test_tensors_of_a_model_file_are_used_in_place(small):
@@ -173,8 +173,8 @@ def test_tensors_of_a_model_file_are_used_in_place(small):
     model = NativeModel(config, views)
     assert all(a is b for a, b in zip(model._tensors, views.values()))
     features = random_features(70, 5, SMALL.mels)
-    expected = [log_probs for _, log_probs in NativeModel(config, tensors).exits(features)]
-    assert_same_bytes([log_probs for _, log_probs in model.exits(features)], expected, "in place")
+    expected = [out.log_probs for out in NativeModel(config, tensors).exits(features)]
+    assert_same_bytes([out.log_probs for out in model.exits(features)], expected, "in place")
 
 
 def test_wrong_tensors_are_refused(small):

@@ -115,7 +115,7 @@ class Config(shared.Config):
         require(self.stem_kernel == 3, "stem_kernel", "3")
         require(self.stem_stride == 2, "stem_stride", "2")
         self._require_positive("norm_eps")
-        self._require(self.norm_eps >= MIN_NORM_EPS, "norm_eps", "at least 2**-40")
+        require(self.norm_eps >= MIN_NORM_EPS, "norm_eps", "at least 2**-40")
         require(self.conv in CONVS, "conv", f"one of {list(CONVS)}")
         if self.chunk:
             require(self.conv != "centred", "conv", "'causal' or 'chunk' with a chunk")

@@ -87,6 +87,7 @@ static void run_features(question *q)
     check(q, status);
 }
 
+/* A session of a whole utterance, which was fed. */
 static ee_session *open_session(question *q, const float *features, size_t frames)
 {
     ee_session *session = NULL;
@@ -95,9 +96,17 @@ static ee_session *open_session(question *q, const float *features, size_t frame
     check(q, ee_arena_size(&q->image.config, frames, NULL, &bytes));
     void *const arena = eec_take(q, bytes);
     if (q->code == CODE_NONE) {
-        check(q, ee_session_open(&session, q->image.model, NULL, arena, bytes, features, frames));
+        check(q, ee_session_open(&session, q->image.model, NULL, arena, bytes, frames));
+    }
+    if (q->code == CODE_NONE) {
+        check(q, ee_session_feed(session, features, frames, 1));
     }
     return q->code == CODE_NONE ? session : NULL;
+}
+
+static int step(ee_session *session, ee_output *output)
+{
+    return ee_session_step(session) == EE_OK && ee_session_output(session, output) == EE_OK;
 }
 
 /* "log_probs_N" */
@@ -122,18 +131,94 @@ static void run_exits(question *q)
         return;
     }
     ee_session *const session = open_session(q, features->data, features->shape[0]);
-    while (session != NULL && (int32_t)ee_session_exit(session) < last
-           && ee_session_step(session) == EE_OK) {
+    ee_output found = {0};
+    while (session != NULL && (int32_t)found.exit < last && step(session, &found)) {
         char name[EXIT_NAME_BYTES];
-        size_t rows;
-        const float *const log_probs = ee_session_log_probs(session, &rows);
 
-        exit_name(name, ee_session_exit(session));
-        float *const out = eec_output_matrix(q, name, 'f', rows, q->image.config.vocab);
+        exit_name(name, found.exit);
+        float *const out = eec_output_matrix(q, name, 'f', found.rows, found.columns);
         if (out == NULL) {
             return;
         }
-        memcpy(out, log_probs, rows * q->image.config.vocab * sizeof *out);
+        memcpy(out, found.data, found.rows * found.columns * sizeof *out);
+    }
+}
+
+/* The rows that each exit gave so far. */
+typedef struct {
+    float *data[EE_MAX_EXITS];
+    size_t rows[EE_MAX_EXITS];
+} exit_rows;
+
+static void add_output(exit_rows *all, const ee_output *output)
+{
+    size_t *const rows = &all->rows[output->exit - 1];
+
+    memcpy(all->data[output->exit - 1] + *rows * output->columns, output->data,
+           output->rows * output->columns * sizeof(float));
+    *rows += output->rows;
+}
+
+/* A feed for each slice, and after it so many steps. */
+static void run_slices(question *q, ee_session *session, const float *features,
+                       const tensor *slices, const int32_t *exits, exit_rows *all)
+{
+    const int32_t *const sizes = slices->data;
+    const size_t count = slices->shape[0];
+
+    for (size_t i = 0; i < count && q->code == CODE_NONE; i++) {
+        ee_output found;
+
+        check(q, ee_session_feed(session, features, (size_t)sizes[i], i + 1 == count));
+        features += (size_t)sizes[i] * q->image.config.mels;
+        for (int32_t e = 0; e < exits[i] && q->code == CODE_NONE && step(session, &found); e++) {
+            add_output(all, &found);
+        }
+    }
+}
+
+static void run_feeds(question *q)
+{
+    const tensor *const features = eec_model_features(q);
+    const tensor *const slices = eec_argument(q, "slices", 'i', 1);
+    const tensor *const exits = eec_argument(q, "exits", 'i', 1);
+    const size_t capacity = (size_t)eec_integer(q, "capacity");
+    const ee_config *const config = &q->image.config;
+    ee_session *session = NULL;
+    exit_rows all = {{NULL}, {0}};
+    size_t frames = 0, bytes = 0;
+
+    if (q->code != CODE_NONE) {
+        return;
+    }
+    for (size_t i = 0; i < slices->shape[0]; i++) {
+        const int32_t size = ((const int32_t *)slices->data)[i];
+        frames = size < 0 || frames > features->shape[0] ? SIZE_MAX : frames + (size_t)size;
+    }
+    if (frames != features->shape[0] || exits->shape[0] != slices->shape[0]) {
+        eec_fail(q, CODE_ARGUMENT, "slices of all frames, and exits of each, expected", "slices");
+        return;
+    }
+    for (uint32_t e = 0; e < config->exits; e++) {
+        all.data[e] = eec_take(q, eec_product(ee_encoder_frames(config, frames),
+                                              config->vocab * sizeof(float)));
+    }
+    check(q, ee_arena_size(config, capacity, NULL, &bytes));
+    void *const arena = eec_take(q, bytes);
+    if (q->code == CODE_NONE) {
+        check(q, ee_session_open(&session, q->image.model, NULL, arena, bytes, capacity));
+    }
+    if (q->code == CODE_NONE) {
+        run_slices(q, session, features->data, slices, exits->data, &all);
+    }
+    for (uint32_t e = 0; e < config->exits && q->code == CODE_NONE; e++) {
+        char name[EXIT_NAME_BYTES];
+
+        exit_name(name, e + 1);
+        float *const out = eec_output_matrix(q, name, 'f', all.rows[e], config->vocab);
+        if (out != NULL) {
+            memcpy(out, all.data[e], all.rows[e] * config->vocab * sizeof *out);
+        }
     }
 }
 
@@ -184,8 +269,7 @@ static void decide(question *q, const float *features, size_t frames, int everyt
         .exit = fixed ? (uint32_t)eec_integer(q, "exit") : 0,
         .threshold = fixed ? 0.0f : eec_number(q, "threshold"),
     };
-    const float *log_probs = NULL;
-    size_t rows = 0;
+    ee_output found = {0};
     float score = 0.0f;
     int stop = 0;
 
@@ -193,21 +277,20 @@ static void decide(question *q, const float *features, size_t frames, int everyt
         return;
     }
     ee_session *const session = open_session(q, features, frames);
-    while (q->code == CODE_NONE && !stop && ee_session_step(session) == EE_OK) {
-        log_probs = ee_session_log_probs(session, &rows);
-        check(q, ee_policy_stop(&policy, ee_session_exit(session), log_probs, rows,
-                                q->image.config.vocab, &stop, &score));
+    while (q->code == CODE_NONE && !stop && step(session, &found)) {
+        check(q, ee_policy_stop(&policy, found.exit, found.data, found.rows, found.columns, &stop,
+                                &score));
     }
     int32_t *const reached = eec_output(q, "exit", 'i', 1);
     if (reached == NULL) {
         return;
     }
-    *reached = (int32_t)ee_session_exit(session);
+    *reached = (int32_t)found.exit;
     put_float(q, "score", score);
     if (everything) {
         put_float(q, "margin", fixed ? score - (float)policy.exit : policy.threshold - score);
     }
-    put_text(q, log_probs, rows, everything);
+    put_text(q, found.data, found.rows, everything);
 }
 
 static void run_decide(question *q)
@@ -235,6 +318,7 @@ static void run_transcribe(question *q)
 const conformance_op eec_ops_model[] = {
     {"features", run_features},
     {"exits", run_exits},
+    {"feeds", run_feeds},
     {"decide", run_decide},
     {"transcribe", run_transcribe},
     {NULL, NULL},

@@ -23,7 +23,7 @@ LIBRARIES += -lgcc
 endif
 
 SHARED := common/runner.c $(START)
-HEADERS := $(wildcard common/*.h ../include/* ../src/*.h ../src/*/*.h ../src/ops/*/*.h)
+HEADERS := $(wildcard common/*.h ../include/* ../src/*/*.h ../src/ops/*/*.h)
 
 .PHONY: run conformance symbols build execute command library tools c-library FORCE
 build: $(BUILD)/transcribe.elf $(BUILD)/conformance.elf $(BUILD)/faults.elf

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ee_ref import flash_image
+from ee_ref.encoder import ExitOutput
 from ee_ref.errors import ModelFileError
 from ee_ref.native._arrays import aligned
 from ee_ref.native._frontend import extract
@@ -46,11 +47,11 @@ class NativeImage:
         """Features (T, mels) of samples (N,) int16 or float32."""
         return extract(ffi.addressof(self._opened.frontend), samples)
 
-    def exits(self, features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """(exit, log_probs), as `NativeModel.exits`."""
-        session = Session(self, features)
-        while session.step():
-            yield session.exit, session.log_probs.copy()
+    def exits(self, features: np.ndarray) -> Iterator[ExitOutput]:
+        """As `NativeModel.exits`."""
+        session = Session(self, len(features))
+        session.feed(features, last=True)
+        return session.exits()
 
     def text(self, log_probs: np.ndarray) -> str:
         """The words of the greedy hypothesis."""

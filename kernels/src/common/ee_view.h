@@ -3,7 +3,7 @@
 #ifndef EE_VIEW_H
 #define EE_VIEW_H
 
-#include "../ee_team.h"
+#include "ee_team.h"
 
 /* The frames of attention. Those that it sees are counted from the oldest of the past. */
 typedef struct {

@@ -2,8 +2,8 @@
 
 #include <float.h>
 
-#include "../ee_exact.h"
-#include "../ee_size.h"
+#include "../common/ee_exact.h"
+#include "../common/ee_size.h"
 
 /* The samples of an utterance: one of the two pointers is set. */
 typedef struct {

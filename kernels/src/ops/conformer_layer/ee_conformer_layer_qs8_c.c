@@ -1,4 +1,4 @@
-#include "../../ee_composites_qs8.h"
+#include "../../common/ee_composites_qs8.h"
 
 /* Scratch: module (past + rows, dim), what a module makes of all frames, behind what the convolution
  * sees of those before; behind it what attention shares, and behind that, or where attention is done

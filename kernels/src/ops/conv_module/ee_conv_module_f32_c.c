@@ -1,4 +1,4 @@
-#include "../../ee_composites_f32.h"
+#include "../../common/ee_composites_f32.h"
 
 /* In turn: normed (block, dim) and wide (block, 2*dim); convolved and activated (block, dim). */
 size_t ee_conv_module_f32_block_scratch(size_t block, size_t dim)

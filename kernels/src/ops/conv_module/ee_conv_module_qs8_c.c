@@ -1,4 +1,4 @@
-#include "../../ee_composites_qs8.h"
+#include "../../common/ee_composites_qs8.h"
 
 /* wide (block, 2*dim), or convolved (block, dim); the scales of its rows; (block, dim) in int8. */
 size_t ee_conv_module_qs8_block_scratch(size_t block, size_t dim)

@@ -2,8 +2,8 @@
 
 #ifdef EE_HAVE_NEON
 
-#include "../../ee_exact_neon.h"
-#include "../../ee_target.h"
+#include "../../common/ee_exact_neon.h"
+#include "../../common/ee_target.h"
 
 static inline float32x4_t add_product(float32x4_t sum, float32x4_t v, float32x4_t w)
 {

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#include "../../ee_exact_neon.h"
+#include "../../common/ee_exact_neon.h"
 
 static inline ee_lanes8 centre(const float *x, size_t count, float mean)
 {

@@ -1,4 +1,4 @@
-#include "../../ee_composites_qs8.h"
+#include "../../common/ee_composites_qs8.h"
 
 size_t ee_digits_product_qs8_scratch(size_t rows, size_t outs)
 {

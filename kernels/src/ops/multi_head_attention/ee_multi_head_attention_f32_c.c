@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "../../ee_composites_f32.h"
+#include "../../common/ee_composites_f32.h"
 
 size_t ee_multi_head_attention_f32_shared(const ee_attention_frames *frames, size_t dim)
 {

@@ -1,7 +1,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "../../ee_composites_qs8.h"
+#include "../../common/ee_composites_qs8.h"
 
 static size_t value_bytes(const ee_attention_frames *frames, size_t dim, size_t heads)
 {

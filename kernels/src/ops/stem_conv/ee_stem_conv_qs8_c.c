@@ -1,4 +1,4 @@
-#include "../../ee_size.h"
+#include "../../common/ee_size.h"
 #include "ee_kernels_qs8.h"
 
 size_t ee_stem_conv_qs8_scratch(size_t frames, size_t channels, size_t outs, size_t kernel,

@@ -5,7 +5,7 @@
 #define EE_COMPOSITES_QS8_H
 
 #include "ee_qs8.h"
-#include "common/ee_view.h"
+#include "ee_view.h"
 
 /* As ee_blocks_f32, scratch and its size in bytes. */
 static inline ee_blocks ee_blocks_qs8(size_t rows, size_t step, void *scratch, size_t bytes)

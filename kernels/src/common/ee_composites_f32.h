@@ -4,7 +4,7 @@
 #ifndef EE_COMPOSITES_F32_H
 #define EE_COMPOSITES_F32_H
 
-#include "common/ee_view.h"
+#include "ee_view.h"
 
 typedef struct {
     const float *norm_weight, *norm_bias, *up_weight, *up_bias, *down_weight, *down_bias;
