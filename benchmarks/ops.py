@@ -3,8 +3,9 @@
     python benchmarks/ops.py --seconds 10 --dtypes f32 qs8
 
 Ops and arguments are caught while the NumPy reference runs one layer, so that no shape is listed by
-hand; and the time is that of the C call alone, taken inside the adapter of `ee_ref.native`. Prints one JSON line for each op, shape and
-instruction set with a kernel of its own (composites: every set).
+hand; and the time is that of the C call alone, taken inside the adapter of `ee_ref.native`. Prints
+one JSON line for each op, shape and instruction set with a kernel of its own (composites: every
+set).
 """
 
 from __future__ import annotations
