@@ -8,6 +8,7 @@ tool). A subtitle file holds one recording.
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -142,7 +143,7 @@ def _srt(name: str, result: Result) -> str:
 
 def _vtt(name: str, result: Result) -> str:
     cues = [
-        f"\n{_clock(start, '.')} --> {_clock(end, '.')}\n{_escaped(text)}\n"
+        f"\n{_clock(start, '.')} --> {_clock(end, '.')}\n{html.escape(text, quote=False)}\n"
         for start, end, text in _cues(result.words)
     ]
     return "WEBVTT\n" + "".join(cues)
@@ -234,11 +235,6 @@ def _clock(milliseconds: int, point: str) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{seconds:02}{point}{milliseconds:03}"
-
-
-def _escaped(text: str) -> str:
-    """`text` as WebVTT cue text."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _scored(word: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import ArgumentError
 from ..evaluation import figures
-from ..evaluation.run import Table
+from ..evaluation.run import Progress, Table
 from . import fit, points
 from .points import Target
 
@@ -49,7 +49,7 @@ class Calibrator:
         families: Sequence[str] = CHOSEN_FROM,
         confidence: float | None = None,
         own: Mapping[str, fit.Fit] | None = None,
-        progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
+        progress: Progress = lambda items, total: items,
     ) -> None:
         self.targets = {name: Target.parse(str(target)) for name, target in targets.items()}
         self.families, self.own = families, own or {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from .. import exits
 from ..errors import ArgumentError
 from ..evaluation import figures
-from ..evaluation.run import Table
+from ..evaluation.run import Progress, Table
 from . import fit, risk
 
 
@@ -44,7 +44,7 @@ class Target:
 
 def curves(
     table: Table, fold: np.ndarray, families: Mapping[str, fit.Fit],
-    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
+    progress: Progress = lambda items, total: items,
 ) -> dict[str, list[dict[str, Any]]]:
     """Family -> a point for each price, of cross-validation: `price`, `wer` [%], `depth` (layers),
     `depth_share`, `cost`, `time`."""

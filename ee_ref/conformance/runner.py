@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -133,10 +134,8 @@ class Session:
 
     def stop(self) -> None:
         """Say BYE; a port that does not answer is no matter."""
-        try:
+        with suppress(_Refused, EeError):
             self._ask(Type.BYE, Body().encode())
-        except (_Refused, EeError):
-            pass
 
     def restart(self) -> None:
         """Start the port again after a case that killed it; `gone` says why that failed.
