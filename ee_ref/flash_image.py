@@ -110,11 +110,11 @@ class _Header(NamedTuple):
 
     @classmethod
     def unpack(cls, data: bytes) -> _Header:
-        fields = struct.unpack_from(_FIELDS, data)
+        fields: tuple[Any, ...] = struct.unpack_from(_FIELDS, data)
         sections = struct.iter_unpack("<4I", data[_SECTIONS_OFFSET:][: 16 * MAX_SECTIONS])
-        numbers = fields[:-MAX_EXITS]
-        return cls(*numbers, fields[-MAX_EXITS:],
-                   tuple(Section(*found) for found in sections)[: numbers[-1]])
+        *numbers, count = fields[:-MAX_EXITS]
+        return cls._make([*numbers, count, fields[-MAX_EXITS:],
+                          tuple(Section(*found) for found in sections)[:count]])
 
     def trimmed(self) -> _Header:
         """Itself, with nothing beyond the last exit."""

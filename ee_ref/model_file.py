@@ -375,7 +375,7 @@ def _serialize(
     for spec in specs:
         info = TensorInfo(spec.name, spec.stored_shape, spec.type, offset)
         infos.append(info)
-        checksums.append(zlib.crc32(_stored(tensors, spec)))
+        checksums.append(zlib.crc32(_stored(tensors, spec).data))
         offset += align(info.nbytes, ALIGNMENT)
     yield _header(config, tokens, special, name, points, infos, checksums)
     for spec, info in zip(specs, infos, strict=True):

@@ -35,7 +35,7 @@ from .cases import cases_of, op_names, outputs
 from .draw import SMALL, Stream, random_features, random_int8_model, random_state_dict
 from .judge import DB, EXACT, ULP, ULPS, Bound
 from .refusals import faulty_config, refusal_vectors
-from .vector import Parameter, Vector
+from .vector import Vector
 
 VERSION = 2
 """The version of the vectors; any change of a byte needs a new one (docs/conformance.md)."""
@@ -70,7 +70,8 @@ def _arguments(op: str, given: Mapping[str, Any]) -> tuple[dict, dict]:
     as `past.kv` and `past.gated`."""
     bound = inspect.signature(getattr(ops, op)).bind(**given)
     bound.apply_defaults()
-    tensors, parameters = {}, {}
+    tensors: dict[str, np.ndarray] = {}
+    parameters: dict[str, Any] = {}
     for name, value in bound.arguments.items():
         if isinstance(value, Mapping):
             tensors.update(value)
@@ -416,7 +417,7 @@ def decision_vectors(model: Reference) -> Iterator[Vector]:
                 model.name)
 
 
-def _policies(log_probs: Sequence[np.ndarray]) -> dict[str, dict[str, Parameter]]:
+def _policies(log_probs: Sequence[np.ndarray]) -> dict[str, dict[str, Any]]:
     """Exits by number, and thresholds: at the least score before the last exit, where all stops
     anyway, and one bit below it."""
     least = np.float32(min(frame_entropy(found) for found in log_probs[:-1]))
