@@ -336,10 +336,9 @@ def parse(data: bytes) -> FlashImage:
                 data, _stored_dtype(spec), math.prod(spec.stored_shape), offset)
             tensors[spec.name] = stored.reshape(spec.stored_shape)[..., : spec.shape[-1]]
     return FlashImage(
-        config=dataclasses.replace(
-            whole, exits=exits, layers_per_exit=whole.layers_per_exit[:exits]),
-        labels=labels, tensors=MappingProxyType(tensors), tables=frontend_tables(whole),
-        exit_sizes=plan.exit_bytes[:exits], size=len(data), model_checksum=header.model_crc32)
+        config=whole.first_exits(exits), labels=labels, tensors=MappingProxyType(tensors),
+        tables=frontend_tables(whole), exit_sizes=plan.exit_bytes[:exits], size=len(data),
+        model_checksum=header.model_crc32)
 
 
 def _check_crc(what: str, found: int, expected: int) -> None:

@@ -172,7 +172,7 @@ def test_only_the_stem_is_computed_before_the_first_exit(small_tensors, monkeypa
 def test_a_shallower_model_has_the_same_first_exits(
     make_encoder, small_tensors, frames, exits
 ):
-    shallow = replace(SMALL, exits=exits, layers_per_exit=SMALL.layers_per_exit[:exits])
+    shallow = SMALL.first_exits(exits)
     prefix = {name: small_tensors[name] for name, *_ in tensor_specs(shallow)}
     features = small_features(frames)
     expected = all_log_probs(make_encoder(SMALL, small_tensors), features)

@@ -56,7 +56,7 @@ class Family(Protocol):
         ...
 
     def infer(self, state: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> shared.Config:
-        """The configuration of a checkpoint."""
+        """The configuration of a checkpoint, not validated; settings: what shapes do not tell."""
         ...
 
     def sources(self, config: Any) -> Iterator[Source]:
@@ -65,7 +65,8 @@ class Family(Protocol):
 
 
 FAMILIES: dict[str, Family] = {module.Config.architecture: module for module in (conformer,)}
-"""By `general.architecture` of model files."""
+"""By `general.architecture` of model files. A family whose checkpoints have the names of another
+one's and more stands after it."""
 
 
 def of(config: shared.Config) -> Family:
@@ -88,8 +89,9 @@ def tensor_count(config: shared.Config) -> int:
 
 
 def grouped(config: shared.Config, arrays: Mapping[str, np.ndarray]) -> Weights:
-    """The arrays of all tensors by the prefix of their part and their name there, as `Family.start` wants them.
+    """The arrays of all tensors by the prefix of their part and their name there.
 
+    That is what `Family.start` is given.
     Raises ArgumentError for a missing tensor, ShapeError for one of another shape or dtype.
     """
     check(tensors(config), arrays)

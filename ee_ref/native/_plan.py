@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 from weights_io.gguf import align
@@ -53,8 +52,7 @@ def memory_plan(config: Config, seconds: float) -> MemoryPlan:
     frames = lib.ee_frontend_frames(frontend.handle, samples)
     model = []
     for exits in range(1, config.exits + 1):
-        cut = dataclasses.replace(
-            config, exits=exits, layers_per_exit=config.layers_per_exit[:exits])
+        cut = config.first_exits(exits)
         memory = _size(lib.ee_model_size, _c_config(cut))
         tensors = flash_image.tensor_count(cut) * ffi.sizeof("ee_tensor")
         model.append(align(memory, lib.EE_MEMORY_ALIGNMENT) + tensors)

@@ -166,6 +166,9 @@ def _in_layout(spec: TensorSpec, array: np.ndarray | None) -> np.ndarray:
 
 def _c_config(config: Config):
     """`config` as an `ee_config *`, of which C checks the ranges."""
+    if config.architecture != "ee-conformer":
+        raise ArgumentError("the C runtime: expected a model of the architecture 'ee-conformer', "
+                            f"found {config.architecture!r}; backend='numpy' runs it")
     if config.chunk or config.conv != "centred" or config.positions != "table":
         raise ArgumentError("the C runtime: expected a model of the full view, with a centred "
                             f"convolution and a table of positions, found {config}")
