@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import config as shared
-from . import conformer
+from . import conformer, splitformer
 from ._checkpoint import Module, Source
 from ._state import ExitOutput, Head, State, check_features, too_long
 from ._table import (
@@ -64,7 +64,8 @@ class Family(Protocol):
         ...
 
 
-FAMILIES: dict[str, Family] = {module.Config.architecture: module for module in (conformer,)}
+FAMILIES: dict[str, Family] = {module.Config.architecture: module
+                               for module in (conformer, splitformer)}
 """By `general.architecture` of model files. A family whose checkpoints have the names of another
 one's and more stands after it."""
 
