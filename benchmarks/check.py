@@ -118,9 +118,9 @@ def threads(seconds: float, runs: int) -> Iterator[Line]:
     threads."""
     import inspect
 
-    from ee_ref.encoder import NativeEncoder
+    from ee_ref.native._session import NativeModel
 
-    if "threads" in inspect.signature(NativeEncoder).parameters:
+    if "threads" in inspect.signature(NativeModel).parameters:
         for kind in ("native-int8", "native-f32"):
             for line in forward.measure([f"{kind}@2", kind], seconds, runs):
                 if line.get("threads") != 1:  # measured beside the other peers already

@@ -21,7 +21,7 @@ if str(ROOT) not in sys.path:
 
 from ee_ref import bench
 from ee_ref.conformance.draw import random_state_dict
-from ee_ref.info import multiply_accumulates
+from ee_ref.plan import multiply_accumulates
 from tests.support import FULL, FULL_SEED
 
 Line = dict[str, Any]

@@ -29,11 +29,11 @@ REST = 0.02
 
 def native(dtype: str, threads: int) -> tuple[Run, dict]:
     """The C runtime."""
-    from ee_ref.encoder import NativeEncoder
+    from ee_ref.native._session import NativeModel
 
     config, tensors = yardstick(dtype)
     options = {} if threads == 1 else {"threads": threads}
-    encoder = NativeEncoder(config, tensors, **options)
+    encoder = NativeModel(config, tensors, **options)
     return _log_probs(encoder), {}
 
 

@@ -17,24 +17,26 @@ from .errors import EeError
 
 if TYPE_CHECKING:
     from . import (
-        audio, config, decode, encoder, errors, exits, formats, frontend, native, ops, pipeline,
-        tokens,
+        audio, bench, calibration, config, conformance, decode, encoder, errors, evaluation, exits,
+        formats, frontend, info, loading, model, native, ops, plan, tokens,
     )
-    from .pipeline import Model, load
+    from .loading import load
+    from .model import Model
 
 __version__ = "0.1.0"
-__all__ = ["EeError", "Model", "load", "audio", "config", "decode", "encoder", "errors", "exits",
-           "formats", "frontend", "native", "ops", "pipeline", "tokens"]
+__all__ = ["EeError", "Model", "load", "audio", "bench", "calibration", "config", "conformance",
+           "decode", "encoder", "errors", "evaluation", "exits", "formats", "frontend", "info",
+           "loading", "model", "native", "ops", "plan", "tokens"]
 
-_FROM_PIPELINE = ("Model", "load")
-_OLD_NAMES = ("features",)
+_ROOMS = {"Model": "model", "load": "loading"}
+_OLD_NAMES = ("features", "frontend_tables", "pipeline")
 
 
 if not TYPE_CHECKING:  # to a type checker every name would be one of this module
 
     def __getattr__(name: str) -> Any:
-        if name in _FROM_PIPELINE:
-            return getattr(importlib.import_module(".pipeline", __name__), name)
+        if name in _ROOMS:
+            return getattr(importlib.import_module(f".{_ROOMS[name]}", __name__), name)
         if name in (*__all__, *_OLD_NAMES):
             return importlib.import_module(f".{name}", __name__)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

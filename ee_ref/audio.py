@@ -12,12 +12,13 @@ import warnings
 from fractions import Fraction
 from numbers import Real
 from pathlib import Path
-from typing import BinaryIO, Union
+from typing import BinaryIO, Literal, Union
 
 import numpy as np
 
 from weights_io.files import is_of_system
 
+from .checks import check_finite
 from .errors import AudioError, AudioFileError, EeWarning, TooLongError, shown_limit
 
 Source = Union[str, Path, BinaryIO, np.ndarray, tuple[np.ndarray, int]]
@@ -32,9 +33,12 @@ MAX_STREAM_BYTES = 1 << 30
 """Of a stream that is no file of the system, a pipe for example, and is copied before decoding."""
 _PIECE = 1 << 20
 _LARGEST_HEADER = 4096
+_TO_THE_END = b"\xff" * 4  # a size that no file has
+_RIFFS: dict[bytes, Literal["big", "little"]] = {
+    b"RIFF": "little", b"RIFX": "big", b"RF64": "little"}
 _SIZED_FORMATS = ("WAV", "WAVEX", "AIFF", "AU", "W64", "RF64", "CAF")
 """Those whose header says how many samples follow, uncompressed."""
-_CANCELLED = 1e-4  # of the energy of the channels: 40 dB less
+_CANCELLED = 0.02  # of the energy that channels without relation would leave: 17 dB less
 # Bound on the denominator of the resampling ratio, and so on the length of the resampling filter.
 _MAX_DENOMINATOR = 1 << 16
 
@@ -52,8 +56,8 @@ def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
 
     A WAV file that ends before its header says so (a cut download, a recorder that died, a header
     written by a pipe) is read as far as it goes, as libsndfile does; so are MP3 files. A FLAC or
-    Ogg file cut where its decoder loses its way is refused. A WAV file whose sizes were never
-    filled in is heard to its end.
+    Ogg file cut where its decoder loses its way is refused. A WAV, RF64 or AU file whose sizes were
+    never filled in is heard to its end.
 
     longest: seconds, None for any. Decoding stops with TooLongError soon after: a small file can
     hold days of silence.
@@ -61,7 +65,7 @@ def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
     Float samples beyond [-1, 1] pass through. May return the caller's own array when there is
     nothing to do.
 
-    Warns (EeWarning) when averaging the channels leaves silence.
+    Warns (EeWarning) when averaging the channels leaves almost nothing.
 
     Raises AudioFileError for a file that is missing, a folder or not readable; AudioError for what
     is not audio, NaN or infinite samples, rates outside 1 kHz..1 MHz, or a pipe that never ends;
@@ -83,11 +87,13 @@ def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
             "expected a path, a binary file object, samples or a tuple (samples, rate), "
             f"found {type(source).__name__}"
         )
-    _check_finite(samples, source_rate, name)
+    check_finite(samples, name, source_rate)
     return _resampled(samples, source_rate, rate)
 
 
 def _from_path(path: str, longest: float | None) -> tuple[np.ndarray, int]:
+    if not path:
+        raise AudioFileError("expected the path of an audio file, found an empty one")
     try:
         file = open(path, "rb")
     except IsADirectoryError:
@@ -148,14 +154,14 @@ def _on_disk(stream: BinaryIO, name: str) -> BinaryIO:
     The stream itself where it is such a file; else what it still holds, copied. Errors of its
     `read` but OSError are the caller's own and pass through.
     """
-    if _is_plain(stream) and not _is_unfinished_wav(stream):
+    if _is_plain(stream) and not _is_unfinished(stream):
         copy = open(os.dup(stream.fileno()), "rb", buffering=0)
         copy.seek(0)
         return copy
     copy = _anonymous_file()
     try:
         _copy(stream, copy, name)
-        _finish_wav(copy)
+        _finish(copy)
         copy.seek(0)
     except BaseException:
         copy.close()
@@ -217,48 +223,62 @@ def _file_error(name: str, what: str, error: Exception) -> AudioFileError:
     return AudioFileError(f"{name}: cannot be {what}: {error}")
 
 
-def _is_unfinished_wav(file: BinaryIO) -> bool:
-    """Whether a plain file is a WAV whose data size was never filled in; it stands at 0 after."""
+def _is_unfinished(file: BinaryIO) -> bool:
+    """Whether the sizes in a plain file's header were never filled in; it stands at 0 after."""
     try:
-        return _unfinished_size(file) is not None
+        return bool(_missing(file))
     finally:
         file.seek(0)
 
 
-def _finish_wav(file: BinaryIO) -> None:
+def _finish(file: BinaryIO) -> None:
     """Make such a header say "as far as it goes", as that of a pipe does."""
-    at = _unfinished_size(file)
-    if at is not None:
-        for where in (4, at):
-            file.seek(where)
-            file.write(b"\xff" * 4)
+    for at, written in _missing(file).items():
+        file.seek(at)
+        file.write(written)
 
 
-def _unfinished_size(file: BinaryIO) -> int | None:
-    """Where the size of a WAV's `data` chunk stands, if it is 0 and what follows is no chunk."""
+def _missing(file: BinaryIO) -> dict[int, bytes]:
+    """What to write where, so that a header without sizes ends with the file; {} for others.
+
+    Such a header counts no samples, and yet what follows is no other part of the format.
+    """
     file.seek(0)
     head = file.read(_LARGEST_HEADER)
-    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-        return None
+    end = file.seek(0, os.SEEK_END)
+    kind = head[:4]
+    if kind in (b".snd", b"dns."):  # AU: where the samples begin, their bytes
+        first, size = (_number(head, at, "big" if kind == b".snd" else "little") for at in (4, 8))
+        return {8: _TO_THE_END} if size == 0 and end > first else {}
+    if kind not in _RIFFS or head[8:12] != b"WAVE":
+        return {}
+    order = _RIFFS[kind]
+    is_long = kind == b"RF64"  # whose sizes of 64 bits stand in a first chunk, ds64
     at = 12
     while at + 8 <= len(head):
-        name, size = head[at : at + 4], int.from_bytes(head[at + 4 : at + 8], "little")
+        name, size = head[at : at + 4], _number(head, at + 4, order)
         if name == b"data":
-            end = file.seek(0, os.SEEK_END)
-            is_audio = size == 0 and end > at + 8 and not _are_chunks(file, at + 8, end)
-            return at + 4 if is_audio else None
+            counted = any(head[28:36]) if is_long else size
+            if counted or end <= at + 8 or _are_chunks(file, at + 8, end, order):
+                return {}
+            as_wav = {0: b"RIFF", 12: b"JUNK"} if is_long else {}
+            return {4: _TO_THE_END, at + 4: _TO_THE_END, **as_wav}
         at += 8 + size + size % 2
-    return None
+    return {}
 
 
-def _are_chunks(file: BinaryIO, at: int, end: int) -> bool:
+def _number(data: bytes, at: int, order: Literal["big", "little"]) -> int:
+    return int.from_bytes(data[at : at + 4], order)
+
+
+def _are_chunks(file: BinaryIO, at: int, end: int, order: Literal["big", "little"]) -> bool:
     """Whether RIFF chunks fill a file from `at` to `end`, as behind the data of an empty WAV."""
     while at < end:
         file.seek(at)
         head = file.read(8)
         if len(head) < 8 or not all(32 <= byte < 127 for byte in head[:4]):
             return False
-        size = int.from_bytes(head[4:], "little")
+        size = _number(head, 4, order)
         at += 8 + size + size % 2
     return at in (end, end + 1)  # the last may lack its padding
 
@@ -289,7 +309,7 @@ def _mixed_down(file, name: str, longest: float | None) -> np.ndarray:
                                "found more")
     if not blocks and file.frames > 0:
         raise AudioError(f"{name}: cut short: expected {file.frames} samples, found none")
-    _warn_if_cancelled(before / file.channels, after, name)
+    _warn_if_cancelled(before / file.channels**2, after, name)
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
@@ -316,7 +336,7 @@ def _from_array(source: tuple) -> tuple[np.ndarray, int]:
     samples = _as_float(samples)
     mean = _mean(samples)
     if samples.size > len(mean):
-        _warn_if_cancelled(_energy(samples) * len(mean) / samples.size, _energy(mean), "samples")
+        _warn_if_cancelled(_energy(samples) / samples.shape[1]**2, _energy(mean), "samples")
     return mean, rate
 
 
@@ -350,12 +370,15 @@ def _energy(samples: np.ndarray) -> float:
         return float(np.square(samples, dtype=np.float32).sum(dtype=np.float64))
 
 
-def _warn_if_cancelled(before: float, after: float, name: str) -> None:
-    """Warn when channels of opposite phase have left silence. Energies: mean of channels, mono."""
-    if before > 0 and after < _CANCELLED * before:
+def _warn_if_cancelled(unrelated: float, left: float, name: str) -> None:
+    """Warn when channels of opposite phase have left almost nothing.
+
+    unrelated: the energy of the average if the channels had no relation; left: what it is.
+    """
+    if left < _CANCELLED * unrelated:
         warnings.warn(
             f"{name}: the channels cancel each other: they are of opposite phase, and their "
-            "average is silence; give one of them alone", EeWarning, stacklevel=2)
+            "average is almost silent; give one of them alone", EeWarning, stacklevel=2)
 
 
 def _check_rate(rate: object, name: str) -> None:
@@ -363,16 +386,6 @@ def _check_rate(rate: object, name: str) -> None:
     if not (is_number and MIN_RATE <= rate <= MAX_RATE and rate == int(rate)):
         raise AudioError(
             f"{name}: expected a whole sample rate in {MIN_RATE}..{MAX_RATE} Hz, found {rate!r}"
-        )
-
-
-def _check_finite(samples: np.ndarray, rate: int, name: str) -> None:
-    finite = np.isfinite(samples)
-    if not finite.all():
-        first = int(finite.argmin())
-        raise AudioError(
-            f"{name}: expected finite samples, found {int((~finite).sum())} NaN or infinite ones "
-            f"of {len(samples)}, the first at {first / rate:.3f} s"
         )
 
 

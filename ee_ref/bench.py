@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from . import audio as audio_stage
-from . import decode
+from .clock import StageClock
 from .errors import ArgumentError, shown_limit
-from .info import multiply_accumulates, native_status
-from .pipeline import Model, StageClock
+from .info import native_status
+from .model import Model
+from .plan import multiply_accumulates
 
 WARM_UP = 2
 """Runs before those that count."""
@@ -61,17 +62,17 @@ def measure(model: Model, seconds: float = 10.0, runs: int = 10) -> dict[str, An
         clock.lap("audio")
         features = model.features(samples)
         clock.lap("features")
-        for out in model.exits(features):
-            clock.lap(f"exit {out.exit}")
-        decode.greedy(out.log_probs, blank=config.blank)
+        passed = model.run(features, clock=clock)
+        model.decode(passed.out.log_probs)
         clock.lap("decode")
         if run >= WARM_UP:
             times = clock.timing()
-            del times["total"]
-            for stage, spent in times.items():
+            of_exits = {f"exit {number}": spent
+                        for number, spent in enumerate(passed.encoder_seconds, start=1)}
+            for stage, spent in {"audio": times["audio"], "features": times["features"],
+                                 **of_exits, "decode": times["decode"]}.items():
                 stages.setdefault(stage, []).append(spent)
-            steps = (times[f"exit {number}"] for number in range(1, config.exits + 1))
-            for values, reached in zip(encoder, accumulate(steps)):
+            for values, reached in zip(encoder, accumulate(passed.encoder_seconds)):
                 values.append(reached)
     around = sum(median(stages[stage]) for stage in ("audio", "features", "decode"))
     exits = []

@@ -69,7 +69,7 @@ def c_array(image: bytes) -> Iterator[bytes]:
 def c_header(name: str, image: FlashImage, plan: Mapping[str, Any]) -> bytes:
     """The header with the sizes of an image and the plan of its memory.
 
-    plan: `ee_ref.device.device_plan` of the image's configuration.
+    plan: `ee_ref.plan.device_plan` of the image's configuration.
     """
     per_exit = [
         f"#define EE_PLAN_{what}_BYTES_EXIT_{exit_} {plan[key][exit_ - 1]}u"

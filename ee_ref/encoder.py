@@ -1,8 +1,8 @@
 """The encoder: features in, the outputs of one exit after another out.
 
-`ReferenceEncoder` runs the NumPy ops by the graph of the model's family, `NativeEncoder` the C
-runtime; both follow `Encoder`. `exits` returns a generator: it stands still after each exit, and
-whoever stops asking has stopped the work.
+`ReferenceEncoder` runs the NumPy ops by the graph of the model's family, `native._session.NativeModel`
+the C runtime; both follow `Encoder`. `exits` returns a generator: it stands still after each exit,
+and whoever stops asking has stopped the work.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ class Encoder(Protocol):
     config: Config
 
     def __init__(self, config: Config, tensors: Mapping[str, np.ndarray]): ...
+
+    def start(self, capacity: int) -> State:
+        """An utterance at its beginning, to be fed in pieces; capacity: see `families.State`."""
+        ...
 
     def exits(self, features: np.ndarray) -> Generator[ExitOutput, None, None]:
         """Yield the output of exit 1, 2, ...; the layers after an exit run when the next is asked.
@@ -57,33 +61,3 @@ class ReferenceEncoder:
         state = self.start()
         state.feed(features, last=True)
         return (out for out in state.exits())
-
-
-class NativeEncoder:
-    """The same model on the C runtime: one session, in one arena, for each call of `exits`.
-
-    tensors: as for `ReferenceEncoder`, used in place where they are laid out as in a model file.
-    threads: see `ee_ref.load`.
-    Raises the same errors, NativeUnavailable when the C library was not built, and ThreadsError
-    when the system gives no more threads.
-    """
-
-    def __init__(self, config: Config, tensors: Mapping[str, np.ndarray], threads: int = 1):
-        from .native._session import NativeModel
-
-        self.config = config
-        self._model = NativeModel(config, tensors, threads)
-
-    def exits(self, features: np.ndarray) -> Generator[ExitOutput, None, None]:
-        """See `Encoder.exits`. C does not hand out hidden rows: there are none in the outputs."""
-        config = self.config
-        families.check_features(config, features)
-        frames = config.encoder_frames(len(features))
-        if 0 < config.max_frames < frames:
-            raise families.too_long(config, frames)
-        hidden = np.zeros((0, config.dim), np.float32)
-        if frames == 0:
-            none = np.zeros((0, config.vocab), np.float32)
-            return (ExitOutput(exit_, 0, hidden, none) for exit_ in range(1, config.exits + 1))
-        outputs = self._model.exits(np.ascontiguousarray(features))
-        return (ExitOutput(exit_, 0, hidden, log_probs) for exit_, log_probs in outputs)

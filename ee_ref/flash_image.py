@@ -404,7 +404,7 @@ def _table_sizes(config: Config) -> dict[str, int]:
     """Bytes of the tables whose sizes can be told without making them."""
     scales = 4 * config.mels if config.frontend == "logmel" else 0
     return {"tensors": 8 * tensor_count(config), "window": 4 * config.win_length,
-            "sines": 4 * (config.n_fft // 4 + 1), "mel_first": 2 * config.mels,
+            "sines": 4 * config.n_fft, "mel_first": 2 * config.mels,
             "mel_count": 2 * config.mels, "mean": scales, "scale": scales,
             "label_ends": 4 * config.vocab}
 

@@ -20,7 +20,7 @@ from weights_io import files
 from .errors import ArgumentError, FileError
 
 if TYPE_CHECKING:
-    from .pipeline import Result
+    from .model import Result
     from .tokens import Word
 
 # A subtitle: at most this many words and characters (one line), with no silence longer than this.

@@ -7,32 +7,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from . import families
-from .config import Config
 from .errors import NativeUnavailable
+from .plan import multiply_accumulates
 
 if TYPE_CHECKING:
     from .model_file import ModelFile
 
 SECONDS = (1, 10)
 """Lengths of audio for which `describe` gives multiply-accumulates."""
-
-
-def multiply_accumulates(config: Config, seconds: float) -> tuple[int, ...] | None:
-    """Multiply-accumulates of the encoder up to and including exit 1, 2, ..., for one utterance.
-
-    None when the audio is longer than the model admits. See `Config.costs`.
-    """
-    if not (math.isfinite(seconds) and seconds <= config.max_seconds + 1):
-        return None
-    mel_frames = 1 + int(seconds * config.sample_rate + 2 * config.pad) // config.hop_length
-    if 0 < config.max_frames < config.encoder_frames(mel_frames):
-        return None
-    return config.costs(mel_frames)
-
-
-def frame_costs(config: Config, mel_frames: int) -> tuple[int, ...]:
-    """`multiply_accumulates` for so many mel frames, also for more than the model admits."""
-    return config.costs(mel_frames)
 
 
 def native_status() -> dict[str, Any]:

@@ -15,8 +15,6 @@ from .errors import ArgumentError
 # White space in a token counts as a boundary too: no word of the output may hold any.
 _BOUNDARY = re.compile(r"[▁\s]")
 
-HALF_FRAME = 0.02  # seconds: half of an encoder frame at 25 frames a second
-
 
 class Word(NamedTuple):
     """A word, its start and end in seconds of the audio, and its confidence in [0, 1]."""
@@ -69,33 +67,32 @@ class Tokens(Sequence[str]):
     def words(
         self,
         token_ids: Sequence[int],
-        frames: Sequence[int],
+        times: Sequence[float],
         confidences: Sequence[float],
-        frame_times: Sequence[float],
+        half_frame: float,
         duration: float | None = None,
-        half_frame: float = HALF_FRAME,
     ) -> list[Word]:
         """Words with times and confidences; their texts are those of `text(token_ids)`.
 
-        frames, confidences: one entry a token, frames increasing. frame_times[t]: centre of encoder
-        frame t in seconds (`config.frame_time`). A word lasts from half_frame before the centre of
-        its first token's frame to half_frame after that of its last token's, clamped to
+        times, confidences: one entry a token: the centre of its emission frame in seconds
+        (`config.frame_time`), increasing, and its probability. A word lasts from half_frame seconds
+        before the time of its first token to half_frame after that of its last, clamped to
         [0, duration] and never before the end of the word ahead. Its confidence is the least of its
         tokens'.
 
         Raises ArgumentError when the three sequences differ in length or an id is no token.
         """
-        if not len(token_ids) == len(frames) == len(confidences):
+        if not len(token_ids) == len(times) == len(confidences):
             raise ArgumentError(
-                f"expected a frame and a confidence for each of {len(token_ids)} tokens, "
-                f"found {len(frames)} frames and {len(confidences)} confidences"
+                f"expected a time and a confidence for each of {len(token_ids)} tokens, "
+                f"found {len(times)} times and {len(confidences)} confidences"
             )
         latest = float("inf") if duration is None else duration
         words: list[Word] = []
         earliest = 0.0
         for text, parts in self._grouped(token_ids):
-            start = frame_times[frames[parts[0]]] - half_frame
-            end = frame_times[frames[parts[-1]]] + half_frame
+            start = times[parts[0]] - half_frame
+            end = times[parts[-1]] + half_frame
             start = min(max(start, earliest), latest)
             end = min(max(end, start), latest)
             confidence = min(confidences[part] for part in parts)

@@ -32,12 +32,14 @@ def relative(pattern: str) -> list[str]:
 
 
 ffibuilder = FFI()
+# Its constants come from a list, by macros that cffi does not read: Python asks for the names.
+ffibuilder.cdef("typedef int... ee_isa;")
 ffibuilder.cdef(declarations())
 ffibuilder.set_source(
     "ee_ref.native._kernels",
     "\n".join(f'#include "{name}"' for name in HEADERS),
     sources=relative("src/**/*.c"),
-    depends=relative("include/*.h") + relative("src/**/*.h"),
+    depends=relative("include/*") + relative("src/**/*.h"),
     include_dirs=["kernels/include"],
     # The library decides what may be reordered or fused, not the compiler (docs/numerics.md).
     extra_compile_args=["-std=c99", "-O3", "-ffp-contract=off", "-pthread"],

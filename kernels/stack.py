@@ -20,9 +20,9 @@ from pathlib import Path
 NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(?:\\n(\d+) bytes \(([\w,]+)\))?"')
 EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
 PRIMITIVE = re.compile(r"ee_\w+_(f32|qs8)_[a-z0-9]+")
-GRAPH = re.compile(r".*/ee_graph_\w+\.c:.*")
-RUNTIME = ("ee_model_", "ee_session_", "ee_arena_")
-POOL = "ee_pool.c"
+GRAPHS = "graphs"  # the folder of their files
+RUNTIME = ("ee_model", "ee_session")  # files that call them
+POOL = "ee_pool"
 TASK = re.compile(r".*\.c:\w+_task")
 INDIRECT = "__indirect_call"
 
@@ -32,6 +32,7 @@ def main(folder: Path) -> int:
     frames: dict[str, int] = {}
     calls: dict[str, set[str]] = {}
     tasks: dict[str, set[str]] = {}  # of the file that a function is in
+    files: dict[str, Path] = {}
     for path in folder.rglob("*.ci"):
         text = path.read_text()
         in_file = {name for name, _, _ in NODE.findall(text) if TASK.fullmatch(name)}
@@ -41,11 +42,12 @@ def main(folder: Path) -> int:
                     sys.exit(f"{name}: its stack is {kind}: no array of variable length, no alloca")
                 frames[name] = max(frames.get(name, 0), int(size))
                 tasks.setdefault(name, set()).update(in_file - {name})
+                files[name] = path
         for source, target in EDGE.findall(text):
             calls.setdefault(source, set()).add(target)
     if not frames:
         sys.exit(f"{folder}: no call graphs: GCC 10 or later, with -fcallgraph-info=su")
-    graph = [name for name in frames if GRAPH.fullmatch(name)]
+    graph = [name for name in frames if files[name].parent.name == GRAPHS]
     every_task = {name for name in frames if TASK.fullmatch(name)}
     in_tasks = reachable(every_task, calls)  # what tasks call has none of its own
     primitives = [name for name in frames
@@ -56,9 +58,9 @@ def main(folder: Path) -> int:
     def depth(name: str) -> int:
         below = set(calls.get(name, ()))
         if INDIRECT in below:
-            if name.startswith(RUNTIME):
+            if files[name].stem in RUNTIME:
                 below.update(graph)
-            elif name.startswith("ee_pool_") or f"/{POOL}:" in name:
+            elif files[name].stem == POOL:
                 below.update(every_task)
             else:
                 below.update(primitives, () if name in in_tasks else tasks[name])

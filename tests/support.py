@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -114,14 +115,15 @@ def link_to_installed(folder: Path, name: str, sources: Iterable[Path]) -> list[
     kernels = DESK.parent
     done = subprocess.run(
         ["cc", "-std=c99", "-ffp-contract=off", "-O1", "-D_DEFAULT_SOURCE", "-Dmain=program_main",
-         "-shared", "-fPIC", "-pthread", f"-I{kernels / 'include'}", f"-I{kernels / 'src'}",
+         "-shared", "-fPIC", "-pthread", f"-I{kernels / 'include'}",
+         f"-I{kernels / 'src' / 'common'}",
          "-o", shared, *sources, "-lm"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return ["env", f"PYTHONPATH={WHERE_FOUND}", sys.executable, str(INSTALLED), str(shared)]
 
 
-KERNELS = ("quantize_qs8", "linear_qs8", "layer_norm_qs8", "silu_qs8", "glu_qs8", "softmax_qs8",
-           "log_softmax_qs8", "depthwise_conv_qs8", "stem_conv_qs8")
+KERNELS = tuple(re.findall(r"^    ee_(\w+_qs8) \*", (
+    DESK.parent / "include" / "ee_kernels_qs8.h").read_text(), re.MULTILINE))
 """The primitives of int8 mode: a port of kernels/conformance can make each wrong by one bit."""
 
 

@@ -26,9 +26,9 @@ def tone(seconds=0.5, rate=RATE, frequency=440.0, level=0.5):
     return (level * np.sin(2 * np.pi * frequency * t)).astype(np.float32)
 
 
-def encoded(samples, rate=RATE, format="WAV", subtype="PCM_16"):
+def encoded(samples, rate=RATE, format="WAV", subtype="PCM_16", endian="FILE"):
     file = io.BytesIO()
-    soundfile.write(file, samples, rate, format=format, subtype=subtype)
+    soundfile.write(file, samples, rate, format=format, subtype=subtype, endian=endian)
     return file.getvalue()
 
 
@@ -406,6 +406,11 @@ def test_a_file_of_gzip_is_what_it_decodes(tmp_path):
         assert len(audio.read(file, RATE)) == len(tone())
 
 
+def test_an_empty_path():
+    with pytest.raises(AudioFileError, match="^expected the path of an audio file, found an empty"):
+        audio.read("", RATE)
+
+
 def test_an_object_that_only_reads():
     class Reads:
         def __init__(self, data):
@@ -430,6 +435,44 @@ def test_a_wav_whose_sizes_were_never_filled_in_is_heard(tmp_path, riff, as_path
     assert path.read_bytes() == data, "the file of the user was written to"
 
 
+@pytest.mark.parametrize("endian, riff", [("BIG", 0), ("BIG", 0xFFFFFFFF)])
+def test_so_is_one_of_the_other_byte_order(endian, riff):
+    data = bytearray(encoded(tone(), endian=endian))
+    at = data.index(b"data") + 4
+    assert data[:4] == b"RIFX"
+    data[4:8], data[at : at + 4] = riff.to_bytes(4, "big"), bytes(4)
+    assert_is_the_tone(data)
+
+
+@pytest.mark.parametrize("in_ds64", [8, 16])
+def test_so_is_a_long_wav(in_ds64):
+    """Of RF64: the data's size, or all sizes, in the chunk ds64; the others say "look there"."""
+    data = bytearray(encoded(tone(), format="RF64"))
+    at = data.index(b"ds64") + 8
+    data[at + 8 : at + 8 + in_ds64] = bytes(in_ds64)
+    assert_is_the_tone(data)
+
+
+@pytest.mark.parametrize("endian", ["BIG", "LITTLE"])
+def test_so_is_an_au(endian):
+    data = bytearray(encoded(tone(), format="AU", endian=endian))
+    data[8:12] = bytes(4)
+    assert_is_the_tone(data)
+
+
+def assert_is_the_tone(data):
+    for found in (bytes(data), bytes(data[:1000])):  # a small file as well
+        samples = audio.read(io.BytesIO(found), RATE)
+        assert len(samples) > 400
+        np.testing.assert_allclose(samples, tone()[: len(samples)], atol=1 / 32768, rtol=0)
+    assert len(samples) < 500
+
+
+@pytest.mark.parametrize("format", ["RF64", "AU"])
+def test_other_empty_recordings_stay_empty(format):
+    assert len(audio.read(io.BytesIO(encoded(np.zeros(0), format=format)), RATE)) == 0
+
+
 @pytest.mark.parametrize("behind", [b"", b"LIST\x04\0\0\0INFO", b"note\x03\0\0\0abc\0" * 300])
 def test_an_empty_recording_stays_empty(behind):
     data = encoded(np.zeros(0, np.float32)) + behind
@@ -437,17 +480,22 @@ def test_an_empty_recording_stays_empty(behind):
 
 
 def test_other_headers_of_no_samples_are_refused():
-    data = bytearray(encoded(tone(), format="AU"))
-    data[8:12] = bytes(4)
-    with pytest.raises(AudioError, match="a header of no samples before 16"):
+    data = bytearray(encoded(tone()))
+    at = data.index(b"data")
+    data[at + 4 : at + 8] = bytes(4)
+    data[at:at] = b"LIST" + (5000).to_bytes(4, "little") + bytes(5000)  # longer than a header
+    with pytest.raises(AudioError, match="a header of no samples before 21"):
         audio.read(io.BytesIO(bytes(data)), RATE)
 
 
 # ---- Channels of opposite phase ----
 
 
-def test_channels_that_cancel_are_warned_of(tmp_path):
-    cancelling = np.stack([tone(), -tone()], axis=1)
+@pytest.mark.parametrize("channels", [
+    [tone(), -tone()], [tone(), -0.95 * tone()], [tone(), -tone(), 0.99 * tone(), -tone()],
+], ids=["opposite", "nearly", "four"])
+def test_channels_that_cancel_are_warned_of(tmp_path, channels):
+    cancelling = np.stack(channels, axis=1)
     soundfile.write(tmp_path / "a.wav", cancelling, RATE)
     for source in (tmp_path / "a.wav", (cancelling, RATE)):
         with pytest.warns(EeWarning, match="the channels cancel each other"):
@@ -455,8 +503,9 @@ def test_channels_that_cancel_are_warned_of(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [
-    [tone(), tone()], [tone(), 0 * tone()], [0 * tone(), 0 * tone()], [tone(), -0.9 * tone()],
-], ids=["same", "one", "silence", "partly"])
+    [tone(), tone()], [tone(), 0 * tone()], [0 * tone(), 0 * tone()], [tone(), -0.7 * tone()],
+    [tone(), *[0 * tone()] * 63], np.random.default_rng(0).normal(size=(64, 9000)),
+], ids=["same", "one", "silence", "partly", "one of many", "noise"])
 def test_others_are_not(channels):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -125,7 +125,7 @@ def test_multiply_accumulates_of_a_trace_are_those_of_info(native_library):
     """What the ops count themselves adds up to the formula of `ee-ref info`."""
     import ops as ops_benchmark
 
-    from ee_ref.info import multiply_accumulates
+    from ee_ref.plan import multiply_accumulates
     from tests.support import FULL
 
     calls = ops_benchmark.trace("f32", seconds=1)

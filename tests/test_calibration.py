@@ -287,7 +287,6 @@ def calibrate(capsys, *arguments):
 
 
 def test_the_command(tmp_path, model_path, capsys):
-    pytest.importorskip("jiwer")
     manifest = recordings(tmp_path, 12)
     model = tmp_path / "model.gguf"
     shutil.copy(model_path, model)
@@ -313,7 +312,6 @@ def test_the_command(tmp_path, model_path, capsys):
 
 
 def test_a_bad_recording_is_left_out_and_the_points_are_stored(tmp_path, model_path, capsys):
-    pytest.importorskip("jiwer")
     manifest = recordings(tmp_path, 9)
     (tmp_path / "3.wav").write_bytes(b"no audio")
     code, streams = calibrate(capsys, "--manifest", manifest, "--model", model_path, "--threads", 2,
@@ -327,7 +325,6 @@ def test_a_bad_recording_is_left_out_and_the_points_are_stored(tmp_path, model_p
 
 
 def test_a_set_without_words_cannot_calibrate(tmp_path, model_path, capsys):
-    pytest.importorskip("jiwer")
     manifest = recordings(tmp_path, 8)
     manifest.write_text(manifest.read_text().replace("ab cd", ""))
     code, streams = calibrate(capsys, "--manifest", manifest, "--model", model_path, "--dry-run")
@@ -335,7 +332,6 @@ def test_a_set_without_words_cannot_calibrate(tmp_path, model_path, capsys):
 
 
 def test_the_plot(tmp_path, model_path, capsys):
-    pytest.importorskip("jiwer")
     pytest.importorskip("matplotlib")
     manifest = recordings(tmp_path, 8)
     for suffix, magic in ((".png", b"\x89PNG"), (".svg", b"<?xml")):
@@ -352,13 +348,12 @@ def test_the_plot(tmp_path, model_path, capsys):
     ["--plot", "x.pdf"],
 ])
 def test_wrong_usage(tmp_path, model_path, capsys, arguments):
-    pytest.importorskip("jiwer")
     code, _ = calibrate(capsys, "--manifest", recordings(tmp_path), "--model", model_path,
                         "--dry-run", *arguments)
     assert code == 2
 
 
-def test_the_bundled_model_is_not_replaced_by_mistake(tmp_path, capsys):
-    pytest.importorskip("jiwer")
-    code, streams = calibrate(capsys, "--manifest", recordings(tmp_path))
+@pytest.mark.parametrize("model", [[], ["--model", "commands"]])
+def test_the_bundled_model_is_not_replaced_by_mistake(tmp_path, capsys, model):
+    code, streams = calibrate(capsys, "--manifest", recordings(tmp_path), *model)
     assert code == 2 and "--output" in streams.err

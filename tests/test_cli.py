@@ -245,7 +245,7 @@ def test_outputs_that_exist_are_noticed_before_any_work(run, clip, tmp_path):
 @pytest.mark.parametrize("below", ["", "sub"])
 def test_a_folder_that_cannot_be_is_told_before_any_work(run, clip, tmp_path, monkeypatch, below):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(ee_ref.pipeline, "load", None)
+    monkeypatch.setattr(ee_ref.loading, "load", None)
     code, _, err = run(clip, "--output-dir", tmp_path / "file" / below)
     assert code == 1 and "expected a folder" in err and str(tmp_path / "file") in err
 
@@ -257,7 +257,7 @@ def test_a_folder_that_cannot_be_is_told_before_any_work(run, clip, tmp_path, mo
 ])
 def test_two_recordings_of_one_id_in_one_output(run, monkeypatch, format, first, second):
     """Refused before any work: nobody could tell whose words are whose."""
-    monkeypatch.setattr(ee_ref.pipeline, "load", None)
+    monkeypatch.setattr(ee_ref.loading, "load", None)
     code, out, err = run("z/b.wav", first, second, "--format", format)
     assert (code, out) == (2, "") and err.count("\n") == 1
     assert f"{first} and {second} would both be" in err
@@ -357,3 +357,14 @@ def test_one_name_for_two_files_is_refused(arguments, capsys, tmp_path, monkeypa
     assert main(arguments) == 2
     assert "expected files of different names, found one twice" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bundled_models_have_a_name_on_the_command_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for model in ([], ["commands"]):
+        assert main(["info", "--json", *model]) == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1]
+    assert main(["export", "commands", "-o", "commands.eeim", "--exits", "1"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["commands.eeim"]

@@ -14,6 +14,7 @@ import importlib
 import inspect
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,9 @@ import pytest
 
 from ee_ref import ops
 from ee_ref.conformance.cases import cases_of, op_names
-from ee_ref.ops._lines import lines
+from ee_ref.families import SCALE_SUFFIX, Kind
+from ee_ref.families.conformer import LAYER
+from ee_ref.ops._lines import LINES, lines
 from tests.support import GOLDEN
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,7 +33,7 @@ KERNELS = ROOT / "kernels" / "src" / "ops"
 HEADERS = (ROOT / "kernels" / "include").glob("ee_kernels*.h")
 HEADER = "".join(path.read_text() for path in sorted(HEADERS))
 
-ISAS = ("c", "avx2", "avx512", "vnni", "neon", "dot", "i8mm", "dsp", "mve")
+ISAS = re.findall(r"^EE_ISA\(\w+, (\w+),", (ROOT / "kernels/include/ee_isas.inc").read_text(), re.M)
 DTYPES = ("f32", "qs8")
 KERNEL = re.compile(rf"ee_(?P<op>\w+)_(?P<dtype>{'|'.join(DTYPES)})_(?P<isa>{'|'.join(ISAS)})")
 LOOSEST = 1e-5
@@ -45,9 +48,9 @@ def modules(package: str) -> set[str]:
 
 
 def prototypes() -> set[str]:
-    """Names of the kernels that ee_kernels.h declares, without its comments."""
+    """Names of the kernels that the headers declare."""
     code = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.DOTALL)
-    return {match[1] for match in re.finditer(rf"\bvoid\s+({KERNEL.pattern})\s*\(", code)}
+    return {match[0] for match in re.finditer(rf"\b{KERNEL.pattern}\b", code)}
 
 
 def op_of(kernel: str) -> str:
@@ -108,6 +111,19 @@ def test_every_kernel_is_a_file_and_a_prototype():
         assert re.search(rf"\b{name}\s*\(", path.read_text()), f"{path}: does not define {name}"
 
 
+def test_every_variant_is_in_the_table_of_its_instruction_set():
+    """Once: a set takes the rest from the set before it."""
+    text = (ROOT / "kernels" / "src" / "runtime" / "ee_ops.c").read_text().replace("\\\n", " ")
+    own = {(match[1].lower(), match[2].lower()): match[3] for match in
+           re.finditer(r"#define (F32|QS8)_(\w+) (.*)", text)}
+    assert {isa for _, isa in own} == set(ISAS)
+    for name in kernel_files():
+        match = KERNEL.fullmatch(name)
+        if match["isa"] != "c":
+            entry = rf"\.{match['op']} = {name}\b"
+            assert len(re.findall(entry, own[match["dtype"], match["isa"]])) == 1, name
+
+
 @pytest.mark.parametrize("op", sorted(modules("ee_ref/ops")))
 def test_adapters_have_the_signature_of_their_op(op, native_library):
     adapter = getattr(importlib.import_module("ee_ref.native"), op)
@@ -144,6 +160,36 @@ def test_lines_fit_the_prototypes(op, native_library):
                if argument.kind != "pointer")
 
 
+def layer_tensors(dtype: str) -> str:
+    """The tensors of a layer (ee_ref/families/conformer.py) as a line spells them."""
+    found = []
+    for name, shape, kind in LAYER:
+        shape = shape.replace("F", "H")
+        if dtype == "qs8" and kind is Kind.MATRIX:
+            found += [f"{name} ({shape}) int8", f"{name}{SCALE_SUFFIX} ({shape.split()[0]})"]
+        else:
+            found.append(f"{name} ({shape})")
+    return ", ".join(found)
+
+
+def test_the_port_in_c_has_the_line_of_every_op():
+    text = (ROOT / "kernels" / "conformance" / "ops.inc").read_text().replace("\\\n", "")
+    for dtype in DTYPES:
+        layer = re.search(rf"#define LAYER_{dtype.upper()}\s+((?:\"[^\"]*\"\s*)+)", text)
+        text = text.replace(f" LAYER_{dtype.upper()} ", layer[1])
+        assert "".join(re.findall(r'"([^"]*)"', layer[1])) == layer_tensors(dtype)
+    sent = dict(re.findall(r'#define (VIEW|PAST) "(.*)"', text))
+    for name, words in sent.items():
+        text = text.replace(f'" {name} "', words)
+    found = {match[1]: "".join(re.findall(r'"([^"]*)"', match[2]))
+             for match in re.finditer(r'OP\((\w+),((?:\s*"[^"]*"\s*)+),', text)}
+    whole = dict(line.split(": ", 1) for line in LINES.replace("\n    ", " ").splitlines() if line)
+    assert sent["PAST"] in sys.modules["ee_ref.ops._lines"].__doc__
+    assert found == {
+        op: line.replace("weights", layer_tensors("qs8" if "_qs8" in op else "f32"))
+        .replace("view, past?", ", ".join(sent.values())) for op, line in whole.items()}
+
+
 @pytest.mark.parametrize("op", sorted(modules("ee_ref/ops")))
 def test_native_library_has_every_portable_kernel(op, native_library):
     library = importlib.import_module("ee_ref.native._lib").lib
@@ -167,7 +213,8 @@ def test_cases_have_names_tolerances_and_reasons(op):
 
 
 def test_every_case_has_a_golden_and_every_golden_a_case(ops_golden):
-    cases = {f"{op}/{case.name}" for op in op_names() for case in cases_of(op)}
+    cases = {f"{op}/{case.name}/{number}" for op in op_names() for case in cases_of(op)
+             for number in range(len(lines()[op].outputs))}
     again = "run python -m tests.golden.make"
     assert not cases - set(ops_golden), f"no golden for {sorted(cases - set(ops_golden))}; {again}"
     assert not set(ops_golden) - cases, f"no case for {sorted(set(ops_golden) - cases)}; {again}"
@@ -186,7 +233,7 @@ def test_goldens_stay_small():
 # ---- Who imports whom ----
 
 STAGES = ("audio", "frontend", "encoder", "exits", "decode", "tokens")
-"""The stages an utterance goes through; pipeline.py joins them."""
+"""The stages an utterance goes through; model.py joins them."""
 
 ALLOWED_BETWEEN_STAGES = {("exits", "decode")}  # one exit score is defined on hypotheses
 
@@ -194,7 +241,7 @@ HEAVY = {"torch", "torchaudio", "tensorflow", "jax", "onnx", "onnxruntime", "tra
          "librosa", "pytest", "hypothesis"}
 """What the installed packages never import."""
 
-LAZY = {"scipy", "soundfile", "gguf", "safetensors", "sentencepiece", "jiwer", "matplotlib"}
+LAZY = {"scipy", "soundfile", "gguf", "safetensors", "sentencepiece", "matplotlib"}
 """What they import only inside the function that needs it."""
 
 
@@ -241,11 +288,11 @@ def test_stages_do_not_import_each_other(stage):
     assert files, f"no stage ee_ref/{stage}.py or ee_ref/{stage}/"
     for path in files:
         imported = imports(path)
-        for other in (*STAGES, "pipeline"):
+        for other in (*STAGES, "model"):
             if other == stage or (stage, other) in ALLOWED_BETWEEN_STAGES:
                 continue
             assert not imports_module(imported, f"ee_ref.{other}"), (
-                f"{path.relative_to(ROOT)} imports ee_ref.{other}; pipeline.py joins the stages"
+                f"{path.relative_to(ROOT)} imports ee_ref.{other}; model.py joins the stages"
             )
 
 

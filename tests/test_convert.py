@@ -20,7 +20,7 @@ from ee_ref.conformance.draw import SMALL, random_state_dict
 from ee_ref.convert import convert_state_dict
 from ee_ref.errors import ArgumentError, CheckpointError, FileError
 from ee_ref.families import tensors as tensor_specs
-from ee_ref.info import multiply_accumulates
+from ee_ref.plan import multiply_accumulates
 from weights_io import from_torch, tokenizer
 from weights_io.from_torch import read_checkpoint
 

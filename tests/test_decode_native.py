@@ -19,9 +19,9 @@ SHAPES = st.tuples(st.integers(0, 40), st.integers(1, 20))
 @pytest.fixture(scope="module")
 def native():
     require_native()
-    from ee_ref.native import _decode
+    from tests.firmware import decode
 
-    return _decode
+    return decode
 
 
 def log_probs(rows, vocab, seed, levels=None):

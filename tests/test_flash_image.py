@@ -59,7 +59,7 @@ def image(files):
 @pytest.fixture(scope="module")
 def native():
     require_native()
-    from ee_ref.native._image import NativeImage
+    from tests.firmware.image import NativeImage
 
     return NativeImage
 
@@ -164,9 +164,9 @@ def test_an_image_gives_what_the_model_gives(native, files, kind):
     features = run.features(samples)
     assert features.tobytes() == model.features(floats).tobytes()
     expected = model.transcribe((floats, 16000))
-    for (exit_, log_probs), out in zip(run.exits(features), model.exits(features), strict=True):
-        assert exit_ == out.exit and log_probs.tobytes() == out.log_probs.tobytes()
-    assert run.text(log_probs) == expected.text != ""
+    for found, out in zip(run.exits(features), model.exits(features), strict=True):
+        assert found.exit == out.exit and found.log_probs.tobytes() == out.log_probs.tobytes()
+    assert run.text(found.log_probs) == expected.text != ""
 
 
 @pytest.mark.parametrize("kind", KINDS)

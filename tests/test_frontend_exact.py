@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 from ee_ref.conformance.draw import Stream
 from ee_ref.errors import ArgumentError, AudioError, ShapeError
 from ee_ref.frontend import exact, plain
+from ee_ref.frontend.tables import frontend_tables
 from tests.frontends import CONFIG, CONFIGS, DIGESTS, LENGTHS, LOGMEL, MEL
 
 
@@ -58,6 +59,19 @@ def test_blocks_of_frames_do_not_show(features_golden, config, monkeypatch):
     assert len(whole) > 7
     monkeypatch.setattr(exact, "_BLOCK_FRAMES", 7)
     assert exact.extract(features_golden["clip"], config).tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("n_fft", [4, 8, 512, 1024, 2048])
+@pytest.mark.parametrize("loudness", [1e3, 1.0, 1e-6, 1e-12, 1e-40])
+def test_no_sum_of_the_transform_is_subnormal(n_fft, loudness):
+    """They are multiples of 2^-126, the least normal number."""
+    config = replace(CONFIG, n_fft=n_fft, win_length=n_fft)
+    tables = frontend_tables(config)
+    framed = Stream(n_fft)(7 * n_fft, low=-1, high=1).reshape(7, n_fft) * np.float32(loudness)
+    z = exact._transform(exact._windowed(framed, config, tables), tables)
+    assert z.shape == (n_fft // 2, 7)
+    for part in (z.real, z.imag):
+        assert (part.astype(np.float64) * 2.0**126 % 1 == 0).all()
 
 
 @pytest.mark.parametrize("samples, match", [

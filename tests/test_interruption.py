@@ -103,8 +103,6 @@ COMMANDS = {
 
 def arguments_of(name, inputs, out):
     text, before = COMMANDS[name]
-    if name in ("eval", "calibrate"):
-        pytest.importorskip("jiwer")
     words = shlex.split(text)
     places = {"in": inputs, "out": out, "python": sys.executable, "tests": Path(__file__).parent}
     return [word.format(**places) for word in words], before

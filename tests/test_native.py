@@ -14,9 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ee_ref.conformance.cases import cases_of
+from ee_ref import ops
+from ee_ref.conformance.cases import cases_of, outputs
 from ee_ref.conformance.draw import SMALL, Stream, random_features
-from ee_ref.errors import ArenaError, ArgumentError, NativeUnavailable, ShapeError, TooLongError
+from ee_ref.errors import (
+    ArenaError, ArgumentError, NativeUnavailable, ShapeError, StateError, TooLongError,
+)
 from ee_ref.families import padded_shape
 from ee_ref.families import tensors as tensor_specs
 from tests.support import assert_close
@@ -28,17 +31,9 @@ try:
     from ee_ref.native import _lib, _session
     from ee_ref.native._arrays import aligned
     from ee_ref.native._crc32 import crc32
-    from ee_ref.native._session import NativeModel, Session
+    from ee_ref.native._session import NativeModel
 except NativeUnavailable as error:
     pytest.skip(str(error), allow_module_level=True)
-
-ARRAYS = [
-    (op, name)
-    for op in native.__all__
-    for name, value in cases_of(op)[0].arguments().items()
-    if isinstance(value, np.ndarray)
-]
-
 
 def random_tensors(config, seed=7):
     draw = Stream(seed)
@@ -63,20 +58,23 @@ def features():
 
 
 def usable_arguments(op):
-    """Those of a case with several rows and columns, so that layouts can be got wrong."""
+    """Those of a case with several rows and columns, so that layouts can be got wrong, and with a
+    past where there may be one."""
     cases = [case.arguments() for case in cases_of(op)]
-    return next(
+    return max((
         arguments for arguments in cases
         if min(next(iter(arguments.values())).shape) > 3
         and all(min(value.shape) > 1 for value in arguments.values()
                 if isinstance(value, np.ndarray))
-    )
+    ), key=len)
 
 
-def outputs(op, arguments):
-    """What the adapter returns, a single array made a tuple of one."""
-    result = getattr(native, op)(**arguments)
-    return result if isinstance(result, tuple) else (result,)
+ARRAYS = [
+    (op, name)
+    for op in native.__all__
+    for name, value in usable_arguments(op).items()
+    if isinstance(value, np.ndarray)
+]
 
 
 @pytest.mark.parametrize("op, name", ARRAYS)
@@ -105,11 +103,11 @@ def test_wrong_arrays_are_refused(op, name):
 @pytest.mark.parametrize("op", native.__all__)
 def test_no_rows_give_no_rows(op):
     arguments = usable_arguments(op)
-    results = outputs(op, arguments)
+    results = outputs(op, getattr(native, op)(**arguments))
     for name in ("x", "q", "scale"):
         if name in arguments:
             arguments[name] = arguments[name][:0]
-    for empty, result in zip(outputs(op, arguments), results):
+    for empty, result in zip(outputs(op, getattr(native, op)(**arguments)), results, strict=True):
         assert empty.shape == (0, *result.shape[1:]) and empty.dtype == result.dtype
 
 
@@ -207,7 +205,7 @@ def test_isas_agree_on_a_whole_model(monkeypatch, features):
     tensors, results = random_tensors(SMALL), []
     for isa in _lib.available_isas():
         monkeypatch.setenv("EE_REF_ISA", isa)
-        results.append([out for _, out in NativeModel(SMALL, tensors).exits(features)])
+        results.append([out.log_probs for out in NativeModel(SMALL, tensors).exits(features)])
     for other in results[1:]:
         for exit_, (a, b) in enumerate(zip(results[0], other), start=1):
             assert_close(b, a, 1e-5, f"exit {exit_}")
@@ -216,30 +214,87 @@ def test_isas_agree_on_a_whole_model(monkeypatch, features):
 # Sessions
 
 
+def same(a, b):
+    """Whether two lists of outputs are of the same exits, rows and bytes."""
+    return [(x.exit, x.first, x.hidden.tobytes(), x.log_probs.tobytes()) for x in a] == [
+        (x.exit, x.first, x.hidden.tobytes(), x.log_probs.tobytes()) for x in b]
+
+
 def test_exits_come_one_after_another(model, features):
     outputs = list(model.exits(features))
-    assert [exit_ for exit_, _ in outputs] == [1, 2, 3]
-    for _, log_probs in outputs:
-        assert log_probs.dtype == np.float32
-        assert log_probs.shape == (SMALL.encoder_frames(70), SMALL.vocab)
-        np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1, atol=1e-5)
+    assert [(out.exit, out.first) for out in outputs] == [(1, 0), (2, 0), (3, 0)]
+    for out in outputs:
+        assert out.log_probs.dtype == out.hidden.dtype == np.float32
+        assert out.log_probs.shape == (SMALL.encoder_frames(70), SMALL.vocab)
+        assert out.hidden.shape == (SMALL.encoder_frames(70), SMALL.dim)
+        np.testing.assert_allclose(np.exp(out.log_probs).sum(axis=1), 1, atol=1e-5)
 
 
-def test_step_by_step(model, features):
-    session = Session(model, features)
-    assert session.exit == 0
-    with pytest.raises(ArgumentError, match="expected a step before"):
-        _ = session.log_probs
-    for exit_, log_probs in model.exits(features):
-        assert session.step() and session.exit == exit_
-        np.testing.assert_array_equal(session.log_probs, log_probs)
-    assert not session.step() and not session.step() and session.exit == 3
+def test_the_hidden_rows_are_what_the_head_is_given(features):
+    tensors = random_tensors(SMALL)
+    for out in NativeModel(SMALL, tensors).exits(features):
+        head = [tensors[f"head.{out.exit}.{part}"] for part in ("weight", "bias")]
+        assert_close(out.log_probs, ops.exit_head(out.hidden, *head), 1e-5, f"exit {out.exit}")
+
+
+@pytest.mark.parametrize("slices", [[70], [1] * 70, [7, 0, 60, 3], [69, 1], [10] * 7])
+def test_slices_give_what_the_whole_gives(model, features, slices):
+    session = model.start(90)
+    for end in np.cumsum(slices):
+        assert not list(session.exits())  # a full view waits for the end
+        piece = features[end - slices[0] : end].copy()
+        session.feed(piece, last=bool(end == 70))
+        piece[:] = np.nan  # nothing of it is read later
+        slices = slices[1:]
+    assert same(session.exits(), model.exits(features))
+
+
+def test_exits_go_on_where_they_stopped(model, features):
+    session = model.start(70)
+    session.feed(features, last=True)
+    assert [next(session.exits()).exit for _ in range(3)] == [1, 2, 3]
+    assert not list(session.exits())
+
+
+def test_what_is_refused_leaves_the_session_as_it_was(model, features):
+    session = model.start(70)
+    session.feed(features[:30])
+    for wrong, error in ((features[:41], TooLongError), (features[:9, 1:].copy(), ShapeError),
+                         (features[:1] * np.nan, ArgumentError)):
+        with pytest.raises(error, match="^features"):
+            session.feed(wrong)
+    session.feed(features[30:], last=True)
+    for piece in (features[:0], features):
+        with pytest.raises(StateError, match="expected no features after the last ones"):
+            session.feed(piece)
+    assert same(session.exits(), model.exits(features))
+
+
+def test_two_threads_cannot_use_one_session(model, features):
+    session = model.start(70)
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with session._alone():
+            inside.set()
+            leave.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait()
+    session_exits = session.exits()
+    for use in (lambda: session.feed(features, last=True), lambda: next(session_exits)):
+        with pytest.raises(StateError, match="one thread at a time"):
+            use()
+    leave.set()
+    thread.join()
+    session.feed(features, last=True)
+    assert same(session.exits(), model.exits(features))
 
 
 def test_outputs_belong_to_the_caller(model, features):
     outputs = list(model.exits(features))
-    for (_, log_probs), (_, again) in zip(outputs, model.exits(features)):
-        np.testing.assert_array_equal(log_probs, again)
+    assert same(outputs, model.exits(features))
 
 
 def test_an_arena_is_used_again_where_it_is_large_enough(features, monkeypatch):
@@ -249,24 +304,19 @@ def test_an_arena_is_used_again_where_it_is_large_enough(features, monkeypatch):
     short = np.ascontiguousarray(features[:30])
     made.clear()
     long, first = list(model.exits(features)), list(model.exits(short))
-    for _, log_probs in model.exits(short):
+    for _ in model.exits(short):
         break  # an utterance that stops early is done with too
     assert len(made) == 1
     again = list(model.exits(short))
     assert len(made) == 1 and len(list(model.exits(features))) == len(long)
-    for (_, a), (_, b), (_, fresh) in zip(first, again, NativeModel(
-            SMALL, random_tensors(SMALL)).exits(short)):
-        np.testing.assert_array_equal(a, b)
-        np.testing.assert_array_equal(a, fresh)
+    assert same(first, again)
+    assert same(first, NativeModel(SMALL, random_tensors(SMALL)).exits(short))
 
 
 def test_two_generators_of_one_model(model, features):
     shifted = np.ascontiguousarray(features[3:])
-    alone = [list(model.exits(f)) for f in (features, shifted)]
-    for step, pair in enumerate(zip(model.exits(features), model.exits(shifted))):
-        for which, (exit_, log_probs) in enumerate(pair):
-            assert exit_ == alone[which][step][0]
-            np.testing.assert_array_equal(log_probs, alone[which][step][1])
+    one, two = zip(*zip(model.exits(features), model.exits(shifted)))
+    assert same(one, model.exits(features)) and same(two, model.exits(shifted))
 
 
 def test_two_threads_of_one_model(model, features):
@@ -280,33 +330,29 @@ def test_two_threads_of_one_model(model, features):
         thread.start()
     for thread in threads:
         thread.join()
-    for results in found:
-        for outputs in results:
-            for (_, a), (_, b) in zip(expected, outputs):
-                np.testing.assert_array_equal(a, b)
+    assert all(same(expected, outputs) for results in found for outputs in results)
 
 
 @pytest.mark.parametrize("frames", range(8))
 def test_shortest_utterances(model, frames):
     outputs = list(model.exits(np.ones((frames, SMALL.mels), np.float32)))
-    assert [out.shape for _, out in outputs] == [(int(frames == 7), SMALL.vocab)] * 3
+    assert [out.log_probs.shape for out in outputs] == [(int(frames == 7), SMALL.vocab)] * 3
 
 
 def test_longest_utterance(model):
     longest = max(n for n in range(1000) if SMALL.encoder_frames(n) == SMALL.max_frames)
     features = np.ones((longest + 1, SMALL.mels), np.float32)
-    assert next(model.exits(features[:-1]))[1].shape[0] == SMALL.max_frames
-    with pytest.raises(TooLongError, match=r"at most 40 encoder frames .* s\), found 41"):
-        model.exits(features)
-    with pytest.raises(TooLongError):
-        model.arena_size(longest + 1)
+    assert len(next(model.exits(features[:-1])).log_probs) == SMALL.max_frames
+    for refused in (lambda: model.exits(features), lambda: model.arena_size(longest + 1)):
+        with pytest.raises(TooLongError, match="at most 40 encoder frames|EE_ERR_TOO_MANY"):
+            refused()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_features_are_finite(model, features, value):
     wrong = features.copy()
     wrong[-1, -1] = value
-    with pytest.raises(ArgumentError, match="EE_ERR_NOT_FINITE"):
+    with pytest.raises(ArgumentError, match="^features: expected finite"):
         model.exits(wrong)
 
 
@@ -324,7 +370,7 @@ def test_arena_one_byte_too_small_is_refused(model, features):
     ffi, lib = _lib.ffi, _lib.lib
     result = ffi.new("ee_session **")
     status = lib.ee_session_open(result, model.handle, model.team, ffi.from_buffer(arena), size - 1,
-                                 ffi.from_buffer("float[]", features), len(features))
+                                 len(features))
     assert status == lib.EE_ERR_ARENA_TOO_SMALL and not result[0]
     assert (arena == 0xA5).all()
     with pytest.raises(ArenaError, match="smaller than ee_arena_size"):
@@ -339,6 +385,25 @@ def test_arena_grows_with_the_frames(model):
 # Tensors
 
 
+@pytest.mark.parametrize("change", [{}, {"dtype": "qs8"}, {"positions": "none", "max_frames": 0}])
+def test_c_takes_the_tensors_of_the_file(change):
+    """One order, and the names, shapes and types of one table."""
+    config = dataclasses.replace(SMALL, **change)
+    c_config, lib = _session._c_config(config), _lib.lib
+    specs = [spec for spec in tensor_specs(config) if not spec.name.startswith("frontend.")]
+    info = _lib.ffi.new("ee_tensor_info *")
+    for number, spec in enumerate(specs):
+        assert lib.ee_tensor_at(c_config, number, info) == lib.EE_OK
+        part = f"group.{info.exit}.layer.{info.layer}." if info.layer else (
+            f"head.{info.exit}." if info.exit else "stem.")
+        scale = "_scale" if info.kind == lib.EE_TENSOR_SCALES else ""
+        assert part + _lib.ffi.string(info.name).decode() + scale == spec.name
+        assert (1, *spec.shape)[-2:] == (info.rows, info.columns)
+        assert (info.kind == lib.EE_TENSOR_INT8) == (spec.dtype == "int8")
+        assert info.bytes == np.dtype(spec.dtype).itemsize * np.prod(spec.stored_shape)
+    assert lib.ee_tensor_at(c_config, len(specs), info) == lib.EE_DONE
+
+
 def test_tensors_of_a_model_file_are_used_in_place(features):
     tensors = random_tensors(SMALL)
     views = {}
@@ -351,18 +416,16 @@ def test_tensors_of_a_model_file_are_used_in_place(features):
         views[name] = rows[..., : tensor.shape[-1]]
     in_place, copied = NativeModel(SMALL, views), NativeModel(SMALL, tensors)
     assert all(a is b for a, b in zip(in_place._tensors, views.values()))
-    for (_, a), (_, b) in zip(in_place.exits(features), copied.exits(features)):
-        np.testing.assert_array_equal(a, b)
+    assert same(in_place.exits(features), copied.exits(features))
 
 
 def test_model_keeps_its_tensors_alive(features):
     tensors = random_tensors(SMALL)
     model = NativeModel(SMALL, tensors)
-    expected = [out for _, out in model.exits(features)]
+    expected = list(model.exits(features))
     tensors.clear()
     junk = [np.full(s.shape, np.nan, np.float32) for s in tensor_specs(SMALL)]
-    for a, (_, b) in zip(expected, model.exits(features)):
-        np.testing.assert_array_equal(a, b)
+    assert same(expected, model.exits(features))
     del junk
 
 

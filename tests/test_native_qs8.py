@@ -8,11 +8,11 @@ import pytest
 from ee_ref import native, ops
 from ee_ref.conformance.cases import cases_of, op_names
 from ee_ref.conformance.draw import SMALL, random_features, random_int8_model
-from ee_ref.encoder import NativeEncoder, ReferenceEncoder
+from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, NativeUnavailable, ShapeError
 from ee_ref.families import tensors as tensor_specs
 from tests.support import FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_SEED, frozen
-from tests.test_ops import Guards, assert_same
+from tests.test_ops import Guards, assert_same, flat
 
 try:
     from ee_ref.native import _arrays, _kernel, _lib
@@ -28,10 +28,9 @@ IN_PLACE = ("conformer_layer_qs8", "conv_module_qs8", "feed_forward_qs8", "layer
 """The ops of whose kernels ee_kernels_qs8.h says "out may be x"."""
 
 
-def run(package, op: str, arguments: dict) -> tuple[np.ndarray, ...]:
-    """What an op returns, a single array made a tuple of one."""
-    result = getattr(package, op)(**arguments)
-    return result if isinstance(result, tuple) else (result,)
+def run(package, op: str, arguments: dict) -> list[np.ndarray]:
+    """Every array that an op returns."""
+    return flat(getattr(package, op)(**arguments))
 
 
 def assert_same_bytes(actual, expected, what: str) -> None:
@@ -67,6 +66,8 @@ def guard_floats(guards: Guards, value):
     """The argument with its float32 arrays in guarded memory; int8 ones are copied by adapters."""
     if isinstance(value, dict):
         return {name: guard_floats(guards, part) for name, part in value.items()}
+    if isinstance(value, ops.LayerPast):
+        return ops.LayerPast(*(guard_floats(guards, part) for part in value))
     if not isinstance(value, np.ndarray) or value.dtype != np.float32:
         return value
     copy = guards.empty(value.shape)
@@ -144,7 +145,7 @@ def small():
 def test_small_model_gives_the_bytes_of_numpy(frames, small, isa):
     features = random_features(frames, 5, SMALL.mels)
     expected = [out.log_probs for out in ReferenceEncoder(*small).exits(features)]
-    actual = [out.log_probs for out in NativeEncoder(*small).exits(features)]
+    actual = [out.log_probs for out in NativeModel(*small).exits(features)]
     assert_same_bytes(actual, expected, f"{frames} frames on {isa}")
 
 
@@ -158,9 +159,9 @@ def test_full_shape_gives_the_frozen_bytes(seed, qk_gain, native_library, monkey
         monkeypatch.setenv("EE_REF_ISA", isa)
         model = NativeModel(config, tensors)
         for clip in INT8_CLIPS:
-            for exit_, log_probs in model.exits(random_features(clip.frames, clip.seed)):
-                name = f"full/{seed}/{qk_gain}/{clip.frames}/{exit_}"
-                assert np.array_equal(frozen(log_probs), golden[name]), f"{name} on {isa}"
+            for out in model.exits(random_features(clip.frames, clip.seed)):
+                name = f"full/{seed}/{qk_gain}/{clip.frames}/{out.exit}"
+                assert np.array_equal(frozen(out.log_probs), golden[name]), f"{name} on {isa}"
 
 
 def test_tensors_of_a_model_file_are_used_in_place(small):
@@ -176,8 +177,8 @@ def test_tensors_of_a_model_file_are_used_in_place(small):
     model = NativeModel(config, views)
     assert all(a is b for a, b in zip(model._tensors, views.values()))
     features = random_features(70, 5, SMALL.mels)
-    expected = [log_probs for _, log_probs in NativeModel(config, tensors).exits(features)]
-    assert_same_bytes([log_probs for _, log_probs in model.exits(features)], expected, "in place")
+    expected = [out.log_probs for out in NativeModel(config, tensors).exits(features)]
+    assert_same_bytes([out.log_probs for out in model.exits(features)], expected, "in place")
 
 
 def test_wrong_tensors_are_refused(small):

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ee_ref import native, ops
-from ee_ref.conformance.cases import cases_of, op_names
+from ee_ref.conformance.cases import cases_of, op_names, outputs
 from ee_ref.conformance.draw import Stream
+from ee_ref.ops._lines import lines
 from tests.support import assert_close, error
 
 ALL = [pytest.param(op, case, id=f"{op}-{case.name}") for op in op_names() for case in cases_of(op)]
@@ -24,23 +25,28 @@ IN_PLACE = ("conformer_layer", "conv_module", "feed_forward", "layer_norm", "log
 @pytest.mark.parametrize("op, case", ALL)
 def test_numpy_gives_pytorch_values(op, case, ops_golden):
     with np.errstate(all="raise", under="ignore"):
-        result = getattr(ops, op)(**case.arguments())
-    assert_close(result, ops_golden[f"{op}/{case.name}"], case.tolerance, f"{op}/{case.name}")
+        found = outputs(op, getattr(ops, op)(**case.arguments()))
+    for number, result in enumerate(found):
+        name = f"{op}/{case.name}/{number}"
+        assert_close(result, ops_golden[name], case.tolerance, name)
 
 
 @pytest.mark.parametrize("op, case", ALL)
 def test_c_gives_numpy_and_pytorch_values_inside_sentinels(op, case, isa, ops_golden, monkeypatch):
-    expected = getattr(ops, op)(**case.arguments())
+    expected = flat(getattr(ops, op)(**case.arguments()))
     guards = Guards()
     arguments = guards.around(case.arguments())
     with monkeypatch.context() as patch:
         patch.setattr(np, "empty", guards.empty)
         patch.setattr(np, "empty_like", lambda like: guards.empty(like.shape, like.dtype))
-        result = getattr(native, op)(**arguments)
+        results = flat(getattr(native, op)(**arguments))
 
     name = f"{op}/{case.name} on {isa}"
-    assert_close(result, expected, case.tolerance, f"{name} against NumPy")
-    assert_close(result, ops_golden[f"{op}/{case.name}"], case.tolerance, f"{name} against PyTorch")
+    for result, numpy in zip(results, expected, strict=True):
+        assert_close(result, numpy, case.tolerance, f"{name} against NumPy")
+    for number, result in enumerate(results[: len(lines()[op].outputs)]):
+        golden = ops_golden[f"{op}/{case.name}/{number}"]
+        assert_close(result, golden, case.tolerance, f"{name} against PyTorch")
     guards.check(name)
     assert_same(arguments, case.arguments(), name)
 
@@ -49,12 +55,13 @@ def test_c_gives_numpy_and_pytorch_values_inside_sentinels(op, case, isa, ops_go
 def test_c_works_in_place(op, isa, monkeypatch):
     for case in cases_of(op):
         arguments = case.arguments()
-        expected = getattr(native, op)(**arguments)
+        expected = flat(getattr(native, op)(**arguments))
         with monkeypatch.context() as patch:
             patch.setattr(np, "empty_like", lambda like: like)
-            result = getattr(native, op)(**arguments)
-        assert result is arguments["x"], f"{op}: the adapter did not write where it was told"
-        assert np.array_equal(result, expected), f"{op}/{case.name} in place"
+            found = flat(getattr(native, op)(**arguments))
+        assert found[0] is arguments["x"], f"{op}: the adapter did not write where it was told"
+        for result, alone in zip(found, expected, strict=True):
+            assert np.array_equal(result, alone), f"{op}/{case.name} in place"
 
 
 @pytest.mark.parametrize("ins", [40, 360])
@@ -74,8 +81,8 @@ def test_an_output_of_linear_depends_on_its_own_row_and_weights_only(isa, ins):
 def test_no_rows_give_no_rows(op, isa):
     arguments = cases_of(op)[0].arguments()
     arguments["x"] = arguments["x"][:0]
-    result = getattr(native, op)(**arguments)
-    assert result.shape[0] == 0 and result.dtype == np.float32
+    for result in flat(getattr(native, op)(**arguments)):
+        assert result.shape[0] == 0 and result.dtype == np.float32
 
 
 NOT_RESET = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -169,10 +176,9 @@ def test_attention_without_positions_follows_the_order_of_frames(op_set, seed, r
     x = draw(rows, dim)
     weights = draw.weight(36, dim), draw.bias(36), draw.weight(dim, dim), draw.bias(dim)
     shuffled = np.array(order.sample(range(rows), rows))
-    y = op_set.multi_head_attention(x, *weights, heads=3)
-    np.testing.assert_allclose(
-        op_set.multi_head_attention(x[shuffled], *weights, heads=3), y[shuffled], rtol=0, atol=3e-6
-    )
+    y, _ = op_set.multi_head_attention(x, *weights, heads=3)
+    found, _ = op_set.multi_head_attention(x[shuffled], *weights, heads=3)
+    np.testing.assert_allclose(found, y[shuffled], rtol=0, atol=3e-6)
 
 
 @NOT_RESET
@@ -186,14 +192,21 @@ def test_linear_is_linear(op_set, seed, rows, ins, outs):
     )
 
 
+def flat(result) -> list[np.ndarray]:
+    """Every array of what an op returns."""
+    return [array for part in result for array in flat(part)] if isinstance(result, tuple) else [
+        result]
+
+
 def arrays_of(arguments: dict) -> dict[str, np.ndarray]:
     """Every array among the arguments; those of a mapping as `mapping/name`."""
     arrays = {}
     for name, value in arguments.items():
         if isinstance(value, np.ndarray):
             arrays[name] = value
-        elif isinstance(value, dict):
-            arrays |= {f"{name}/{part}": array for part, array in value.items()}
+        elif isinstance(value, (dict, ops.LayerPast)):
+            parts = value if isinstance(value, dict) else value._asdict()
+            arrays |= {f"{name}/{part}": array for part, array in parts.items()}
     return arrays
 
 
@@ -231,6 +244,8 @@ class Guards:
     def _around(self, value):
         if isinstance(value, dict):
             return self.around(value)
+        if isinstance(value, ops.LayerPast):
+            return ops.LayerPast(*map(self._around, value))
         if not isinstance(value, np.ndarray):
             return value
         copy = self.empty(value.shape, value.dtype)

@@ -16,14 +16,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ee_ref import ops
-from ee_ref.conformance.cases import cases_of, op_names
+from ee_ref.conformance.cases import cases_of, op_names, outputs
 from ee_ref.conformance.draw import SMALL, Stream, random_features, random_int8_model
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, ShapeError
 from ee_ref.exits import Entropy, frame_entropy
 from ee_ref.ops import _exact
 from ee_ref.ops._lines import lines
-from tests.golden.gen_int8 import exits, outputs
+from tests.golden.gen_int8 import exits
 from tests.support import FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_CLIPS, SMALL_SEED, frozen
 
 ALL = [pytest.param(op, case, id=f"{op}-{case.name}")
@@ -53,7 +53,7 @@ def test_ops_give_the_frozen_bytes(op, case, golden):
     before = case.arguments()
     arguments = case.arguments()
     with np.errstate(all="raise", under="ignore"):
-        found = outputs(op, arguments)
+        found = outputs(op, getattr(ops, op)(**arguments))
     for number, (output, declared) in enumerate(zip(found, lines()[op].outputs, strict=True)):
         assert output.dtype == (np.int8 if declared.is_int8 else np.float32)
         assert np.isfinite(output).all()
@@ -170,16 +170,24 @@ def softmax_by_hand(row, value_scales) -> tuple[list[int], np.float32]:
 
 
 def attention_by_hand(x, in_weight, in_weight_scale, in_bias, out_weight, out_weight_scale,
-                      out_bias, heads) -> list[list[np.float32]]:
+                      out_bias, heads, chunk=0, left=0, past=None
+                      ) -> tuple[list[list[np.float32]], list[list[np.float32]]]:
     frames, dim = x.shape
     width = dim // heads
     qkv = linear_by_hand(x, in_weight, in_weight_scale, in_bias)
+    kv = [row[dim:] for row in qkv]
+    by_frame = dict(enumerate(kv))  # those of the past have frames -1, -2, ...
+    by_frame |= {-n: row for n, row in enumerate(reversed([] if past is None else past), 1)}
     context = [[F(0)] * dim for _ in range(frames)]
     for first in range(0, dim, width):
-        queries, keys, values = (
-            [quantize_by_hand(row[part + first : part + first + width]) for row in qkv]
-            for part in (0, dim, 2 * dim))
-        for t, (q, q_scale) in enumerate(queries):
+        for t, row in enumerate(qkv):
+            start = t // chunk * chunk if chunk else 0
+            seen = [by_frame[u] for u in range(start - left, start + (chunk or frames))
+                    if u in by_frame]
+            keys, values = (
+                [quantize_by_hand(line[part + first : part + first + width]) for line in seen]
+                for part in (0, dim))
+            q, q_scale = quantize_by_hand(row[first : first + width])
             gain = q_scale * (F(1) / np.sqrt(F(width)))
             scores = [F(sum(a * b for a, b in zip(q, k))) * (gain * k_scale) for k, k_scale in keys]
             p, scale = softmax_by_hand(scores, [v_scale for _, v_scale in values])
@@ -187,7 +195,7 @@ def attention_by_hand(x, in_weight, in_weight_scale, in_bias, out_weight, out_we
                 high = F(sum((a >> 7) * v[d] for a, (v, _) in zip(p, values)))
                 low = F(sum((a & 127) * v[d] for a, (v, _) in zip(p, values)))
                 context[t][first + d] = (high * F(128) + low) * scale
-    return linear_by_hand(context, out_weight, out_weight_scale, out_bias)
+    return linear_by_hand(context, out_weight, out_weight_scale, out_bias), kv
 
 
 def same(found, expected) -> bool:
@@ -342,19 +350,20 @@ def test_softmax(seed, size, spread, shift, zeros):
 
 
 
-@given(seed=seeds, frames=st.integers(1, 9), dim=st.integers(1, 5),
-       kernel=st.sampled_from([1, 3, 7]))
-def test_depthwise_conv(seed, frames, dim, kernel):
+@given(seed=seeds, frames=st.integers(1, 9), before=st.integers(0, 9), after=st.integers(0, 9),
+       dim=st.integers(1, 5), kernel=st.sampled_from([1, 3, 7]), data=st.data())
+def test_depthwise_conv(seed, frames, before, after, dim, kernel, data):
+    ahead = data.draw(st.integers(0, kernel - 1))
     draw = Stream(seed)
-    x, weight, bias = draw(frames, dim), draw(kernel, dim), draw.bias(dim)
+    x, weight, bias = draw(before + frames + after, dim), draw(kernel, dim), draw.bias(dim)
     bias[0] = -0.0
     expected = [list(bias) for _ in range(frames)]
     for t in range(frames):
         for k in range(kernel):
-            source = t + k - kernel // 2
-            if 0 <= source < frames:
+            source = before + t + k - (kernel - 1 - ahead)
+            if 0 <= source < len(x):
                 expected[t] = [y + a * w for y, a, w in zip(expected[t], x[source], weight[k])]
-    assert same(ops.depthwise_conv_qs8(x, weight, bias), expected)
+    assert same(ops.depthwise_conv_qs8(x, weight, bias, ahead, before, after), expected)
 
 
 @given(seed=seeds, frames=st.integers(0, 9), channels=st.integers(1, 12), outs=st.integers(1, 4))
@@ -373,12 +382,16 @@ def test_stem_conv(seed, frames, channels, outs):
 
 @settings(max_examples=20)
 @given(seed=seeds, frames=st.integers(1, 6), heads=st.integers(1, 3), width=st.integers(1, 4),
-       gain=st.sampled_from([0.0, 1.0, 5.0]))
-def test_attention(seed, frames, heads, width, gain):
+       gain=st.sampled_from([0.0, 1.0, 5.0]), chunk=st.integers(0, 7), left=st.integers(0, 7),
+       past=st.integers(0, 6))
+def test_attention(seed, frames, heads, width, gain, chunk, left, past):
     arguments = attention_arguments(seed, frames, heads, width, gain)
+    arguments |= {"chunk": chunk, "left": left,
+                  "past": Stream(seed + 1)(past, 2 * heads * width) if past else None}
     with np.errstate(all="raise", under="ignore"):
         found = ops.multi_head_attention_qs8(**arguments)
-    assert same(found, attention_by_hand(**arguments))
+    for array, expected in zip(found, attention_by_hand(**arguments), strict=True):
+        assert same(array, expected)
 
 
 def attention_arguments(seed, frames, heads, width, gain=1.0) -> dict:
@@ -441,9 +454,9 @@ def test_attention_without_positions_follows_the_order_of_frames(seed, frames, o
 
     arguments = attention_arguments(seed, frames, 3, 5, 3.0)
     shuffled = np.array(order.sample(range(frames), frames))
-    y = ops.multi_head_attention_qs8(**arguments)
+    y, _ = ops.multi_head_attention_qs8(**arguments)
     arguments["x"] = arguments["x"][shuffled]
-    assert signal_to_noise(y[shuffled], ops.multi_head_attention_qs8(**arguments)) > 40
+    assert signal_to_noise(y[shuffled], ops.multi_head_attention_qs8(**arguments)[0]) > 40
 
 
 # ---- The encoder ----

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ee_ref import model_file
 from ee_ref.cli import main
@@ -21,10 +19,9 @@ from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, ModelFileError
 from ee_ref.families import tensors as tensor_specs
 from ee_ref.families.conformer import Config
+from ee_ref.loading import bundled_model
 from ee_ref.model_file import ALIGNMENT
-from ee_ref.pipeline import bundled_model
 from ee_ref.quantize import dequantize, quantize, signal_to_noise, weight_report
-from ee_ref.wer import edit_distance
 from tests.hostile.model_files import rebuild, with_field, with_tensor, without_field
 from tests.support import FULL, FULL_CLIPS, FULL_SEED, SMALL_SEED
 from weights_io import gguf
@@ -221,28 +218,6 @@ def test_int8_file_is_at_most_28_percent(config):
         header, _ = gguf.encode({}, infos, ALIGNMENT)
         sizes.append(len(header) + sum(gguf.align(info.nbytes, ALIGNMENT) for info in infos))
     assert sizes[1] / sizes[0] <= 0.28
-
-
-# ---- Word errors ----
-
-
-@pytest.mark.parametrize("reference, hypothesis, errors", [
-    ("", "", 0), ("a b c", "a b c", 0), ("a b c", "a x c", 1), ("a b c", "a c", 1),
-    ("a b c", "a b x c", 1), ("a b c", "", 3), ("", "a b", 2), ("a b c d", "b c d e", 2),
-])
-def test_edit_distance(reference, hypothesis, errors):
-    assert edit_distance(reference.split(), hypothesis.split()) == errors
-
-
-words = st.lists(st.sampled_from("abc"), max_size=8)
-
-
-@given(words, words, words)
-def test_edit_distance_is_a_distance(a, b, c):
-    assert edit_distance(a, b) == edit_distance(b, a)
-    assert (edit_distance(a, b) == 0) == (a == b)
-    assert edit_distance(a, c) <= edit_distance(a, b) + edit_distance(b, c)
-    assert abs(len(a) - len(b)) <= edit_distance(a, b) <= max(len(a), len(b))
 
 
 # ---- The command ----

@@ -29,19 +29,19 @@ TIMES = [0.03 + 0.04 * t for t in range(100)]
 ])
 def test_text(ids, text):
     assert PIECES.text(ids) == text
-    words = PIECES.words(ids, list(range(len(ids))), [0.5] * len(ids), TIMES)
+    words = PIECES.words(ids, TIMES[: len(ids)], [0.5] * len(ids), 0.02)
     assert " ".join(word.word for word in words) == text
 
 
 def test_characters():
     letters = Tokens(["<b>", "▁", *"ABC"], special=(), blank=0)
     assert letters.text([2, 3, 1, 4, 4]) == "AB CC"
-    words = letters.words([2, 3, 1, 4, 4], [0, 3, 5, 8, 10], [0.9, 0.8, 0.1, 0.7, 0.6], TIMES)
+    words = letters.words([2, 3, 1, 4, 4], TIMES[:5], [0.9, 0.8, 0.1, 0.7, 0.6], 0.02)
     assert [(word.word, word.confidence) for word in words] == [("AB", 0.8), ("CC", 0.6)]
 
 
 def test_word_times():
-    words = PIECES.words([3, 4, 9], [2, 5, 10], [0.5, 0.9, 1.0], TIMES, duration=10.0)
+    words = PIECES.words([3, 4, 9], [0.11, 0.23, 0.43], [0.5, 0.9, 1.0], 0.02, duration=10.0)
     assert [word.word for word in words] == ["HELLO", "A"]
     assert words[0][1:] == pytest.approx((0.11 - 0.02, 0.23 + 0.02, 0.5))
     assert words[1][1:] == pytest.approx((0.43 - 0.02, 0.43 + 0.02, 1.0))
@@ -51,15 +51,14 @@ def test_word_times():
 
 def test_times_stay_within_the_audio():
     times = [-0.05, 0.01, 0.05]
-    words = PIECES.words([9, 9, 9], [0, 1, 2], [1, 1, 1], times, duration=0.04)
+    words = PIECES.words([9, 9, 9], times, [1, 1, 1], 0.02, duration=0.04)
     times = [time for word in words for time in word[1:3]]
     assert times == pytest.approx([0.0, 0.0, 0.0, 0.03, 0.03, 0.04])
     assert times == sorted(times) and times[-1] == 0.04
 
 
 def test_half_frame_and_arrays():
-    words = PIECES.words(np.array([9]), np.array([1]), np.ones(1), np.array([0.1, 0.3]),
-                         half_frame=0.1)
+    words = PIECES.words(np.array([9]), np.array([0.3]), np.ones(1), 0.1)
     assert [word.word for word in words] == ["A"]
     assert words[0][1:] == pytest.approx((0.2, 0.4, 1.0))
 
@@ -68,9 +67,9 @@ def test_half_frame_and_arrays():
        st.floats(0, 5))
 def test_words_are_in_order(entries, duration):
     ids = [id for id, _, _ in entries]
-    frames = np.cumsum([step for _, step, _ in entries], dtype=int).tolist()
+    times = 0.03 + 0.04 * np.cumsum([step for _, step, _ in entries])
     confidences = [confidence for _, _, confidence in entries]
-    words = PIECES.words(ids, frames, confidences, TIMES, duration=duration)
+    words = PIECES.words(ids, times, confidences, 0.02, duration=duration)
     assert " ".join(word.word for word in words) == PIECES.text(ids)
     previous = 0.0
     for word in words:
@@ -90,12 +89,12 @@ def test_id_that_is_no_token(ids):
     with pytest.raises(ArgumentError, match="0..12, found"):
         PIECES.text(ids)
     with pytest.raises(ArgumentError, match="0..12, found"):
-        PIECES.words(ids, [0], [1.0], TIMES)
+        PIECES.words(ids, [0.1], [1.0], 0.02)
 
 
 def test_sequences_of_different_lengths():
-    with pytest.raises(ArgumentError, match="2 tokens, found 1 frames and 2 confidences"):
-        PIECES.words([3, 4], [0], [1.0, 1.0], TIMES)
+    with pytest.raises(ArgumentError, match="2 tokens, found 1 times and 2 confidences"):
+        PIECES.words([3, 4], [0.1], [1.0, 1.0], 0.02)
 
 
 @pytest.mark.parametrize("special, blank", [({2}, 0), ({-1}, 0), (set(), 2), (set(), -1)])

@@ -1,11 +1,15 @@
 """The training clips as mel energies in memory, and the samples and batches drawn from them."""
 
+from __future__ import annotations
+
 import json
 import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,20 +24,29 @@ from recipe import FRAMES_PER_SECOND, MODEL, PAD_FRAMES, Augment, Mix, encode
 from weights_io.text import filled_lines, parse_json, read_text
 from words import COMMANDS, DIGITS
 
-READ_SOURCES = ("librispeech-dev-clean", "librispeech-train-clean-100", "kathleen", "ljspeech", "speechocean762")
+Line = Clip = dict[str, Any]
+"""A line of a manifest; a line of the feature cache, with where its frames lie."""
 
-LENGTHS = tuple(round(40 * 1.1 ** step) for step in range(41))    # frames of a row in ``stream``: 0.4 to 18 s
+READ_SOURCES = ("librispeech-dev-clean", "librispeech-train-clean-100", "librispeech-train-clean-5",
+                "common-voice", "kathleen", "ljspeech", "speechocean762")
+WORD_SOURCES = ("speech-commands", "wake-words")
+
+LENGTHS = tuple(round(40 * 1.1 ** step) for step in range(41))
+"""Frames of a row in `Sampler.stream`: 0.4 to 18 s."""
 
 
-def manifest(folder, name):
-    """The lines of a JSONL manifest; ``path`` is made relative to the working folder."""
+def manifest(folder: Path, name: str) -> list[Line]:
+    """The lines of a JSONL manifest; `path` is made relative to the working folder."""
     text = read_text(Path(folder) / name, MAX_BYTES, ArgumentError)
     lines = (parse_json(line) for _, line in filled_lines(text))
     return [{**line, "path": str(Path(folder) / line["path"])} for line in lines]
 
 
-def active_region(energies):
-    """First and last + 1 frame of the speech in log-mel energies (T, mels), by level; generous on both sides."""
+def active_region(energies: np.ndarray) -> tuple[int, int]:
+    """First and last + 1 frame of the speech in log-mel energies (T, mels), by level.
+
+    Generous on both sides.
+    """
     level = np.log(np.exp(energies[:, 4:]).sum(axis=1) + 1e-6)
     level = np.convolve(np.pad(level, 2, mode="edge"), np.full(5, 0.2), mode="valid")
     floor, peak = np.quantile(level, 0.1), level.max()
@@ -41,42 +54,44 @@ def active_region(energies):
     return max(0, int(loud[0]) - 5), min(len(level), int(loud[-1]) + 8)
 
 
-def _energies(job):
+def _energies(job: tuple[Line, float]) -> np.ndarray:
     """Log-mel energies (T, mels) of one (manifest line, speed)."""
     line, speed = job
     samples = audio.read(line["path"], MODEL.sample_rate)
     if speed != 1.0:
         ratio = Fraction(1 / speed).limit_denominator(20)
         samples = resample_poly(samples, ratio.numerator, ratio.denominator).astype(np.float32)
-    return plain.extract(samples, replace(MODEL, pad=0))    # batches pad, after joining clips
+    return plain.extract(samples, replace(MODEL, pad=0))  # batches pad, after joining clips
 
 
-def build_cache(lines, folder, speeds):
-    """Computes the log-mel energies of all clips once into ``folder``: features.npy and clips.json.
+def build_cache(lines: Sequence[Line], folder: Path, speeds: Sequence[float]) -> None:
+    """Compute the log-mel energies of all clips once into `folder`: features.npy and clips.json.
 
     Word clips (the sources that are not read sentences) get a resampled copy for every speed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(line, speed) for line in lines
-            for speed in (speeds if line["source"] in ("speech-commands", "wake-words") else (1.0,))]
+            for speed in (speeds if line["source"] in WORD_SOURCES else (1.0,))]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         all_energies = list(pool.map(_energies, jobs, chunksize=32))
     clips, offset = [], 0
     for (line, speed), energies in zip(jobs, all_energies):
         start, end = active_region(energies)
-        clips.append({"text": line["text"], "speaker": line["speaker"], "source": line["source"], "speed": speed,
-                      "offset": offset, "frames": len(energies), "start": start, "end": end})
+        clips.append({
+            "text": line["text"], "speaker": line["speaker"], "source": line["source"],
+            "speed": speed, "offset": offset, "frames": len(energies), "start": start, "end": end})
         offset += len(energies)
     np.save(folder / "features.tmp.npy", np.concatenate(all_energies))
     os.replace(folder / "features.tmp.npy", folder / "features.npy")
     (folder / "clips.tmp").write_text(json.dumps(clips))
-    os.replace(folder / "clips.tmp", folder / "clips.json")    # last: its presence marks a complete cache
+    # Last: its presence marks a complete cache.
+    os.replace(folder / "clips.tmp", folder / "clips.json")
 
 
 class Corpus:
     """The cached clips, sorted into pools."""
 
-    def __init__(self, folder, read_longest):
+    def __init__(self, folder: Path, read_longest: float) -> None:
         self.features = np.load(folder / "features.npy", mmap_mode="r")
         clips = json.loads((folder / "clips.json").read_text())
         self.pools = {}
@@ -90,7 +105,7 @@ class Corpus:
         self.speakers = [own for own in self.speakers.values() if len(own) > 2]
 
     @staticmethod
-    def _pool(clip, read_longest):
+    def _pool(clip: Clip, read_longest: float) -> str:
         text, source = clip["text"], clip["source"]
         if source in READ_SOURCES:
             return "read" if clip["frames"] <= read_longest * FRAMES_PER_SECOND else "too-long"
@@ -105,51 +120,58 @@ class Corpus:
             return "synth"
         return "core" if text in COMMANDS else "digits" if text in DIGITS else "other"
 
-    def energies(self, clip, start=0, end=None):
+    def energies(self, clip: Clip, start: int = 0, end: int | None = None) -> np.ndarray:
         """Log-mel energies of a clip or of frames of it (T, mels)."""
         end = clip["frames"] if end is None else end
         return self.features[clip["offset"] + start:clip["offset"] + end]
 
-    def draw(self, pool, rng):
+    def draw(self, pool: str, rng: np.random.Generator) -> Clip:
         """A clip of a pool; texts are equally likely, whatever the number of their clips."""
         same_text = self.pools[pool][rng.integers(len(self.pools[pool]))]
         return same_text[rng.integers(len(same_text))]
 
 
 class Sampler:
-    """Draws batches for one process. Two processes with different ``rank`` draw different samples."""
+    """Draws batches for one process. Two processes with different `rank` draw different samples."""
 
-    def __init__(self, corpus, batch_frames, pool_batches, seed, rank, mix=Mix(), changes=Augment()):
-        self.corpus, self.mix, self.changes = corpus, mix, changes
+    def __init__(
+        self, corpus: Corpus, batch_frames: int, pool_batches: int, seed: int, rank: int
+    ) -> None:
+        self.corpus, self.mix, self.changes = corpus, Mix(), Augment()
         self.batch_frames, self.pool_batches = batch_frames, pool_batches
         self.rng = np.random.default_rng([seed, rank])
-        self.order = np.random.default_rng(seed)    # the same in all processes, so that their steps match in length
-        weights = np.array(list(mix.pools.values()), float)
-        self.pool_names, self.pool_weights = list(mix.pools), weights / weights.sum()
+        # The same in all processes, so that their steps match in length.
+        self.order = np.random.default_rng(seed)
+        weights = np.array(list(self.mix.pools.values()), float)
+        self.pool_names, self.pool_weights = list(self.mix.pools), weights / weights.sum()
 
-    def batches(self, progress):
-        """``pool_batches`` batches (log_mel (B, T, mels), list of token lists) at a progress of 0..1."""
-        samples, frames = [], 0
+    def batches(self, progress: float) -> Iterator[tuple[torch.Tensor, list[list[int]]]]:
+        """`pool_batches` batches (log_mel (B, T, mels), token lists) at a progress of 0..1."""
+        samples: list[tuple[np.ndarray, str]] = []
+        frames = 0
         while frames < self.batch_frames * self.pool_batches:
             power, text = self._sample(progress)
             samples.append((power, text))
             frames += len(power) + 2 * PAD_FRAMES
         samples.sort(key=lambda sample: len(sample[0]) * self.rng.uniform(0.97, 1.03))
-        ends = np.cumsum([len(power) + 2 * PAD_FRAMES for power, _ in samples]) / frames * self.pool_batches
-        batch_of = np.minimum(np.ceil(ends).astype(int) - 1, self.pool_batches - 1)
+        ends = np.cumsum([len(power) + 2 * PAD_FRAMES for power, _ in samples]) / frames
+        batch_of = np.minimum(
+            np.ceil(ends * self.pool_batches).astype(int) - 1, self.pool_batches - 1)
         for batch in self.order.permutation(self.pool_batches):
             chosen = [sample for sample, own in zip(samples, batch_of) if own == batch]
             if chosen:
                 energies, targets = self._finish(chosen, max(len(power) for power, _ in chosen))
                 yield torch.from_numpy(energies), targets
 
-    def stream(self, progress):
-        """Endless batches (log_mel (B, T, mels) NumPy, list of token lists) whose shapes are a fixed few.
+    def stream(
+        self, progress: Callable[[], float]
+    ) -> Iterator[tuple[np.ndarray, list[list[int]]]]:
+        """Endless batches (log_mel (B, T, mels), token lists) whose shapes are a fixed few.
 
-        A GPU is slow at shapes that it has not seen: T is one of a series of lengths, B follows from it.
+        A GPU is slow at shapes that it has not seen: T is one of `LENGTHS`, B follows from it.
         progress: a function that returns it, 0..1.
         """
-        waiting = {length: [] for length in LENGTHS}
+        waiting: dict[int, list[tuple[np.ndarray, str]]] = {length: [] for length in LENGTHS}
         while True:
             power, text = self._sample(progress())
             if len(power) > LENGTHS[-1]:
@@ -160,8 +182,10 @@ class Sampler:
                 yield self._finish(waiting[length], length)
                 waiting[length] = []
 
-    def _finish(self, samples, longest):
-        """Fills the samples to one length with silence (on which noise is then laid) and augments them."""
+    def _finish(
+        self, samples: Sequence[tuple[np.ndarray, str]], longest: int
+    ) -> tuple[np.ndarray, list[list[int]]]:
+        """Fill the samples to one length with silence, then lay noise on them."""
         rows, targets = [], []
         for power, text in samples:
             before = self.rng.integers(longest - len(power) + 1)
@@ -170,15 +194,19 @@ class Sampler:
             targets.append(encode(text))
         return np.stack(rows), targets
 
-    def _background(self, frames):
-        """Mel energies (frames, mels) of recorded background or of someone reading, and whether it is speech."""
-        speech = self.rng.random() < 0.4
-        energies = np.exp(self.corpus.energies(self.corpus.draw("read" if speech else "silence", self.rng)))
+    def _background(self, frames: int) -> tuple[np.ndarray, bool]:
+        """Mel energies (frames, mels) of recorded background or of someone reading.
+
+        And whether it is speech.
+        """
+        speech = bool(self.rng.random() < 0.4)
+        clip = self.corpus.draw("read" if speech else "silence", self.rng)
+        energies = np.exp(self.corpus.energies(clip))
         energies = np.tile(energies, (-(-frames // len(energies)) + 1, 1))
         start = self.rng.integers(len(energies) - frames + 1)
         return energies[start:start + frames], speech
 
-    def _sample(self, progress):
+    def _sample(self, progress: float) -> tuple[np.ndarray, str]:
         """One sample before filling and augmentation: mel energies (T, mels) and its text."""
         kind = self.rng.random()
         if kind < self.mix.read and progress >= self.mix.read_after:
@@ -197,15 +225,15 @@ class Sampler:
             return self._sample(progress)
         return power, text
 
-    def _words(self, count):
+    def _words(self, count: int) -> list[Clip]:
         if count > 1 and self.rng.random() < self.mix.one_speaker:
             own = self.corpus.speakers[self.rng.integers(len(self.corpus.speakers))]
             return [own[self.rng.integers(len(own))] for _ in range(count)]
         pools = self.rng.choice(self.pool_names, count, p=self.pool_weights)
         return [self.corpus.draw(pool, self.rng) for pool in pools]
 
-    def _join(self, clips):
-        """The mel energies of clips, each warped and (unless the sample is a raw one) cut near its word."""
+    def _join(self, clips: Sequence[Clip]) -> np.ndarray:
+        """The mel energies of clips, each warped and, unless raw, cut near its word."""
         rng, mix = self.rng, self.mix
         raw = rng.random() < mix.raw
         one_speaker = len({(clip["speaker"], clip["speed"]) for clip in clips}) == 1
@@ -222,6 +250,7 @@ class Sampler:
             piece = np.exp(augment.warp(self.corpus.energies(clip, start, end), time, frequency))
             if pieces and not raw:
                 piece *= 10 ** (rng.uniform(-5, 5) / 10)
-                pieces.append(np.zeros((rng.integers(mix.gap * FRAMES_PER_SECOND), piece.shape[1]), np.float32))
+                gap = rng.integers(mix.gap * FRAMES_PER_SECOND)
+                pieces.append(np.zeros((gap, piece.shape[1]), np.float32))
             pieces.append(piece)
         return np.concatenate(pieces)

@@ -16,10 +16,10 @@ from ee_ref import audio
 from recipe import MODEL
 
 VOICE = "rms"
-PHRASE = "Computer. Go forward. Nine. Stop."    # full stops: flite pauses at them
+PHRASE = "Computer. Go forward. Nine. Stop."  # full stops: flite pauses at them
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()

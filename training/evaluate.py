@@ -2,7 +2,7 @@
 
     python evaluate.py --data DATA [--model FILE] [--split test] [--json RESULT]
 
-Everything runs through the public API of ``ee_ref``, one utterance at a time, greedy decoding. The intervals come
+Everything runs through the public API of `ee_ref`, one utterance at a time, greedy decoding. The intervals come
 from 1,000 bootstrap draws of whole speakers, because errors of one speaker go together; where speakers are not
 known (wake words), of utterances.
 """
@@ -17,7 +17,7 @@ from tqdm import tqdm
 import ee_ref
 from data import manifest
 from ee_ref import audio
-from ee_ref.wer import edit_distance
+from ee_ref.evaluation.scoring import edit_distance
 from scoring import nearest, strings_of_three
 from words import DIGITS, WORDS
 
@@ -46,8 +46,8 @@ def test_sets(lines, rate):
 
 def hypotheses(model, samples):
     """The text of every exit."""
-    return [model.tokens.text(ee_ref.decode.greedy(out.log_probs, model.config.blank).tokens)
-            for out in model.exits(model.features(samples))]
+    run = model.run(model.features(samples), every=True)
+    return [model.text(out.log_probs) for out in run.outputs]
 
 
 class Tally:
@@ -61,12 +61,17 @@ class Tally:
         self.by_speaker[speaker] = (total_errors + np.array(errors), total_length + length)
 
     def rates(self, rng):
-        """[(rate, low, high)] in % of every exit."""
+        """[(rate, low, high)] in % of every exit; NaN where no reference holds anything."""
         errors = np.array([errors for errors, _ in self.by_speaker.values()])
         lengths = np.array([length for _, length in self.by_speaker.values()])
+        if not lengths.any():
+            return [(np.nan,) * 3] * errors.shape[1]
         draws = rng.integers(len(lengths), size=(DRAWS, len(lengths)))
-        drawn = 100 * errors[draws].sum(1) / lengths[draws].sum(1)[:, None]
-        return list(zip(100 * errors.sum(0) / lengths.sum(), *np.quantile(drawn, (0.025, 0.975), axis=0)))
+        drawn_errors, drawn_lengths = errors[draws].sum(1), lengths[draws].sum(1)
+        held = drawn_lengths > 0
+        drawn = 100 * drawn_errors[held] / drawn_lengths[held, None]
+        low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
+        return list(zip(100 * errors.sum(0) / lengths.sum(), low, high))
 
 
 def evaluate(model, lines):

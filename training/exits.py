@@ -16,8 +16,9 @@ import numpy as np
 import ee_ref
 from ee_ref import exits
 from ee_ref.calibration import fit, plot, points, risk
-from ee_ref.cli.calibrate import CHOSEN_FROM, _group
+from ee_ref.cli.calibrate import CHOSEN_FROM
 from ee_ref.evaluation import figures, manifest, report, run
+from ee_ref import model_file
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("speech-commands", "wake-words")
@@ -101,7 +102,7 @@ def deadline(model, recordings):
         slow, reached = 1e-9 * rng.uniform(1, 4), []
 
         def slowed(features, slow=slow, reached=reached):
-            costs = np.diff(ee_ref.pipeline.frame_costs(model.config, len(features)), prepend=0)
+            costs = np.diff(model.config.costs(len(features)), prepend=0)
             for cost, out in zip(costs, encoder(features)):
                 time.sleep(cost * slow * rng.uniform(0.8, 1.2))
                 reached.append(time.perf_counter())
@@ -128,25 +129,9 @@ def rule_share(model, recordings):
     groups = rules = 0.0
     for recording in recordings:
         features = model.features(ee_ref.audio.read(recording.path, model.config.sample_rate))
-        runs = []
-        for _ in range(5):
-            in_groups, in_rule = [], []
-            outputs = model.exits(features)
-            last = time.perf_counter()
-            rule = exits.begin(model.policies["balanced"], model.utterance(len(features)))
-            in_rule.append(time.perf_counter() - last)
-            last = time.perf_counter()
-            for out in outputs:
-                now = time.perf_counter()
-                in_groups.append(now - last)
-                stop, _ = rule(out)
-                last = time.perf_counter()
-                in_rule.append(last - now)
-                if stop:
-                    break
-            runs.append((in_groups, in_rule))
-        groups += sum(map(min, zip(*(run[0] for run in runs))))
-        rules += sum(map(min, zip(*(run[1] for run in runs))))
+        runs = [model.run(features, model.policies["balanced"]) for _ in range(5)]
+        groups += sum(map(min, zip(*(run.encoder_seconds for run in runs))))
+        rules += sum(map(min, zip(*(run.rule_seconds for run in runs))))
     return rules / groups
 
 
@@ -163,8 +148,8 @@ def measure(data, threads):
              "rule": rule_share(model, test_recordings[::7]),
              "time": report.report(model, utterances, model.policies["balanced"], "plain")["policy_run"]["time_of_full_pass"],
              "calibrated": {name: {key: value for key, value in point.items() if key != "policy"} for name, point in
-                            ee_ref.pipeline.model_file.operating_points(model.file).items()}}
-    groups = [_group(recording, "speaker") for recording in dev_recordings]
+                            model_file.operating_points(model.file).items()}}
+    groups = [manifest.group(recording) for recording in dev_recordings]
     for kind in ("commands", "all"):
         rows, own = of_kind(dev_recordings, kind == "commands"), of_kind(test_recordings, kind == "commands")
         part = test.rows(own)

@@ -1,25 +1,32 @@
 """The early-exit Conformer-CTC of arXiv:2309.09546, in the layout of the published checkpoints.
 
-Shapes: B utterances, T mel frames (100 a second), T' encoder frames (25 a second), D = dim, V tokens.
-There is no padding mask. At run time utterances are processed alone, and in training the rows of a batch are
-filled with background to one length (``data.py``) rather than padded, so every frame is a real one.
+Shapes: B utterances, T mel frames (100 a second), T' encoder frames (25 a second), D = dim,
+V tokens.
+There is no padding mask. At run time utterances are processed alone, and in training the rows of a
+batch are filled with background to one length (data.py) rather than padded, so every frame is a
+real one.
 """
 
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ee_ref.config import Config
 
 
 class ChannelDropout(nn.Module):
-    """Dropout of whole channels of an utterance: (B, T', C) with one draw for all T'. A CPU draws slowly."""
+    """Dropout of whole channels of an utterance: (B, T', C) with one draw for all T'.
 
-    def __init__(self, share):
+    A draw for every value would be slow on a CPU.
+    """
+
+    def __init__(self, share: float):
         super().__init__()
         self.share = share
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.share:
             return x
         return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), self.share)
@@ -28,49 +35,61 @@ class ChannelDropout(nn.Module):
 class FeedForward(nn.Module):
     """LayerNorm, D -> ff, SiLU, ff -> D. (B, T', D) -> (B, T', D)."""
 
-    def __init__(self, dim, ff, dropout):
+    def __init__(self, dim: int, ff: int, dropout: float):
         super().__init__()
-        self.sequential = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, ff), nn.SiLU(), ChannelDropout(dropout),
-                                        nn.Linear(ff, dim), ChannelDropout(dropout))
+        self.sequential = nn.Sequential(
+            nn.LayerNorm(dim), nn.Linear(dim, ff), nn.SiLU(), ChannelDropout(dropout),
+            nn.Linear(ff, dim), ChannelDropout(dropout))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.sequential(x)
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention with the parameter names of ``nn.MultiheadAttention``. (B, T', D) -> (B, T', D)."""
+    """Multi-head self-attention with the parameter names of `nn.MultiheadAttention`.
 
-    def __init__(self, dim, heads):
+    (B, T', D) -> (B, T', D).
+    """
+
+    def __init__(self, dim: int, heads: int):
         super().__init__()
         self.heads = heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = nn.Linear(dim, dim)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         batch, frames, dim = x.shape
+        width = dim // self.heads
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        query, key, value = qkv.view(batch, frames, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        query, key, value = qkv.view(batch, frames, 3, self.heads, width).permute(2, 0, 3, 1, 4)
         if x.is_cuda:
             mixed = F.scaled_dot_product_attention(query, key, value)
-        else:    # written out: three times faster in the backward pass than the fused CPU kernel at these lengths
-            weights = (query * (dim // self.heads) ** -0.5 @ key.transpose(-1, -2)).softmax(-1)
+        else:
+            # Written out: in the backward pass, and at these lengths, three times faster than the
+            # fused CPU kernel.
+            weights = (query * width ** -0.5 @ key.transpose(-1, -2)).softmax(-1)
             mixed = weights @ value
         return self.out_proj(mixed.transpose(1, 2).reshape(batch, frames, dim))
 
 
 class ConvModule(nn.Module):
-    """LayerNorm, pointwise, GLU, depthwise, BatchNorm, SiLU, pointwise. (B, T', D) -> (B, T', D)."""
+    """LayerNorm, pointwise, GLU, depthwise, BatchNorm, SiLU, pointwise.
 
-    def __init__(self, dim, kernel, dropout):
+    (B, T', D) -> (B, T', D).
+    """
+
+    def __init__(self, dim: int, kernel: int, dropout: float):
         super().__init__()
         self.layer_norm = nn.LayerNorm(dim)
         self.sequential = nn.Sequential(
-            nn.Conv1d(dim, 2 * dim, 1), nn.GLU(dim=-1), nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim),
+            nn.Conv1d(dim, 2 * dim, 1), nn.GLU(dim=-1),
+            nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim),
             nn.BatchNorm1d(dim), nn.SiLU(), nn.Conv1d(dim, dim, 1), ChannelDropout(dropout))
 
-    def forward(self, x):
-        # The pointwise convolutions run as matrix products: x stays (B, T', D) but for the depthwise one.
+    def forward(self, x: Tensor) -> Tensor:
+        # The pointwise convolutions run as matrix products: x stays (B, T', D) but for the
+        # depthwise one.
         pointwise1, glu, depthwise, norm, silu, pointwise2, dropout = self.sequential
         x = glu(F.linear(self.layer_norm(x), pointwise1.weight.squeeze(-1), pointwise1.bias))
         x = depthwise(x.transpose(1, 2)).transpose(1, 2)
@@ -79,9 +98,12 @@ class ConvModule(nn.Module):
 
 
 class ConformerLayer(nn.Module):
-    """One macaron layer: half FFN, attention, convolution, half FFN, LayerNorm. (B, T', D) -> (B, T', D)."""
+    """One macaron layer: half FFN, attention, convolution, half FFN, LayerNorm.
 
-    def __init__(self, dim, heads, ff, kernel, dropout):
+    (B, T', D) -> (B, T', D).
+    """
+
+    def __init__(self, dim: int, heads: int, ff: int, kernel: int, dropout: float):
         super().__init__()
         self.ffn1 = FeedForward(dim, ff, dropout)
         self.self_attn_layer_norm = nn.LayerNorm(dim)
@@ -91,7 +113,7 @@ class ConformerLayer(nn.Module):
         self.ffn2 = FeedForward(dim, ff, dropout)
         self.final_layer_norm = nn.LayerNorm(dim)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         x = x + 0.5 * self.ffn1(x)
         x = x + self.self_attn_dropout(self.self_attn(self.self_attn_layer_norm(x)))
         x = x + self.conv_module(x)
@@ -102,11 +124,13 @@ class ConformerLayer(nn.Module):
 class Group(nn.Module):
     """The layers between two exits. (B, T', D) -> (B, T', D)."""
 
-    def __init__(self, layers, *layer_args):
+    def __init__(self, layers: int, config: Config, dropout: float):
         super().__init__()
-        self.conformer_layers = nn.ModuleList(ConformerLayer(*layer_args) for _ in range(layers))
+        self.conformer_layers = nn.ModuleList(
+            ConformerLayer(config.dim, config.heads, config.ff, config.kernel, dropout)
+            for _ in range(layers))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         for layer in self.conformer_layers:
             x = layer(x)
         return x
@@ -115,18 +139,19 @@ class Group(nn.Module):
 class Subsampling(nn.Module):
     """Two stride-2 convolutions with no activation between them. (B, mels, T) -> (B, D, T')."""
 
-    def __init__(self, mels, dim):
+    def __init__(self, mels: int, dim: int):
         super().__init__()
-        self.sequential = nn.Sequential(nn.Conv1d(mels, dim, 3, stride=2), nn.Conv1d(dim, dim, 3, stride=2))
+        self.sequential = nn.Sequential(
+            nn.Conv1d(mels, dim, 3, stride=2), nn.Conv1d(dim, dim, 3, stride=2))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.sequential(x)
 
 
 class PositionalEncoder(nn.Module):
-    """Adds absolute sinusoid positions; ``pe`` is (max_len, 1, D) as in the published checkpoints."""
+    """Adds absolute sinusoid positions; `pe` is (max_len, 1, D) as in the published checkpoints."""
 
-    def __init__(self, dim, max_len):
+    def __init__(self, dim: int, max_len: int):
         super().__init__()
         position = torch.arange(max_len).unsqueeze(1)
         rate = torch.exp(torch.arange(0, dim, 2) * (-math.log(10000.0) / dim))
@@ -135,38 +160,42 @@ class PositionalEncoder(nn.Module):
         pe[:, 0, 1::2] = torch.cos(position * rate)
         self.register_buffer("pe", pe)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return x + self.pe[:x.shape[1], 0]
 
 
 class Frontend(nn.Module):
-    """Per-mel normalisation (y - mean) * scale of log-mel energies y; both vectors travel in the checkpoint."""
+    """Per-mel normalisation (y - mean) * scale of log-mel energies y.
 
-    def __init__(self, mels):
+    Both vectors travel in the checkpoint.
+    """
+
+    def __init__(self, mels: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(mels))
         self.register_buffer("scale", torch.ones(mels))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) * self.scale
 
 
 class EarlyExitConformer(nn.Module):
-    """Log-mel energies in, the logits of every exit out. ``config`` is an ``ee_ref.config.Config``."""
+    """Log-mel energies in, the logits of every exit out."""
 
-    def __init__(self, config, dropout=0.0):
+    def __init__(self, config: Config, dropout: float = 0.0):
         super().__init__()
         self.frontend = Frontend(config.mels)
         self.conv_subsample = Subsampling(config.mels, config.dim)
         self.positional_encoder = PositionalEncoder(config.dim, config.max_frames)
-        self.linears = nn.ModuleList(nn.Linear(config.dim, config.vocab) for _ in config.layers_per_exit)
-        self.conformer = nn.ModuleList(Group(layers, config.dim, config.heads, config.ff, config.kernel, dropout)
-                                       for layers in config.layers_per_exit)
+        self.linears = nn.ModuleList(
+            nn.Linear(config.dim, config.vocab) for _ in config.layers_per_exit)
+        self.conformer = nn.ModuleList(
+            Group(layers, config, dropout) for layers in config.layers_per_exit)
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
 
-    def forward(self, log_mel):
+    def forward(self, log_mel: Tensor) -> Tensor:
         """(B, T, mels) -> (exits, B, T', V) logits."""
         x = self.frontend(log_mel)
         x = self.positional_encoder(self.conv_subsample(x.transpose(1, 2)).transpose(1, 2))

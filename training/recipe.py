@@ -1,4 +1,7 @@
-"""Every number of the recipe. Times are seconds, frames are 10 ms mel frames, levels are decibels."""
+"""Every number of the recipe.
+
+Times are seconds, frames are mel frames of 10 ms, levels are decibels.
+"""
 
 from dataclasses import dataclass, field
 
@@ -6,9 +9,10 @@ from ee_ref.families.conformer import Config
 
 TOKENS = ("<blank>", "▁", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "'")
 
-MODEL = Config(    # 1.58 M parameters
+MODEL = Config(  # 1.58 M parameters
     exits=6,
-    layers_per_exit=(2, 1, 1, 1, 1, 1),    # two before the first exit halve its errors; elsewhere one is enough
+    # Two layers before the first exit halve its errors; elsewhere one is enough.
+    layers_per_exit=(2, 1, 1, 1, 1, 1),
     dim=96,
     heads=4,
     ff=384,
@@ -18,14 +22,15 @@ MODEL = Config(    # 1.58 M parameters
     frontend="logmel",
     n_fft=512,
     win_length=400,
-    pad=1600,    # words are often cut tightly; a tenth of a second of silence lets the last letters come out
+    # Words are often cut tightly: a tenth of a second of silence lets the last letters come out.
+    pad=1600,
 ).validate()
 
 PAD_FRAMES = MODEL.pad // MODEL.hop_length
 FRAMES_PER_SECOND = MODEL.sample_rate // MODEL.hop_length
 
 
-def encode(text):
+def encode(text: str) -> list[int]:
     """Upper-case text -> token numbers; a space becomes the word-boundary token."""
     return [TOKENS.index("▁" if letter == " " else letter) for letter in text]
 
@@ -38,32 +43,34 @@ class Mix:
     read_longest: float = 9.0
     digit_strings: float = 0.06  # share of samples that are one synthetic digit string
     silence: float = 0.015      # share of samples with no speech and an empty text
-    clips: tuple = (0.40, 0.14, 0.20, 0.12, 0.08, 0.06)  # of the rest: one clip, strings of two, three, ... six
+    # Of the rest: one clip, strings of two, three, ... six.
+    clips: tuple[float, ...] = (0.40, 0.14, 0.20, 0.12, 0.08, 0.06)
     one_speaker: float = 0.5    # share of strings whose clips are one speaker's
-    raw: float = 0.35           # share of samples joined from whole recordings, uncut and without gaps
+    raw: float = 0.35           # share of samples joined from whole recordings, without gaps
     gap: float = 0.5            # longest gap between cut clips
     margin: float = 0.3         # longest stretch kept beside the word in a cut clip
-    pools: dict = field(default_factory=lambda: {
+    pools: dict[str, float] = field(default_factory=lambda: {
         "core": 38, "other": 14, "digits": 11, "synth-digits": 14, "wake": 12, "synth": 12})
 
 
 @dataclass(frozen=True)
 class Augment:
     """How a training sample is changed; all of it works on mel energies."""
-    speeds: tuple = (0.86, 0.93, 1.0, 1.08, 1.16)    # resampled copies of every real clip of a word
-    time_warp: tuple = (0.82, 1.22)
-    frequency_warp: tuple = (0.88, 1.14)
-    gain: tuple = (-20.0, 10.0)
+    # Resampled copies of every real clip of a word.
+    speeds: tuple[float, ...] = (0.86, 0.93, 1.0, 1.08, 1.16)
+    time_warp: tuple[float, ...] = (0.82, 1.22)
+    frequency_warp: tuple[float, ...] = (0.88, 1.14)
+    gain: tuple[float, ...] = (-20.0, 10.0)
     reverb: float = 0.3                 # probability
-    reverb_time: tuple = (0.1, 0.6)     # until the energy has fallen by 60 dB
-    reverb_level: tuple = (-15.0, -2.0)
+    reverb_time: tuple[float, ...] = (0.1, 0.6)     # until the energy has fallen by 60 dB
+    reverb_level: tuple[float, ...] = (-15.0, -2.0)
     tilt: float = 6.0                   # most, between the lowest and the highest mel
     ripple: float = 3.0
     low_pass: float = 0.15              # probability
-    low_pass_edge: tuple = (0.72, 1.0)  # of the mel axis: 3.7 to 8 kHz
+    low_pass_edge: tuple[float, ...] = (0.72, 1.0)  # of the mel axis: 3.7 to 8 kHz
     noise: float = 0.65                 # probability
-    noise_level: tuple = (-45.0, -11.0)  # against the loudest frame
-    babble_level: tuple = (-45.0, -18.0)
+    noise_level: tuple[float, ...] = (-45.0, -11.0)  # against the loudest frame
+    babble_level: tuple[float, ...] = (-45.0, -18.0)
     frequency_masks: int = 2
     frequency_mask: int = 10            # mels, at most
     time_mask: int = 9                  # frames, at most
@@ -72,7 +79,10 @@ class Augment:
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How the network is fitted. The clock is training time, so progress is a share of the minutes asked for."""
+    """How the network is fitted.
+
+    The clock is training time, so progress is a share of the minutes asked for.
+    """
     batch_frames: int = 16000   # mel frames a step, over all processes
     pool_batches: int = 8       # batches whose samples are sorted by length together
     dropout: float = 0.05
@@ -80,13 +90,13 @@ class Optimisation:
     warmup_steps: int = 300
     flat: float = 0.45          # of the time; a cosine down to rate_end follows
     rate_end: float = 1e-5
-    betas: tuple = (0.9, 0.98)
+    betas: tuple[float, ...] = (0.9, 0.98)
     weight_decay: float = 0.01  # on matrices only
     clip: float = 2.0
-    average_after: float = 0.9  # of the time; the weights of every average_every-th step from there are averaged
-    average_every: int = 10
+    average_after: float = 0.9  # of the time; from there on the weights are averaged,
+    average_every: int = 10     # those of one step in so many
     norm_momentum: float = 0.02
-    norm_batches: int = 96      # batches from which the averaged weights' batch-norm statistics are measured
+    norm_batches: int = 96      # batches that the batch-norm statistics are measured on at the end
     seed: int = 1
 
 

@@ -2,11 +2,14 @@
 
     python train.py --data DATA --synth SYNTH --work WORK --minutes 100
 
-DATA is the data pack, SYNTH the folder of synthesize.py, WORK a folder for the feature cache, the curve
-(curve.jsonl), the checkpoint to resume from (last.pt) and the result (commands.pt). Run the same command again to
-resume. On a CUDA device one process trains, fed by --producers that draw its batches; on a CPU as many as --processes
-train, with one thread each, which draw their own batches and share gradients after every step.
+DATA is the data pack, SYNTH the folder of synthesize.py, WORK a folder for the feature cache, the
+curve (curve.jsonl), the checkpoint to resume from (last.pt) and the result (commands.pt). Run the
+same command again to resume. On a CUDA device one process trains, fed by --producers that draw its
+batches; on a CPU as many as --processes train, with one thread each, which draw their own batches
+and share gradients after every step.
 """
+
+from __future__ import annotations
 
 import argparse
 import copy
@@ -19,12 +22,15 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -32,21 +38,25 @@ import validate
 from data import LENGTHS, Corpus, Sampler, build_cache, manifest
 from model import EarlyExitConformer
 from producers import Producers
-from recipe import MODEL, ON_CPU, ON_GPU, PAD_FRAMES, TOKENS, Augment, Mix
+from recipe import MODEL, ON_CPU, ON_GPU, PAD_FRAMES, TOKENS, Augment, Mix, Optimisation
+
+Batch = tuple[Tensor, list[list[int]]]
+"""log_mel (B, T, mels) and the tokens of each row."""
 
 
 class Clock:
-    """Training time: the sum of step durations, each counted as at most ``longest`` times the running median.
+    """Training time: the sum of step durations, in seconds.
 
-    So a machine that sleeps, or a process that is stopped for a while, does not shorten the training.
+    Each counts as at most `longest` times the running median, so that a machine that sleeps, or a
+    process that is stopped for a while, does not shorten the training.
     """
 
-    def __init__(self, elapsed=0.0, longest=5.0):
-        self.elapsed = elapsed    # seconds
+    def __init__(self, longest: float = 5.0):
+        self.elapsed = 0.0
         self.longest = longest
-        self.recent = deque(maxlen=101)
+        self.recent: deque[float] = deque(maxlen=101)
 
-    def add(self, seconds):
+    def add(self, seconds: float) -> None:
         self.recent.append(seconds)
         self.elapsed += min(seconds, self.longest * float(np.median(self.recent)))
 
@@ -54,16 +64,16 @@ class Clock:
 class Average:
     """Running mean of the parameters."""
 
-    def __init__(self, parameters):
+    def __init__(self, parameters: Sequence[Tensor]):
         self.means = [torch.zeros_like(parameter) for parameter in parameters]
         self.count = 0
 
-    def add(self, parameters):
+    def add(self, parameters: Sequence[Tensor]) -> None:
         self.count += 1
         for mean, parameter in zip(self.means, parameters):
             mean += (parameter.detach() - mean) / self.count
 
-    def copy_to(self, parameters):
+    def copy_to(self, parameters: Sequence[Tensor]) -> None:
         for mean, parameter in zip(self.means, parameters):
             parameter.data.copy_(mean)
 
@@ -71,33 +81,37 @@ class Average:
 class Run:
     """Everything that changes while training; what a checkpoint to resume from holds."""
 
-    def __init__(self, opt, device):
+    def __init__(self, opt: Optimisation, device: torch.device):
         self.model = EarlyExitConformer(MODEL, opt.dropout).to(device)
         for norm in batch_norms(self.model):
             norm.momentum = opt.norm_momentum
         self.parameters = list(self.model.parameters())
         matrices = [parameter for parameter in self.parameters if parameter.dim() > 1]
         vectors = [parameter for parameter in self.parameters if parameter.dim() == 1]
-        self.optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": opt.weight_decay},
-                                            {"params": vectors, "weight_decay": 0.0}], lr=opt.rate, betas=opt.betas,
-                                           fused=device.type == "cuda")
+        self.optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": opt.weight_decay},
+             {"params": vectors, "weight_decay": 0.0}],
+            lr=opt.rate, betas=opt.betas, fused=device.type == "cuda")
         self.average = Average(self.parameters)
         # A GPU is lent for a time, so there all that passes counts.
         self.clock = Clock(longest=math.inf if device.type == "cuda" else 5.0)
         self.step = 0
         self.audio_hours = 0.0
 
-    def result(self):
+    def result(self) -> dict[str, Any]:
         """What the converter reads: the state dict and what that does not say."""
-        return {"model": {name: value.cpu() for name, value in self.model.state_dict().items()},
-                "tokens": list(TOKENS), "frontend": MODEL.frontend, "heads": MODEL.heads, "pad": MODEL.pad,
-                "step": self.step, "minutes": self.clock.elapsed / 60, "audio_hours": self.audio_hours}
+        return {
+            "model": {name: value.cpu() for name, value in self.model.state_dict().items()},
+            "tokens": list(TOKENS), "frontend": MODEL.frontend, "heads": MODEL.heads,
+            "pad": MODEL.pad, "step": self.step, "minutes": self.clock.elapsed / 60,
+            "audio_hours": self.audio_hours}
 
-    def state(self):
-        return {**self.result(), "optimizer": self.optimizer.state_dict(), "average": self.average.means,
-                "average_count": self.average.count}
+    def state(self) -> dict[str, Any]:
+        """What `load` goes on from."""
+        return {**self.result(), "optimizer": self.optimizer.state_dict(),
+                "average": self.average.means, "average_count": self.average.count}
 
-    def load(self, state):
+    def load(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         for mean, saved in zip(self.average.means, state["average"]):
@@ -110,16 +124,16 @@ class Run:
 class Journal:
     """The curve, the checkpoints and the progress bar; only the lead process keeps one."""
 
-    def __init__(self, run, args, device):
+    def __init__(self, run: Run, args: argparse.Namespace, device: torch.device):
         self.run, self.args, self.device = run, args, device
         self.dev = validate.load_dev(args.data)
-        self.bar = tqdm(total=round(args.minutes * 60), initial=round(run.clock.elapsed), unit="s", smoothing=0,
-                        mininterval=5)
+        self.bar = tqdm(total=round(args.minutes * 60), initial=round(run.clock.elapsed), unit="s",
+                        smoothing=0, mininterval=5)
         self.saved = self.validated = run.clock.elapsed
         self.losses, self.steps = 0.0, 0
 
-    def add(self, losses):
-        """Notes the losses of a step (exits,), where they are; saves and validates when it is time."""
+    def add(self, losses: Tensor) -> None:
+        """Note the losses of a step (exits,), where they are; save and validate when it is time."""
         elapsed = self.run.clock.elapsed
         self.losses, self.steps = self.losses + losses, self.steps + 1
         self.bar.update(round(elapsed) - self.bar.n)
@@ -132,54 +146,64 @@ class Journal:
                                       loss=(self.losses / self.steps).tolist()))
             self.losses, self.steps = 0.0, 0
 
-    def point(self, **more):
-        """Validates and appends a line to the curve; returns it."""
-        line = json.dumps({"step": self.run.step, "minutes": round(self.run.clock.elapsed / 60, 2),
-                           "audio_hours": round(self.run.audio_hours, 1), **more,
-                           **validate.error_rates(self.run.model, self.dev, self.device)})
+    def point(self, **more: Any) -> str:
+        """Validate and append a line to the curve; return it."""
+        line = json.dumps({
+            "step": self.run.step, "minutes": round(self.run.clock.elapsed / 60, 2),
+            "audio_hours": round(self.run.audio_hours, 1), **more,
+            **validate.error_rates(self.run.model, self.dev, self.device)})
         with open(self.args.work / "curve.jsonl", "a", encoding="utf-8") as curve:
             curve.write(line + "\n")
         return line
 
 
-def batch_norms(model):
+def batch_norms(model: torch.nn.Module) -> list[torch.nn.BatchNorm1d]:
     return [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm1d)]
 
 
-def save(path, content):
+def save(path: Path, content: dict[str, Any]) -> None:
     """torch.save that leaves either the old file or the whole new one."""
     temporary = path.with_suffix(".tmp")
     torch.save(content, temporary)
     os.replace(temporary, path)
 
 
-def learning_rate(opt, step, progress):
+def learning_rate(opt: Optimisation, step: int, progress: float) -> float:
     """Linear warm-up by steps, flat, then a cosine by training time."""
-    tail = max(0.0, (progress - opt.flat) / (1.0 - opt.flat))
-    cosine = opt.rate_end + (opt.rate - opt.rate_end) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, tail)))
+    tail = min(1.0, max(0.0, (progress - opt.flat) / (1.0 - opt.flat)))
+    cosine = opt.rate_end + (opt.rate - opt.rate_end) * 0.5 * (1.0 + math.cos(math.pi * tail))
     return cosine * min(1.0, (step + 1) / opt.warmup_steps)
 
 
-def to_device(values, device):
+def to_device(values: Tensor, device: torch.device) -> Tensor:
     """A copy that a GPU's queue does not wait for."""
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
 
-def drawn(sampler, progress):
-    """Endless batches of a sampler in this process; ``progress()`` is asked for before each pool of them."""
+def drawn(sampler: Sampler, progress: Callable[[], float]) -> Iterator[Batch]:
+    """Endless batches of a sampler in this process.
+
+    `progress()` is asked for before each pool of them.
+    """
     while True:
         yield from sampler.batches(progress())
 
 
-def produced(producers, values, device):
-    """Endless batches of the producers on ``device``, through buffers that it copies from by itself."""
+def produced(producers: Producers, values: int, device: torch.device) -> Iterator[Batch]:
+    """Endless batches of the producers on `device`, through buffers that it copies from by itself.
+
+    values: the most that a batch holds.
+    """
     cuda = device.type == "cuda"
     buffers = [torch.empty(values, dtype=torch.float16, pin_memory=cuda) for _ in range(3)]
     copied = [torch.cuda.Event() if cuda else None for _ in buffers]
     for number in itertools.cycle(range(len(buffers))):
         energies, targets, release = producers.take()
         if cuda:
-            copied[number].synchronize()    # at once, unless the copy of three batches ago is still to run
+            # Returns at once, unless the copy of three batches ago is still to run.
+            copied[number].synchronize()
         buffer = buffers[number][:energies.size].view(energies.shape)
         buffer.numpy()[:] = energies
         release()
@@ -189,25 +213,31 @@ def produced(producers, values, device):
         yield log_mel, targets
 
 
-def exit_losses(model, log_mel, targets, device):
-    """CTC losses of the exits (exits,), each the sum over the batch divided by its number of target tokens.
+def exit_losses(
+    model: EarlyExitConformer, log_mel: Tensor, targets: list[list[int]], device: torch.device
+) -> Tensor:
+    """CTC losses of the exits (exits,): the sum over the batch by its number of target tokens.
 
-    Batches are sorted by length, so a mean over utterances would let the few of a batch of sentences outweigh the
-    many of a batch of words.
+    Batches are sorted by length, so a mean over utterances would let the few of a batch of
+    sentences outweigh the many of a batch of words.
     """
     with torch.autocast(device.type, torch.bfloat16):
         logits = model(log_mel.to(device))
     exits, batch, frames, vocab = logits.shape
-    log_probs = logits.float().log_softmax(-1).permute(2, 0, 1, 3).reshape(frames, exits * batch, vocab)
+    rows = exits * batch
+    log_probs = logits.float().log_softmax(-1).permute(2, 0, 1, 3).reshape(frames, rows, vocab)
     lengths = torch.tensor([len(target) for target in targets])
     joined = to_device(torch.tensor([token for target in targets for token in target]), device)
-    losses = F.ctc_loss(log_probs, joined.repeat(exits), torch.full((exits * batch,), frames), lengths.repeat(exits),
-                        reduction="none", zero_infinity=True)
+    losses = F.ctc_loss(
+        log_probs, joined.repeat(exits), torch.full((rows,), frames), lengths.repeat(exits),
+        reduction="none", zero_infinity=True)
     return losses.view(exits, batch).sum(1) / sum(map(len, targets))
 
 
-def share(parameters, duration, frames, processes):
-    """Averages the gradients over the processes. Returns the sums of ``duration`` and ``frames``."""
+def share(
+    parameters: Sequence[Tensor], duration: float, frames: int, processes: int
+) -> tuple[float, float]:
+    """Average the gradients over the processes. Returns the sums of `duration` and `frames`."""
     flat = torch.cat([parameter.grad.flatten() for parameter in parameters]
                      + [torch.tensor([duration, float(frames)])])
     dist.all_reduce(flat)
@@ -219,8 +249,8 @@ def share(parameters, duration, frames, processes):
     return duration, frames
 
 
-def measure_frontend(model, sampler):
-    """Sets the per-mel mean and scale from augmented training samples, the constant padding left out."""
+def measure_frontend(model: EarlyExitConformer, sampler: Sampler) -> None:
+    """Set the per-mel mean and scale from augmented training samples, without the padding."""
     energies = torch.cat([batch.flatten(0, 1) for batch, _ in sampler.batches(0.5)])
     energies = energies[energies.amax(1) > math.log(MODEL.log_floor) + 0.01]
     model.frontend.mean.copy_(energies.mean(0))
@@ -228,12 +258,14 @@ def measure_frontend(model, sampler):
 
 
 @torch.no_grad()
-def measure_norms(model, batches, device):
-    """Sets the batch-norm statistics to the plain average over training batches."""
+def measure_norms(
+    model: EarlyExitConformer, batches: Iterable[Batch], device: torch.device
+) -> None:
+    """Set the batch-norm statistics to the plain average over training batches."""
     momenta = [norm.momentum for norm in batch_norms(model)]
     for norm in batch_norms(model):
         norm.reset_running_stats()
-        norm.momentum = None    # a cumulative average
+        norm.momentum = None  # a cumulative average
     model.train()
     for log_mel, _ in batches:
         with torch.autocast(device.type, torch.bfloat16):
@@ -242,8 +274,13 @@ def measure_norms(model, batches, device):
         norm.momentum = momentum
 
 
-def finish(run, journal, batches, opt, path):
-    """Writes the better on dev of the last weights and the averaged ones, with batch-norm statistics of their own."""
+def finish(
+    run: Run, journal: Journal, batches: Iterable[Batch], opt: Optimisation, path: Path
+) -> None:
+    """Write the last weights or the averaged ones, whichever are better on dev.
+
+    Both get batch-norm statistics of their own.
+    """
     best, lowest = None, math.inf
     for weights in ("last", "average") if run.average.count else ("last",):
         if weights == "average":
@@ -251,15 +288,16 @@ def finish(run, journal, batches, opt, path):
         measure_norms(run.model, itertools.islice(batches, opt.norm_batches), journal.device)
         rates = validate.error_rates(run.model, journal.dev, journal.device)
         score = sum(np.mean(rates[name]) for name in rates)
-        journal.bar.write(json.dumps({"weights": weights, "score": round(float(score), 2), **rates}))
+        journal.bar.write(
+            json.dumps({"weights": weights, "score": round(float(score), 2), **rates}))
         if score <= lowest:
             best, lowest = copy.deepcopy(run.model.state_dict()), score
             save(path, run.result())
     run.model.load_state_dict(best)
 
 
-def train(rank, args, processes, rendezvous):
-    """The work of one process; all hold the same weights, and the first one also keeps the journal."""
+def train(rank: int, args: argparse.Namespace, processes: int, rendezvous: str) -> None:
+    """The work of one process; all hold the same weights, and the first keeps the journal."""
     device, lead = torch.device(args.device), rank == 0
     opt = ON_GPU if args.producers else ON_CPU
     if device.type == "cpu":
@@ -272,19 +310,21 @@ def train(rank, args, processes, rendezvous):
     state = torch.load(last, map_location="cpu", weights_only=True) if last.exists() else None
     seed = opt.seed + 1 + (state["step"] if state else 0)
 
-    def sampler(seed, rank=rank):
+    def sampler(seed: int, rank: int = rank) -> Sampler:
         return Sampler(corpus, opt.batch_frames // processes, opt.pool_batches, seed, rank)
 
-    if args.producers:    # forked before anything else, CUDA above all, has started threads
+    if args.producers:  # forked before anything else, CUDA above all, has started threads
         values = (opt.batch_frames + LENGTHS[-1] + 2 * PAD_FRAMES) * MODEL.mels
-        producers = Producers(lambda rank: sampler(seed, rank), args.producers, values, 2 * args.producers + 8)
-    torch.backends.cuda.enable_cudnn_sdp(False)    # it plans anew for every shape
+        producers = Producers(
+            lambda rank: sampler(seed, rank), args.producers, values, 2 * args.producers + 8)
+    torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape
     torch.manual_seed(opt.seed)
     run = Run(opt, device)
     measure_frontend(run.model, sampler(opt.seed, rank=max(processes, args.producers)))
     if state:
         run.load(state)
-    torch.manual_seed(opt.seed + 1000 * (run.step + 1) + rank)    # dropout differs between processes
+    # Dropout differs between processes.
+    torch.manual_seed(opt.seed + 1000 * (run.step + 1) + rank)
     budget = args.minutes * 60
     if args.producers:
         batches = produced(producers, values, device)
@@ -318,12 +358,13 @@ def train(rank, args, processes, rendezvous):
         if lead:
             before = time.perf_counter()
             journal.add(losses.detach())
-            if device.type == "cpu":
-                started += time.perf_counter() - before    # validating and saving are not training time there
+            if device.type == "cpu":  # where validating and saving are no training time
+                started += time.perf_counter() - before
     if lead:
         save(last, run.state())
-        finish(run, journal, batches if args.producers else drawn(sampler(opt.seed), lambda: 1.0), opt,
-               args.work / "commands.pt")
+        if not args.producers:
+            batches = drawn(sampler(opt.seed), lambda: 1.0)
+        finish(run, journal, batches, opt, args.work / "commands.pt")
         journal.bar.close()
         print(journal.point(final=True), flush=True)
     if args.producers:
@@ -333,21 +374,27 @@ def train(rank, args, processes, rendezvous):
         dist.destroy_process_group()
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="the data pack (train.jsonl, dev.jsonl, audio/)")
+    parser.add_argument("--data", type=Path, required=True,
+                        help="the data pack (train.jsonl, dev.jsonl, audio/)")
     parser.add_argument("--synth", type=Path, required=True, help="what synthesize.py wrote")
-    parser.add_argument("--work", type=Path, required=True, help="folder for cache, curve and checkpoints")
-    parser.add_argument("--minutes", type=float, default=100.0, help="training time (default %(default)s)")
+    parser.add_argument("--work", type=Path, required=True,
+                        help="folder for cache, curve and checkpoints")
+    parser.add_argument("--minutes", type=float, default=100.0,
+                        help="training time (default %(default)s)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--processes", type=int, help="default: the number of cores on a CPU, 1 on a GPU")
+    parser.add_argument("--processes", type=int,
+                        help="default: the number of cores on a CPU, 1 on a GPU")
     parser.add_argument("--producers", type=int,
-                        help="processes that draw batches (default: the number of cores less one on a GPU, 0 on a CPU)")
+                        help="processes that draw batches (default: the number of cores less one "
+                        "on a GPU, 0 on a CPU)")
     parser.add_argument("--save-every", type=float, default=2.0, metavar="MINUTES",
                         help="of training time (default %(default)s)")
     parser.add_argument("--validate-every", type=float, default=8.0, metavar="MINUTES")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))    # so that the processes below end with this one
+    # So that the processes below end with this one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     if not (args.work / "cache" / "clips.json").exists():
         lines = manifest(args.data, "train.jsonl") + manifest(args.synth, "synth.jsonl")
@@ -357,7 +404,8 @@ def main():
         args.producers = max(1, os.cpu_count() - 1) if gpu else 0
     processes = args.processes or (1 if gpu or args.producers else os.cpu_count())
     if processes > 1 and args.producers:
-        parser.error("expected --producers 0 with more than one process: they draw their own batches")
+        parser.error(
+            "expected --producers 0 with more than one process: they draw their own batches")
     if gpu and not args.producers:
         parser.error("expected at least one of --producers with --device cuda")
     with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ from ..errors import ArgumentError
 
 if TYPE_CHECKING:
     from ..exits import AnyPolicy
-    from ..pipeline import Model
+    from ..model import Model
 
 _RULES = "entropy, posterior, patience, or another score of docs/exits.md"
 
@@ -59,14 +59,15 @@ def policy_of(args: argparse.Namespace, model: Model) -> AnyPolicy:
     return policy
 
 
-def _named(args: argparse.Namespace, model: Model) -> AnyPolicy:
+def _named(args: argparse.Namespace, model: Model) -> AnyPolicy | str:
+    """The rule of that name, or the name itself of an operating point of the model."""
     from .. import exits
 
     name, threshold = args.policy, args.threshold
     if name in model.policies:
         if threshold is not None:
             raise ArgumentError(f"--policy {name} has its own thresholds; found --threshold")
-        return model.policies[name]
+        return name
     if name not in (*exits.SCORES, "patience"):
         known = ", ".join((*model.policies, *exits.SCORES, "patience"))
         raise ArgumentError(f"--policy {name}: expected one of {known}")

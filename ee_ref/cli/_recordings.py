@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_threads(parser: argparse.ArgumentParser, what: str) -> None:
-    """--threads, None by default: `pipeline.thread_count` owns the number. what: its meaning."""
+    """--threads, None by default: `loading.thread_count` owns the number. what: its meaning."""
     parser.add_argument("--threads", type=int, metavar="N",
                         help=f"{what} (default: EE_REF_THREADS, or 1)")
 

@@ -19,7 +19,7 @@ def add_parser(subparsers) -> None:
         description="Time a model on the demo clip, repeated to a length: each stage, each exit, "
         "real-time factor, operations a second, memory. Medians, with quartiles, of several runs.",
     )
-    parser.add_argument("--model", metavar="M", help="model file (default: the bundled model)")
+    parser.add_argument("--model", metavar="M", help="model file (default: commands, bundled)")
     parser.add_argument("--seconds", type=float, metavar="S",
                         help="length of the audio (default: 10, or less where the model ends)")
     add_threads(parser, "threads that share the work of each utterance")
@@ -33,7 +33,7 @@ def add_parser(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and print on stdout."""
     from .. import bench
-    from ..pipeline import load
+    from ..loading import load
 
     model = load(args.model, backend=args.backend, threads=args.threads)
     seconds = args.seconds

@@ -13,7 +13,6 @@ from . import _progress, _recordings
 from .eval import add_inputs
 
 if TYPE_CHECKING:
-    from ..evaluation.manifest import Recording
     from ..evaluation.run import Table
 
 POINTS = {"fast": "cost 0.4", "balanced": None, "accurate": "best"}
@@ -34,7 +33,7 @@ def add_parser(subparsers) -> None:
         help="fit exit policies to a manifest and store them in the model file",
         description="Fit policies of every kind to a manifest, report word error rate against "
         "depth by cross-validation, and store the operating points fast (40 % of the layers), "
-        "balanced (--target) and accurate (the fewest errors) in the model file. Needs jiwer.",
+        "balanced (--target) and accurate (the fewest errors) in the model file.",
     )
     add_inputs(parser)
     parser.add_argument("--target", default="cost 0.6", metavar="T",
@@ -73,11 +72,10 @@ def run(args: argparse.Namespace) -> int:
     from .. import model_file
     from ..calibration import plot
     from ..calibration.points import Target, require_bound
-    from ..evaluation import manifest, scoring
+    from ..evaluation import manifest
     from ..evaluation import run as runs
-    from ..pipeline import load, thread_count
+    from ..loading import BUNDLED, load, thread_count
 
-    scoring.require()
     threads = thread_count(args.threads)
     if args.plot:
         plot.require(args.plot)
@@ -86,21 +84,23 @@ def run(args: argparse.Namespace) -> int:
         raise ArgumentError(f"--confidence {args.confidence}: expected between 0 and 1")
     if args.confidence is not None:
         require_bound(targets["balanced"])
-    if args.model is None and args.output is None and not args.dry_run:
+    if args.model in (None, *BUNDLED) and args.output is None and not args.dry_run:
         raise ArgumentError("the bundled model is not replaced: expected --model, --output or "
                             "--dry-run")
     outputs = [path for path in (args.output, args.json, args.plot) if path is not None]
     files.refuse_shared(outputs)
     for path in outputs:
         files.refuse_existing(path, args.force)
-    recordings = _where(manifest.read(args.manifest), args.where)
+    recordings = manifest.read(args.manifest)
+    if args.where is not None:
+        recordings = manifest.where(recordings, args.where)
     model = load(args.model, backend=args.backend)
     left_out = _recordings.LeftOut(len(recordings))
     utterances = runs.run(model, recordings, posteriors=args.posterior, threads=threads,
                           progress=_progress.bar, failed=left_out)
     code = left_out.exit_code()
     table = runs.table(model, utterances, args.normaliser)
-    groups = [_group(utterance.recording, args.group) for utterance in utterances]
+    groups = [manifest.group(utterance.recording, args.group) for utterance in utterances]
     report = calibrate(table, groups, targets, args.confidence)
     report.update(split=args.manifest.stem, where=args.where, normaliser=args.normaliser,
                   left_out=left_out.count)
@@ -115,22 +115,6 @@ def run(args: argparse.Namespace) -> int:
             model.file, args.output or args.model, _stored(report["points"], args.normaliser),
             overwrite=replaced or args.force)
     return code
-
-
-def _where(recordings: "list[Recording]", where: str | None) -> "list[Recording]":
-    if where is None:
-        return recordings
-    field, equals, values = where.partition("=")
-    kept = [r for r in recordings if str(r.fields.get(field, "")) in values.split(",")]
-    if not equals or not kept:
-        raise ArgumentError(f"--where {where}: expected FIELD=VALUE of some recordings, found none")
-    return kept
-
-
-def _group(recording: "Recording", field: str) -> str:
-    """The recording's group; unknown speakers are one each, for they are not one person."""
-    value = str(recording.fields.get(field) or "unknown")
-    return recording.id if value.endswith("unknown") else value
 
 
 def _targets(args: argparse.Namespace) -> dict[str, str]:

@@ -21,7 +21,7 @@ def add_parser(subparsers) -> None:
         "eval",
         help="error rates and costs per exit over a manifest",
         description="Word and character error rates of every exit and of a policy, with 95 % "
-        "bootstrap intervals, the exits it chose, and what it cost. Needs jiwer (the extra eval).",
+        "bootstrap intervals, the exits it chose, and what it cost.",
     )
     add_inputs(parser)
     _policy.add_arguments(parser, or_all=True)
@@ -39,7 +39,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--manifest", type=Path, required=True, metavar="M",
                         help="JSON lines with path and text, a LibriSpeech folder, or a Kaldi "
                         "folder with wav.scp and text")
-    parser.add_argument("--model", metavar="M", help="model file (default: the bundled model)")
+    parser.add_argument("--model", metavar="M", help="model file (default: commands, bundled)")
     parser.add_argument("--backend", choices=("native", "numpy"), default="native")
     _recordings.add_threads(parser, "recordings that run at once, each in one thread")
     parser.add_argument("--normaliser", choices=("none", "plain"), default="plain",
@@ -50,26 +50,27 @@ def run(args: argparse.Namespace) -> int:
     """Measure, and print or write the report. Exit code 1 when recordings had to be left out."""
     from weights_io import files
 
-    from ..evaluation import manifest, report, scoring
+    from ..evaluation import manifest, report
     from ..evaluation import run as runs
-    from ..pipeline import load, thread_count
+    from ..loading import load, thread_count
 
-    scoring.require()
     threads = thread_count(args.threads)
     if args.output:
         files.refuse_existing(args.output, args.force)
     recordings = manifest.read(args.manifest)
     model = load(args.model, backend=args.backend)
     policy = None if args.exit == _policy.ALL else _policy.policy_of(args, model)
-    render = args.format if args.format in ("trn", "ctm") else None
     left_out = _recordings.LeftOut(len(recordings))
+    how = {"threads": threads, "progress": _progress.bar, "failed": left_out}
     begun = time.perf_counter()
-    utterances = runs.run(model, recordings, policy, threads=threads, render=render,
-                          progress=_progress.bar, failed=left_out)
+    if args.format in ("trn", "ctm"):
+        texts = runs.rendered(model, recordings, args.format, policy, **how)
+    else:
+        utterances = runs.run(model, recordings, policy, **how)
     seconds = time.perf_counter() - begun
     code = left_out.exit_code()
-    if render:
-        text = "".join(utterance.result for utterance in utterances)
+    if args.format in ("trn", "ctm"):
+        text = "".join(texts)
     elif args.format == "csv":
         text = _csv(report.rows(model, utterances, args.normaliser))
     else:

@@ -17,7 +17,7 @@ def add_parser(subparsers) -> None:
         "reads them in place (weights_io/FORMAT.md), and with it, if wanted, C source. The memory "
         "plan needs the native library.",
     )
-    parser.add_argument("model", metavar="MODEL", help="model file")
+    parser.add_argument("model", metavar="MODEL", help="model file, or name of a bundled model")
     parser.add_argument("-o", "--output", required=True, metavar="IMAGE",
                         help="flash image to write")
     parser.add_argument("--exits", type=int, metavar="N",
@@ -37,14 +37,16 @@ def run(args: argparse.Namespace) -> int:
     from weights_io import files
 
     from .. import c_source, flash_image, model_file
-    from ..device import device_plan
+    from ..loading import model_path
+    from ..plan import device_plan
 
+    model = model_path(args.model)
     outputs = [path for path in (args.output, args.c_array, args.header) if path is not None]
-    files.refuse_shared((*outputs, args.model))
+    files.refuse_shared((*outputs, model))
     for path in outputs:
         files.refuse_existing(path, args.force)
 
-    file = model_file.read(args.model)
+    file = model_file.read(model)
     data = flash_image.build(file, args.exits, args.seconds)
     image = flash_image.parse(data)
     seconds = file.config.max_seconds if args.seconds is None else args.seconds

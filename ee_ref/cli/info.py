@@ -15,7 +15,7 @@ def add_parser(subparsers) -> None:
         "exit, checksums, and the instruction set that the native backend uses.",
     )
     parser.add_argument("model", nargs="?", metavar="MODEL",
-                        help="model file (default: the bundled model)")
+                        help="model file, or name of a bundled model (default: commands)")
     parser.add_argument("--json", action="store_true", help="everything, as JSON")
     parser.add_argument("--seconds", type=float, metavar="S",
                         help="also flash and RAM on a device for audio of up to S seconds")
@@ -26,11 +26,11 @@ def add_parser(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the description of a model file on stdout."""
     from .. import model_file
-    from ..device import device_plan
     from ..info import describe
-    from ..pipeline import bundled_model, thread_count
+    from ..loading import model_path, thread_count
+    from ..plan import device_plan
 
-    file = model_file.read(bundled_model() if args.model is None else args.model)
+    file = model_file.read(model_path(args.model))
     found = describe(file, threads=thread_count())
     if args.seconds is not None:
         found["device"] = device_plan(file.config, file.tokens, file.special, args.seconds)

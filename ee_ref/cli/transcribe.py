@@ -20,7 +20,7 @@ from . import _console, _policy
 if TYPE_CHECKING:
     from .. import exits
     from ..encoder import ExitOutput
-    from ..pipeline import Result
+    from ..model import Result
 
 
 def add_parser(subparsers) -> None:
@@ -30,7 +30,7 @@ def add_parser(subparsers) -> None:
         description="Transcribe audio files (WAV, FLAC, OGG, Opus, MP3; - is stdin).",
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="audio files, - for stdin")
-    parser.add_argument("--model", metavar="M", help="model file (default: the bundled model)")
+    parser.add_argument("--model", metavar="M", help="model file (default: commands, bundled)")
     parser.add_argument("--backend", choices=("native", "numpy"), default="native")
     parser.add_argument("--threads", type=int, metavar="N",
                         help="threads: of one file they share the work, of several each does one "
@@ -53,7 +53,7 @@ def add_parser(subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Transcribe each file; a bad one is reported and the batch goes on. Returns the exit code."""
     from .. import formats
-    from ..pipeline import load, thread_count
+    from ..loading import load, thread_count
 
     fmt = formats.FORMATS[args.format]
     if args.output_dir is None and len(args.files) > 1 and not fmt.concatenates:

@@ -147,6 +147,7 @@ def _lying_headers(image: bytes) -> Iterator[_Image]:
         "kernel_even": {"kernel": 4}, "vocab_0": {"vocab": 0}, "stem_stride_0": {"stem_stride": 0},
         "max_frames_0": {"max_frames": 0}, "dtype_2": {"dtype": 2}, "eps_0": {"norm_eps": 0.0},
         "eps_nan": {"norm_eps": float("nan")}, "log_floor_nan": {"log_floor": float("nan")},
+        "log_floor_below_2_70": {"log_floor": 2.0**-71},
         "n_fft_no_power_of_two": {"n_fft": 48}, "hop_length_0": {"hop_length": 0},
         "layers_0": {"layers_per_exit": (0, *header.layers_per_exit[1:])},
         "layers_65": {"layers_per_exit": (65, *header.layers_per_exit[1:])},
@@ -223,6 +224,7 @@ def _sessions(mels: int, longest: int) -> Iterator[tuple[str, str, np.ndarray, d
     for name, rows in (("arena", features), ("no_features_arena", features[:0])):
         yield f"{name}_one_byte_short", "EE_ERR_ARENA_TOO_SMALL", rows, {"arena": -1}
         yield f"{name}_one_byte_more", "EE_OK", rows, {"arena": 1}
+    yield "fed_after_the_end", "EE_ERR_ENDED", features, {"again": 1}
     for offset in (4, 32):
         yield f"arena_at_{offset}", "EE_ERR_ALIGNMENT", features, {"offset": offset}
 

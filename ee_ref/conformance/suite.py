@@ -30,7 +30,7 @@ from ..families import SCALE_SUFFIX, Kind
 from ..frontend import exact
 from ..ops._lines import lines
 from ..tokens import Tokens
-from .cases import cases_of, op_names
+from .cases import cases_of, op_names, outputs
 from .draw import SMALL, Stream, random_features, random_int8_model, random_state_dict
 from .judge import DB, EXACT, ULP, ULPS, Bound
 from .refusals import faulty_config, refusal_vectors
@@ -65,13 +65,18 @@ F32_MODEL = Bound(
 
 
 def _arguments(op: str, given: Mapping[str, Any]) -> tuple[dict, dict]:
-    """Tensors and parameters of a call, a mapping's tensors by their own names."""
+    """Tensors and parameters of a call: those of `weights` and `view` by their own names, of `past`
+    as `past.kv` and `past.gated`."""
     bound = inspect.signature(getattr(ops, op)).bind(**given)
     bound.apply_defaults()
     tensors, parameters = {}, {}
     for name, value in bound.arguments.items():
         if isinstance(value, Mapping):
             tensors.update(value)
+        elif isinstance(value, ops.View):
+            parameters.update(value._asdict())
+        elif isinstance(value, ops.LayerPast):
+            tensors.update((f"{name}.{field}", rows) for field, rows in value._asdict().items())
         elif isinstance(value, np.ndarray):
             tensors[name] = value
         elif value is not None:
@@ -98,15 +103,14 @@ def op_vectors() -> Iterator[Vector]:
                     continue
                 names = [argument.name for argument in lines()[op].outputs]
                 if tier == "f32":
-                    outputs = (golden[f"{op}/{case.name}"],)
-                    bounds = [Bound(ULP, _tenths(case.tolerance * ULPS), case.reason)]
+                    found = tuple(golden[f"{op}/{case.name}/{n}"] for n in range(len(names)))
+                    bounds = [Bound(ULP, _tenths(case.tolerance * ULPS), case.reason)] * len(names)
                 else:
                     with np.errstate(under="ignore"):
-                        result = getattr(ops, op)(**given)
-                    outputs = result if isinstance(result, tuple) else (result,)
-                    bounds = [INTEGERS if o.dtype == np.int8 else INT8 for o in outputs]
+                        found = outputs(op, getattr(ops, op)(**given))
+                    bounds = [INTEGERS if o.dtype == np.int8 else INT8 for o in found]
                 yield Vector(
-                    f"{tier}/{op}/{case.name}", tier, op, tensors, dict(zip(names, outputs)),
+                    f"{tier}/{op}/{case.name}", tier, op, tensors, dict(zip(names, found)),
                     dict(zip(names, bounds)), parameters)
 
 

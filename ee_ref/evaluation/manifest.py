@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,25 @@ def read(path: str | Path) -> list[Recording]:
     if not recordings:
         raise ArgumentError(f"{path}: expected recordings, found none")
     return recordings
+
+
+def where(recordings: Sequence[Recording], condition: str) -> list[Recording]:
+    """The recordings whose field is one of the values of a condition `FIELD=VALUE,VALUE,...`.
+
+    Raises ArgumentError for a condition of another form, or one that no recording meets.
+    """
+    field, equals, values = condition.partition("=")
+    kept = [r for r in recordings if str(r.fields.get(field, "")) in values.split(",")]
+    if not equals or not kept:
+        raise ArgumentError(f"{condition}: expected FIELD=VALUE of some recordings, found none")
+    return kept
+
+
+def group(recording: Recording, field: str = "speaker") -> str:
+    """The recording's group by a field; unknown speakers are one each, for they are not one person.
+    """
+    value = str(recording.fields.get(field) or "unknown")
+    return recording.id if value.endswith("unknown") else value
 
 
 Line = tuple[str, str, Any]

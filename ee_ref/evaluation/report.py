@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import exits
 from ..errors import ArgumentError
-from ..pipeline import Model
+from ..model import Model
 from . import figures, scoring
 from .run import Table, Utterance, table
 

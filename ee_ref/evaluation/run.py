@@ -1,4 +1,4 @@
-"""Run a model over recordings: every exit of each, then the policy on its own."""
+"""Run a model over recordings: every exit of each, and the policy on its own."""
 
 from __future__ import annotations
 
@@ -6,16 +6,72 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import accumulate
+from typing import Any, TypeVar
 
 import numpy as np
 
-from .. import audio, decode, exits, formats
+from .. import audio, exits, formats
+from ..clock import StageClock
 from ..errors import EeError
-from ..info import frame_costs
-from ..pipeline import Model, thread_count
+from ..loading import thread_count
+from ..model import Model
 from . import scoring
 from .manifest import Recording
+
+T = TypeVar("T")
+
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+"""Wraps an iteration over (items, their number)."""
+
+Failed = Callable[[Recording, EeError], None]
+
+
+def each(
+    recordings: Sequence[Recording],
+    one: Callable[[Recording], T],
+    threads: int | None = 1,
+    progress: Progress = lambda items, total: items,
+    failed: Failed | None = None,
+) -> list[T]:
+    """What `one` gives for each recording, in order.
+
+    threads: how many recordings run side by side; None takes EE_REF_THREADS, or 1. failed: called
+    for each recording for which `one` raised an EeError, and which is then left out; without it the
+    first such error is raised. Raises ArgumentError for another number of threads.
+    """
+    threads = thread_count(threads)
+
+    def tried(recording: Recording) -> T | EeError:
+        try:
+            return one(recording)
+        except EeError as error:
+            if failed is None:
+                raise
+            return error
+
+    def kept(outcomes: Iterable[T | EeError]) -> list[T]:
+        found = []
+        # The outcomes first: so they are asked for an end, and whatever shows progress sees it.
+        for outcome, recording in zip(progress(outcomes, len(recordings)), recordings):
+            if isinstance(outcome, EeError):
+                failed(recording, outcome)
+            else:
+                found.append(outcome)
+        return found
+
+    if threads == 1:
+        return kept(map(tried, recordings))
+    pool = ThreadPoolExecutor(threads)
+    try:
+        return kept(pool.map(tried, recordings))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def samples_of(recording: Recording, model: Model) -> np.ndarray:
+    """The samples of a recording, at the rate of a model. Raises as `audio.read` does."""
+    return audio.read(recording.path, model.config.sample_rate, model.config.max_seconds)
 
 
 @dataclass(frozen=True)
@@ -41,7 +97,6 @@ class Utterance:
     text: str = ""
     seconds_used: float = 0.0
     score_seconds: float = 0.0
-    result: str = ""
 
 
 def run(
@@ -50,98 +105,64 @@ def run(
     policy: exits.AnyPolicy | None = None,
     *,
     posteriors: bool = False,
-    threads: int | None = 1,
-    render: str | None = None,
-    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
-    failed: Callable[[Recording, EeError], None] | None = None,
+    **how: Any,
 ) -> list[Utterance]:
     """`Utterance` of each recording, in order.
 
     policy: also run on its own, from the first layer again, so that its times include nothing else.
-    threads: how many recordings run side by side; None takes EE_REF_THREADS, or 1. render: ctm or
-    trn, put into `result`: of the policy's transcription, without one of the last exit's.
-    progress: wraps the iteration over (items, total). failed: called for each recording that cannot
-    be used, which is then left out; without it the first such error is raised.
+    posteriors: measure these too, by a beam search at every exit.
+    how: threads, progress and failed of `each`.
     Raises AudioError, AudioFileError or TooLongError of a recording, ArgumentError.
     """
-    threads = thread_count(threads)
-    if render is not None:
-        formats.refuse_shared_ids(render, (
-            (repr(recording.id), formats.cleaned_id(recording.id)) for recording in recordings))
-
-    def one(recording: Recording) -> Utterance | EeError:
-        try:
-            return _one(model, recording, policy, posteriors, render)
-        except EeError as error:
-            if failed is None:
-                raise
-            return error
-
-    def kept(outcomes: Iterable[Utterance | EeError]) -> list[Utterance]:
-        found = []
-        # The outcomes first: so they are asked for an end, and whatever shows progress sees it.
-        for outcome, recording in zip(progress(outcomes, len(recordings)), recordings):
-            if isinstance(outcome, EeError):
-                failed(recording, outcome)
-            else:
-                found.append(outcome)
-        return found
-
-    if threads == 1:
-        return kept(map(one, recordings))
-    pool = ThreadPoolExecutor(threads)
-    try:
-        return kept(pool.map(one, recordings))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    return each(recordings, lambda recording: _measured(model, recording, policy, posteriors),
+                **how)
 
 
-def _one(model: Model, recording: Recording, policy: exits.AnyPolicy | None, posteriors: bool,
-         render: str | None) -> Utterance:
-    samples = audio.read(recording.path, model.config.sample_rate, model.config.max_seconds)
+def _measured(model: Model, recording: Recording, policy: exits.AnyPolicy | None,
+              posteriors: bool) -> Utterance:
+    config = model.config
+    samples = samples_of(recording, model)
     features = model.features(samples)
-    utterance = model.utterance(len(features))
-    texts, times, scores, n_best = [], [], [], []
-    spent, last = 0.0, time.thread_time()
-    for out in model.exits(features):
-        spent += time.thread_time() - last
-        times.append(spent)
-        scores.append(utterance.scores(out))
-        texts.append(_text(model, out.log_probs))
-        if posteriors:
-            n_best.append(exits.n_best_posterior(out.log_probs, blank=model.config.blank))
-        last = time.thread_time()
+    whole = model.run(features, every=True, clock=StageClock(time.thread_time))
     chosen: dict[str, Any] = {}
     if policy is not None:
-        chosen = _follow(model, features, policy)
-    if render is not None:
-        result = model.transcribe((samples, model.config.sample_rate), policy=policy,
-                                  exit=None if policy else model.config.exits)
-        chosen["result"] = formats.render(render, recording.id, result, id=recording.id)
+        alone = model.run(features, policy, clock=StageClock(time.thread_time))
+        in_rule = sum(alone.rule_seconds)
+        chosen = {"exit": alone.out.exit, "text": model.text(alone.out.log_probs),
+                  "seconds_used": sum(alone.encoder_seconds) + in_rule, "score_seconds": in_rule}
     return Utterance(
-        recording, len(samples) / model.config.sample_rate, tuple(texts), tuple(times),
-        frame_costs(model.config, len(features)), tuple(scores), tuple(n_best), **chosen)
+        recording, len(samples) / config.sample_rate,
+        texts=tuple(model.text(out.log_probs) for out in whole.outputs),
+        times=tuple(accumulate(whole.encoder_seconds)),
+        costs=config.costs(len(features)),
+        scores=whole.scores,
+        posteriors=tuple(exits.n_best_posterior(out.log_probs, blank=config.blank)
+                         for out in whole.outputs if posteriors),
+        **chosen)
 
 
-def _follow(model: Model, features: np.ndarray, policy: exits.AnyPolicy) -> dict[str, Any]:
-    """What `Model.transcribe` does between features and text, with its times."""
-    in_rule = 0.0
-    begun = time.thread_time()
-    rule = exits.begin(policy, model.utterance(len(features)))
-    in_rule += time.thread_time() - begun
-    for out in model.exits(features):
-        before = time.thread_time()
-        stop, _ = rule(out)
-        in_rule += time.thread_time() - before
-        if stop:
-            break
-    used = time.thread_time() - begun
-    return {"exit": out.exit, "text": _text(model, out.log_probs), "seconds_used": used,
-            "score_seconds": in_rule}
+def rendered(
+    model: Model,
+    recordings: Sequence[Recording],
+    format: str,
+    policy: exits.AnyPolicy | None = None,
+    **how: Any,
+) -> list[str]:
+    """The transcription of each recording, in order, as text of a format: ctm or trn.
 
+    policy: None is the last exit. how: threads, progress and failed of `each`.
+    Raises as `run` does, and ArgumentError for recordings that one file cannot tell apart.
+    """
+    formats.refuse_shared_ids(format, (
+        (repr(recording.id), formats.cleaned_id(recording.id)) for recording in recordings))
+    if policy is None:
+        policy = exits.Fixed(model.config.exits)
 
-def _text(model: Model, log_probs: np.ndarray) -> str:
-    return model.tokens.text(decode.greedy(log_probs, model.config.blank).tokens)
+    def one(recording: Recording) -> str:
+        result = model.transcribe(recording.path, policy=policy)
+        return formats.render(format, recording.id, result, id=recording.id)
+
+    return each(recordings, one, **how)
 
 
 @dataclass(frozen=True)

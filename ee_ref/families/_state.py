@@ -4,10 +4,12 @@
 
 Rows (encoder frames) become ready by whole chunks, in full view all at the end; the ready ones that
 were not stepped yet are the block. `exits` gives the outputs of the block from exit 1 on, and who
-stops asking leaves the deeper groups behind: at the input of each the state keeps the rows that it
-has not seen, as far back as they can reach the rows to come, and it catches up when it is asked for
-again. So what is given for a row does not depend on how the inputs were cut or where one stopped,
-and the size of the state does not depend on their length.
+stops asking leaves the deeper groups behind: at the input of each the state keeps the newest rows
+that it has not seen, as many as can reach the rows to come, and it catches up when it is asked for
+again. Older rows are dropped, and the past of a group may then not be that of the rows before: it
+changes only rows that none of those to come depends on. So what is given for a row does not depend
+on how the inputs were cut or where one stopped, and the size of the state does not depend on their
+length.
 """
 
 from __future__ import annotations
@@ -73,30 +75,6 @@ class Group(NamedTuple):
     reach: int
 
 
-class _Lag:
-    """Rows at the input of a group that it has not seen; the first of them is row `first`.
-
-    is_cut: rows before them were dropped that the group had not seen either.
-    """
-
-    def __init__(self, first: int, rows: np.ndarray) -> None:
-        self.first, self.rows, self.is_cut = first, rows, False
-
-    def append(self, first: int, rows: np.ndarray) -> None:
-        """Add rows; those before a gap can reach nothing any more and are dropped."""
-        if first == self.first + len(self.rows):
-            self.rows = np.concatenate([self.rows, rows]) if len(self.rows) else rows
-        else:
-            self.first, self.rows, self.is_cut = first, rows, True
-
-    def keep(self, count: int) -> None:
-        """Drop all rows but the last `count`."""
-        dropped = len(self.rows) - count
-        if dropped > 0:
-            self.first, self.rows, self.is_cut = (
-                self.first + dropped, self.rows[dropped:].copy(), True)
-
-
 class State:
     """One utterance in an encoder. For one thread at a time.
 
@@ -117,7 +95,8 @@ class State:
         self._first, self._rows = 0, 0  # the block
         self._exit = 0  # the last one given of it
         self._ended = False
-        self._lags = [_Lag(0, self._no_rows()) for _ in groups]  # the first is the block
+        # At the input of each group, rows that it has not seen; of the first one the block.
+        self._lags = [self._no_rows() for _ in groups]
         self._pasts: list[Any] = [None] * len(groups)
 
     def feed(self, inputs: np.ndarray, last: bool = False) -> None:
@@ -137,11 +116,9 @@ class State:
             self._check_length(len(inputs))
             joined = np.concatenate([self._inputs, inputs])
             done = self._first + self._rows + len(self._pending)
+            pending = self._pending
             if rows := max(0, (len(joined) - self._stem.window) // self._stem.stride + 1):
-                made = self._stem.run(joined, done)
-                pending = np.concatenate([self._pending, made])
-            else:
-                pending = self._pending
+                pending = np.concatenate([pending, self._stem.run(joined, done)])
             self._inputs = joined[rows * self._stem.stride :].copy()
             self._fed += len(inputs)
             self._ended = last
@@ -161,20 +138,21 @@ class State:
             number = self._exit
             if number == len(self._groups) or not (self._rows or self._ended):
                 return None
-            group, lag = self._groups[number], self._lags[number]
+            group = self._groups[number]
             if not self._rows:
                 self._exit += 1
                 return ExitOutput(self._exit, self._first, self._no_rows(),
                                   np.zeros((0, group.columns), np.float32))
-            y, past = group.run(lag.rows, None if lag.is_cut else self._pasts[number])
+            y, past = group.run(self._lags[number], self._pasts[number])
             hidden = y[len(y) - self._rows :]
             output = group.head(hidden)
             # Nothing changes before all is computed: an error leaves the state as it was.
             self._exit += 1
             self._pasts[number] = past
-            self._lags[number] = _Lag(lag.first + len(y), self._no_rows())
+            self._lags[number] = self._no_rows()
             if self._exit < len(self._groups):
-                self._lags[self._exit].append(lag.first, y)
+                self._lags[self._exit] = np.concatenate([self._lags[self._exit], y])
+                self._drop(self._exit, self._rows)
             return ExitOutput(self._exit, self._first, hidden, output)
 
     def _next_block(self, pending: np.ndarray) -> None:
@@ -184,11 +162,16 @@ class State:
             ready = ready // chunk * chunk if chunk else 0
         if self._exit:
             self._first, self._rows, self._exit = self._first + self._rows, 0, 0
-        for lag, reach in zip(self._lags[1:], self._reaches[1:]):
-            lag.keep(reach)
-        self._lags[0].append(self._first + self._rows, pending[:ready])
+        for number in range(1, len(self._lags)):
+            self._drop(number, 0)
+        self._lags[0] = np.concatenate([self._lags[0], pending[:ready]])
         self._rows += ready
         self._pending = pending[ready:].copy()
+
+    def _drop(self, number: int, block: int) -> None:
+        """Drop the rows of a lag that reach none after them, but for the `block` last ones."""
+        lag = self._lags[number]
+        self._lags[number] = lag[max(0, len(lag) - self._reaches[number] - block) :].copy()
 
     def _check_length(self, count: int) -> None:
         """Raise TooLongError for `count` inputs more than there may be."""

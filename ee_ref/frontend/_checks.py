@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..checks import check_finite
 from ..config import Config
 from ..errors import AudioError, ShapeError
 
@@ -23,12 +24,7 @@ def checked_samples(samples: np.ndarray) -> np.ndarray:
         )
     with np.errstate(over="ignore"):
         samples = samples.astype(np.float32, copy=False)
-    bad = ~np.isfinite(samples)
-    if bad.any():
-        raise AudioError(
-            f"expected finite samples, found {int(bad.sum())} NaN or infinite ones of "
-            f"{len(samples)}, the first at sample {int(bad.argmax())}"
-        )
+    check_finite(samples, "samples")
     return samples
 
 

@@ -13,12 +13,13 @@ import numpy as np
 from ..config import Config
 from ..ops._exact import log
 from ._checks import check_energies, checked_samples, normalise
-from .tables import FrontendTables, frontend_tables
+from .tables import LEAST_FLOOR, FrontendTables, frontend_tables
 
 # Frames transformed at a time: their spectra stay in the cache.
 _BLOCK_FRAMES = 64
 
 _QUARTER = np.float32(0.25)
+_TO_GRID = np.float32(0.0234375)
 
 
 class ExactFrontEnd:
@@ -55,17 +56,16 @@ def _features(
     if not len(samples):
         return np.zeros((0, config.mels), np.float32)
     framed = _framed(samples, config)
+    floor = np.float32(config.log_floor) if config.frontend == "logmel" else LEAST_FLOOR
     features = np.empty((len(framed), config.mels), np.float32)
     with np.errstate(under="ignore", over="ignore", invalid="ignore"):
         for start in range(0, len(framed), _BLOCK_FRAMES):
             block = slice(start, start + _BLOCK_FRAMES)
             spectrum = _transform(_windowed(framed[block], config, tables), tables)
-            features[block] = _mel(_power(spectrum, tables), tables).T
-        if config.frontend == "logmel":
-            features += np.float32(config.log_floor)
+            features[block] = _mel(_power(spectrum, tables), tables, floor).T
     check_energies(features, samples)
     if config.frontend == "mel":
-        return features
+        return features - floor
     with np.errstate(under="ignore"):
         return normalise(log(features), config, mean, scale)
 
@@ -82,65 +82,63 @@ def _framed(samples: np.ndarray, config: Config) -> np.ndarray:
 
 
 def _windowed(framed: np.ndarray, config: Config, tables: FrontendTables) -> np.ndarray:
-    """v: (n_fft, B) of frames (B, win_length)."""
+    """v: (n_fft, B) of frames (B, win_length), rounded to multiples of 2^-30."""
     v = np.zeros((config.n_fft, len(framed)), np.float32)
-    np.multiply(framed.T, tables.window[:, None], out=v[: config.win_length])
+    v[: config.win_length] = (framed.T * tables.window[:, None] + _TO_GRID) - _TO_GRID
     return v
 
 
-def _angle(tables: FrontendTables, i: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine and sine of 2 pi i/n_fft, i <= n_fft/2, as columns, from the first quarter of the
-    sine."""
-    quarter = len(tables.sines) - 1
-    cosine = np.where(i <= quarter, tables.sines[np.abs(quarter - i)],
-                      -tables.sines[np.abs(i - quarter)])
-    sine = tables.sines[np.where(i <= quarter, i, 2 * quarter - i)]
-    return cosine[:, None], sine[:, None]
+def _transform(v: np.ndarray, tables: FrontendTables) -> np.ndarray:
+    """The FFT of z[m] = v[2m] + i v[2m+1]. (H, B) complex64"""
+    z = _complex(v[::2], v[1::2])
+    n = len(z)
+    while n >= 4:
+        a, b, c, d = z.reshape(4, n // 4, -1)
+        e, f, g, h = a + c, a - c, b + d, _complex(b.imag - d.imag, d.real - b.real)
+        z = np.stack([e + g, f + h, e - g, f - h], axis=1)
+        i = np.outer(np.arange(1, n // 4), np.arange(1, 4)) * (len(v) // n)
+        z[1:, 1:] = _turned(z[1:, 1:], i, tables)
+        n //= 4
+    if n == 2:
+        a, b = z.reshape(2, -1)
+        z = np.stack([a + b, a - b])
+    return z.reshape(len(v) // 2, -1)
 
 
-def _transform(v: np.ndarray, tables: FrontendTables) -> tuple[np.ndarray, np.ndarray]:
-    """The FFT of z[n] = v[2n] + i v[2n+1]: real and imaginary parts, (H, B) each."""
-    half = len(v) // 2
-    bits = half.bit_length() - 1
-    order = [int(f"{n:0{bits}b}"[::-1], 2) for n in range(half)]
-    real, imaginary = (np.ascontiguousarray(part[order]) for part in (v[::2], v[1::2]))
-    size = 2
-    while size <= half:
-        c, s = _angle(tables, np.arange(size // 2) * (2 * half // size))
-        shape = (half // size, 2, size // 2, v.shape[1])
-        (ar, br), (ai, bi) = (part.reshape(shape).swapaxes(0, 1) for part in (real, imaginary))
-        tr, ti = c * br + s * bi, c * bi - s * br
-        np.subtract(ar, tr, out=br)
-        np.subtract(ai, ti, out=bi)
-        ar += tr
-        ai += ti
-        size *= 2
-    return real, imaginary
-
-
-def _power(z: tuple[np.ndarray, np.ndarray], tables: FrontendTables) -> np.ndarray:
+def _power(z: np.ndarray, tables: FrontendTables) -> np.ndarray:
     """Power of the bins 0..H of the real signal. (H + 1, B)"""
-    real, imaginary = z
-    half = len(real)
-    power = np.empty((half + 1, real.shape[1]), np.float32)
+    half = len(z)
+    power = np.empty((half + 1, z.shape[1]), np.float32)
+    power[0], power[half] = np.square(z[0].real + z[0].imag), np.square(z[0].real - z[0].imag)
     k = np.arange(1, half // 2 + 1)
-    c, s = _angle(tables, k)
-    ar, ai, br, bi = real[k], imaginary[k], real[half - k], imaginary[half - k]
-    er, ei, dr, di = ar + br, ai - bi, ar - br, ai + bi
-    tr, ti = c * di - s * dr, c * dr + s * di
-    power[half - k] = ((er - tr) * (er - tr) + (ei + ti) * (ei + ti)) * _QUARTER
-    power[k] = ((er + tr) * (er + tr) + (ei - ti) * (ei - ti)) * _QUARTER
-    total, difference = real[0] + imaginary[0], real[0] - imaginary[0]
-    power[0], power[half] = total * total, difference * difference
+    a, b = z[k], z[half - k].conj()
+    u = _turned(a - b, k, tables)
+    e, t = a + b, _complex(u.imag, -u.real)
+    for bins, x in (half - k, e - t), (k, e + t):
+        power[bins] = (np.square(x.real) + np.square(x.imag)) * _QUARTER
     return power
 
 
-def _mel(power: np.ndarray, tables: FrontendTables) -> np.ndarray:
-    """Energies (mels, B): the bins of a filter are added one after another, of all filters at
-    once."""
+def _turned(z: np.ndarray, i: np.ndarray, tables: FrontendTables) -> np.ndarray:
+    """z (..., B) turned by -2 pi i/n_fft, i (...)."""
+    c, s = tables.sines[i + len(tables.sines) // 4, None], tables.sines[i, None]
+    return _complex(c * z.real + s * z.imag, c * z.imag - s * z.real)
+
+
+def _complex(real: np.ndarray, imaginary: np.ndarray) -> np.ndarray:
+    """complex64 of two parts. NumPy adds such numbers part by part, as the page does; a product of
+    them has no order that it promises."""
+    z = np.empty(real.shape, np.complex64)
+    z.real, z.imag = real, imaginary
+    return z
+
+
+def _mel(power: np.ndarray, tables: FrontendTables, floor: np.float32) -> np.ndarray:
+    """floor + energies, (mels, B): the bins of a filter are added one after another, of all filters
+    at once."""
     first, count = (table.astype(np.intp) for table in (tables.mel_first, tables.mel_count))
     start = np.cumsum(count) - count
-    energies = np.zeros((len(count), power.shape[1]), np.float32)
+    energies = np.full((len(count), power.shape[1]), floor)
     for j in range(count.max()):
         mels = np.flatnonzero(count > j)
         energies[mels] += power[first[mels] + j] * tables.mel_weights[start[mels] + j, None]

@@ -18,16 +18,17 @@ from ..config import MAX_SIZE, Config
 from ..errors import ArgumentError
 
 _ARITHMETIC = Context(prec=40, rounding=ROUND_HALF_EVEN, traps=[])
-_FLOAT = np.finfo(np.float32)
+# Energies are summed from here on, so that what is subnormal cannot count.
+LEAST_FLOOR = np.float32(2.0**-70)
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510")
 
 
 class FrontendTables(NamedTuple):
     """Tables of one front end, read-only arrays.
 
-    window: (win_length,) float32, periodic Hann. sines: (n_fft // 4 + 1,) float32,
-    sin(2 pi i/n_fft). mel_first, mel_count: (mels,) uint16, the first bin and the number of bins of
-    each filter; mel_weights: float32, the weights of those bins, one filter after another.
+    window: (win_length,) float32, periodic Hann. sines: (n_fft,) float32, sin(2 pi i/n_fft) rounded
+    to a multiple of 2^-24. mel_first, mel_count: (mels,) uint16, the first bin and the number of
+    bins of each filter; mel_weights: float32, the weights of those bins, one filter after another.
     """
 
     window: np.ndarray
@@ -40,14 +41,14 @@ class FrontendTables(NamedTuple):
 def unsupported(config: Config) -> str:
     """Why the exact front end, in NumPy and C, cannot compute the features; "" where it can.
 
-    Its FFT wants a power of two, its logarithm a floor that is a normal float32.
+    Its FFT wants a power of two, its logarithm a floor that is no less than LEAST_FLOOR.
     """
     if not 4 <= config.n_fft <= MAX_SIZE or config.n_fft & (config.n_fft - 1):
         return f"n_fft: expected a power of two in 4..{MAX_SIZE}, found {config.n_fft}"
     with np.errstate(over="ignore", under="ignore"):
         log_floor = np.float32(config.log_floor)
-    if config.frontend == "logmel" and not _FLOAT.tiny <= log_floor <= _FLOAT.max:
-        return (f"log_floor: expected a number in {_FLOAT.tiny:.8g}..{_FLOAT.max:.8g}, "
+    if config.frontend == "logmel" and not LEAST_FLOOR <= log_floor < np.inf:
+        return (f"log_floor: expected a float32 of at least {LEAST_FLOOR:.8g} (2^-70), "
                 f"found {config.log_floor}")
     return ""
 
@@ -65,7 +66,9 @@ def _tables(n_fft: int, win_length: int, mels: int, sample_rate: int) -> Fronten
         # 0.5 - 0.5 cos(2 pi n/length) = sin(pi n/length)^2, the same at n and length - n
         rise = [sine * sine for sine in _sines(win_length // 2 + 1, 2 * win_length)]
         window = [rise[min(n, win_length - n)] for n in range(win_length)]
-        sines = _sines(n_fft // 4 + 1, n_fft)
+        rising = [round(sine * 2**24) / Decimal(2**24) for sine in _sines(n_fft // 4 + 1, n_fft)]
+        half = rising + rising[-2:0:-1]
+        sines = half + [-sine for sine in half]
         filters = _mel_filters(n_fft, mels, sample_rate)
     first, weights = zip(*filters)
     return FrontendTables(

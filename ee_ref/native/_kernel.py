@@ -49,12 +49,13 @@ CALLS = {
     "log_softmax": Call("T D"),
     "layer_norm": Call("T D eps"),
     "linear": Call("T I O O I I"),
-    "depthwise_conv": Call("T 0 T D K D"),
+    "depthwise_conv": Call("N before after D K ahead D"),
     "stem_conv": _composite("F C O K stride"),
     "exit_head": _composite("T D V"),
     "feed_forward": _composite("T D H eps", "T D H"),
-    "conv_module": _composite("T D K eps", "T D K"),
-    "multi_head_attention": _composite("T D heads", "T D heads"),
+    "conv_module": _composite("T D K eps ahead chunk P", "T D K ahead P"),
+    "multi_head_attention": _composite(
+        "T D heads chunk left P", "T D heads chunk left P"),
     "quantize_qs8": Call("T I q.stride I"),
     "softmax_qs8": Call("T D high.stride", overwrites="x"),
     "silu_qs8": Call("T*D"),
@@ -62,16 +63,17 @@ CALLS = {
     "log_softmax_qs8": Call("T D"),
     "layer_norm_qs8": Call("T D eps"),
     "linear_qs8": Call("T I O O q.stride weight.stride"),
-    "depthwise_conv_qs8": Call("T 0 T D K D"),
+    "depthwise_conv_qs8": Call("N before after D K ahead D"),
     "stem_conv_qs8": Call("F C O K stride"),
     "exit_head_qs8": _composite("T D V"),
     "feed_forward_qs8": _composite("T D H eps", "T D H"),
-    "conv_module_qs8": _composite("T D K eps", "T D K"),
-    "multi_head_attention_qs8": _composite("T D heads", "T D heads"),
+    "conv_module_qs8": _composite("T D K eps ahead chunk P", "T D K ahead P"),
+    "multi_head_attention_qs8": _composite(
+        "T D heads chunk left P", "T D heads chunk left P"),
 }
 
-LAYER = _composite("T D heads H K eps", "T D heads H K")
-"""How the two `conformer_layer` are called."""
+LAYER = _composite("T D heads H K eps", "view T D heads H K")
+"""How the two `conformer_layer` are called after their pointers, of which `view` is one."""
 
 
 def adapter(op: str) -> Callable[..., Any]:
@@ -94,7 +96,8 @@ def adapter(op: str) -> Callable[..., Any]:
             if argument.shape is not None:
                 _take(argument, given[argument.name], sizes)
         _obey(line, sizes)
-        outputs = [_made(argument, sizes, given.get("x")) for argument in line.outputs]
+        outputs = [_made(argument, sizes, given.get("x") if first else None)
+                   for first, argument in zip((True, False, False), line.outputs)]
         inputs = [_laid_out(argument, given[argument.name], call)
                   for argument in line.inputs if argument.shape is not None]
         names = [argument.name for argument in (*line.outputs, *line.inputs)
@@ -120,9 +123,10 @@ def _shape(argument: Argument, sizes: Mapping[str, int]) -> tuple[int, ...]:
 
 def _take(argument: Argument, array: np.ndarray | None, sizes: dict[str, int]) -> None:
     """Check an array by the letters known so far; learn the others from it."""
-    if array is None and argument.is_optional:
-        return
     assert argument.shape is not None
+    if array is None and argument.is_optional:
+        sizes.setdefault(argument.shape[0][0], 0)
+        return
     known = [all(factor.isdigit() or factor in sizes for factor in axis) for axis in argument.shape]
     wanted = [_product(axis, sizes) if is_known else None
               for axis, is_known in zip(argument.shape, known)]
@@ -155,6 +159,21 @@ def _obey(line: Line, sizes: dict[str, int]) -> None:
                 if sizes[scalar] < 1 or sizes[letter] % sizes[scalar]:
                     raise ArgumentError(f"{scalar}: expected a divisor of {sizes[letter]}, "
                                         f"found {sizes[scalar]}")
+            case (scalar, "below", letter):
+                if sizes[scalar] is None:
+                    sizes[scalar] = sizes[letter] // 2
+                if not 0 <= sizes[scalar] < sizes[letter]:
+                    raise ArgumentError(f"{scalar}: expected 0..{sizes[letter] - 1}, "
+                                        f"found {sizes[scalar]}")
+            case (scalar, "natural"):
+                if sizes[scalar] < 0:
+                    raise ArgumentError(f"{scalar}: expected at least 0, found {sizes[scalar]}")
+            case (letter, "of", frames, "without", *around):
+                sizes[letter] = sizes[frames] - sum(sizes[scalar] for scalar in around)
+                if min(sizes[letter], *(sizes[scalar] for scalar in around)) < 0:
+                    raise ArgumentError(
+                        f"{', '.join(around)}: expected at least 0, and at most {sizes[frames]} "
+                        f"together, found {', '.join(str(sizes[scalar]) for scalar in around)}")
             case (scalar, "positive"):
                 if sizes[scalar] < 1:
                     raise ArgumentError(f"{scalar}: expected at least 1, found {sizes[scalar]}")

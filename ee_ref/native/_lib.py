@@ -1,12 +1,13 @@
 """The C library: the only importer of the cffi module, and the choice of an instruction set.
 
-`EE_REF_ISA` (x86-64: c, avx2, avx512, vnni; aarch64: c, neon, dot, i8mm) caps the instruction set;
-what the CPU lacks is never used.
+`EE_REF_ISA`, a name of kernels/include/ee_isas.inc, caps the instruction set; what the CPU lacks is
+never used.
 """
 
 from __future__ import annotations
 
 import os
+from itertools import count, takewhile
 
 from ..errors import (
     ArenaError, ArgumentError, NativeUnavailable, ShapeError, ThreadsError, TooLongError,
@@ -20,7 +21,7 @@ except ImportError as error:
         "(pip install . or python setup.py build_ext --inplace) or use backend='numpy'"
     ) from error
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 """The version of the C declarations that this package was written for."""
 
 if lib.ee_abi_version() != ABI_VERSION:
@@ -30,13 +31,8 @@ if lib.ee_abi_version() != ABI_VERSION:
     )
 
 _ISAS = {
-    name: number
-    for name, number in (
-        ("c", lib.EE_ISA_C), ("avx2", lib.EE_ISA_AVX2), ("avx512", lib.EE_ISA_AVX512),
-        ("vnni", lib.EE_ISA_VNNI), ("neon", lib.EE_ISA_NEON), ("dot", lib.EE_ISA_DOT),
-        ("i8mm", lib.EE_ISA_I8MM),
-    )
-    if lib.ee_ops_for(number)
+    ffi.string(lib.ee_isa_name(number)).decode(): number
+    for number in takewhile(lib.ee_isa_name, count()) if lib.ee_ops_for(number)
 }
 """The instruction sets that the library was built with, least first."""
 

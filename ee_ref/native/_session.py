@@ -1,17 +1,19 @@
-"""The C runtime: a model over tensors in place, and one session for each utterance."""
+"""The C runtime: a model over tensors in place, and a session for each utterance or stream."""
 
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 
 from .. import families
 from ..config import Config
-from ..errors import ArgumentError, ShapeError, TooLongError
-from ..families import TensorSpec
+from ..errors import ArgumentError, ShapeError, StateError, TooLongError
+from ..families import ExitOutput, TensorSpec
 from ._arrays import aligned, check, pointer
 from ._lib import all_ops, ensure, ffi, lib
 
@@ -51,26 +53,28 @@ class NativeModel:
                                  table, len(specs), all_ops(), result))
         self.handle = result[0]
 
-    def arena_size(self, frames: int) -> int:
-        """Bytes of memory that a session over `frames` mel frames uses. Raises TooLongError."""
-        return _size(lib.ee_arena_size, self._config, frames, self.team)
+    def arena_size(self, capacity: int) -> int:
+        """Bytes of memory that a session of this capacity uses. Raises TooLongError."""
+        return _size(lib.ee_arena_size, self._config, capacity, self.team)
 
-    def exits(self, features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (exit, log_probs) from exit 1 on; the work for an exit is done when asked for.
+    def start(self, capacity: int) -> Session:
+        """An utterance at its beginning, to be fed in pieces; capacity: see `Session`."""
+        return Session(self, capacity)
 
-        features: see `Session`, whose errors are raised here. log_probs: (encoder frames, vocab)
-        float32, the caller's own.
-        """
+    def exits(self, features: np.ndarray) -> Generator[ExitOutput, None, None]:
+        """See `ee_ref.encoder.Encoder.exits`."""
+        families.check_features(self.config, features)
         try:
             arena = self._arenas.pop()
         except IndexError:
             arena = None
-        return self._steps(Session(self, features, arena))
+        session = Session(self, len(features), arena)
+        session.feed_checked(features, last=True)
+        return self._exits(session)
 
-    def _steps(self, session: Session) -> Iterator[tuple[int, np.ndarray]]:
+    def _exits(self, session: Session) -> Generator[ExitOutput, None, None]:
         try:
-            while session.step():
-                yield session.exit, session.log_probs.copy()
+            yield from session.exits()
         finally:
             self._arenas.append(session.arena)
 
@@ -78,53 +82,83 @@ class NativeModel:
 class Session:
     """One utterance on its way through a model, in an arena of its own. For one thread at a time.
 
-    features: (frames, mels) float32, finite, C-contiguous; not to be changed before the first step.
-    arena: of an earlier session that is done with; where it is too small, or None, a new one.
-    Raises ShapeError, ArgumentError for NaN or infinity, TooLongError for more encoder frames than
-    positions.
+    capacity: the most frames of features that are fed and not stepped, of the whole utterance in
+    full view. arena: of an earlier session that is done with; where it is too small, or None, a new
+    one, which does not grow.
+    Raises TooLongError for a capacity of more encoder frames than the model admits.
     """
 
-    def __init__(self, model: NativeModel, features: np.ndarray,
-                 arena: np.ndarray | None = None):
-        config = model.config
-        frames, _ = check("features", features, None, config.mels)
-        rows = config.encoder_frames(frames)
-        if rows > config.max_frames:
-            raise TooLongError(
-                f"audio too long: expected at most {config.max_frames} encoder frames "
-                f"({config.max_seconds:.1f} s), found {rows}"
-            )
+    def __init__(self, model: NativeModel, capacity: int, arena: np.ndarray | None = None):
         self._model = model
-        self._features = features
-        size = model.arena_size(frames)
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._fed = 0
+        self._feeds = 0
+        self._check_length(capacity)
+        size = model.arena_size(capacity)
         if arena is None or len(arena) < size:
             arena = aligned(size, lib.EE_MEMORY_ALIGNMENT)
         self.arena = arena
         result = ffi.new("ee_session **")
         ensure(lib.ee_session_open(result, model.handle, model.team,
-                                   ffi.from_buffer(self.arena), len(self.arena),
-                                   pointer(features), frames))
+                                   ffi.from_buffer(self.arena), len(self.arena), capacity))
         self._handle = result[0]
 
-    def step(self) -> bool:
-        """Compute up to the next exit; False when the last one was already reached."""
-        return ensure(lib.ee_session_step(self._handle)) == lib.EE_OK
+    def feed(self, inputs: np.ndarray, last: bool = False) -> None:
+        """See `ee_ref.families.State.feed`."""
+        families.check_features(self._model.config, inputs)
+        self.feed_checked(inputs, last)
 
-    @property
-    def exit(self) -> int:
-        """The exit reached, from 1; 0 before the first step."""
-        return lib.ee_session_exit(self._handle)
+    def feed_checked(self, inputs: np.ndarray, last: bool) -> None:
+        """`feed` for inputs that `check_features` has seen."""
+        with self._alone():
+            status = lib.ee_session_feed(
+                self._handle, pointer(np.ascontiguousarray(inputs)), len(inputs), last)
+            if status == lib.EE_ERR_ENDED:
+                raise StateError("feed: expected no features after the last ones, "
+                                 f"found {len(inputs)} more")
+            if status == lib.EE_ERR_TOO_MANY_FRAMES:
+                self._check_length(self._fed + len(inputs))
+                raise TooLongError(f"features: expected at most {self._capacity} frames that are "
+                                   f"not stepped, found {len(inputs)} more than fit")
+            ensure(status)
+            self._fed += len(inputs)
+            self._feeds += 1
 
-    @property
-    def log_probs(self) -> np.ndarray:
-        """(encoder frames, vocab) of the exit reached: a view, overwritten by the next step."""
-        rows = ffi.new("size_t *")
-        data = lib.ee_session_log_probs(self._handle, rows)
-        if not data:
-            raise ArgumentError("log_probs: expected a step before, found none")
+    def exits(self) -> Generator[ExitOutput, None, None]:
+        """See `ee_ref.families.State.exits`. Ends where more was fed meanwhile."""
+        feeds = self._feeds
+        while feeds == self._feeds and (output := self._step()) is not None:
+            yield output
+
+    def _step(self) -> ExitOutput | None:
+        with self._alone():
+            if ensure(lib.ee_session_step(self._handle)) != lib.EE_OK:
+                return None
+            out = ffi.new("ee_output *")
+            ensure(lib.ee_session_output(self._handle, out))
+            hidden = self._copy(out.hidden, out.rows, self._model.config.dim)
+            output = self._copy(out.data, out.rows, out.columns)
+            return ExitOutput(out.exit, out.first, hidden, output)
+
+    def _copy(self, data, rows: int, columns: int) -> np.ndarray:
         start = int(ffi.cast("uintptr_t", data)) - self.arena.ctypes.data
-        shape = (rows[0], self._model.config.vocab)
-        return np.ndarray(shape, np.float32, self.arena, start)
+        return np.ndarray((rows, columns), np.float32, self.arena, start).copy()
+
+    def _check_length(self, frames: int) -> None:
+        config = self._model.config
+        rows = config.encoder_frames(frames)
+        if 0 < config.max_frames < rows:
+            raise families.too_long(config, rows)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._lock.acquire(blocking=False):
+            raise StateError("state: expected one thread at a time, found a second one")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
 
 def open_pool(threads: int):
@@ -164,19 +198,21 @@ def _in_layout(spec: TensorSpec, array: np.ndarray | None) -> np.ndarray:
     return copy
 
 
+_ARCHITECTURES = {"ee-conformer": lib.EE_ARCH_CONFORMER}
+_DTYPES = {"f32": lib.EE_DTYPE_F32, "qs8": lib.EE_DTYPE_QS8}
+_CONVS = {"centred": lib.EE_CONV_CENTRED, "causal": lib.EE_CONV_CAUSAL,
+          "chunk": lib.EE_CONV_CHUNK}
+_POSITIONS = {"table": lib.EE_POSITIONS_TABLE, "none": lib.EE_POSITIONS_NONE}
+
+
 def _c_config(config: Config):
     """`config` as an `ee_config *`, of which C checks the ranges."""
-    if config.architecture != "ee-conformer":
-        raise ArgumentError("the C runtime: expected a model of the architecture 'ee-conformer', "
-                            f"found {config.architecture!r}; backend='numpy' runs it")
-    if config.chunk or config.conv != "centred" or config.positions != "table":
-        raise ArgumentError("the C runtime: expected a model of the full view, with a centred "
-                            f"convolution and a table of positions, found {config}")
     names = ("exits", "dim", "heads", "ff", "kernel", "vocab", "mels", "stem_kernel",
-             "stem_stride", "max_frames", "norm_eps", "layers_per_exit")
-    dtype = {"f32": lib.EE_DTYPE_F32, "qs8": lib.EE_DTYPE_QS8}[config.dtype]
-    fields = {name: getattr(config, name) for name in names}
-    return ffi.new("ee_config *", {"dtype": dtype, **fields})
+             "stem_stride", "max_frames", "chunk", "left", "norm_eps", "layers_per_exit")
+    return ffi.new("ee_config *", {
+        "architecture": _ARCHITECTURES[config.architecture], "dtype": _DTYPES[config.dtype],
+        "conv": _CONVS[config.conv], "positions": _POSITIONS[config.positions],
+        **{name: getattr(config, name) for name in names}})
 
 
 def _size(plan, *arguments) -> int:

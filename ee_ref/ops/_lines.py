@@ -10,8 +10,9 @@ after`, which is what is left, and `N frames of F K stride`, the outputs of a co
 padding.
 
 The adapters of `ee_ref.native`, the outputs of the conformance cases and the contract test follow
-these lines. `weights` of a layer is a mapping of its tensors by name (ee_ref/families/conformer.py), `view`
-and its past are those of `_view.py`, and what it keeps is one `LayerPast` of its outputs after y.
+these lines. `weights` of a layer is a mapping of its tensors by name 
+(ee_ref/families/conformer.py); its `view` and `past` are those of `_view.py`, and what it keeps comes after y. A port is sent the
+tensors of `weights`, the scalars of `view`, and past.kv? (P 2D), past.gated? (Q D).
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ conv_module: x (T D), norm_weight (D), norm_bias (D), in_weight (2D D), in_bias 
     past? (P D) -> y (T D), gated (T D); K odd, ahead below K, chunk natural
 multi_head_attention: x (T D), in_weight (3D D), in_bias (3D), out_weight (D D), out_bias (D), heads,
     chunk, left, past? (P 2D) -> y (T D), kv (T 2D); heads divides D, chunk natural, left natural
-conformer_layer: x (T D), weights, heads, eps, view, past? -> y (T D), kv (L 2D), gated (B D);
-    heads divides D
+conformer_layer: x (T D), weights, heads, eps, view, past? -> y (T D); heads divides D,
+    ahead below K, chunk natural, left natural
 
 quantize_qs8: x (T I) -> q (T I) int8, scale (T)
 softmax_qs8: x (T D), value_scale (D) -> high (T D) int8, low (T D) int8, scale (T)
@@ -64,8 +65,8 @@ conv_module_qs8: x (T D), norm_weight (D), norm_bias (D), in_weight (2D D) int8,
 multi_head_attention_qs8: x (T D), in_weight (3D D) int8, in_weight_scale (3D), in_bias (3D),
     out_weight (D D) int8, out_weight_scale (D), out_bias (D), heads, chunk, left, past? (P 2D)
     -> y (T D), kv (T 2D); heads divides D, chunk natural, left natural
-conformer_layer_qs8: x (T D), weights, heads, eps, view, past? -> y (T D), kv (L 2D), gated (B D);
-    heads divides D
+conformer_layer_qs8: x (T D), weights, heads, eps, view, past? -> y (T D); heads divides D,
+    ahead below K, chunk natural, left natural
 """
 
 

@@ -72,7 +72,6 @@ const tensor *eec_optional(question *q, const char *name, char dtype, uint32_t a
 int eec_has_parameter(const question *q, const char *name);
 int32_t eec_integer(question *q, const char *name);
 float eec_number(question *q, const char *name);
-const float *eec_floats(question *q, const char *name, size_t count);
 
 /* Bytes of a value of a dtype, 0 for another letter. */
 size_t eec_element_bytes(char dtype);
@@ -91,42 +90,23 @@ int eec_guards_hold(const question *q);
 
 /* The next tensor of the answer. */
 void *eec_output(question *q, const char *name, char dtype, size_t rows);
-void *eec_output_matrix(question *q, const char *name, size_t rows, size_t columns);
+void *eec_output_matrix(question *q, const char *name, char dtype, size_t rows, size_t columns);
 
-/* The bytes behind a row of weights: what they hold must not matter to a kernel. */
-enum { WEIGHT_FILL = 0x55 };
+/* What the line of an op comes to: its tensors in order, NULL for one left out, and memory for its
+ * results; its sizes, by letter. */
+enum { MAX_INPUTS = 48, MAX_RESULTS = 4, SIZES = 26 };
+typedef struct {
+    void *in[MAX_INPUTS], *out[MAX_RESULTS];
+    size_t in_count, out_count, sizes[SIZES];
+} operands;
 
-/* Notes a matrix without columns, or larger than kernels are for: a sum of int8 products that has
- * more than EE_MAX_SIZE of them does not fit. Gives the matrix, or NULL. */
-const tensor *eec_checked(question *q, const tensor *matrix);
+/* Takes what the line says (ee_ref/ops/_lines.py) from a question: checks names, dtypes, sizes and
+ * rules, and lays rows out as kernels want them, int8 ones and those of weights padded. Whether all
+ * is there. */
+int eec_take_operands(question *q, operands *o, const char *line);
 
-/* x of an op over rows of floats, or NULL. */
-const tensor *eec_input(question *q);
-
-/* The parameter "heads", which divides the columns of x; 0 when it does not. */
-size_t eec_heads(question *q, const tensor *x);
-
-/* The parameter "stride", or 0. */
-size_t eec_stride(question *q);
-
-/* The matrix called `name`, (outs, in), as it came, or NULL; *outs is found when it is 0. */
-const tensor *eec_matrix(question *q, const char *name, char dtype, size_t *outs, size_t in);
-
-/* One of floats, in rows of ee_row_stride. */
-const float *eec_float_weights(question *q, const char *name, size_t *outs, size_t in);
-
-/* Depthwise weights (kernel, dim), likewise; the kernel is odd. */
-const float *eec_depthwise_weights(question *q, const char *name, size_t *kernel, size_t dim);
-
-/* The ops over floats that have one prototype in both modes, by the kernel of either. */
-void eec_ask_layer_norm(question *q, void (*kernel)(float *, const float *, const float *,
-                                                    const float *, size_t, size_t, float));
-void eec_ask_silu(question *q, void (*kernel)(float *, const float *, size_t));
-void eec_ask_glu(question *q, void (*kernel)(float *, const float *, size_t, size_t));
-void eec_ask_log_softmax(question *q, void (*kernel)(float *, const float *, size_t, size_t));
-void eec_ask_depthwise_conv(question *q, void (*kernel)(float *, const float *, const float *,
-                                                        const float *, size_t, size_t, size_t,
-                                                        size_t, size_t, size_t));
+/* The results, as far as they do not lie in the answer already: int8 rows without their padding. */
+void eec_give_results(question *q, const operands *o);
 
 /* Whether there is a model; notes when there is none. */
 int eec_has_model(question *q);
@@ -148,8 +128,7 @@ typedef struct {
 } conformance_op;
 
 /* Each ends with an op without a name. */
-extern const conformance_op eec_ops_qs8[];
-extern const conformance_op eec_ops_f32[];
+extern const conformance_op eec_ops[];
 extern const conformance_op eec_ops_model[];
 extern const conformance_op eec_ops_status[];
 

@@ -2,12 +2,11 @@
  *
  *   ee_conformance_desk [ISA [WRONG]]
  *
- * ISA, or else EE_REF_ISA, names the kernels to use (c, avx2, vnni, neon, i8mm, ...): the best ones
+ * ISA, or else EE_REF_ISA, names the kernels to use (ee_isas.inc): the best ones
  * by default. WRONG is an op of int8 mode whose kernel gets one bit wrong. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "ee_conformance.h"
@@ -46,27 +45,16 @@ static int write_stdout(void *context, const void *data, size_t bytes)
     return 1;
 }
 
-/* The instruction set of a name, which this CPU and this library have; -1 for another name. */
-static int find_isa(const char *name)
-{
-    for (int isa = 0; isa <= (int)ee_isa_best(); isa++) {
-        if (ee_ops_for((ee_isa)isa) != NULL && strcmp(ee_isa_name((ee_isa)isa), name) == 0) {
-            return isa;
-        }
-    }
-    return -1;
-}
-
 int main(int argc, char **argv)
 {
     const char *const wanted = argc > 1 ? argv[1] : getenv("EE_REF_ISA");
-    const int isa = wanted != NULL && *wanted != '\0' ? find_isa(wanted) : (int)ee_isa_best();
+    const ee_isa isa = wanted != NULL && *wanted != '\0' ? ee_isa_find(wanted) : ee_isa_best();
 
-    if (isa < 0) {
+    if (isa == EE_ISA_COUNT) {
         fprintf(stderr, "ee_conformance_desk: no instruction set of this CPU: %s\n", wanted);
         return 2;
     }
-    const ee_ops *const right = ee_ops_for((ee_isa)isa);
+    const ee_ops *const right = ee_ops_for(isa);
     const ee_ops *const ops = argc > 2 ? ee_conformance_wrong(right, argv[2]) : right;
     if (ops == NULL) {
         fprintf(stderr, "ee_conformance_desk: no kernel of that name: %s\n", argv[2]);
@@ -79,7 +67,7 @@ int main(int argc, char **argv)
         .bytes = sizeof memory,
         .name = "desk",
         .version = "1",
-        .isa = ee_isa_name((ee_isa)isa),
+        .isa = ee_isa_name(isa),
         .ops = ops,
     };
 

@@ -70,7 +70,7 @@ float *eec_features_of_samples(question *q, size_t *frames, float *(*place)(ques
 
 static float *features_output(question *q, size_t frames)
 {
-    return eec_output_matrix(q, "features", frames, q->image.config.mels);
+    return eec_output_matrix(q, "features", 'f', frames, q->image.config.mels);
 }
 
 float *eec_features_memory(question *q, size_t frames)
@@ -87,6 +87,7 @@ static void run_features(question *q)
     check(q, status);
 }
 
+/* A session of a whole utterance, which was fed. */
 static ee_session *open_session(question *q, const float *features, size_t frames)
 {
     ee_session *session = NULL;
@@ -95,9 +96,17 @@ static ee_session *open_session(question *q, const float *features, size_t frame
     check(q, ee_arena_size(&q->image.config, frames, NULL, &bytes));
     void *const arena = eec_take(q, bytes);
     if (q->code == CODE_NONE) {
-        check(q, ee_session_open(&session, q->image.model, NULL, arena, bytes, features, frames));
+        check(q, ee_session_open(&session, q->image.model, NULL, arena, bytes, frames));
+    }
+    if (q->code == CODE_NONE) {
+        check(q, ee_session_feed(session, features, frames, 1));
     }
     return q->code == CODE_NONE ? session : NULL;
+}
+
+static int step(ee_session *session, ee_output *output)
+{
+    return ee_session_step(session) == EE_OK && ee_session_output(session, output) == EE_OK;
 }
 
 /* "log_probs_N" */
@@ -122,18 +131,16 @@ static void run_exits(question *q)
         return;
     }
     ee_session *const session = open_session(q, features->data, features->shape[0]);
-    while (session != NULL && (int32_t)ee_session_exit(session) < last
-           && ee_session_step(session) == EE_OK) {
+    ee_output found = {0};
+    while (session != NULL && (int32_t)found.exit < last && step(session, &found)) {
         char name[EXIT_NAME_BYTES];
-        size_t rows;
-        const float *const log_probs = ee_session_log_probs(session, &rows);
 
-        exit_name(name, ee_session_exit(session));
-        float *const out = eec_output_matrix(q, name, rows, q->image.config.vocab);
+        exit_name(name, found.exit);
+        float *const out = eec_output_matrix(q, name, 'f', found.rows, found.columns);
         if (out == NULL) {
             return;
         }
-        memcpy(out, log_probs, rows * q->image.config.vocab * sizeof *out);
+        memcpy(out, found.data, found.rows * found.columns * sizeof *out);
     }
 }
 
@@ -184,8 +191,7 @@ static void decide(question *q, const float *features, size_t frames, int everyt
         .exit = fixed ? (uint32_t)eec_integer(q, "exit") : 0,
         .threshold = fixed ? 0.0f : eec_number(q, "threshold"),
     };
-    const float *log_probs = NULL;
-    size_t rows = 0;
+    ee_output found = {0};
     float score = 0.0f;
     int stop = 0;
 
@@ -193,21 +199,20 @@ static void decide(question *q, const float *features, size_t frames, int everyt
         return;
     }
     ee_session *const session = open_session(q, features, frames);
-    while (q->code == CODE_NONE && !stop && ee_session_step(session) == EE_OK) {
-        log_probs = ee_session_log_probs(session, &rows);
-        check(q, ee_policy_stop(&policy, ee_session_exit(session), log_probs, rows,
-                                q->image.config.vocab, &stop, &score));
+    while (q->code == CODE_NONE && !stop && step(session, &found)) {
+        check(q, ee_policy_stop(&policy, found.exit, found.data, found.rows, found.columns, &stop,
+                                &score));
     }
     int32_t *const reached = eec_output(q, "exit", 'i', 1);
     if (reached == NULL) {
         return;
     }
-    *reached = (int32_t)ee_session_exit(session);
+    *reached = (int32_t)found.exit;
     put_float(q, "score", score);
     if (everything) {
         put_float(q, "margin", fixed ? score - (float)policy.exit : policy.threshold - score);
     }
-    put_text(q, log_probs, rows, everything);
+    put_text(q, found.data, found.rows, everything);
 }
 
 static void run_decide(question *q)

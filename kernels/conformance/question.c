@@ -94,16 +94,6 @@ float eec_number(question *q, const char *name)
     return value;
 }
 
-const float *eec_floats(question *q, const char *name, size_t count)
-{
-    const tensor *const found = eec_argument(q, name, 'f', 1);
-
-    if (found != NULL && found->shape[0] != count) {
-        eec_fail(q, CODE_ARGUMENT, "a tensor of another size expected", name);
-    }
-    return found != NULL ? found->data : NULL;
-}
-
 /* ---- Memory ---- */
 
 size_t eec_product(size_t a, size_t b)
@@ -183,7 +173,7 @@ void *eec_output(question *q, const char *name, char dtype, size_t rows)
     return add_output(q, name, dtype, 1, rows, 1);
 }
 
-void *eec_output_matrix(question *q, const char *name, size_t rows, size_t columns)
+void *eec_output_matrix(question *q, const char *name, char dtype, size_t rows, size_t columns)
 {
-    return add_output(q, name, 'f', 2, rows, columns);
+    return add_output(q, name, dtype, 2, rows, columns);
 }

@@ -89,8 +89,14 @@ static void run_session_status(question *q)
         if (arena == NULL) {
             return;
         }
-        status = ee_session_open(&session, q->image.model, NULL, arena, bytes, features->data,
+        status = ee_session_open(&session, q->image.model, NULL, arena, bytes,
                                  features->shape[0]);
+        if (status == EE_OK) {
+            status = ee_session_feed(session, features->data, features->shape[0], 1);
+        }
+        if (status == EE_OK && integer_or_0(q, "again")) {
+            status = ee_session_feed(session, features->data, features->shape[0], 1);
+        }
     }
     output_status(q, status);
 }

@@ -4,10 +4,7 @@
 #include "frames.h"
 
 static const conformance_op *const TABLES[] = {
-    eec_ops_qs8,
-#ifndef EE_NO_F32
-    eec_ops_f32,
-#endif
+    eec_ops,
     eec_ops_model,
     eec_ops_status,
 };

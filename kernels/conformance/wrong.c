@@ -72,11 +72,12 @@ static void wrong_log_softmax(float *out, const float *x, size_t rows, size_t di
 }
 
 static void wrong_depthwise_conv(float *out, const float *x, const float *weight,
-                                 const float *bias, size_t frames, size_t first, size_t count,
-                                 size_t dim, size_t kernel, size_t weight_stride)
+                                 const float *bias, size_t rows, size_t before, size_t after,
+                                 size_t dim, size_t kernel, size_t ahead, size_t weight_stride)
 {
-    right->depthwise_conv(out, x, weight, bias, frames, first, count, dim, kernel, weight_stride);
-    flip(out + first * dim, count * dim);
+    right->depthwise_conv(out, x, weight, bias, rows, before, after, dim, kernel, ahead,
+                          weight_stride);
+    flip(out, rows * dim);
 }
 
 static void wrong_stem_conv(float *out, const float *x, const int8_t *weight,

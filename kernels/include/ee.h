@@ -1,8 +1,9 @@
 /* ee.h: runs a model exit by exit.
  *
- *   ee_model_size -> ee_model_open            once: tensors are checked, then used in place
- *   ee_arena_size -> ee_session_open          once an utterance
- *   ee_session_step -> ee_session_log_probs   once an exit; not calling again stops the work
+ *   ee_model_size -> ee_model_open             once: tensors are checked, then used in place
+ *   ee_arena_size -> ee_session_open           once an utterance, or a stream
+ *   ee_session_feed                            features, all at once or as they come
+ *   ee_session_step -> ee_session_output       once an exit; not calling again stops the work
  *
  * The caller owns all memory: the tensors (flash or a mapped file, only read), the memory of the
  * model (a table of pointers), one arena for each live session, and the features. Nothing here
@@ -24,7 +25,7 @@ extern "C" {
 
 /* cdef:begin */
 enum {
-    EE_ABI_VERSION = 3,       /* of all headers here: goes up when one breaks code compiled against
+    EE_ABI_VERSION = 4,       /* of all headers here: goes up when one breaks code compiled against
                                  the one before, as a changed declaration does, an added one not */
     EE_MEMORY_ALIGNMENT = 64, /* of the memory of models and sessions, in bytes */
     EE_TENSOR_ALIGNMENT = 16, /* of the data of every tensor, in bytes */
@@ -36,7 +37,8 @@ enum {
 /* Results of the functions that check: errors are negative. */
 typedef enum {
     EE_OK = 0,
-    EE_DONE = 1,                /* ee_session_step: the last exit was already reached */
+    EE_DONE = 1,                /* there is no next one: no further exit, no further tensor */
+    EE_MORE = 2,                /* ee_session_step: nothing is ready before more is fed */
     EE_ERR_ARGUMENT = -1,       /* a required pointer is NULL */
     EE_ERR_CONFIG = -2,         /* a field of ee_config is out of its range */
     EE_ERR_TENSOR_COUNT = -3,   /* not the number of tensors that the configuration asks for */
@@ -44,7 +46,7 @@ typedef enum {
     EE_ERR_ALIGNMENT = -5,      /* memory, arena, tensor or features not aligned */
     EE_ERR_MODEL_TOO_SMALL = -6, /* model memory smaller than ee_model_size */
     EE_ERR_ARENA_TOO_SMALL = -7, /* arena smaller than ee_arena_size */
-    EE_ERR_TOO_MANY_FRAMES = -8, /* more encoder frames than max_frames */
+    EE_ERR_TOO_MANY_FRAMES = -8, /* more frames than a session's capacity, or than max_frames */
     EE_ERR_TOO_LARGE = -9,      /* the plan does not fit the address space */
     EE_ERR_NOT_FINITE = -10,    /* NaN or infinity among samples, features or log-probabilities */
     EE_ERR_BUFFER_TOO_SMALL = -11, /* a result does not fit the buffer given for it */
@@ -55,7 +57,8 @@ typedef enum {
     EE_ERR_IMAGE_EXITS = -16,   /* more exits asked for than the flash image holds */
     EE_ERR_IMAGE_LAYOUT = -17,  /* sizes or offsets of a flash image that contradict each other */
     EE_ERR_DTYPE = -18,         /* the library or the ops given lack the arithmetic of the model */
-    EE_ERR_THREADS = -19        /* the system has no threads, or no more */
+    EE_ERR_THREADS = -19,       /* the system has no threads, or no more */
+    EE_ERR_ENDED = -20          /* fed after the end */
 } ee_status;
 
 /* The arithmetic of a model, and how its weights are stored (docs/numerics.md). */
@@ -64,14 +67,36 @@ enum {
     EE_DTYPE_QS8 = 1  /* int8 mode: the same bytes on every target */
 };
 
-/* The architecture. Every size is in 1..EE_MAX_SIZE; dim is a multiple of heads; kernel is odd. */
+/* What is computed: how layers are made, in which order tensors lie. */
+enum {
+    EE_ARCH_CONFORMER = 1
+};
+
+/* Padding of the depthwise convolution. */
+enum {
+    EE_CONV_CENTRED = 0, /* as many frames after as before */
+    EE_CONV_CAUSAL = 1,  /* frames before alone */
+    EE_CONV_CHUNK = 2    /* centred, none after the end of a frame's chunk */
+};
+
+enum {
+    EE_POSITIONS_TABLE = 0, /* stem.positions are added to the output of the stem */
+    EE_POSITIONS_NONE = 1   /* there is no such tensor, and no limit of length */
+};
+
+/* The configuration. Every size is in 1..EE_MAX_SIZE unless it says otherwise. */
 typedef struct {
+    uint32_t architecture;                  /* EE_ARCH_CONFORMER */
     uint32_t exits;                         /* 1..EE_MAX_EXITS */
     uint32_t layers_per_exit[EE_MAX_EXITS]; /* 1..EE_MAX_LAYERS_PER_EXIT each; `exits` are read */
-    uint32_t dim, heads, ff, kernel, vocab, mels;
+    uint32_t dim, heads, ff, kernel, vocab, mels; /* dim a multiple of heads, kernel odd */
     uint32_t stem_kernel, stem_stride; /* of both stem convolutions; stride <= kernel */
-    uint32_t max_frames;               /* rows of the position table, in encoder frames */
-    float norm_eps;                    /* > 0 */
+    uint32_t max_frames;               /* rows of the position table; 0 without one */
+    uint32_t chunk;                    /* encoder frames of a chunk; 0: every frame sees all */
+    uint32_t left;                     /* frames before its chunk that a frame sees, from 0 on */
+    uint32_t conv;                     /* EE_CONV_...; with a chunk not CENTRED, else not CHUNK */
+    uint32_t positions;                /* EE_POSITIONS_... */
+    float norm_eps;                    /* 2^-40..1 */
     uint32_t dtype;                    /* EE_DTYPE_F32 or EE_DTYPE_QS8 */
 } ee_config;
 
@@ -104,43 +129,87 @@ const ee_ops *ee_ops_for(ee_isa isa);
 /* Bytes of memory that ee_model_open needs (it depends on the size of a pointer). */
 ee_status ee_model_size(const ee_config *config, size_t *bytes);
 
-/* Checks a model and makes it ready. `tensors` are, in order:
- *   stem.positions (max_frames, dim), stem.conv1.weight (dim, stem_kernel*mels), stem.conv1.bias,
- *   stem.conv2.weight (dim, stem_kernel*dim), stem.conv2.bias;
- *   for every exit: for every layer the members of ee_conformer_weights_f32; head weight, bias.
- * With EE_DTYPE_QS8 every matrix but conv.depthwise.weight is int8 and followed by the scales of
- * its rows, as in ee_conformer_weights_qs8.
- * Every size and alignment is checked before a model is given. The data stays the caller's and is
- * used in place: it outlives the model; tensors[] and config may go. memory: `size` bytes. ops: a
- * table that this CPU can run. On an error *model is NULL. */
+/* What a tensor of a model has to be. */
+enum {
+    EE_TENSOR_FLOATS = 0,
+    EE_TENSOR_INT8 = 1,
+    EE_TENSOR_SCALES = 2 /* float32: of the rows of the int8 tensor before it */
+};
+
+typedef struct {
+    const char *name; /* within the stem, its layer or its head; of scales that of their matrix */
+    uint32_t exit;    /* from 1; 0 for the stem */
+    uint32_t layer;   /* from 1; 0 for the stem and for heads */
+    uint32_t kind;    /* EE_TENSOR_... */
+    size_t rows, columns, bytes; /* a vector has one row; bytes with the padding of rows */
+} ee_tensor_info;
+
+/* The tensor `number`, from 0, of those that ee_model_open takes: first those of the stem, then for
+ * every exit those of its layers and of its head, in the order of weights_io/FORMAT.md. EE_DONE
+ * after the last one. */
+ee_status ee_tensor_at(const ee_config *config, size_t number, ee_tensor_info *info);
+
+/* Checks a model and makes it ready. tensors: `count` of them, as ee_tensor_at says. Every size and
+ * alignment is checked before a model is given. The data stays the caller's and is used in place:
+ * it outlives the model; tensors[] and config may go. memory: `size` bytes. ops: a table that this
+ * CPU can run. On an error *model is NULL. */
 ee_status ee_model_open(void *memory, size_t size, const ee_config *config,
                         const ee_tensor *tensors, size_t count, const ee_ops *ops,
                         ee_model **model);
 
-/* Encoder frames of `frames` mel frames: two stem convolutions, 0 when there are too few. */
+/* Encoder frames (rows) of `frames` mel frames: two stem convolutions, 0 when there are too few. */
 size_t ee_encoder_frames(const ee_config *config, size_t frames);
 
-/* Bytes of arena that a session over `frames` mel frames uses on this team (NULL: the calling
- * thread), to the byte: the same for every exit and on every target, so that a PC can plan for a
- * microcontroller. */
-ee_status ee_arena_size(const ee_config *config, size_t frames, const ee_team *team,
+/* Bytes of arena that a session of this capacity uses on this team (NULL: the calling thread), to
+ * the byte: the same for every exit and on every target, so that a PC can plan for a
+ * microcontroller.
+ *
+ * capacity, in mel frames: of the longest utterance; with a limited view (chunk > 0) of what is fed
+ * at once and what was fed before and not stepped: at most chunk - 1 rows and the frames of a
+ * further one, when every block is stepped. The arena of a limited view does not grow with the
+ * length of the stream. EE_ERR_TOO_MANY_FRAMES when there are not so many positions. */
+ee_status ee_arena_size(const ee_config *config, size_t capacity, const ee_team *team,
                         size_t *bytes);
 
-/* Begins an utterance. team: what does the work of its steps, or NULL for the calling thread; it
- * outlives the session. features (frames, mels), finite, unchanged until the first step is over.
- * Everything is checked before the arena is written. On an error *session is NULL. */
+/* Begins an utterance. team: what does the work, or NULL for the calling thread; it outlives the
+ * session. Everything is checked before the arena is written. On an error *session is NULL. */
 ee_status ee_session_open(ee_session **session, const ee_model *model, const ee_team *team,
-                          void *arena, size_t bytes, const float *features, size_t frames);
+                          void *arena, size_t bytes, size_t capacity);
 
-/* Computes up to the next exit: EE_OK, or EE_DONE when the last exit was reached before. */
+/* Brings features (frames, mels), finite; last: no more will come. They are done with when this
+ * returns. Rows become ready by whole chunks, or all of them with the last feed; with a full view
+ * none before it. Those ready and not stepped yet are the block of the steps to come: what was
+ * stepped to some exit is left behind by the next feed, and what was not stepped at all joins it.
+ *
+ * EE_ERR_ENDED after the last feed, EE_ERR_TOO_MANY_FRAMES, EE_ERR_ARGUMENT, EE_ERR_ALIGNMENT and
+ * EE_ERR_NOT_FINITE leave the session as it was. */
+ee_status ee_session_feed(ee_session *session, const float *features, size_t frames, int last);
+
+/* Computes the block up to the next exit: EE_OK. EE_DONE when its last exit was reached before,
+ * EE_MORE when there is no block yet. An utterance that is over has a block, if only of no rows.
+ *
+ * Any slices and any exits give, of each exit, the rows that one feed of everything gives: in int8
+ * mode the same bytes. A group that earlier blocks did not reach makes up for the rows that the
+ * block depends on. */
 ee_status ee_session_step(ee_session *session);
 
-/* Log-probabilities (rows, vocab) of the exit reached, natural logarithm. They lie in the arena and
- * are valid until the next step. NULL and 0 rows before the first step; rows may be NULL. */
-const float *ee_session_log_probs(const ee_session *session, size_t *rows);
+enum {
+    EE_OUTPUT_LOG_PROBS = 1 /* natural logarithm of the probabilities of labels: a CTC head */
+};
 
-/* The exit reached: 1..exits, or 0 before the first step. */
-uint32_t ee_session_exit(const ee_session *session);
+/* What an exit says of a block. The arrays lie in the arena, and are valid until the next step or
+ * feed. */
+typedef struct {
+    uint32_t exit;       /* from 1 */
+    uint32_t kind;       /* EE_OUTPUT_... */
+    size_t first;        /* row of the utterance at which the block begins */
+    size_t rows, columns;
+    const float *data;   /* (rows, columns) */
+    const float *hidden; /* (rows, dim): what the head was given */
+} ee_output;
+
+/* The exit reached; EE_MORE, and *output all zeros, when no exit of the block was. */
+ee_status ee_session_output(const ee_session *session, ee_output *output);
 
 /* CRC-32 of zlib and PNG (polynomial 0xEDB88320 reflected), carry-less multiplication where the
  * CPU has it; _c is portable. data may be NULL when bytes is 0. */

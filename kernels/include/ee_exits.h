@@ -1,8 +1,8 @@
 /* ee_exits.h: when to stop (ee_ref/exits/): the score of an exit and the policies that act on it.
  *
  *   while (ee_session_step(session) == EE_OK) {
- *       const float *log_probs = ee_session_log_probs(session, &rows);
- *       ee_policy_stop(&policy, ee_session_exit(session), log_probs, rows, vocab, &stop, &score);
+ *       ee_session_output(session, &out);
+ *       ee_policy_stop(&policy, out.exit, out.data, out.rows, out.columns, &stop, &score);
  *       if (stop) break;
  *   }
  *

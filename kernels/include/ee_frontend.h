@@ -26,9 +26,9 @@ typedef struct {
     uint32_t win_length; /* 1..n_fft */
     uint32_t hop_length; /* 1..EE_MAX_SIZE */
     uint32_t pad;        /* zeros before and after the samples, at most EE_MAX_SIZE */
-    float log_floor;     /* normal and positive; 0 for mel energies without a logarithm */
+    float log_floor;     /* at least 2^-70; 0 for mel energies without a logarithm */
     const float *window;       /* (win_length) */
-    const float *sines;        /* (n_fft/4 + 1): sin(2 pi i/n_fft) */
+    const float *sines;        /* (n_fft): sin(2 pi i/n_fft) */
     const uint16_t *mel_first; /* (mels): first FFT bin of each filter */
     const uint16_t *mel_count; /* (mels): its bins */
     const float *mel_weights;  /* one filter after another */
@@ -42,7 +42,7 @@ ee_status ee_frontend_check(const ee_frontend *frontend);
 /* Frames of features of `count` samples: 1 + (count + 2 pad)/hop_length; 0 for none. */
 size_t ee_frontend_frames(const ee_frontend *frontend, size_t count);
 
-/* Floats of scratch that the functions below use: 3 n_fft/2 + 1. */
+/* Floats of scratch that the functions below use: 2 n_fft. */
 size_t ee_frontend_scratch(const ee_frontend *frontend);
 
 /* Features (frames, mels) of the frames first .. first + frames - 1 of an utterance of `count`

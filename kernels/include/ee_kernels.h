@@ -11,7 +11,8 @@
  *   Results of the ISA variants differ in rounding only (docs/numerics.md, f32 mode).
  *   NaN and infinity go through as the formulas say, unless a comment says otherwise.
  *
- * Primitives have one variant per instruction set, ee_<op>_f32_<isa>, with one prototype.
+ * Primitives have variants, ee_<op>_f32_<isa>, of one type, ee_<op>_f32, which is also that of
+ * their entry in the table of an instruction set: a variant that differs does not compile.
  * Composites are written once over a table of primitives, `ops`, run on a `team`, and take scratch
  * memory from the caller: ee_<op>_f32_scratch() says how many floats for that team, or SIZE_MAX
  * when that does not fit size_t.
@@ -26,6 +27,14 @@
 extern "C" {
 #endif
 
+/* Instruction sets, EE_ISA_C, EE_ISA_AVX2, ... (ee_isas.inc). */
+typedef enum {
+#define EE_EVERY_ISA
+#define EE_ISA(NAME, name, has) EE_ISA_##NAME,
+#include "ee_isas.inc"
+    EE_ISA_COUNT
+} ee_isa;
+
 /* cdef:begin */
 enum {
     /* Composites work through the frames in blocks of at most this many, unless their team says
@@ -34,70 +43,61 @@ enum {
     EE_BLOCK_FRAMES = 48
 };
 
-/* Instruction sets, each containing those before it on the same architecture. */
-typedef enum {
-    EE_ISA_C = 0,      /* portable C */
-    EE_ISA_AVX2 = 1,   /* x86-64 with AVX2 and FMA */
-    EE_ISA_AVX512 = 2, /* x86-64 with AVX-512 F, BW, DQ and VL */
-    EE_ISA_VNNI = 3,   /* x86-64 with AVX-512 and VNNI */
-    EE_ISA_NEON = 4,   /* aarch64 */
-    EE_ISA_DOT = 5,    /* aarch64 with the dot product instructions of Armv8.2 */
-    EE_ISA_DSP = 6,    /* Arm M with the DSP extension (M4, M7): by the compiler's flags */
-    EE_ISA_MVE = 7,    /* Arm M with the vector extension (M55, M85): likewise */
-    EE_ISA_I8MM = 8    /* aarch64 with the int8 matrix products of Armv8.6, and those of dot */
-} ee_isa;
-
 /* ---- Primitives ----------------------------------------------------------------------------- */
 
 /* out[t, o] = sum_i x[t, i] * weight[o, i] + bias[o]
  * x (rows, in), weight (outs, in), bias (outs) or NULL for none, out (rows, outs), each matrix with
  * its own stride. Rows of x may overlap each other (x_stride < in): so a convolution is done. */
-void ee_linear_f32_c(float *out, const float *x, const float *weight, const float *bias,
-                     size_t rows, size_t in, size_t outs,
-                     size_t out_stride, size_t x_stride, size_t weight_stride);
+typedef void ee_linear_f32(float *out, const float *x, const float *weight, const float *bias,
+                           size_t rows, size_t in, size_t outs,
+                           size_t out_stride, size_t x_stride, size_t weight_stride);
+ee_linear_f32 ee_linear_f32_c;
 
 /* out[t, d] = (x[t, d] - mean_t) / sqrt(var_t + eps) * weight[d] + bias[d]
  * mean and biased variance over the row. x, out (rows, dim); weight, bias (dim). out may be x. */
-void ee_layer_norm_f32_c(float *out, const float *x, const float *weight, const float *bias,
-                         size_t rows, size_t dim, float eps);
+typedef void ee_layer_norm_f32(float *out, const float *x, const float *weight, const float *bias,
+                               size_t rows, size_t dim, float eps);
+ee_layer_norm_f32 ee_layer_norm_f32_c;
 
 /* out[i] = x[i] / (1 + exp(-x[i])), `count` values. out may be x. */
-void ee_silu_f32_c(float *out, const float *x, size_t count);
+typedef void ee_silu_f32(float *out, const float *x, size_t count);
+ee_silu_f32 ee_silu_f32_c;
 
 /* out[t, d] = x[t, d] / (1 + exp(-x[t, dim + d]))
  * x (rows, 2*dim): values, then gates; out (rows, dim). */
-void ee_glu_f32_c(float *out, const float *x, size_t rows, size_t dim);
+typedef void ee_glu_f32(float *out, const float *x, size_t rows, size_t dim);
+ee_glu_f32 ee_glu_f32_c;
 
 /* out[t, d] = exp(x[t, d] - max_t) / sum_j exp(x[t, j] - max_t)
  * x, out (rows, dim). Entries of -inf give 0; a row needs one finite entry. out may be x. */
-void ee_softmax_f32_c(float *out, const float *x, size_t rows, size_t dim);
+typedef void ee_softmax_f32(float *out, const float *x, size_t rows, size_t dim);
+ee_softmax_f32 ee_softmax_f32_c;
 
 /* out[t, d] = x[t, d] - max_t - log(sum_j exp(x[t, j] - max_t))
  * x, out (rows, dim). Entries of -inf stay -inf; a row needs one finite entry. out may be x. */
-void ee_log_softmax_f32_c(float *out, const float *x, size_t rows, size_t dim);
+typedef void ee_log_softmax_f32(float *out, const float *x, size_t rows, size_t dim);
+ee_log_softmax_f32 ee_log_softmax_f32_c;
 
-/* out[t, d] = bias[d] + sum_j weight[j, d] * x[t + j - kernel/2, d], frames outside x being 0
- * x, out (frames, dim), of which rows first..first+count-1 of out are written; weight (kernel, dim)
- * with its stride; bias (dim); kernel odd. */
-void ee_depthwise_conv_f32_c(float *out, const float *x, const float *weight, const float *bias,
-                             size_t frames, size_t first, size_t count, size_t dim,
-                             size_t kernel, size_t weight_stride);
+/* out[t, d] = bias[d] + sum_j weight[j, d] * x[before + t + j - (kernel - 1 - ahead), d], frames
+ * outside x left out
+ * x (before + rows + after, dim): the frames of out, and those around them that there are; out
+ * (rows, dim); weight (kernel, dim) with its stride; bias (dim); kernel odd, ahead less. */
+typedef void ee_depthwise_conv_f32(float *out, const float *x,
+                                   const float *weight, const float *bias,
+                                   size_t rows, size_t before, size_t after, size_t dim,
+                                   size_t kernel, size_t ahead, size_t weight_stride);
+ee_depthwise_conv_f32 ee_depthwise_conv_f32_c;
 
 /* The primitives of one instruction set. Where it has no variant of its own of an op, the entry is
  * the best one of the sets before it. */
 typedef struct {
-    void (*linear)(float *out, const float *x, const float *weight, const float *bias,
-                   size_t rows, size_t in, size_t outs,
-                   size_t out_stride, size_t x_stride, size_t weight_stride);
-    void (*layer_norm)(float *out, const float *x, const float *weight, const float *bias,
-                       size_t rows, size_t dim, float eps);
-    void (*silu)(float *out, const float *x, size_t count);
-    void (*glu)(float *out, const float *x, size_t rows, size_t dim);
-    void (*softmax)(float *out, const float *x, size_t rows, size_t dim);
-    void (*log_softmax)(float *out, const float *x, size_t rows, size_t dim);
-    void (*depthwise_conv)(float *out, const float *x, const float *weight, const float *bias,
-                           size_t frames, size_t first, size_t count, size_t dim,
-                           size_t kernel, size_t weight_stride);
+    ee_linear_f32 *linear;
+    ee_layer_norm_f32 *layer_norm;
+    ee_silu_f32 *silu;
+    ee_glu_f32 *glu;
+    ee_softmax_f32 *softmax;
+    ee_log_softmax_f32 *log_softmax;
+    ee_depthwise_conv_f32 *depthwise_conv;
 } ee_ops_f32;
 
 /* The best instruction set that this CPU has and this library was built with. */
@@ -110,6 +110,9 @@ const ee_ops_f32 *ee_ops_f32_for(ee_isa isa);
 
 /* "c", "avx2", ... or NULL for a number that names no instruction set. */
 const char *ee_isa_name(ee_isa isa);
+
+/* The instruction set of a name, or EE_ISA_COUNT when this CPU or this build has none such. */
+ee_isa ee_isa_find(const char *name);
 
 /* Who does the blocks of frames of a composite, and how long a block is. run calls
  * task(context, item, worker) once for every item of 0..items-1 and returns when all are done, with
@@ -127,6 +130,21 @@ struct ee_team {
 /* ---- Composites ------------------------------------------------------------------------------
  * Weight matrices have rows of ee_row_stride(n) floats. */
 
+/* What a frame sees of the others. With chunk 0 all frames are one chunk, and nothing is past. */
+typedef struct {
+    size_t chunk; /* frames of a chunk, the first of which is the first frame that an op is given */
+    size_t left;  /* frames before its chunk that a frame sees in attention */
+    size_t ahead; /* frames that the depthwise convolution reaches ahead, not past the chunk */
+} ee_view;
+
+/* What a layer keeps of the frames before those that it is given, each oldest first. */
+typedef struct {
+    float *kv;         /* (left, 2*dim): keys and values */
+    float *gated;      /* (kernel - 1 - ahead, dim): what the depthwise convolution sees */
+    size_t kv_rows;    /* that are there: none where the utterance begins */
+    size_t gated_rows;
+} ee_layer_past;
+
 /* out[t] = weight @ (x[stride*t], ..., x[stride*t + kernel-1]) + bias, no padding
  * x (frames, channels); weight (outs, kernel*channels), taps outer, channels inner; bias (outs);
  * out (ee_stem_conv_f32_frames(frames, kernel, stride), outs). */
@@ -138,16 +156,19 @@ size_t ee_stem_conv_f32_frames(size_t frames, size_t kernel, size_t stride);
 
 /* For each head h of width e = dim/heads, with (q, k, v) = in_weight @ x + in_bias:
  *   context_h = softmax(q_h k_h^T / sqrt(e)) v_h;  out = out_weight @ context + out_bias
+ * A frame sees its chunk and `left` frames before that, also past ones (ee_view).
  * x, out (rows, dim); in_weight (3*dim, dim), in_bias (3*dim): queries, keys, values, and the heads
  * in order within each; out_weight (dim, dim), out_bias (dim). dim is a multiple of heads.
- * out may be x. */
-void ee_multi_head_attention_f32_c(float *out, const float *x,
+ * kv (rows, 2*dim): keys and values, or NULL when they are not wanted; past_kv (past, 2*dim): those
+ * of the frames before, or NULL with 0. out may be x. */
+void ee_multi_head_attention_f32_c(float *out, float *kv, const float *x,
                                    const float *in_weight, const float *in_bias,
                                    const float *out_weight, const float *out_bias,
-                                   size_t rows, size_t dim, size_t heads,
+                                   const float *past_kv, size_t rows, size_t dim, size_t heads,
+                                   size_t chunk, size_t left, size_t past,
                                    float *scratch, const ee_ops_f32 *ops, const ee_team *team);
-size_t ee_multi_head_attention_f32_scratch(size_t rows, size_t dim, size_t heads,
-                                           const ee_team *team);
+size_t ee_multi_head_attention_f32_scratch(size_t rows, size_t dim, size_t heads, size_t chunk,
+                                           size_t left, size_t past, const ee_team *team);
 
 /* out = down_weight @ silu(up_weight @ layer_norm(x) + up_bias) + down_bias
  * x, out (rows, dim); norm_weight, norm_bias, down_bias (dim); up_weight (ff, dim), up_bias (ff);
@@ -161,17 +182,21 @@ void ee_feed_forward_f32_c(float *out, const float *x,
 size_t ee_feed_forward_f32_scratch(size_t rows, size_t dim, size_t ff, const ee_team *team);
 
 /* out = out_weight @ silu(depthwise_conv(glu(in_weight @ layer_norm(x) + in_bias))) + out_bias
+ * The depthwise convolution sees nothing after the frame's chunk (ee_view).
  * x, out (rows, dim); in_weight (2*dim, dim), in_bias (2*dim); depthwise_weight (kernel, dim),
- * depthwise_bias (dim), batch norm folded in; out_weight (dim, dim), out_bias (dim); kernel odd.
- * No residual. out may be x. */
-void ee_conv_module_f32_c(float *out, const float *x,
+ * depthwise_bias (dim), batch norm folded in; out_weight (dim, dim), out_bias (dim); kernel odd,
+ * ahead less. gated (rows, dim): what the glu gives, or NULL when it is not wanted; past_gated
+ * (past, dim): that of the frames before, or NULL with 0. No residual. out may be x. */
+void ee_conv_module_f32_c(float *out, float *gated, const float *x,
                           const float *norm_weight, const float *norm_bias,
                           const float *in_weight, const float *in_bias,
                           const float *depthwise_weight, const float *depthwise_bias,
                           const float *out_weight, const float *out_bias,
-                          size_t rows, size_t dim, size_t kernel, float eps,
+                          const float *past_gated, size_t rows, size_t dim, size_t kernel,
+                          float eps, size_t ahead, size_t chunk, size_t past,
                           float *scratch, const ee_ops_f32 *ops, const ee_team *team);
-size_t ee_conv_module_f32_scratch(size_t rows, size_t dim, size_t kernel, const ee_team *team);
+size_t ee_conv_module_f32_scratch(size_t rows, size_t dim, size_t kernel, size_t ahead,
+                                  size_t past, const ee_team *team);
 
 /* The tensors of one Conformer layer, in the order of the model file. Names are those of the file
  * with "." written "_"; shapes are those of the ops above. */
@@ -194,13 +219,16 @@ typedef struct {
 
 /* x = x + feed_forward_1(x)/2;  x = x + attention(layer_norm(x));  x = x + conv_module(x);
  * x = x + feed_forward_2(x)/2;  out = layer_norm(x)
+ * past: what the last call kept, and after this one what the next one wants; NULL where there is
+ * neither. Calls with whole chunks give what one call with all frames gives. Scratch is enough for
+ * any past, but not for fewer rows.
  * x, out (rows, dim). out may be x. */
 void ee_conformer_layer_f32_c(float *out, const float *x, const ee_conformer_weights_f32 *weights,
-                              size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel,
-                              float eps, float *scratch, const ee_ops_f32 *ops,
-                              const ee_team *team);
-size_t ee_conformer_layer_f32_scratch(size_t rows, size_t dim, size_t heads, size_t ff,
-                                      size_t kernel, const ee_team *team);
+                              ee_layer_past *past, const ee_view *view, size_t rows, size_t dim,
+                              size_t heads, size_t ff, size_t kernel, float eps, float *scratch,
+                              const ee_ops_f32 *ops, const ee_team *team);
+size_t ee_conformer_layer_f32_scratch(const ee_view *view, size_t rows, size_t dim, size_t heads,
+                                      size_t ff, size_t kernel, const ee_team *team);
 
 /* out = log_softmax(weight @ x + bias)
  * x (rows, dim); weight (vocab, dim), bias (vocab); out (rows, vocab). */
@@ -212,71 +240,16 @@ void ee_exit_head_f32_c(float *out, const float *x, const float *weight, const f
 size_t ee_row_stride(size_t n);
 /* cdef:end */
 
-/* ---- Variants of the primitives: same contracts ----------------------------------------------
- * x86-64 and aarch64: compiled by GCC and Clang, and chosen when the program runs. Arm M: compiled
- * where the compiler's flags have the extension. Elsewhere their files are empty. */
-
-#if defined(__x86_64__) && defined(__GNUC__)
-#define EE_HAVE_AVX2 1
-#define EE_HAVE_AVX512 1
-#define EE_HAVE_VNNI 1
-#elif defined(__aarch64__) && defined(__GNUC__)
-#define EE_HAVE_NEON 1
-#define EE_HAVE_DOT 1
-#if defined(__clang__) ? __clang_major__ >= 16 : __GNUC__ >= 10
-#define EE_HAVE_I8MM 1
-#endif
-#elif defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M' && defined(__ARM_FEATURE_DSP)
-#define EE_HAVE_DSP 1
-#ifdef __ARM_FEATURE_MVE
-#define EE_HAVE_MVE 1
-#endif
-#endif
-
-#ifdef EE_HAVE_AVX2
-void ee_linear_f32_avx2(float *out, const float *x, const float *weight, const float *bias,
-                        size_t rows, size_t in, size_t outs,
-                        size_t out_stride, size_t x_stride, size_t weight_stride);
-void ee_layer_norm_f32_avx2(float *out, const float *x, const float *weight, const float *bias,
-                            size_t rows, size_t dim, float eps);
-void ee_silu_f32_avx2(float *out, const float *x, size_t count);
-void ee_glu_f32_avx2(float *out, const float *x, size_t rows, size_t dim);
-void ee_softmax_f32_avx2(float *out, const float *x, size_t rows, size_t dim);
-void ee_log_softmax_f32_avx2(float *out, const float *x, size_t rows, size_t dim);
-void ee_depthwise_conv_f32_avx2(float *out, const float *x, const float *weight, const float *bias,
-                                size_t frames, size_t first, size_t count, size_t dim,
-                                size_t kernel, size_t weight_stride);
-#endif
-
-#ifdef EE_HAVE_AVX512
-void ee_linear_f32_avx512(float *out, const float *x, const float *weight, const float *bias,
-                          size_t rows, size_t in, size_t outs,
-                          size_t out_stride, size_t x_stride, size_t weight_stride);
-void ee_layer_norm_f32_avx512(float *out, const float *x, const float *weight, const float *bias,
-                              size_t rows, size_t dim, float eps);
-void ee_silu_f32_avx512(float *out, const float *x, size_t count);
-void ee_glu_f32_avx512(float *out, const float *x, size_t rows, size_t dim);
-void ee_softmax_f32_avx512(float *out, const float *x, size_t rows, size_t dim);
-void ee_log_softmax_f32_avx512(float *out, const float *x, size_t rows, size_t dim);
-void ee_depthwise_conv_f32_avx512(float *out, const float *x, const float *weight,
-                                  const float *bias, size_t frames, size_t first, size_t count,
-                                  size_t dim, size_t kernel, size_t weight_stride);
-#endif
-
-#ifdef EE_HAVE_NEON
-void ee_linear_f32_neon(float *out, const float *x, const float *weight, const float *bias,
-                        size_t rows, size_t in, size_t outs,
-                        size_t out_stride, size_t x_stride, size_t weight_stride);
-void ee_layer_norm_f32_neon(float *out, const float *x, const float *weight, const float *bias,
-                            size_t rows, size_t dim, float eps);
-void ee_silu_f32_neon(float *out, const float *x, size_t count);
-void ee_glu_f32_neon(float *out, const float *x, size_t rows, size_t dim);
-void ee_softmax_f32_neon(float *out, const float *x, size_t rows, size_t dim);
-void ee_log_softmax_f32_neon(float *out, const float *x, size_t rows, size_t dim);
-void ee_depthwise_conv_f32_neon(float *out, const float *x, const float *weight, const float *bias,
-                                size_t frames, size_t first, size_t count, size_t dim,
-                                size_t kernel, size_t weight_stride);
-#endif
+/* ---- Variants of the primitives ---------------------------------------------------------------
+ * One that this build lacks (EE_HAVE_<NAME> of ee_isas.inc) is declared and not defined. */
+ee_linear_f32 ee_linear_f32_avx2, ee_linear_f32_avx512, ee_linear_f32_neon;
+ee_layer_norm_f32 ee_layer_norm_f32_avx2, ee_layer_norm_f32_avx512, ee_layer_norm_f32_neon;
+ee_silu_f32 ee_silu_f32_avx2, ee_silu_f32_avx512, ee_silu_f32_neon;
+ee_glu_f32 ee_glu_f32_avx2, ee_glu_f32_avx512, ee_glu_f32_neon;
+ee_softmax_f32 ee_softmax_f32_avx2, ee_softmax_f32_avx512, ee_softmax_f32_neon;
+ee_log_softmax_f32 ee_log_softmax_f32_avx2, ee_log_softmax_f32_avx512, ee_log_softmax_f32_neon;
+ee_depthwise_conv_f32 ee_depthwise_conv_f32_avx2, ee_depthwise_conv_f32_avx512,
+    ee_depthwise_conv_f32_neon;
 
 #ifdef __cplusplus
 }

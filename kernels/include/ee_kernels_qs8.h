@@ -26,76 +26,78 @@ extern "C" {
 
 /* q[t, i] = round(x[t, i] / scale[t]), scale[t] = max |x[t]| / 127; 0 and 0 for a row below 2^-40
  * x (rows, in) with x_stride; q (rows, in) with q_stride, zeros behind each row; scale (rows). */
-void ee_quantize_qs8_c(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
-                       size_t q_stride, size_t x_stride);
+typedef void ee_quantize_qs8(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
+                             size_t q_stride, size_t x_stride);
+ee_quantize_qs8 ee_quantize_qs8_c;
 
 /* out[t, o] = (sum_i q[t, i] * weight[o, i]) * (scale[t] * weight_scale[o]) + bias[o]
  * q (rows, in), scale (rows), weight (outs, in), weight_scale (outs), bias (outs) or NULL for none,
  * out (rows, outs); the matrices with their strides. */
-void ee_linear_qs8_c(float *out, const int8_t *q, const float *scale, const int8_t *weight,
-                     const float *weight_scale, const float *bias,
-                     size_t rows, size_t in, size_t outs,
-                     size_t out_stride, size_t q_stride, size_t weight_stride);
+typedef void ee_linear_qs8(float *out, const int8_t *q, const float *scale, const int8_t *weight,
+                           const float *weight_scale, const float *bias,
+                           size_t rows, size_t in, size_t outs,
+                           size_t out_stride, size_t q_stride, size_t weight_stride);
+ee_linear_qs8 ee_linear_qs8_c;
 
 /* out[t, d] = (x[t, d] - mean_t) / sqrt(var_t + eps) * weight[d] + bias[d]
  * x, out (rows, dim); weight, bias (dim). out may be x. */
-void ee_layer_norm_qs8_c(float *out, const float *x, const float *weight, const float *bias,
-                         size_t rows, size_t dim, float eps);
+typedef void ee_layer_norm_qs8(float *out, const float *x, const float *weight, const float *bias,
+                               size_t rows, size_t dim, float eps);
+ee_layer_norm_qs8 ee_layer_norm_qs8_c;
 
 /* out[i] = x[i] / (1 + exp(-x[i])), `count` values. out may be x. */
-void ee_silu_qs8_c(float *out, const float *x, size_t count);
+typedef void ee_silu_qs8(float *out, const float *x, size_t count);
+ee_silu_qs8 ee_silu_qs8_c;
 
 /* out[t, d] = x[t, d] / (1 + exp(-x[t, dim + d]))
  * x (rows, 2*dim): values, then gates; out (rows, dim). */
-void ee_glu_qs8_c(float *out, const float *x, size_t rows, size_t dim);
+typedef void ee_glu_qs8(float *out, const float *x, size_t rows, size_t dim);
+ee_glu_qs8 ee_glu_qs8_c;
 
 /* Probabilities for a product with value rows of int8, the scales of these folded in:
  *   softmax(x)[t, d] * value_scale[d] = (128 * high[t, d] + low[t, d]) * scale[t]
  * up to rounding; high and low in 0..127.
  * x (rows, dim), overwritten; value_scale (dim), 0 or at least 2^-47; high, low (rows, dim) with
  * q_stride, zeros behind each row; scale (rows). */
-void ee_softmax_qs8_c(int8_t *high, int8_t *low, float *scale, float *x, const float *value_scale,
-                      size_t rows, size_t dim, size_t q_stride);
+typedef void ee_softmax_qs8(int8_t *high, int8_t *low, float *scale, float *x,
+                            const float *value_scale, size_t rows, size_t dim, size_t q_stride);
+ee_softmax_qs8 ee_softmax_qs8_c;
 
 /* out[t, d] = x[t, d] - max_t - log(sum_j exp(x[t, j] - max_t))
  * x, out (rows, dim). out may be x. */
-void ee_log_softmax_qs8_c(float *out, const float *x, size_t rows, size_t dim);
+typedef void ee_log_softmax_qs8(float *out, const float *x, size_t rows, size_t dim);
+ee_log_softmax_qs8 ee_log_softmax_qs8_c;
 
-/* out[t, d] = bias[d] + sum_j x[t + j - kernel/2, d] * weight[j, d], frames outside x left out
- * x, out (frames, dim), of which rows first..first+count-1 of out are written; weight (kernel, dim)
- * with its stride; bias (dim); kernel odd. */
-void ee_depthwise_conv_qs8_c(float *out, const float *x, const float *weight, const float *bias,
-                             size_t frames, size_t first, size_t count, size_t dim,
-                             size_t kernel, size_t weight_stride);
+/* out[t, d] = bias[d] + sum_j x[before + t + j - (kernel - 1 - ahead), d] * weight[j, d], frames
+ * outside x left out
+ * x (before + rows + after, dim): the frames of out, and those around them that there are; out
+ * (rows, dim); weight (kernel, dim) with its stride; bias (dim); kernel odd, ahead less. */
+typedef void ee_depthwise_conv_qs8(float *out, const float *x,
+                                   const float *weight, const float *bias,
+                                   size_t rows, size_t before, size_t after, size_t dim,
+                                   size_t kernel, size_t ahead, size_t weight_stride);
+ee_depthwise_conv_qs8 ee_depthwise_conv_qs8_c;
 
 /* out[t, o] = (weight[o] @ (x[stride*t], ..., x[stride*t + kernel-1])) * weight_scale[o] + bias[o]
  * x (frames, channels) float; weight (outs, kernel*channels) int8, taps outer, channels inner, rows
  * of ee_row_stride_qs8; out (ee_stem_conv_f32_frames(frames, kernel, stride), outs). */
-void ee_stem_conv_qs8_c(float *out, const float *x, const int8_t *weight,
-                        const float *weight_scale, const float *bias,
-                        size_t frames, size_t channels, size_t outs, size_t kernel, size_t stride);
+typedef void ee_stem_conv_qs8(float *out, const float *x, const int8_t *weight,
+                              const float *weight_scale, const float *bias,
+                              size_t frames, size_t channels, size_t outs,
+                              size_t kernel, size_t stride);
+ee_stem_conv_qs8 ee_stem_conv_qs8_c;
 
 /* The primitives of int8 mode of one instruction set; as ee_ops_f32. */
 typedef struct {
-    void (*quantize)(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
-                     size_t q_stride, size_t x_stride);
-    void (*linear)(float *out, const int8_t *q, const float *scale, const int8_t *weight,
-                   const float *weight_scale, const float *bias,
-                   size_t rows, size_t in, size_t outs,
-                   size_t out_stride, size_t q_stride, size_t weight_stride);
-    void (*layer_norm)(float *out, const float *x, const float *weight, const float *bias,
-                       size_t rows, size_t dim, float eps);
-    void (*silu)(float *out, const float *x, size_t count);
-    void (*glu)(float *out, const float *x, size_t rows, size_t dim);
-    void (*softmax)(int8_t *high, int8_t *low, float *scale, float *x, const float *value_scale,
-                    size_t rows, size_t dim, size_t q_stride);
-    void (*log_softmax)(float *out, const float *x, size_t rows, size_t dim);
-    void (*depthwise_conv)(float *out, const float *x, const float *weight, const float *bias,
-                           size_t frames, size_t first, size_t count, size_t dim,
-                           size_t kernel, size_t weight_stride);
-    void (*stem_conv)(float *out, const float *x, const int8_t *weight,
-                      const float *weight_scale, const float *bias, size_t frames,
-                      size_t channels, size_t outs, size_t kernel, size_t stride);
+    ee_quantize_qs8 *quantize;
+    ee_linear_qs8 *linear;
+    ee_layer_norm_qs8 *layer_norm;
+    ee_silu_qs8 *silu;
+    ee_glu_qs8 *glu;
+    ee_softmax_qs8 *softmax;
+    ee_log_softmax_qs8 *log_softmax;
+    ee_depthwise_conv_qs8 *depthwise_conv;
+    ee_stem_conv_qs8 *stem_conv;
 } ee_ops_qs8;
 
 /* As ee_ops_f32_for. */
@@ -107,16 +109,20 @@ const ee_ops_qs8 *ee_ops_qs8_for(ee_isa isa);
 
 /* For each head h of width e = dim/heads, with (q, k, v) = in_weight @ x + in_bias:
  *   context_h = softmax(q_h k_h^T / sqrt(e)) v_h;  out = out_weight @ context + out_bias
+ * A frame sees its chunk and `left` frames before that, also past ones (ee_view).
  * x, out (rows, dim); in_weight (3*dim, dim), in_bias (3*dim): queries, keys, values, and the heads
  * in order within each; out_weight (dim, dim), out_bias (dim); a scale for each row of a matrix.
- * dim is a multiple of heads. out may be x. */
-void ee_multi_head_attention_qs8_c(float *out, const float *x, const int8_t *in_weight,
+ * dim is a multiple of heads. kv (rows, 2*dim) float: keys and values, or NULL when they are not
+ * wanted; past_kv (past, 2*dim): those of the frames before, or NULL with 0. out may be x. */
+void ee_multi_head_attention_qs8_c(float *out, float *kv, const float *x, const int8_t *in_weight,
                                    const float *in_weight_scale, const float *in_bias,
                                    const int8_t *out_weight, const float *out_weight_scale,
-                                   const float *out_bias, size_t rows, size_t dim, size_t heads,
-                                   void *scratch, const ee_ops_qs8 *ops, const ee_team *team);
-size_t ee_multi_head_attention_qs8_scratch(size_t rows, size_t dim, size_t heads,
-                                           const ee_team *team);
+                                   const float *out_bias, const float *past_kv, size_t rows,
+                                   size_t dim, size_t heads, size_t chunk, size_t left,
+                                   size_t past, void *scratch, const ee_ops_qs8 *ops,
+                                   const ee_team *team);
+size_t ee_multi_head_attention_qs8_scratch(size_t rows, size_t dim, size_t heads, size_t chunk,
+                                           size_t left, size_t past, const ee_team *team);
 
 /* out = down_weight @ silu(up_weight @ layer_norm(x) + up_bias) + down_bias
  * x, out (rows, dim); norm_weight, norm_bias, down_bias (dim); up_weight (ff, dim), up_bias (ff);
@@ -131,19 +137,23 @@ void ee_feed_forward_qs8_c(float *out, const float *x,
 size_t ee_feed_forward_qs8_scratch(size_t rows, size_t dim, size_t ff, const ee_team *team);
 
 /* out = out_weight @ silu(depthwise_conv(glu(in_weight @ layer_norm(x) + in_bias))) + out_bias
+ * The depthwise convolution sees nothing after the frame's chunk (ee_view).
  * x, out (rows, dim); in_weight (2*dim, dim), in_bias (2*dim); depthwise_weight (kernel, dim)
- * float, depthwise_bias (dim); out_weight (dim, dim), out_bias (dim); kernel odd. No residual.
- * out may be x. */
-void ee_conv_module_qs8_c(float *out, const float *x,
+ * float, depthwise_bias (dim); out_weight (dim, dim), out_bias (dim); kernel odd, ahead less. gated
+ * (rows, dim): what the glu gives, or NULL when it is not wanted; past_gated (past, dim): that of
+ * the frames before, or NULL with 0. No residual. out may be x. */
+void ee_conv_module_qs8_c(float *out, float *gated, const float *x,
                           const float *norm_weight, const float *norm_bias,
                           const int8_t *in_weight, const float *in_weight_scale,
                           const float *in_bias,
                           const float *depthwise_weight, const float *depthwise_bias,
                           const int8_t *out_weight, const float *out_weight_scale,
                           const float *out_bias,
-                          size_t rows, size_t dim, size_t kernel, float eps,
+                          const float *past_gated, size_t rows, size_t dim, size_t kernel,
+                          float eps, size_t ahead, size_t chunk, size_t past,
                           void *scratch, const ee_ops_qs8 *ops, const ee_team *team);
-size_t ee_conv_module_qs8_scratch(size_t rows, size_t dim, size_t kernel, const ee_team *team);
+size_t ee_conv_module_qs8_scratch(size_t rows, size_t dim, size_t kernel, size_t ahead,
+                                  size_t past, const ee_team *team);
 
 /* The tensors of one Conformer layer, in the order of the model file. */
 typedef struct {
@@ -173,12 +183,14 @@ typedef struct {
 
 /* x = x + feed_forward_1(x)/2;  x = x + attention(layer_norm(x));  x = x + conv_module(x);
  * x = x + feed_forward_2(x)/2;  out = layer_norm(x)
+ * past as in ee_conformer_layer_f32_c, of floats too; with whole chunks the same bytes.
  * x, out (rows, dim). out may be x. */
 void ee_conformer_layer_qs8_c(float *out, const float *x, const ee_conformer_weights_qs8 *weights,
-                              size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel,
-                              float eps, void *scratch, const ee_ops_qs8 *ops, const ee_team *team);
-size_t ee_conformer_layer_qs8_scratch(size_t rows, size_t dim, size_t heads, size_t ff,
-                                      size_t kernel, const ee_team *team);
+                              ee_layer_past *past, const ee_view *view, size_t rows, size_t dim,
+                              size_t heads, size_t ff, size_t kernel, float eps, void *scratch,
+                              const ee_ops_qs8 *ops, const ee_team *team);
+size_t ee_conformer_layer_qs8_scratch(const ee_view *view, size_t rows, size_t dim, size_t heads,
+                                      size_t ff, size_t kernel, const ee_team *team);
 
 /* out = log_softmax(weight @ x + bias), x not quantised
  * x (rows, dim); weight (vocab, dim), weight_scale, bias (vocab); out (rows, vocab). */
@@ -191,104 +203,20 @@ void ee_exit_head_qs8_c(float *out, const float *x, const int8_t *weight,
 size_t ee_row_stride_qs8(size_t n);
 /* cdef:end */
 
-/* ---- Variants of the primitives: same contracts, same bytes ---------------------------------- */
+/* ---- Variants of the primitives: as in ee_kernels.h, with the same bytes -------------------- */
 
-#ifdef EE_HAVE_AVX2
-void ee_quantize_qs8_avx2(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
-                          size_t q_stride, size_t x_stride);
-void ee_linear_qs8_avx2(float *out, const int8_t *q, const float *scale, const int8_t *weight,
-                        const float *weight_scale, const float *bias,
-                        size_t rows, size_t in, size_t outs,
-                        size_t out_stride, size_t q_stride, size_t weight_stride);
-void ee_layer_norm_qs8_avx2(float *out, const float *x, const float *weight, const float *bias,
-                            size_t rows, size_t dim, float eps);
-void ee_silu_qs8_avx2(float *out, const float *x, size_t count);
-void ee_glu_qs8_avx2(float *out, const float *x, size_t rows, size_t dim);
-void ee_softmax_qs8_avx2(int8_t *high, int8_t *low, float *scale, float *x,
-                         const float *value_scale, size_t rows, size_t dim, size_t q_stride);
-void ee_log_softmax_qs8_avx2(float *out, const float *x, size_t rows, size_t dim);
-void ee_depthwise_conv_qs8_avx2(float *out, const float *x, const float *weight, const float *bias,
-                                size_t frames, size_t first, size_t count, size_t dim,
-                                size_t kernel, size_t weight_stride);
-void ee_stem_conv_qs8_avx2(float *out, const float *x, const int8_t *weight,
-                           const float *weight_scale, const float *bias, size_t frames,
-                           size_t channels, size_t outs, size_t kernel, size_t stride);
-#endif
-
-#ifdef EE_HAVE_AVX512
-void ee_quantize_qs8_avx512(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
-                            size_t q_stride, size_t x_stride);
-void ee_silu_qs8_avx512(float *out, const float *x, size_t count);
-void ee_glu_qs8_avx512(float *out, const float *x, size_t rows, size_t dim);
-void ee_softmax_qs8_avx512(int8_t *high, int8_t *low, float *scale, float *x,
-                           const float *value_scale, size_t rows, size_t dim, size_t q_stride);
-void ee_depthwise_conv_qs8_avx512(float *out, const float *x, const float *weight,
-                                  const float *bias, size_t frames, size_t first, size_t count,
-                                  size_t dim, size_t kernel, size_t weight_stride);
-void ee_stem_conv_qs8_avx512(float *out, const float *x, const int8_t *weight,
-                             const float *weight_scale, const float *bias, size_t frames,
-                             size_t channels, size_t outs, size_t kernel, size_t stride);
-#endif
-
-#ifdef EE_HAVE_VNNI
-void ee_linear_qs8_vnni(float *out, const int8_t *q, const float *scale, const int8_t *weight,
-                        const float *weight_scale, const float *bias,
-                        size_t rows, size_t in, size_t outs,
-                        size_t out_stride, size_t q_stride, size_t weight_stride);
-#endif
-
-#ifdef EE_HAVE_NEON
-void ee_quantize_qs8_neon(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
-                          size_t q_stride, size_t x_stride);
-void ee_linear_qs8_neon(float *out, const int8_t *q, const float *scale, const int8_t *weight,
-                        const float *weight_scale, const float *bias,
-                        size_t rows, size_t in, size_t outs,
-                        size_t out_stride, size_t q_stride, size_t weight_stride);
-void ee_layer_norm_qs8_neon(float *out, const float *x, const float *weight, const float *bias,
-                            size_t rows, size_t dim, float eps);
-void ee_silu_qs8_neon(float *out, const float *x, size_t count);
-void ee_glu_qs8_neon(float *out, const float *x, size_t rows, size_t dim);
-void ee_softmax_qs8_neon(int8_t *high, int8_t *low, float *scale, float *x,
-                         const float *value_scale, size_t rows, size_t dim, size_t q_stride);
-void ee_log_softmax_qs8_neon(float *out, const float *x, size_t rows, size_t dim);
-void ee_depthwise_conv_qs8_neon(float *out, const float *x, const float *weight, const float *bias,
-                                size_t frames, size_t first, size_t count, size_t dim,
-                                size_t kernel, size_t weight_stride);
-void ee_stem_conv_qs8_neon(float *out, const float *x, const int8_t *weight,
-                           const float *weight_scale, const float *bias, size_t frames,
-                           size_t channels, size_t outs, size_t kernel, size_t stride);
-#endif
-
-#ifdef EE_HAVE_DOT
-void ee_linear_qs8_dot(float *out, const int8_t *q, const float *scale, const int8_t *weight,
-                       const float *weight_scale, const float *bias,
-                       size_t rows, size_t in, size_t outs,
-                       size_t out_stride, size_t q_stride, size_t weight_stride);
-#endif
-
-#ifdef EE_HAVE_I8MM
-void ee_linear_qs8_i8mm(float *out, const int8_t *q, const float *scale, const int8_t *weight,
-                        const float *weight_scale, const float *bias,
-                        size_t rows, size_t in, size_t outs,
-                        size_t out_stride, size_t q_stride, size_t weight_stride);
-#endif
-
-#ifdef EE_HAVE_DSP
-void ee_linear_qs8_dsp(float *out, const int8_t *q, const float *scale, const int8_t *weight,
-                       const float *weight_scale, const float *bias,
-                       size_t rows, size_t in, size_t outs,
-                       size_t out_stride, size_t q_stride, size_t weight_stride);
-void ee_stem_conv_qs8_dsp(float *out, const float *x, const int8_t *weight,
-                          const float *weight_scale, const float *bias, size_t frames,
-                          size_t channels, size_t outs, size_t kernel, size_t stride);
-#endif
-
-#ifdef EE_HAVE_MVE
-void ee_linear_qs8_mve(float *out, const int8_t *q, const float *scale, const int8_t *weight,
-                       const float *weight_scale, const float *bias,
-                       size_t rows, size_t in, size_t outs,
-                       size_t out_stride, size_t q_stride, size_t weight_stride);
-#endif
+ee_quantize_qs8 ee_quantize_qs8_avx2, ee_quantize_qs8_avx512, ee_quantize_qs8_neon;
+ee_linear_qs8 ee_linear_qs8_avx2, ee_linear_qs8_vnni, ee_linear_qs8_neon,
+    ee_linear_qs8_dot, ee_linear_qs8_i8mm, ee_linear_qs8_dsp, ee_linear_qs8_mve;
+ee_layer_norm_qs8 ee_layer_norm_qs8_avx2, ee_layer_norm_qs8_neon;
+ee_silu_qs8 ee_silu_qs8_avx2, ee_silu_qs8_avx512, ee_silu_qs8_neon;
+ee_glu_qs8 ee_glu_qs8_avx2, ee_glu_qs8_avx512, ee_glu_qs8_neon;
+ee_softmax_qs8 ee_softmax_qs8_avx2, ee_softmax_qs8_avx512, ee_softmax_qs8_neon;
+ee_log_softmax_qs8 ee_log_softmax_qs8_avx2, ee_log_softmax_qs8_neon;
+ee_depthwise_conv_qs8 ee_depthwise_conv_qs8_avx2, ee_depthwise_conv_qs8_avx512,
+    ee_depthwise_conv_qs8_neon;
+ee_stem_conv_qs8 ee_stem_conv_qs8_avx2, ee_stem_conv_qs8_avx512, ee_stem_conv_qs8_neon,
+    ee_stem_conv_qs8_dsp;
 
 #ifdef __cplusplus
 }

@@ -23,7 +23,7 @@ LIBRARIES += -lgcc
 endif
 
 SHARED := common/runner.c $(START)
-HEADERS := $(wildcard common/*.h ../include/*.h ../src/*.h ../src/*/*.h ../src/ops/*/*.h)
+HEADERS := $(wildcard common/*.h ../include/* ../src/*/*.h ../src/ops/*/*.h)
 
 .PHONY: run conformance symbols build execute command library tools c-library FORCE
 build: $(BUILD)/transcribe.elf $(BUILD)/conformance.elf $(BUILD)/faults.elf
@@ -87,7 +87,7 @@ $(BUILD)/suite_sha256.o: $(SUITE_IMAGE)
 	sha256sum $< | sed 's/^\([0-9a-f]*\).*/const char port_image_sha256[] = "\1";/' >$(@:.o=.c)
 	$(CC) $(FLAGS) -c -o $@ $(@:.o=.c)
 
-$(BUILD)/conformance/%.o: ../conformance/%.c $(HEADERS) $(wildcard ../conformance/*.h)
+$(BUILD)/conformance/%.o: ../conformance/%.c $(HEADERS) $(wildcard ../conformance/*.h ../conformance/*.inc)
 	mkdir -p $(@D)
 	$(CC) $(FLAGS) -c -o $@ $<
 

@@ -151,7 +151,7 @@ static void build_image(uint32_t dtype)
 
     add_span(TENSORS, (dtype == EE_DTYPE_F32 ? 5 + 4 * 28 + 6 : 8 + 4 * 36 + 9) * sizeof(table[0]));
     float *const window = add_span(WINDOW, 12 * sizeof(float));
-    float *const sines = add_span(SINES, 5 * sizeof(float));
+    float *const sines = add_span(SINES, 16 * sizeof(float));
     uint16_t *const first = add_span(MEL_FIRST, 3 * sizeof(uint16_t));
     uint16_t *const count = add_span(MEL_COUNT, 3 * sizeof(uint16_t));
     float *const weights = add_span(MEL_WEIGHTS, 6 * sizeof(float));
@@ -162,7 +162,7 @@ static void build_image(uint32_t dtype)
     for (size_t i = 0; i < 12; i++) {
         window[i] = (float)(0.5 - 0.5 * cos(2.0 * acos(-1.0) * (double)i / 12.0));
     }
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < 16; i++) {
         sines[i] = (float)sin(turn * (double)i);
     }
     for (size_t m = 0; m < 3; m++) {
@@ -215,7 +215,8 @@ static void run_image(const ee_image *image)
     const ee_policy never = {EE_POLICY_ENTROPY, 0, 0.0f};
     const size_t frames = ee_frontend_frames(&image->frontend, SAMPLES);
     ee_session *session = NULL;
-    size_t bytes = 0, rows = 0, count = 0, length = 0;
+    ee_output out;
+    size_t bytes = 0, count = 0, length = 0;
     uint32_t exits = 0;
     int stop = 0;
     float score = 0.0f;
@@ -225,16 +226,15 @@ static void run_image(const ee_image *image)
           == EE_OK, "features");
     CHECK(ee_arena_size(&image->config, frames, NULL, &bytes) == EE_OK && bytes <= sizeof(arena),
           "%zu", bytes);
-    CHECK(ee_session_open(&session, image->model, NULL, arena, bytes, features, frames) == EE_OK,
-          "session");
+    CHECK(ee_session_open(&session, image->model, NULL, arena, bytes, frames) == EE_OK
+          && ee_session_feed(session, features, frames, 1) == EE_OK, "session");
     while (session != NULL && ee_session_step(session) == EE_OK) {
-        const float *const log_probs = ee_session_log_probs(session, &rows);
-        const size_t vocab = image->config.vocab;
-        CHECK(ee_session_exit(session) == ++exits, "exit %u", (unsigned)exits);
-        CHECK(ee_policy_stop(&never, exits, log_probs, rows, vocab, &stop, &score) == EE_OK && !stop
-              && score > 0.0f, "score %g", (double)score);
-        CHECK(ee_greedy(tokens, rows, &count, log_probs, rows, vocab, image->blank) == EE_OK,
-              "greedy");
+        CHECK(ee_session_output(session, &out) == EE_OK && out.exit == ++exits, "exit %u",
+              (unsigned)exits);
+        CHECK(ee_policy_stop(&never, exits, out.data, out.rows, out.columns, &stop, &score) == EE_OK
+              && !stop && score > 0.0f, "score %g", (double)score);
+        CHECK(ee_greedy(tokens, out.rows, &count, out.data, out.rows, out.columns, image->blank)
+              == EE_OK, "greedy");
         CHECK(ee_text(text, sizeof(text), &length, &image->labels, tokens, count) == EE_OK, "text");
     }
     CHECK(exits == image->config.exits, "%u exits", (unsigned)exits);
@@ -366,8 +366,8 @@ static void check_lie(guarded *copy, const char *what, size_t where, uint32_t va
             && ee_frontend_scratch(&image.frontend) <= sizeof(scratch) / sizeof(float)) {
             ee_session *session = NULL;
             ee_features_s16(features, &image.frontend, samples, SAMPLES, 0, frames, scratch);
-            if (ee_session_open(&session, image.model, NULL, arena, bytes, features, frames)
-                == EE_OK) {
+            if (ee_session_open(&session, image.model, NULL, arena, bytes, frames) == EE_OK
+                && ee_session_feed(session, features, frames, 1) == EE_OK) {
                 ee_session_step(session);
             }
         }

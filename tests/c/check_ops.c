@@ -229,6 +229,12 @@ static void check_sizes(void)
           "saturation");
     CHECK(ee_ops_f32_for((ee_isa)99) == NULL, "no such instruction set");
     CHECK(ee_isa_name((ee_isa)99) == NULL, "no such instruction set");
+    CHECK(ee_isa_find("c") == EE_ISA_C, "found by its name");
+    CHECK(ee_isa_find(ee_isa_name(ee_isa_best())) == ee_isa_best(), "found by its name");
+    CHECK(ee_isa_find("") == EE_ISA_COUNT && ee_isa_find("cc") == EE_ISA_COUNT, "no such name");
+    for (int i = (int)ee_isa_best() + 1; i < EE_ISA_COUNT; i++) {
+        CHECK(ee_isa_find(ee_isa_name((ee_isa)i)) == EE_ISA_COUNT, "not of this CPU");
+    }
 }
 
 int main(void)
@@ -241,6 +247,7 @@ int main(void)
         if (isa == NULL) {
             continue;
         }
+        CHECK(i == EE_ISA_C || isa->linear != portable->linear, "%s: its own kernels", isa_name);
         check_primitives();
         for (size_t n = 0; n < SIZE_COUNT; n++) {
             check_composites(SIZES[n], 12, 3, 20, 5);

@@ -339,6 +339,7 @@ int main(void)
         if (isa == NULL) {
             continue;
         }
+        CHECK(i == EE_ISA_C || isa->linear != portable->linear, "%s: its own kernels", isa_name);
         check_primitives();
         for (size_t n = 0; n < SIZE_COUNT; n++) {
             check_composites(SIZES[n], 12, 3, 20, 5);

@@ -20,87 +20,32 @@ static void *aligned_memory(size_t bytes)
     return memory;
 }
 
-static void add(size_t rows, size_t columns, float low)
+/* Random tensors of a model. */
+static void make_model(const ee_config *made)
 {
-    const size_t count = rows * ee_row_stride(columns);
-    float *const data = aligned_memory(count * sizeof(float));
+    ee_tensor_info info;
 
-    for (size_t i = 0; i < count; i++) {
-        data[i] = low + random_float() * 0.3f;
-    }
-    tensors[tensor_count].data = data;
-    tensors[tensor_count++].bytes = count * sizeof(float);
-}
+    config = *made;
+    for (tensor_count = 0; ee_tensor_at(&config, tensor_count, &info) == EE_OK; tensor_count++) {
+        unsigned char *const data = aligned_memory(info.bytes);
+        /* Of scales, which are small, and of the factors of norms. */
+        const float size = info.kind == EE_TENSOR_SCALES ? 0.003f : 0.3f;
+        const float low = strstr(info.name, "norm.weight") != NULL ? 1.0f
+                          : info.kind == EE_TENSOR_SCALES ? 2e-5f : 0.0f;
 
-/* A matrix in the arithmetic of the model: float32, or int8 and the scales of its rows. */
-static void add_matrix(size_t rows, size_t columns)
-{
-    const size_t count = rows * ee_row_stride_qs8(columns);
-
-    if (config.dtype == EE_DTYPE_F32) {
-        add(rows, columns, 0.0f);
-        return;
-    }
-    int8_t *const data = aligned_memory(count);
-    for (size_t i = 0; i < count; i++) {
-        data[i] = (int8_t)(random_float() * 127.0f);
-    }
-    tensors[tensor_count].data = data;
-    tensors[tensor_count++].bytes = count;
-    add(1, rows, 0.002f);
-    float *const scale = (float *)(uintptr_t)tensors[tensor_count - 1].data;
-    for (size_t i = 0; i < rows; i++) {
-        scale[i] *= 0.01f;
-    }
-}
-
-static void add_affine(size_t outs, size_t in)
-{
-    add_matrix(outs, in);
-    add(1, outs, 0.0f);
-}
-
-static void add_norm(size_t dim)
-{
-    add(1, dim, 1.0f);
-    add(1, dim, 0.0f);
-}
-
-/* A small model with 2 exits, of 1 and 2 layers, whose widths are no multiples of 4. */
-static void make_model(uint32_t dtype)
-{
-    const size_t dim = 10, ff = 22, kernel = 5, vocab = 7;
-    const ee_config made = {
-        .exits = 2, .layers_per_exit = {1, 2}, .dim = 10, .heads = 2, .ff = 22, .kernel = 5,
-        .vocab = 7, .mels = MELS, .stem_kernel = 3, .stem_stride = 2, .max_frames = 60,
-        .norm_eps = 1e-5f, .dtype = dtype,
-    };
-
-    config = made;
-    tensor_count = 0;
-    add_matrix(60, dim);
-    add_affine(dim, 3 * MELS);
-    add_affine(dim, 3 * dim);
-    for (uint32_t e = 0; e < config.exits; e++) {
-        for (uint32_t l = 0; l < config.layers_per_exit[e]; l++) {
-            add_norm(dim);
-            add_affine(ff, dim);
-            add_affine(dim, ff);
-            add_norm(dim);
-            add_affine(3 * dim, dim);
-            add_affine(dim, dim);
-            add_norm(dim);
-            add_affine(2 * dim, dim);
-            add(kernel, dim, 0.0f);
-            add(1, dim, 0.0f);
-            add_affine(dim, dim);
-            add_norm(dim);
-            add_affine(ff, dim);
-            add_affine(dim, ff);
-            add_norm(dim);
+        for (size_t i = 0; i < info.bytes; i++) {
+            data[i] = (unsigned char)(int8_t)(random_float() * 127.0f);
         }
-        add_affine(vocab, dim);
+        for (size_t i = 0; info.kind != EE_TENSOR_INT8 && i < info.bytes; i += sizeof(float)) {
+            const float value = low + random_float() * size;
+            memcpy(data + i, &value, sizeof(value));
+        }
+        tensors[tensor_count].data = data;
+        tensors[tensor_count].bytes = info.bytes;
     }
+    CHECK(ee_tensor_at(&config, tensor_count + 1, &info) == EE_DONE, "after the last tensor");
+    CHECK(ee_tensor_at(&config, 0, NULL) == EE_ERR_ARGUMENT, "no result");
+    CHECK(ee_tensor_at(NULL, 0, &info) == EE_ERR_ARGUMENT, "no config");
 }
 
 static ee_model *open_model(void)
@@ -133,6 +78,8 @@ static void check_config(void)
 {
     size_t bytes;
 
+    expect_config("architecture", &config.architecture, 0);
+    expect_config("architecture", &config.architecture, 99);
     expect_config("exits", &config.exits, 0);
     expect_config("exits", &config.exits, EE_MAX_EXITS + 1);
     expect_config("layers", &config.layers_per_exit[1], 0);
@@ -148,12 +95,22 @@ static void check_config(void)
     expect_config("stem_kernel", &config.stem_kernel, 0);
     expect_config("stem_stride", &config.stem_stride, 4);
     expect_config("max_frames", &config.max_frames, 0);
+    expect_config("chunk without a convolution that ends", &config.chunk, 4);
+    expect_config("left without a chunk", &config.left, 1);
+    expect_config("conv", &config.conv, EE_CONV_CHUNK);
+    expect_config("conv", &config.conv, 3);
+    expect_config("max_frames without positions", &config.positions, EE_POSITIONS_NONE);
+    expect_config("positions", &config.positions, 2);
     expect_config("dtype", &config.dtype, 2);
 
     config.norm_eps = NAN;
     CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "norm_eps NaN");
     config.norm_eps = 0.0f;
     CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "norm_eps 0");
+    config.norm_eps = 0x1.fffffep-41f;
+    CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "norm_eps below 2^-40");
+    config.norm_eps = 0x1p-40f;
+    CHECK(ee_model_size(&config, &bytes) == EE_OK, "norm_eps 2^-40");
     config.norm_eps = 1e-5f;
     CHECK(ee_model_size(NULL, &bytes) == EE_ERR_ARGUMENT, "no config");
     CHECK(ee_model_size(&config, NULL) == EE_ERR_ARGUMENT, "no result");
@@ -212,7 +169,28 @@ static void check_model_open(void)
     free(memory);
 }
 
-static void check_session_open(const ee_model *model, float *features)
+/* Opens a session of this capacity in memory of its own. */
+static ee_session *open_session(const ee_model *model, const ee_team *team, size_t capacity)
+{
+    size_t bytes = 0;
+    ee_session *session = NULL;
+
+    CHECK(ee_arena_size(&config, capacity, team, &bytes) == EE_OK, "%zu frames", capacity);
+    CHECK(ee_session_open(&session, model, team, aligned_memory(bytes), bytes, capacity) == EE_OK,
+          "%zu frames", capacity);
+    if (session == NULL) {
+        exit(check_result("check_runtime"));
+    }
+    return session;
+}
+
+/* One step; false after the last exit of the block. */
+static int step(ee_session *session, ee_output *out)
+{
+    return ee_session_step(session) == EE_OK && ee_session_output(session, out) == EE_OK;
+}
+
+static void check_session_open(const ee_model *model)
 {
     size_t bytes = 0;
     ee_session *session = NULL;
@@ -221,45 +199,30 @@ static void check_session_open(const ee_model *model, float *features)
     unsigned char *const arena = aligned_memory(bytes);
     memset(arena, 0xA5, bytes);
 
-    CHECK(ee_session_open(NULL, model, NULL, arena, bytes, features, FRAMES)
-          == EE_ERR_ARGUMENT, "no result");
-    CHECK(ee_session_open(&session, NULL, NULL, arena, bytes, features, FRAMES)
+    CHECK(ee_session_open(NULL, model, NULL, arena, bytes, FRAMES) == EE_ERR_ARGUMENT, "no result");
+    CHECK(ee_session_open(&session, NULL, NULL, arena, bytes, FRAMES)
           == EE_ERR_ARGUMENT, "no model");
-    CHECK(ee_session_open(&session, model, NULL, NULL, bytes, features, FRAMES)
+    CHECK(ee_session_open(&session, model, NULL, NULL, bytes, FRAMES)
           == EE_ERR_ARGUMENT, "no arena");
-    CHECK(ee_session_open(&session, model, NULL, arena, bytes, NULL, FRAMES)
-          == EE_ERR_ARGUMENT, "no features");
-    CHECK(ee_session_open(&session, model, NULL, arena + 32, bytes, features, FRAMES)
+    CHECK(ee_session_open(&session, model, NULL, arena + 32, bytes, FRAMES)
           == EE_ERR_ALIGNMENT, "misaligned arena");
-    CHECK(ee_session_open(&session, model, NULL, arena, bytes,
-                          (const float *)(const void *)((const char *)features + 1), FRAMES - 1)
-          == EE_ERR_ALIGNMENT, "misaligned features");
-    CHECK(ee_session_open(&session, model, NULL, arena, bytes - 1, features, FRAMES)
+    CHECK(ee_session_open(&session, model, NULL, arena, bytes - 1, FRAMES)
           == EE_ERR_ARENA_TOO_SMALL, "one byte too small");
-    CHECK(ee_session_open(&session, model, NULL, arena, 0, features, FRAMES)
+    CHECK(ee_session_open(&session, model, NULL, arena, 0, FRAMES)
           == EE_ERR_ARENA_TOO_SMALL, "nothing");
 
     /* 60 positions: 243 mel frames give 60 encoder frames, 247 give 61. */
     CHECK(ee_encoder_frames(&config, 246) == 60 && ee_encoder_frames(&config, 247) == 61, "limit");
-    CHECK(ee_session_open(&session, model, NULL, arena, bytes, features, 247)
+    CHECK(ee_session_open(&session, model, NULL, arena, bytes, 247)
           == EE_ERR_TOO_MANY_FRAMES, "too many frames");
-    CHECK(ee_session_open(&session, model, NULL, arena, bytes, features, SIZE_MAX)
+    CHECK(ee_session_open(&session, model, NULL, arena, bytes, SIZE_MAX)
           == EE_ERR_TOO_MANY_FRAMES, "absurdly many frames");
 
     const ee_team broken[] = {{0, 48, run_backwards}, {1, 0, run_backwards}, {1, 48, NULL}};
     for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
         CHECK(ee_arena_size(&config, FRAMES, &broken[i], &bytes) == EE_ERR_ARGUMENT, "team %zu", i);
-        CHECK(ee_session_open(&session, model, &broken[i], arena, bytes, features, FRAMES)
+        CHECK(ee_session_open(&session, model, &broken[i], arena, bytes, FRAMES)
               == EE_ERR_ARGUMENT, "team %zu", i);
-    }
-
-    const float wrong[] = {NAN, INFINITY, -INFINITY};
-    for (size_t i = 0; i < 3; i++) {
-        const float right = features[FRAMES * MELS - 1];
-        features[FRAMES * MELS - 1] = wrong[i];
-        CHECK(ee_session_open(&session, model, NULL, arena, bytes, features, FRAMES)
-              == EE_ERR_NOT_FINITE, "%g among the features", (double)wrong[i]);
-        features[FRAMES * MELS - 1] = right;
     }
     CHECK(session == NULL, "no session after an error");
     for (size_t i = 0; i < bytes; i++) {
@@ -268,9 +231,54 @@ static void check_session_open(const ee_model *model, float *features)
             break;
         }
     }
+    ee_output out;
     CHECK(ee_session_step(NULL) == EE_ERR_ARGUMENT, "no session");
-    CHECK(ee_session_log_probs(NULL, NULL) == NULL && ee_session_exit(NULL) == 0, "no session");
+    CHECK(ee_session_output(NULL, &out) == EE_ERR_ARGUMENT, "no session");
+    CHECK(ee_session_feed(NULL, NULL, 0, 1) == EE_ERR_ARGUMENT, "no session");
     free(arena);
+}
+
+/* What is refused leaves the session as it was. */
+static void check_feed(const ee_model *model, float *features)
+{
+    ee_session *const session = open_session(model, NULL, FRAMES);
+    size_t bytes = 0;
+    ee_output out;
+
+    ee_arena_size(&config, FRAMES, NULL, &bytes);
+    CHECK(ee_session_step(session) == EE_MORE, "before the first feed");
+    CHECK(ee_session_output(session, &out) == EE_MORE && out.exit == 0 && out.data == NULL,
+          "before the first feed");
+    CHECK(ee_session_output(session, NULL) == EE_ERR_ARGUMENT, "no result");
+    CHECK(ee_session_feed(session, features, 20, 0) == EE_OK, "feed");
+    CHECK(ee_session_step(session) == EE_MORE, "before the last feed");
+
+    unsigned char *const before = aligned_memory(bytes);
+    memcpy(before, session, bytes);
+    CHECK(ee_session_feed(session, NULL, 1, 0) == EE_ERR_ARGUMENT, "no features");
+    CHECK(ee_session_feed(session, (const float *)(const void *)((const char *)features + 1), 9, 0)
+          == EE_ERR_ALIGNMENT, "misaligned features");
+    CHECK(ee_session_feed(session, features, FRAMES - 19, 1) == EE_ERR_TOO_MANY_FRAMES,
+          "one frame more than the capacity");
+    CHECK(ee_session_feed(session, features, SIZE_MAX, 1) == EE_ERR_TOO_MANY_FRAMES, "absurd");
+    const float wrong[] = {NAN, INFINITY, -INFINITY};
+    for (size_t i = 0; i < 3; i++) {
+        const float right = features[FRAMES * MELS - 1];
+        features[FRAMES * MELS - 1] = wrong[i];
+        CHECK(ee_session_feed(session, features + 20 * MELS, FRAMES - 20, 1) == EE_ERR_NOT_FINITE,
+              "%g among the features", (double)wrong[i]);
+        features[FRAMES * MELS - 1] = right;
+    }
+    CHECK(memcmp(before, session, bytes) == 0, "an error changed the session");
+    CHECK(ee_session_feed(session, features + 20 * MELS, FRAMES - 20, 1) == EE_OK, "the rest");
+    CHECK(ee_session_feed(session, features, 0, 1) == EE_ERR_ENDED, "after the end");
+    CHECK(step(session, &out) && out.exit == 1 && out.first == 0, "exit 1");
+    CHECK(ee_session_feed(session, features, 1, 0) == EE_ERR_ENDED, "after the end");
+    CHECK(step(session, &out) && out.exit == 2, "exit 2");
+    CHECK(ee_session_step(session) == EE_DONE, "after the last exit");
+    CHECK(ee_session_output(session, &out) == EE_OK && out.exit == 2, "after the last exit");
+    free(before);
+    free(session);
 }
 
 /* The last byte that a run writes is the last byte of the plan. */
@@ -278,7 +286,7 @@ static void check_plan(const ee_model *model, const float *features, size_t fram
                        const ee_team *team)
 {
     enum { AROUND = 4096 }; /* bytes on either side of the arena that have to stay */
-    size_t bytes = 0, rows = 0, touched = 0, before = 0;
+    size_t bytes = 0, touched = 0, before = 0;
     ee_session *session = NULL;
     const unsigned char patterns[2] = {0xA5, 0x5A};
 
@@ -289,25 +297,24 @@ static void check_plan(const ee_model *model, const float *features, size_t fram
     /* Two patterns: a byte written may happen to equal one of them. */
     for (int p = 0; p < 2; p++) {
         memset(memory, patterns[p], AROUND + bytes + AROUND);
-        CHECK(ee_session_open(&session, model, team, arena, bytes, features, frames) == EE_OK,
+        CHECK(ee_session_open(&session, model, team, arena, bytes, frames) == EE_OK,
               "%zu frames", frames);
-        CHECK(ee_session_exit(session) == 0, "before the first step");
-        CHECK(ee_session_log_probs(session, &rows) == NULL && rows == 0, "before the first step");
+        CHECK(ee_session_feed(session, features, frames, 1) == EE_OK, "%zu frames", frames);
         for (uint32_t e = 1; e <= config.exits; e++) {
-            CHECK(ee_session_step(session) == EE_OK, "exit %u", (unsigned)e);
-            CHECK(ee_session_exit(session) == e, "exit %u", (unsigned)e);
-            const float *const log_probs = ee_session_log_probs(session, &rows);
-            CHECK(rows == ee_encoder_frames(&config, frames), "%zu rows", rows);
-            for (size_t t = 0; t < rows; t++) {
+            ee_output out = {0};
+
+            CHECK(step(session, &out) && out.exit == e, "exit %u", (unsigned)e);
+            CHECK(out.rows == ee_encoder_frames(&config, frames) && out.columns == config.vocab
+                  && out.kind == EE_OUTPUT_LOG_PROBS && out.first == 0, "%zu rows", out.rows);
+            for (size_t t = 0; t < out.rows; t++) {
                 double sum = 0.0;
                 for (size_t v = 0; v < config.vocab; v++) {
-                    sum += exp((double)log_probs[t * config.vocab + v]);
+                    sum += exp((double)out.data[t * config.vocab + v]);
                 }
                 CHECK(fabs(sum - 1.0) < 1e-5, "exit %u, frame %zu: sum %g", (unsigned)e, t, sum);
             }
         }
         CHECK(ee_session_step(session) == EE_DONE, "after the last exit");
-        CHECK(ee_session_exit(session) == config.exits, "after the last exit");
         for (size_t i = 0; i < AROUND; i++) {
             before += memory[i] != patterns[p];
         }
@@ -326,54 +333,67 @@ static void check_plan(const ee_model *model, const float *features, size_t fram
     free(memory);
 }
 
-/* Every exit, on every team. */
+/* Every exit: on every team, with more capacity than is used, fed in slices, what one feed gives. */
 static void check_same_bytes(const ee_model *model, const float *features, size_t frames)
 {
-    ee_session *sessions[TEAM_COUNT];
-    size_t rows = 0;
+    enum { SLICES = 4 };
+    const size_t slices[SLICES] = {1, 3, 7, 16}, longest = 243;
+    ee_session *sessions[TEAM_COUNT + SLICES];
+    ee_output expected, found;
 
     for (int t = 0; t < TEAM_COUNT; t++) {
-        size_t bytes = 0;
-        CHECK(ee_arena_size(&config, frames, TEAMS[t], &bytes) == EE_OK, "team %d", t);
-        CHECK(ee_session_open(&sessions[t], model, TEAMS[t], aligned_memory(bytes), bytes, features,
-                              frames) == EE_OK, "team %d", t);
+        sessions[t] = open_session(model, TEAMS[t], t % 2 == 0 ? frames : longest);
+        CHECK(ee_session_feed(sessions[t], features, frames, 1) == EE_OK, "team %d", t);
     }
-    while (ee_session_step(sessions[0]) == EE_OK) {
-        const float *const expected = ee_session_log_probs(sessions[0], &rows);
-        for (int t = 1; t < TEAM_COUNT; t++) {
-            CHECK(ee_session_step(sessions[t]) == EE_OK, "team %d", t);
-            CHECK(memcmp(ee_session_log_probs(sessions[t], NULL), expected,
-                         rows * config.vocab * sizeof(float)) == 0,
-                  "%zu frames, team %d, exit %u: other bytes", frames, t,
-                  (unsigned)ee_session_exit(sessions[0]));
+    for (int i = 0; i < SLICES; i++) {
+        ee_session *const session = open_session(model, TEAMS[i % TEAM_COUNT], longest);
+
+        sessions[TEAM_COUNT + i] = session;
+        for (size_t at = 0; at < frames; at += slices[i]) {
+            const size_t fed = frames - at < slices[i] ? frames - at : slices[i];
+            /* A copy of its own: nothing of it is read later. */
+            float *const slice = aligned_memory(fed * MELS * sizeof(float));
+            memcpy(slice, features + at * MELS, fed * MELS * sizeof(float));
+            CHECK(ee_session_feed(session, slice, fed, 0) == EE_OK, "frame %zu", at);
+            free(slice);
+        }
+        CHECK(ee_session_feed(session, NULL, 0, 1) == EE_OK, "the end");
+    }
+    while (step(sessions[0], &expected)) {
+        for (int i = 1; i < TEAM_COUNT + SLICES; i++) {
+            CHECK(step(sessions[i], &found) && found.exit == expected.exit, "session %d", i);
+            CHECK(found.rows == expected.rows
+                  && memcmp(found.data, expected.data,
+                            found.rows * config.vocab * sizeof(float)) == 0
+                  && memcmp(found.hidden, expected.hidden,
+                            found.rows * config.dim * sizeof(float)) == 0,
+                  "%zu frames, session %d, exit %u: other bytes", frames, i,
+                  (unsigned)expected.exit);
         }
     }
-    for (int t = 0; t < TEAM_COUNT; t++) {
-        free(sessions[t]);
+    for (int i = 0; i < TEAM_COUNT + SLICES; i++) {
+        free(sessions[i]);
     }
 }
 
 /* Two sessions of one model, step by step in turn, give what each gives alone. */
 static void check_two_sessions(const ee_model *model, const float *features)
 {
-    size_t bytes = 0, rows = 0;
     ee_session *sessions[3];
+    ee_output first, other, alone = {0};
 
-    const ee_team *const team = &SEVENS;
-    ee_arena_size(&config, FRAMES, team, &bytes);
     for (int i = 0; i < 3; i++) {
-        CHECK(ee_session_open(&sessions[i], model, i == 2 ? NULL : team, aligned_memory(bytes),
-                              bytes, i == 1 ? features + MELS : features, FRAMES - (i == 1))
-              == EE_OK, "session %d", i);
+        sessions[i] = open_session(model, i == 2 ? NULL : &SEVENS, FRAMES);
+        CHECK(ee_session_feed(sessions[i], i == 1 ? features + MELS : features, FRAMES - (i == 1),
+                              1) == EE_OK, "session %d", i);
     }
-    while (ee_session_step(sessions[0]) == EE_OK) {
-        CHECK(ee_session_step(sessions[1]) == EE_OK, "other session");
+    while (step(sessions[0], &first)) {
+        CHECK(step(sessions[1], &other), "other session");
     }
-    while (ee_session_step(sessions[2]) == EE_OK) {
+    while (step(sessions[2], &alone)) {
     }
-    const float *const first = ee_session_log_probs(sessions[0], &rows);
-    CHECK(memcmp(first, ee_session_log_probs(sessions[2], NULL),
-                 rows * config.vocab * sizeof(float)) == 0, "sessions disturb each other");
+    CHECK(memcmp(first.data, alone.data, alone.rows * config.vocab * sizeof(float)) == 0,
+          "sessions disturb each other");
     for (int i = 0; i < 3; i++) {
         free(sessions[i]);
     }
@@ -382,7 +402,8 @@ static void check_two_sessions(const ee_model *model, const float *features)
 static void check_names(void)
 {
     const ee_status statuses[] = {
-        EE_OK, EE_DONE, EE_ERR_ARGUMENT, EE_ERR_CONFIG, EE_ERR_TENSOR_COUNT, EE_ERR_TENSOR_SIZE,
+        EE_OK, EE_DONE, EE_MORE, EE_ERR_ENDED, EE_ERR_ARGUMENT, EE_ERR_CONFIG,
+        EE_ERR_TENSOR_COUNT, EE_ERR_TENSOR_SIZE,
         EE_ERR_ALIGNMENT, EE_ERR_MODEL_TOO_SMALL, EE_ERR_ARENA_TOO_SMALL, EE_ERR_TOO_MANY_FRAMES,
         EE_ERR_TOO_LARGE, EE_ERR_NOT_FINITE, EE_ERR_DTYPE, EE_ERR_THREADS,
     };
@@ -401,12 +422,29 @@ static void check_names(void)
     CHECK(ee_abi_version() == EE_ABI_VERSION, "library and header");
 }
 
+static void free_tensors(void)
+{
+    for (size_t i = 0; i < tensor_count; i++) {
+        free((void *)(uintptr_t)tensors[i].data);
+    }
+}
+
+/* 2 exits, of 1 and 2 layers, whose widths are no multiples of 4. */
+static const ee_config SMALL = {
+    .architecture = EE_ARCH_CONFORMER, .exits = 2, .layers_per_exit = {1, 2}, .dim = 10,
+    .heads = 2, .ff = 22, .kernel = 5, .vocab = 7, .mels = MELS, .stem_kernel = 3,
+    .stem_stride = 2, .max_frames = 60, .norm_eps = 1e-5f,
+};
+
 static void check_runtime(uint32_t dtype, float *features)
 {
     const size_t all_frames[] = {0, 1, 6, 7, 10, 11, FRAMES, 192, 195, 199, 243};
+    ee_config made = SMALL;
 
+    made.dtype = dtype;
     ops = ee_ops_for(EE_ISA_C);
-    make_model(dtype);
+    make_model(&made);
+    CHECK(tensor_count == (dtype == EE_DTYPE_F32 ? 93u : 122u), "%zu tensors", tensor_count);
     check_config();
     check_model_open();
     for (int i = EE_ISA_C; i <= (int)ee_isa_best(); i++) {
@@ -415,7 +453,8 @@ static void check_runtime(uint32_t dtype, float *features)
             continue;
         }
         ee_model *const model = open_model();
-        check_session_open(model, features);
+        check_session_open(model);
+        check_feed(model, features);
         for (size_t f = 0; f < sizeof(all_frames) / sizeof(all_frames[0]); f++) {
             check_plan(model, features, all_frames[f], NULL);
             check_plan(model, features, all_frames[f], &ON_LAST);
@@ -424,9 +463,184 @@ static void check_runtime(uint32_t dtype, float *features)
         check_two_sessions(model, features);
         free(model);
     }
-    for (size_t i = 0; i < tensor_count; i++) {
-        free((void *)(uintptr_t)tensors[i].data);
+    free_tensors();
+}
+
+/* ---- Streams: models with a limited view ---- */
+
+enum { STREAM = 1200, MOST_EXITS = 3 };
+
+/* The rows of every exit that one feed of everything gives. */
+typedef struct {
+    float *log_probs[MOST_EXITS], *hidden[MOST_EXITS];
+    size_t rows;
+} whole;
+
+static whole run_whole(const ee_model *model, const float *features, size_t frames)
+{
+    ee_session *const session = open_session(model, NULL, frames);
+    whole result = {.rows = ee_encoder_frames(&config, frames)};
+    ee_output out;
+
+    CHECK(ee_session_feed(session, features, frames, 1) == EE_OK, "feed");
+    while (step(session, &out)) {
+        const size_t bytes = out.rows * sizeof(float);
+
+        CHECK(out.rows == result.rows && out.first == 0, "%zu rows", out.rows);
+        result.log_probs[out.exit - 1] = aligned_memory(bytes * config.vocab);
+        result.hidden[out.exit - 1] = aligned_memory(bytes * config.dim);
+        memcpy(result.log_probs[out.exit - 1], out.data, bytes * config.vocab);
+        memcpy(result.hidden[out.exit - 1], out.hidden, bytes * config.dim);
     }
+    free(session);
+    return result;
+}
+
+/* Bytes of int8 mode; of float32 what rounding explains. */
+static int same_rows(const float *found, const float *expected, size_t count)
+{
+    float most = 0.0f;
+
+    for (size_t i = 0; i < count; i++) {
+        most = fmaxf(most, fabsf(found[i] - expected[i]));
+    }
+    return config.dtype == EE_DTYPE_F32 ? most <= 1e-6f
+                                        : memcmp(found, expected, count * sizeof(*found)) == 0;
+}
+
+static size_t below(size_t limit)
+{
+    return (size_t)((random_float() + 1.0f) * 0.5f * (float)limit);
+}
+
+/* Frames that wait when every block is stepped, at most. */
+static size_t most_waiting(void)
+{
+    size_t frames = 0;
+
+    while (ee_encoder_frames(&config, frames + 1) < config.chunk) {
+        frames++;
+    }
+    return frames;
+}
+
+/* Slices of up to `slice` frames, each block to some exit, which may be none. */
+static void check_stream(const ee_model *model, const float *features, const whole *expected,
+                         size_t slice, uint32_t least_exit, const ee_team *team)
+{
+    enum { SKIPPED = 5 }; /* feeds without a step, one after another */
+    ee_session *const session =
+        open_session(model, team, most_waiting() + (SKIPPED + 1) * slice);
+    size_t rows = 0, first = 0, skipped = 0;
+    ee_output out;
+
+    for (size_t at = 0; at < STREAM;) {
+        const size_t wanted = least_exit == MOST_EXITS ? slice : below(slice + 1);
+        const size_t fed = STREAM - at < wanted ? STREAM - at : wanted;
+        const int last = at + fed == STREAM;
+        uint32_t exits = least_exit + (uint32_t)below(config.exits + 1 - least_exit);
+
+        CHECK(ee_session_feed(session, features + at * MELS, fed, last) == EE_OK, "frame %zu", at);
+        at += fed;
+        exits = exits == 0 && (last || skipped == SKIPPED) ? 1 : exits;
+        skipped = exits == 0 ? skipped + 1 : 0;
+        for (uint32_t e = 1; e <= exits && step(session, &out); e++) {
+            CHECK(out.exit == e && out.first == first, "exit %u at %zu", (unsigned)out.exit, first);
+            CHECK(out.rows % config.chunk == 0 || last, "%zu rows", out.rows);
+            CHECK(out.first + out.rows <= expected->rows
+                  && same_rows(out.data, expected->log_probs[e - 1] + first * config.vocab,
+                               out.rows * config.vocab)
+                  && same_rows(out.hidden, expected->hidden[e - 1] + first * config.dim,
+                               out.rows * config.dim),
+                  "chunk %u, left %u, slice %zu: other rows at %zu, exit %u", (unsigned)config.chunk,
+                  (unsigned)config.left, slice, first, (unsigned)e);
+            rows = first + out.rows;
+        }
+        first = rows;
+    }
+    CHECK(rows == expected->rows, "%zu rows of %zu", rows, expected->rows);
+    free(session);
+}
+
+/* A stream uses its arena to the last byte, however long it is. */
+static void check_stream_plan(const ee_model *model, const float *features)
+{
+    enum { AROUND = 4096, TURNS = 40 };
+    const size_t slice = 64, capacity = most_waiting() + slice;
+    size_t bytes = 0, touched = 0, before = 0;
+    ee_session *session = NULL;
+    ee_output out;
+
+    CHECK(ee_arena_size(&config, capacity, NULL, &bytes) == EE_OK, "arena");
+    unsigned char *const memory = aligned_memory(AROUND + bytes + AROUND);
+    memset(memory, 0xA5, AROUND + bytes + AROUND);
+    CHECK(ee_session_open(&session, model, NULL, memory + AROUND, bytes, capacity) == EE_OK, "open");
+    for (size_t turn = 0; turn < TURNS; turn++) {
+        CHECK(ee_session_feed(session, features + turn % 10 * MELS, slice, 0) == EE_OK, "feed");
+        for (uint32_t e = 0; e < 1 + turn % config.exits && step(session, &out); e++) {
+        }
+    }
+    const size_t waiting = TURNS * slice - 4 * (out.first + out.rows);
+    CHECK(ee_session_feed(session, features, capacity - waiting + 1, 0) == EE_ERR_TOO_MANY_FRAMES,
+          "one frame more than the capacity");
+    CHECK(ee_session_feed(session, features, capacity - waiting, 1) == EE_OK, "the capacity");
+    while (step(session, &out)) {
+    }
+    for (size_t i = 0; i < bytes + AROUND; i++) {
+        touched = memory[AROUND + i] != 0xA5 ? i + 1 : touched;
+    }
+    for (size_t i = 0; i < AROUND; i++) {
+        before += memory[i] != 0xA5;
+    }
+    CHECK(before == 0 && touched == bytes,
+          "planned %zu bytes, used %zu and %zu before", bytes, touched, before);
+    free(memory);
+}
+
+static void check_streams(uint32_t dtype)
+{
+    const struct {
+        uint32_t chunk, left, conv, kernel;
+    } views[] = {
+        {4, 6, EE_CONV_CHUNK, 5}, {3, 0, EE_CONV_CAUSAL, 7}, {1, 1, EE_CONV_CHUNK, 3},
+        {16, 3, EE_CONV_CAUSAL, 5}, {5, 40, EE_CONV_CHUNK, 1},
+    };
+    float *const features = aligned_memory(STREAM * MELS * sizeof(float));
+
+    for (size_t i = 0; i < STREAM * MELS; i++) {
+        features[i] = random_float();
+    }
+    for (size_t v = 0; v < sizeof(views) / sizeof(views[0]); v++) {
+        ee_config made = SMALL;
+
+        made.dtype = dtype;
+        made.exits = MOST_EXITS;
+        made.layers_per_exit[2] = 1;
+        made.chunk = views[v].chunk;
+        made.left = views[v].left;
+        made.conv = views[v].conv;
+        made.kernel = views[v].kernel;
+        made.positions = EE_POSITIONS_NONE;
+        made.max_frames = 0;
+        ops = ee_ops_for(ee_isa_best());
+        make_model(&made);
+        ee_model *const model = open_model();
+        whole expected = run_whole(model, features, STREAM);
+        for (size_t slice = 1; slice < 130; slice = 2 * slice + 1) {
+            for (uint32_t least = 0; least <= MOST_EXITS; least++) {
+                check_stream(model, features, &expected, slice, least, NULL);
+                check_stream(model, features, &expected, slice, least, &SEVENS);
+            }
+        }
+        check_stream_plan(model, features);
+        for (int e = 0; e < MOST_EXITS; e++) {
+            free(expected.log_probs[e]);
+            free(expected.hidden[e]);
+        }
+        free(model);
+        free_tensors();
+    }
+    free(features);
 }
 
 int main(void)
@@ -439,6 +653,8 @@ int main(void)
     check_names();
     check_runtime(EE_DTYPE_F32, features);
     check_runtime(EE_DTYPE_QS8, features);
+    check_streams(EE_DTYPE_F32);
+    check_streams(EE_DTYPE_QS8);
     free(features);
     return check_result("check_runtime");
 }

@@ -14,17 +14,20 @@ from torch import nn
 from torch.nn import functional as F
 from torchaudio.models.conformer import ConformerLayer, _ConvolutionModule, _FeedForwardModule
 
-from ee_ref.conformance.cases import cases_of, op_names
+from ee_ref.conformance.cases import cases_of, op_names, outputs
+from ee_ref.ops import LayerPast
 
 
 def generate() -> dict[str, np.ndarray]:
-    """`op/case` -> the value of the op."""
+    """`op/case/N` -> output N of the op."""
     goldens = {}
     with torch.no_grad():
         for op in op_names():
             for case in cases_of(op):
                 arguments = {name: _double(value) for name, value in case.arguments().items()}
-                goldens[f"{op}/{case.name}"] = ORACLES[op](**arguments).float().numpy()
+                found = outputs(op, ORACLES[op](**arguments))
+                goldens |= {f"{op}/{case.name}/{number}": output.float().numpy()
+                            for number, output in enumerate(found)}
     return goldens
 
 
@@ -33,6 +36,8 @@ def _double(value):
         return torch.from_numpy(value).double()
     if isinstance(value, dict):
         return {name: _double(item) for name, item in value.items()}
+    if isinstance(value, LayerPast):
+        return LayerPast(*map(_double, value))
     return value
 
 
@@ -53,10 +58,21 @@ def layer_norm(x, weight, bias, eps):
     return _fill(nn.LayerNorm(x.shape[-1], eps), {"weight": weight, "bias": bias})(x)
 
 
-def depthwise_conv(x, weight, bias):
+def depthwise_conv(x, weight, bias, ahead, before, after):
     kernel, dim = weight.shape
-    conv = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim)
-    return _fill(conv, {"weight": weight.T[:, None, :], "bias": bias})(x.T[None])[0].T
+    conv = _fill(nn.Conv1d(dim, dim, kernel, groups=dim),
+                 {"weight": weight.T[:, None, :], "bias": bias})
+    padded = F.pad(x, (0, 0, kernel - 1 - ahead, ahead))
+    return conv(padded.T[None])[0].T[before : len(x) - after]
+
+
+def _visible(frames, past, chunk, left):
+    """(frames, past + frames): what a frame sees, of the past and of the frames."""
+    at, of = torch.arange(frames)[:, None], torch.arange(-past, frames)[None]
+    if chunk == 0:
+        return (of >= -left).expand(frames, -1)
+    start = at // chunk * chunk
+    return (of >= start - left) & (of < start + chunk)
 
 
 def stem_conv(x, weight, bias, stride):
@@ -69,13 +85,26 @@ def stem_conv(x, weight, bias, stride):
     return _fill(conv, {"weight": channels_first, "bias": bias})(x.T[None])[0].T
 
 
-def multi_head_attention(x, in_weight, in_bias, out_weight, out_bias, heads):
-    attention = _fill(nn.MultiheadAttention(x.shape[1], heads), {
-        "in_proj_weight": in_weight, "in_proj_bias": in_bias,
-        "out_proj.weight": out_weight, "out_proj.bias": out_bias,
-    })
-    x = x[:, None]
-    return attention(x, x, x, need_weights=False)[0][:, 0]
+def multi_head_attention(
+    x, in_weight, in_bias, out_weight, out_bias, heads, chunk, left, past=None
+):
+    """PyTorch's module in full view; in a limited one its function over keys and values with those
+    of the past before them, and a mask."""
+    dim = x.shape[1]
+    queries, kv = F.linear(x, in_weight, in_bias).split([dim, 2 * dim], dim=1)
+    if chunk == 0:
+        attention = _fill(nn.MultiheadAttention(dim, heads), {
+            "in_proj_weight": in_weight, "in_proj_bias": in_bias,
+            "out_proj.weight": out_weight, "out_proj.bias": out_bias,
+        })
+        return attention(x[:, None], x[:, None], x[:, None], need_weights=False)[0][:, 0], kv
+    seen = kv if past is None else torch.cat([past, kv])
+    queries, keys, values = (
+        part.reshape(len(part), heads, -1).transpose(0, 1)
+        for part in (queries, *seen.split(dim, dim=1)))
+    mask = _visible(len(x), len(seen) - len(x), chunk, left)
+    context = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+    return F.linear(context.transpose(0, 1).reshape(x.shape), out_weight, out_bias), kv
 
 
 def feed_forward(
@@ -92,8 +121,9 @@ def feed_forward(
 
 def conv_module(
     x, norm_weight, norm_bias, in_weight, in_bias, depthwise_weight, depthwise_bias, out_weight,
-    out_bias, eps,
+    out_bias, eps, ahead, chunk, past=None,
 ):
+    """torchaudio's module; in a limited view its layers around a convolution with a mask."""
     kernel, dim = depthwise_weight.shape
     module = _fill(_ConvolutionModule(dim, dim, kernel, bias=True), {
         "layer_norm.weight": norm_weight, "layer_norm.bias": norm_bias,
@@ -103,10 +133,46 @@ def conv_module(
         "sequential.5.weight": out_weight[:, :, None], "sequential.5.bias": out_bias,
     })
     _set_layer_norm_eps(module, eps)
-    return module(x[None])[0]
+    gated = module.sequential[:2](module.layer_norm(x).T[None])[0].T
+    if chunk == 0 and ahead == kernel // 2:
+        return module(x[None])[0], gated
+    seen = gated if past is None else torch.cat([past, gated])
+    convolved = _limited_conv(seen, len(x), depthwise_weight, depthwise_bias, ahead, chunk)
+    return module.sequential[3:](convolved.T[None])[0].T, gated
 
 
-def conformer_layer(x, weights, heads, eps):
+def _limited_conv(seen, frames, weight, bias, ahead, chunk):
+    """Of the last `frames` of (past + frames, D): every tap with the mask of what its frame sees."""
+    kernel, past = len(weight), len(seen) - frames
+    windows = F.pad(seen, (0, 0, kernel - 1 - ahead, ahead)).unfold(0, kernel, 1)[past:]
+    visible = torch.cat([torch.zeros(frames, kernel - 1 - ahead, dtype=torch.bool),
+                         _visible(frames, past, chunk, kernel),
+                         torch.zeros(frames, ahead, dtype=torch.bool)], dim=1)
+    masks = torch.stack([visible[t, past + t : past + t + kernel] for t in range(frames)])
+    return torch.einsum("tdk,tk,kd->td", windows, masks.double(), weight) + bias
+
+
+def conformer_layer(x, weights, heads, eps, view, past=None):
+    """torchaudio's layer; in a limited view its modules as above, joined as it joins them."""
+    kernel, dim = weights["conv.depthwise.weight"].shape
+    if view.chunk == 0 and view.ahead == kernel // 2:
+        return _whole_layer(x, weights, heads, eps)
+
+    def module(prefix, *parts):
+        return [weights[f"{prefix}.{part}.{kind}"] for part in parts for kind in ("weight", "bias")]
+
+    kv, gated = past or (None, None)
+    x = x + feed_forward(x, *module("ff1", "norm", "up", "down"), eps) / 2
+    normed = layer_norm(x, *module("attn", "norm"), eps)
+    x = x + multi_head_attention(normed, *module("attn", "in", "out"), heads, view.chunk, view.left,
+                                 kv)[0]
+    x = x + conv_module(x, *module("conv", "norm", "in", "depthwise", "out"), eps, view.ahead,
+                        view.chunk, gated)[0]
+    x = x + feed_forward(x, *module("ff2", "norm", "up", "down"), eps) / 2
+    return layer_norm(x, weights["norm.weight"], weights["norm.bias"], eps)
+
+
+def _whole_layer(x, weights, heads, eps):
     kernel, dim = weights["conv.depthwise.weight"].shape
     tensors = {theirs: weights[ours] for ours, theirs in _CONFORMER_LAYER.items()}
     for index in (0, 5):

@@ -1,5 +1,6 @@
 //! Opens a flash image: FORMAT.md, "Flash images", with the tensors of its "Tensors".
 
+use crate::features::LEAST_FLOOR;
 use crate::protocol::{crc32, multiple, refused, word, Data, Failure, Tensor, Tensors};
 
 const HEADER: usize = 1024;
@@ -96,7 +97,8 @@ impl Model {
             [dim, heads, ff, kernel, vocab, mels, stem_kernel, stem_stride, max_frames, hop_length, pad + 1];
         check(dtype <= 1 && sizes.iter().all(|n| (1..=1 << 16).contains(n)), CONFIG)?;
         check(dim % heads == 0 && kernel % 2 == 1 && stem_stride <= stem_kernel, CONFIG)?;
-        check(norm_eps > 0.0 && norm_eps <= 1.0 && log_floor >= 0.0 && log_floor.is_finite(), CONFIG)?;
+        check(norm_eps > 0.0 && norm_eps <= 1.0, CONFIG)?;
+        check(log_floor == 0.0 || log_floor >= LEAST_FLOOR && log_floor.is_finite(), CONFIG)?;
         check(n_fft.is_power_of_two() && (4..=1 << 16).contains(&n_fft) && win_length <= n_fft, CONFIG)?;
         check(layers[..all_exits].iter().all(|n| (1..=64).contains(n)), CONFIG)?;
         check(blank < vocab, LAYOUT)?;
@@ -152,7 +154,7 @@ impl Model {
             norm_eps,
             layers: layers[..exits].to_vec(),
             window: floats(table(1, 4 * win_length)?),
-            sines: floats(table(2, 4 * (n_fft / 4 + 1))?),
+            sines: floats(table(2, 4 * n_fft)?),
             filters,
             normalisation: mean.into_iter().zip(scale).collect(),
             labels,

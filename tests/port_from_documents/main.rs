@@ -133,7 +133,11 @@ fn status_case(model: Option<&Model>, case: &Body) -> Result<(), Failure> {
     let model = model.ok_or_else(|| argument("model"))?;
     match &case.name[..] {
         "session_status" => {
-            model::session(model, &Weights::new(&case.tensors).matrix("features", model.mels)?)
+            model::session(model, &Weights::new(&case.tensors).matrix("features", model.mels)?)?;
+            match case.parameters.contains_key("again") {
+                true => Err(Failure::Refused("EE_ERR_ENDED")),
+                false => Ok(()),
+            }
         }
         "samples_status" => features::features(model, &samples(case)?).map(|_| ()),
         _ => model::log_probs(&Weights::new(&case.tensors).matrix("log_probs", model.labels.len())?),

@@ -14,7 +14,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from ... import ops
+from ...ops._lines import lines
 from ..draw import Case
 
 BIT_EXACT = "int8 mode is bit-exact"
@@ -29,6 +32,12 @@ def op_names(dtype: str = "f32") -> list[str]:
 def cases_of(op: str) -> list[Case]:
     """The cases of one op."""
     return importlib.import_module(f"{__name__}.{op}").CASES
+
+
+def outputs(op: str, result: Any) -> tuple[np.ndarray, ...]:
+    """What a call of an op gave, as its line has it: without what a layer keeps."""
+    found = result if isinstance(result, tuple) else (result,)
+    return found[: len(lines()[op].outputs)]
 
 
 def exact(cases: list[Case], *matrices: str) -> list[Case]:

@@ -7,7 +7,7 @@ from . import BIT_EXACT, depthwise_conv, exact
 def _minus_zero():
     """Sums of -0, which a tap outside the utterance, added as +0, would make +0."""
     return {"x": np.full((4, 9), -0.0, np.float32), "weight": np.ones((5, 9), np.float32),
-            "bias": np.full(9, -0.0, np.float32)}
+            "bias": np.full(9, -0.0, np.float32), "ahead": 2, "before": 0, "after": 0}
 
 
 CASES = [

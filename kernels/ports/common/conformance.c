@@ -41,17 +41,12 @@ static int open_file(const char *name, port_mode mode)
 /* The kernels of a name, or the best ones. */
 static ee_isa find_isa(const char *name)
 {
-    const ee_isa best = ee_isa_best();
+    const ee_isa isa = name != NULL ? ee_isa_find(name) : ee_isa_best();
 
-    for (int isa = 0; name != NULL && isa <= (int)best; isa++) {
-        if (ee_ops_for((ee_isa)isa) != NULL && runner_equal(ee_isa_name((ee_isa)isa), name)) {
-            return (ee_isa)isa;
-        }
-    }
-    if (name != NULL) {
+    if (isa == EE_ISA_COUNT) {
         runner_fail(name, "no instruction set of this CPU");
     }
-    return best;
+    return isa;
 }
 
 /* Those kernels, one of them wrong if that is wanted. */

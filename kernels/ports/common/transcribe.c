@@ -137,14 +137,14 @@ static size_t matrix_products(const ee_config *config, size_t rows, uint32_t exi
     return layers * layer;
 }
 
-static void print_text(runner_memory *memory, const ee_image *image, const float *log_probs,
-                       size_t rows)
+static void print_text(runner_memory *memory, const ee_image *image, const ee_output *found)
 {
-    ee_token *const tokens = runner_take(memory, rows * sizeof *tokens);
+    ee_token *const tokens = runner_take(memory, found->rows * sizeof *tokens);
     char *const text = runner_take(memory, TEXT_BYTES);
     size_t count, length;
 
-    check(ee_greedy(tokens, rows, &count, log_probs, rows, image->config.vocab, image->blank),
+    check(ee_greedy(tokens, found->rows, &count, found->data, found->rows, found->columns,
+                    image->blank),
           "decoding");
     check(ee_text(text, TEXT_BYTES, &length, &image->labels, tokens, count), "text");
     port_print("text: ");
@@ -170,9 +170,9 @@ int port_main(int argc, char **argv)
 {
     const char *const clip = runner_argument(argc, argv, "clip");
     runner_memory memory = runner_memory_open();
-    size_t frames, arena_bytes, rows = 0;
+    size_t frames, arena_bytes;
     ee_session *session;
-    const float *log_probs = NULL;
+    ee_output found = {0};
     int stop = 0;
 
     if (clip == NULL) {
@@ -184,21 +184,21 @@ int port_main(int argc, char **argv)
 
     check(ee_arena_size(&image.config, frames, NULL, &arena_bytes), "plan");
     void *const arena = runner_take(&memory, arena_bytes);
-    check(ee_session_open(&session, image.model, NULL, arena, arena_bytes, features, frames),
-          "session");
+    check(ee_session_open(&session, image.model, NULL, arena, arena_bytes, frames), "session");
+    check(ee_session_feed(session, features, frames, 1), "features");
     while (!stop && ee_session_step(session) == EE_OK) {
         float score;
 
-        log_probs = ee_session_log_probs(session, &rows);
-        check(ee_policy_stop(&policy, ee_session_exit(session), log_probs, rows,
-                             image.config.vocab, &stop, &score),
+        check(ee_session_output(session, &found), "output");
+        check(ee_policy_stop(&policy, found.exit, found.data, found.rows, found.columns, &stop,
+                             &score),
               "policy");
-        runner_print_count("exit", ee_session_exit(session));
+        runner_print_count("exit", found.exit);
         runner_print_float("score", score);
     }
-    print_text(&memory, &image, log_probs, rows);
+    print_text(&memory, &image, &found);
     runner_print_count("multiply-adds of matrix products",
-                       matrix_products(&image.config, rows, ee_session_exit(session)));
+                       matrix_products(&image.config, found.rows, found.exit));
     report(&memory, arena_bytes);
     return 0;
 }

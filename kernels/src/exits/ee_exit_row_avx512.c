@@ -4,8 +4,8 @@
 
 #ifdef EE_HAVE_EXIT_ROW_AVX512
 
-#include "../ee_exact_avx2.h"
-#include "../ee_exact_avx512.h"
+#include "../common/ee_exact_avx2.h"
+#include "../common/ee_exact_avx512.h"
 
 EE_TARGET_BEGIN("avx2,avx512f,avx512bw,avx512dq,avx512vl")
 

@@ -1,6 +1,6 @@
 #include "ee_exits.h"
 
-#include "../ee_exact.h"
+#include "../common/ee_exact.h"
 #include "ee_exit_row.h"
 
 uint32_t ee_exit_row_c(float *sum, const float *row, size_t vocab)

@@ -2,8 +2,8 @@
 
 #include <float.h>
 
-#include "../ee_exact.h"
-#include "../ee_size.h"
+#include "../common/ee_exact.h"
+#include "../common/ee_size.h"
 
 /* The samples of an utterance: one of the two pointers is set. */
 typedef struct {
@@ -11,6 +11,15 @@ typedef struct {
     const int16_t *s16;
     size_t count;
 } utterance;
+
+/* A complex number. */
+typedef struct {
+    float re, im;
+} number;
+
+/* The sum of a mel energy begins here or at a larger log_floor: less would not count, subnormal or
+ * not. */
+static const float LEAST_FLOOR = 0x1p-70f;
 
 static size_t bins_of(const ee_frontend *frontend)
 {
@@ -35,7 +44,7 @@ ee_status ee_frontend_check(const ee_frontend *frontend)
     }
     /* Written so that NaN fails too. */
     if (frontend->log_floor != 0.0f
-        && !(frontend->log_floor >= FLT_MIN && frontend->log_floor <= FLT_MAX)) {
+        && !(frontend->log_floor >= LEAST_FLOOR && frontend->log_floor <= FLT_MAX)) {
         return EE_ERR_CONFIG;
     }
     if (frontend->window == NULL || frontend->sines == NULL || frontend->mel_first == NULL
@@ -60,7 +69,7 @@ size_t ee_frontend_frames(const ee_frontend *frontend, size_t count)
 
 size_t ee_frontend_scratch(const ee_frontend *frontend)
 {
-    return frontend->n_fft + bins_of(frontend);
+    return 2 * (size_t)frontend->n_fft;
 }
 
 /* M: the values that the reflection at the edges goes by. */
@@ -73,6 +82,11 @@ static size_t signal_length(const ee_frontend *frontend, size_t count)
 static size_t reach_before(const ee_frontend *frontend)
 {
     return frontend->n_fft / 2 - (frontend->n_fft - frontend->win_length) / 2;
+}
+
+static float sample_at(const utterance *audio, size_t i)
+{
+    return audio->f32 != NULL ? audio->f32[i] : (float)audio->s16[i] * (1.0f / 32768.0f);
 }
 
 /* s(position - before) */
@@ -88,91 +102,114 @@ static float signal_at(const ee_frontend *frontend, const utterance *audio, size
     if (i < frontend->pad || i - frontend->pad >= audio->count) {
         return 0.0f;
     }
-    i -= frontend->pad;
-    return audio->f32 != NULL ? audio->f32[i] : (float)audio->s16[i] * (1.0f / 32768.0f);
+    return sample_at(audio, i - frontend->pad);
 }
 
-/* v, as the complex numbers of the half-size transform in bit-reversed order. */
-static void load_frame(float *z, const ee_frontend *frontend, const utterance *audio, size_t frame)
+/* v: a windowed frame, then zeros up to n_fft values. The sum with 0.0234375 rounds to a multiple
+ * of 2^-30, so that no sum of the transform is subnormal. */
+static void load_frame(float *v, const ee_frontend *frontend, const utterance *audio, size_t frame)
 {
-    const size_t half = frontend->n_fft / 2;
     const size_t start = frame * frontend->hop_length;
-    size_t reversed = 0;
+    const size_t before = reach_before(frontend) + frontend->pad;
+    const int inside = start >= before && start - before + frontend->win_length <= audio->count;
 
-    for (size_t n = 0; n < half; n++) {
-        for (size_t part = 0; part < 2; part++) {
-            const size_t j = 2 * n + part;
-            z[2 * reversed + part] = j < frontend->win_length
-                ? signal_at(frontend, audio, start + j) * frontend->window[j] : 0.0f;
-        }
-        /* Count on, from the highest bit down. */
-        size_t bit = half >> 1;
-        for (; (reversed & bit) != 0; bit >>= 1) {
-            reversed ^= bit;
-        }
-        reversed |= bit;
+    for (size_t j = 0; j < frontend->win_length; j++) {
+        const float sample = inside ? sample_at(audio, start - before + j)
+                                    : signal_at(frontend, audio, start + j);
+        v[j] = (sample * frontend->window[j] + 0x1.8p-6f) - 0x1.8p-6f;
+    }
+    for (size_t j = frontend->win_length; j < frontend->n_fft; j++) {
+        v[j] = 0.0f;
     }
 }
 
-/* cos(2 pi i/n_fft) and sin(2 pi i/n_fft), i <= n_fft/2, from the first quarter of the sine. */
-static float cosine(const ee_frontend *frontend, size_t i)
+static inline number sum(number a, number b)
 {
-    const size_t quarter = frontend->n_fft / 4;
-
-    return i <= quarter ? frontend->sines[quarter - i] : -frontend->sines[i - quarter];
+    return (number){a.re + b.re, a.im + b.im};
 }
 
-static float sine(const ee_frontend *frontend, size_t i)
+static inline number difference(number a, number b)
 {
-    return frontend->sines[i <= frontend->n_fft / 4 ? i : frontend->n_fft / 2 - i];
+    return (number){a.re - b.re, a.im - b.im};
 }
 
-static void transform(float *z, const ee_frontend *frontend)
+/* cos(2 pi i/n_fft) and sin(2 pi i/n_fft), i < 3 n_fft/4 */
+static inline number direction(const ee_frontend *frontend, size_t i)
 {
-    const size_t half = frontend->n_fft / 2;
+    return (number){frontend->sines[i + frontend->n_fft / 4], frontend->sines[i]};
+}
 
-    for (size_t size = 2; size <= half; size *= 2) {
-        for (size_t k = 0; k < size / 2; k++) {
-            const float c = cosine(frontend, k * (frontend->n_fft / size));
-            const float s = sine(frontend, k * (frontend->n_fft / size));
+/* z turned clockwise by the angle of w */
+static inline number turned(number z, number w)
+{
+    return (number){w.re * z.re + w.im * z.im, w.re * z.im - w.im * z.re};
+}
 
-            for (size_t block = k; block < half; block += size) {
-                float *const a = z + 2 * block;
-                float *const b = a + size;
-                const float real = c * b[0] + s * b[1];
-                const float imaginary = c * b[1] - s * b[0];
+/* Transforms of four points of x, of which one lies `apart` numbers from the next, `row` of them
+ * side by side. The results, turned by w where there is one, are four rows of y. */
+static inline void transforms_of_four(number *y, const number *x, size_t apart, size_t row,
+                                      const number *w)
+{
+    for (size_t q = 0; q < row; q++) {
+        const number a = x[q], b = x[q + apart], c = x[q + 2 * apart], d = x[q + 3 * apart];
+        const number e = sum(a, c), f = difference(a, c), g = sum(b, d);
+        const number h = {b.im - d.im, d.re - b.re};
 
-                b[0] = a[0] - real;
-                b[1] = a[1] - imaginary;
-                a[0] = a[0] + real;
-                a[1] = a[1] + imaginary;
-            }
-        }
+        y[q] = sum(e, g);
+        y[q + row] = w == NULL ? sum(f, h) : turned(sum(f, h), w[0]);
+        y[q + 2 * row] = w == NULL ? difference(e, g) : turned(difference(e, g), w[1]);
+        y[q + 3 * row] = w == NULL ? difference(f, h) : turned(difference(f, h), w[2]);
     }
 }
 
-static void power_spectrum(float *power, const float *z, const ee_frontend *frontend)
+/* The transform of the n_fft/2 numbers of x, in x or y: the one of the two that is returned. */
+static number *transform(number *x, number *y, const ee_frontend *frontend)
+{
+    size_t n = frontend->n_fft / 2;
+    size_t row = 1;
+
+    for (; n >= 4; n /= 4, row *= 4) {
+        transforms_of_four(y, x, n / 4 * row, row, NULL);
+        for (size_t p = 1; p < n / 4; p++) {
+            const size_t i = p * (frontend->n_fft / n);
+            const number w[3] = {
+                direction(frontend, i), direction(frontend, 2 * i), direction(frontend, 3 * i),
+            };
+            transforms_of_four(y + 4 * row * p, x + row * p, n / 4 * row, row, w);
+        }
+        number *const swapped = x;
+        x = y;
+        y = swapped;
+    }
+    if (n == 2) {
+        for (size_t q = 0; q < row; q++) {
+            y[q] = sum(x[q], x[q + row]);
+            y[q + row] = difference(x[q], x[q + row]);
+        }
+        return y;
+    }
+    return x;
+}
+
+static float square(float x)
+{
+    return x * x;
+}
+
+static void power_spectrum(float *power, const number *z, const ee_frontend *frontend)
 {
     const size_t half = frontend->n_fft / 2;
-    const float sum = z[0] + z[1];
-    const float difference = z[0] - z[1];
 
-    power[0] = sum * sum;
-    power[half] = difference * difference;
+    power[0] = square(z[0].re + z[0].im);
+    power[half] = square(z[0].re - z[0].im);
     for (size_t k = 1; k <= half / 2; k++) {
-        const float *const a = z + 2 * k;
-        const float *const b = z + 2 * (half - k);
-        const float c = cosine(frontend, k);
-        const float s = sine(frontend, k);
-        const float er = a[0] + b[0];
-        const float ei = a[1] - b[1];
-        const float dr = a[0] - b[0];
-        const float di = a[1] + b[1];
-        const float tr = c * di - s * dr;
-        const float ti = c * dr + s * di;
+        const number a = z[k];
+        const number b = {z[half - k].re, -z[half - k].im};
+        const number e = sum(a, b);
+        const number u = turned(difference(a, b), direction(frontend, k));
 
-        power[half - k] = ((er - tr) * (er - tr) + (ei + ti) * (ei + ti)) * 0.25f;
-        power[k] = ((er + tr) * (er + tr) + (ei - ti) * (ei - ti)) * 0.25f;
+        power[half - k] = (square(e.re - u.im) + square(e.im + u.re)) * 0.25f;
+        power[k] = (square(e.re + u.im) + square(e.im - u.re)) * 0.25f;
     }
 }
 
@@ -180,21 +217,20 @@ static void power_spectrum(float *power, const float *z, const ee_frontend *fron
 static int mel_features(float *out, const float *power, const ee_frontend *frontend)
 {
     const float *weight = frontend->mel_weights;
+    const int logarithm = frontend->log_floor > 0.0f;
+    const float floor = logarithm ? frontend->log_floor : LEAST_FLOOR;
 
     for (uint32_t m = 0; m < frontend->mels; m++) {
         const float *const bins = power + frontend->mel_first[m];
-        float value = 0.0f;
+        float value = floor;
 
         for (uint32_t j = 0; j < frontend->mel_count[m]; j++) {
             value = value + bins[j] * *weight++;
         }
-        if (frontend->log_floor > 0.0f) {
-            value = value + frontend->log_floor;
-        }
         if (!ee_is_finite(value)) {
             return 0;
         }
-        if (frontend->log_floor > 0.0f) {
+        if (logarithm) {
             value = ee_log(value);
             if (frontend->mean != NULL) {
                 value = value - frontend->mean[m];
@@ -202,6 +238,8 @@ static int mel_features(float *out, const float *power, const ee_frontend *front
             if (frontend->scale != NULL) {
                 value = value * frontend->scale[m];
             }
+        } else {
+            value = value - floor;
         }
         out[m] = value;
     }
@@ -263,12 +301,13 @@ static ee_status features(float *out, const ee_frontend *frontend, const utteran
     if (audio->f32 != NULL && !samples_finite(frontend, audio, first, frames)) {
         return EE_ERR_NOT_FINITE;
     }
-    float *const z = scratch;
-    float *const power = scratch + frontend->n_fft;
+    float *const v = scratch;
+    float *const other = scratch + frontend->n_fft;
 
     for (size_t t = 0; t < frames; t++) {
-        load_frame(z, frontend, audio, first + t);
-        transform(z, frontend);
+        load_frame(v, frontend, audio, first + t);
+        const number *const z = transform((number *)v, (number *)other, frontend);
+        float *const power = z == (number *)v ? other : v;
         power_spectrum(power, z, frontend);
         if (!mel_features(out + t * frontend->mels, power, frontend)) {
             return EE_ERR_NOT_FINITE;

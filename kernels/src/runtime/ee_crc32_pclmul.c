@@ -12,7 +12,7 @@
 
 #include <immintrin.h>
 
-#include "../ee_target.h"
+#include "../common/ee_target.h"
 
 EE_TARGET_BEGIN("pclmul,sse4.1")
 

@@ -1,8 +1,8 @@
 #include "ee_image.h"
 
-#include "../ee_size.h"
+#include "../common/ee_size.h"
 #include "ee_crc32.h"
-#include "ee_model.h"
+#include "ee_graph.h"
 
 enum { MAGIC = 0x4D494545 }; /* the bytes "EEIM" */
 
@@ -111,6 +111,7 @@ static ee_status check_parts(const image_header *header, uint32_t exits)
 
 static void read_config(ee_config *config, const image_header *header, uint32_t exits)
 {
+    config->architecture = EE_ARCH_CONFORMER;
     config->exits = exits;
     config->dim = header->dim;
     config->heads = header->heads;
@@ -121,6 +122,10 @@ static void read_config(ee_config *config, const image_header *header, uint32_t 
     config->stem_kernel = header->stem_kernel;
     config->stem_stride = header->stem_stride;
     config->max_frames = header->max_frames;
+    config->chunk = 0;
+    config->left = 0;
+    config->conv = EE_CONV_CENTRED;
+    config->positions = EE_POSITIONS_TABLE;
     config->norm_eps = header->norm_eps;
     config->dtype = header->dtype;
     for (uint32_t e = 0; e < EE_MAX_EXITS; e++) {
@@ -176,7 +181,7 @@ static ee_status open_frontend(ee_frontend *frontend, const image_header *header
     frontend->window = table(header, header->window,
                              ee_size_mul(header->win_length, sizeof(float)));
     frontend->sines = table(header, header->sines,
-                            ee_size_mul((size_t)header->n_fft / 4 + 1, sizeof(float)));
+                            ee_size_mul(header->n_fft, sizeof(float)));
     frontend->mel_first = table(header, header->mel_first, mels * sizeof(uint16_t));
     frontend->mel_count = table(header, header->mel_count, mels * sizeof(uint16_t));
     frontend->mel_weights = table(header, header->mel_weights, header->mel_weights.bytes);

@@ -1,10 +1,22 @@
-#include "ee_model.h"
-
-#include "../ee_size.h"
+#include "../common/ee_size.h"
+#include "ee_graph.h"
 
 static int in_range(uint32_t value, uint32_t limit)
 {
     return value >= 1 && value <= limit;
+}
+
+/* What a frame sees of the others, and whether there is a table of positions. */
+static int is_view(const ee_config *config)
+{
+    const int limited = config->chunk > 0;
+    const int counted = config->positions == EE_POSITIONS_TABLE;
+
+    return config->chunk <= EE_MAX_SIZE && config->left <= EE_MAX_SIZE
+           && (limited || config->left == 0) && config->conv <= EE_CONV_CHUNK
+           && (limited ? config->conv != EE_CONV_CENTRED : config->conv != EE_CONV_CHUNK)
+           && config->positions <= EE_POSITIONS_NONE
+           && (counted ? in_range(config->max_frames, EE_MAX_SIZE) : config->max_frames == 0);
 }
 
 ee_status ee_config_check(const ee_config *config)
@@ -12,7 +24,8 @@ ee_status ee_config_check(const ee_config *config)
     if (config == NULL) {
         return EE_ERR_ARGUMENT;
     }
-    if (!in_range(config->exits, EE_MAX_EXITS)) {
+    const ee_graph *const graph = ee_graph_for(config->architecture);
+    if (graph == NULL || !in_range(config->exits, EE_MAX_EXITS)) {
         return EE_ERR_CONFIG;
     }
     for (uint32_t e = 0; e < config->exits; e++) {
@@ -20,50 +33,140 @@ ee_status ee_config_check(const ee_config *config)
             return EE_ERR_CONFIG;
         }
     }
-    if (!in_range(config->dim, EE_MAX_SIZE) || !in_range(config->heads, EE_MAX_SIZE)
-        || !in_range(config->ff, EE_MAX_SIZE) || !in_range(config->kernel, EE_MAX_SIZE)
-        || !in_range(config->vocab, EE_MAX_SIZE) || !in_range(config->mels, EE_MAX_SIZE)
-        || !in_range(config->stem_kernel, EE_MAX_SIZE)
-        || !in_range(config->stem_stride, config->stem_kernel)
-        || !in_range(config->max_frames, EE_MAX_SIZE)) {
+    if (!in_range(config->dim, EE_MAX_SIZE) || !in_range(config->vocab, EE_MAX_SIZE)
+        || !in_range(config->mels, EE_MAX_SIZE) || !is_view(config)
+        || (config->dtype != EE_DTYPE_F32 && config->dtype != EE_DTYPE_QS8)) {
         return EE_ERR_CONFIG;
     }
-    if (config->dim % config->heads != 0 || config->kernel % 2 == 0) {
-        return EE_ERR_CONFIG;
-    }
-    /* Written so that NaN fails too. */
-    if (!(config->norm_eps > 0.0f && config->norm_eps <= 1.0f)) {
-        return EE_ERR_CONFIG;
-    }
-    if (config->dtype != EE_DTYPE_F32 && config->dtype != EE_DTYPE_QS8) {
-        return EE_ERR_CONFIG;
-    }
-    return ee_graph_for(config) != NULL ? EE_OK : EE_ERR_DTYPE;
-}
-
-const ee_graph *ee_graph_for(const ee_config *config)
-{
-    if (config->dtype == EE_DTYPE_QS8) {
-        return &ee_graph_qs8;
-    }
+    const ee_status status = graph->check(config);
 #ifdef EE_NO_F32
-    return NULL;
-#else
-    return &ee_graph_f32;
+    if (status == EE_OK && config->dtype == EE_DTYPE_F32) {
+        return EE_ERR_DTYPE;
+    }
 #endif
+    return status;
 }
 
-static size_t count_layers(const ee_config *config)
+const ee_graph *ee_graph_for(uint32_t architecture)
 {
-    size_t layers = 0;
+    return architecture == EE_ARCH_CONFORMER ? &ee_graph_conformer : NULL;
+}
 
-    for (uint32_t e = 0; e < config->exits; e++) {
+/* ---- Tensors: those of the stem, then for every exit those of its layers and of its head ---- */
+
+static size_t parts_of(const ee_config *config, const ee_tensor_row *row)
+{
+    const ee_graph *const graph = ee_graph_for(config->architecture);
+
+    if (graph->size(config, row->rows) == 0) {
+        return 0;
+    }
+    return row->kind == EE_ROW_MATRIX && config->dtype == EE_DTYPE_QS8 ? 2 : 1;
+}
+
+static size_t count_in(const ee_config *config, const ee_tensor_table *table)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < table->count; i++) {
+        count += parts_of(config, &table->rows[i]);
+    }
+    return count;
+}
+
+/* The tensors before a layer of an exit; layer = layers_per_exit: before its head. */
+static size_t count_before(const ee_config *config, uint32_t exit, uint32_t layer)
+{
+    const ee_graph *const graph = ee_graph_for(config->architecture);
+    size_t layers = layer;
+
+    for (uint32_t e = 0; e < exit; e++) {
         layers += config->layers_per_exit[e];
     }
-    return layers;
+    return count_in(config, graph->stem_tensors) + layers * count_in(config, graph->layer_tensors)
+           + exit * count_in(config, graph->head_tensors);
 }
 
-/* The memory of a model: the struct, the table of heads, the table of layers. */
+size_t ee_tensor_count(const ee_config *config)
+{
+    return count_before(config, config->exits, 0);
+}
+
+const void *const *ee_tensors_of(const ee_model *model, uint32_t exit, uint32_t layer)
+{
+    return model->tensors + count_before(&model->config, exit, layer);
+}
+
+/* The tensor `number` of a table. */
+static void describe(ee_tensor_info *info, const ee_config *config, const ee_tensor_table *table,
+                     size_t number)
+{
+    const ee_graph *const graph = ee_graph_for(config->architecture);
+    const ee_tensor_row *row = table->rows;
+
+    for (size_t parts; number >= (parts = parts_of(config, row)); row++) {
+        number -= parts;
+    }
+    info->name = row->name;
+    info->rows = graph->size(config, row->rows);
+    info->columns = graph->size(config, row->columns);
+    info->kind = EE_TENSOR_FLOATS;
+    if (number == 1) {
+        info->kind = EE_TENSOR_SCALES;
+        info->columns = info->rows;
+        info->rows = 1;
+    } else if (row->kind == EE_ROW_MATRIX && config->dtype == EE_DTYPE_QS8) {
+        info->kind = EE_TENSOR_INT8;
+    }
+    info->bytes = info->kind == EE_TENSOR_INT8
+                      ? ee_size_mul(info->rows, ee_row_stride_qs8(info->columns))
+                      : ee_size_mul(ee_size_mul(info->rows, ee_row_stride(info->columns)),
+                                    sizeof(float));
+}
+
+ee_status ee_tensor_at(const ee_config *config, size_t number, ee_tensor_info *info)
+{
+    const ee_status status = ee_config_check(config);
+
+    if (status != EE_OK) {
+        return status;
+    }
+    if (info == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    const ee_graph *const graph = ee_graph_for(config->architecture);
+    const size_t in_layer = count_in(config, graph->layer_tensors);
+    const size_t in_head = count_in(config, graph->head_tensors);
+    size_t rest = number;
+
+    info->exit = 0;
+    info->layer = 0;
+    if (rest < count_in(config, graph->stem_tensors)) {
+        describe(info, config, graph->stem_tensors, rest);
+        return EE_OK;
+    }
+    rest -= count_in(config, graph->stem_tensors);
+    for (uint32_t e = 0; e < config->exits; e++) {
+        const size_t in_layers = config->layers_per_exit[e] * in_layer;
+
+        info->exit = e + 1;
+        if (rest < in_layers) {
+            info->layer = (uint32_t)(rest / in_layer) + 1;
+            describe(info, config, graph->layer_tensors, rest % in_layer);
+            return EE_OK;
+        }
+        rest -= in_layers;
+        if (rest < in_head) {
+            describe(info, config, graph->head_tensors, rest);
+            return EE_OK;
+        }
+        rest -= in_head;
+    }
+    return EE_DONE;
+}
+
+/* ---- Opening ---- */
+
 ee_status ee_model_size(const ee_config *config, size_t *bytes)
 {
     const ee_status status = ee_config_check(config);
@@ -74,47 +177,20 @@ ee_status ee_model_size(const ee_config *config, size_t *bytes)
     if (bytes == NULL) {
         return EE_ERR_ARGUMENT;
     }
-    const ee_graph *const graph = ee_graph_for(config);
-    *bytes = sizeof(ee_model) + config->exits * graph->head_bytes
-             + count_layers(config) * graph->layer_bytes;
+    *bytes = sizeof(ee_model) + ee_tensor_count(config) * sizeof(const void *);
     return EE_OK;
 }
 
-const void *ee_take_tensor(ee_tensor_reader *reader, size_t rows, size_t row_bytes)
-{
-    const ee_tensor *const tensor = reader->next++;
-
-    if (reader->status == EE_OK) {
-        if (tensor->data == NULL || tensor->bytes != ee_size_mul(rows, row_bytes)) {
-            reader->status = EE_ERR_TENSOR_SIZE;
-        } else if (!ee_is_aligned(tensor->data, EE_TENSOR_ALIGNMENT)) {
-            reader->status = EE_ERR_ALIGNMENT;
-        }
-    }
-    return tensor->data;
-}
-
-const float *ee_take_floats(ee_tensor_reader *reader, size_t rows, size_t columns)
-{
-    return ee_take_tensor(reader, rows, ee_size_mul(ee_row_stride(columns), sizeof(float)));
-}
-
-ee_status ee_model_open(void *memory, size_t size, const ee_config *config,
-                        const ee_tensor *tensors, size_t count, const ee_ops *ops,
-                        ee_model **model)
+ee_status ee_model_begin(void *memory, size_t size, const ee_config *config, const ee_ops *ops,
+                         ee_model **model)
 {
     size_t needed;
+    const ee_status status = ee_model_size(config, &needed);
 
-    if (model == NULL) {
-        return EE_ERR_ARGUMENT;
-    }
-    *model = NULL;
-
-    ee_status status = ee_model_size(config, &needed);
     if (status != EE_OK) {
         return status;
     }
-    if (memory == NULL || tensors == NULL || ops == NULL) {
+    if (memory == NULL || ops == NULL) {
         return EE_ERR_ARGUMENT;
     }
     if (!ee_is_aligned(memory, EE_MEMORY_ALIGNMENT)) {
@@ -123,23 +199,51 @@ ee_status ee_model_open(void *memory, size_t size, const ee_config *config,
     if (size < needed) {
         return EE_ERR_MODEL_TOO_SMALL;
     }
-    const ee_graph *const graph = ee_graph_for(config);
-    if (count != graph->stem_tensors + count_layers(config) * graph->layer_tensors
-                     + config->exits * graph->head_tensors) {
+    if (config->dtype == EE_DTYPE_QS8 ? ops->qs8 == NULL : ops->f32 == NULL) {
+        return EE_ERR_DTYPE;
+    }
+    ee_model *const begun = memory;
+
+    begun->config = *config;
+    begun->graph = ee_graph_for(config->architecture);
+    begun->ops = ops;
+    begun->tensors = (const void **)(begun + 1);
+    *model = begun;
+    return EE_OK;
+}
+
+ee_status ee_model_open(void *memory, size_t size, const ee_config *config,
+                        const ee_tensor *tensors, size_t count, const ee_ops *ops,
+                        ee_model **model)
+{
+    ee_model *opened;
+
+    if (model == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    *model = NULL;
+    const ee_status status = ee_model_begin(memory, size, config, ops, &opened);
+    if (status != EE_OK) {
+        return status;
+    }
+    if (tensors == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    if (count != ee_tensor_count(config)) {
         return EE_ERR_TENSOR_COUNT;
     }
+    for (size_t i = 0; i < count; i++) {
+        ee_tensor_info info;
 
-    ee_model *const opened = memory;
-    ee_tensor_reader reader = {tensors, EE_OK};
-
-    opened->config = *config;
-    opened->graph = graph;
-    status = graph->open(opened, ops, opened + 1, &reader);
-    if (status == EE_OK) {
-        status = reader.status;
+        (void)ee_tensor_at(config, i, &info);
+        if (tensors[i].data == NULL || tensors[i].bytes != info.bytes) {
+            return EE_ERR_TENSOR_SIZE;
+        }
+        if (!ee_is_aligned(tensors[i].data, EE_TENSOR_ALIGNMENT)) {
+            return EE_ERR_ALIGNMENT;
+        }
+        opened->tensors[i] = tensors[i].data;
     }
-    if (status == EE_OK) {
-        *model = opened;
-    }
-    return status;
+    *model = opened;
+    return EE_OK;
 }

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "ee_model.h"
+#include "../common/ee_size.h"
 #include "ee_pool.h"
 
 #if !defined(EE_NO_THREADS) && (defined(__unix__) || defined(__APPLE__)) && defined(__GNUC__)

@@ -1,40 +1,95 @@
-#include "../ee_size.h"
-#include "ee_model.h"
+#include <string.h>
 
-/* An arena, from its start: the session in SESSION_BYTES, x (rows, dim) rounded up to whole cache
- * lines, scratch. The scratch serves in turn the stem, the layers and the log-probabilities, which
- * is why those are valid only until the next step. */
+#include "../common/ee_size.h"
+#include "../common/ee_team.h"
+#include "ee_graph.h"
+
+/* What a group of a limited view has behind it, in rows of x. */
+typedef struct {
+    uint32_t seen; /* the rows that it has run begin before this one */
+    uint32_t held; /* rows run since its caches were empty */
+} progress;
+
+/* An arena, from its start: the session in SESSION_BYTES; progress of every group; join, the mel
+ * frames that the next row needs, and room for what makes rows of them; caches of every group;
+ * x (rows, dim); scratch. Each but `join` and x begins and ends at a cache line.
+ *
+ * x: rows that some group still lacks, each as the last group left it that has seen it, then the
+ * block, then rows that are not ready. The scratch serves in turn the stem, the layers and the
+ * head, which is why an output is valid only until the next step or feed. */
 struct ee_session {
     const ee_model *model;
     const ee_team *team;
-    const float *features;
+    progress *groups;
+    float *join;
+    char *caches;
     float *x;
     void *scratch;
-    size_t frames;      /* of mel */
-    size_t rows;        /* encoder frames */
-    size_t next_layer;  /* counted over all exits */
-    uint32_t exit;      /* exits reached so far */
+    size_t capacity;   /* in mel frames */
+    size_t joined;     /* mel frames in join */
+    size_t before;     /* rows of the utterance before x[0] */
+    size_t rows;       /* that the stem has made of x */
+    size_t first, end; /* the block: rows first..end-1 of x */
+    uint32_t exit;     /* reached of the block */
+    uint32_t is_over;  /* the last feed has come */
+    ee_output output;
 };
 
 /* Fixed, so that a plan made on a PC holds on a target with smaller pointers. */
-enum { SESSION_BYTES = 2 * EE_MEMORY_ALIGNMENT };
+enum { SESSION_BYTES = 3 * EE_MEMORY_ALIGNMENT };
 typedef char session_fits[sizeof(ee_session) <= SESSION_BYTES ? 1 : -1];
+
+/* ---- The plan ---- */
+
+static size_t rows_of(ee_window window, size_t frames)
+{
+    return frames < window.span ? 0 : (frames - window.span) / window.hop + 1;
+}
 
 size_t ee_encoder_frames(const ee_config *config, size_t frames)
 {
-    const size_t halved = ee_stem_conv_f32_frames(frames, config->stem_kernel, config->stem_stride);
-
-    return ee_stem_conv_f32_frames(halved, config->stem_kernel, config->stem_stride);
+    return rows_of(ee_graph_for(config->architecture)->window(config), frames);
 }
 
-static size_t scratch_offset(const ee_config *config, size_t rows)
+/* Rows before a block that x may have to keep: what the groups from `exit` on depend on. */
+static size_t reach_from(const ee_config *config, uint32_t exit)
 {
-    const size_t x_bytes = ee_size_mul(ee_size_mul(rows, config->dim), sizeof(float));
-    const size_t end = ee_size_add(SESSION_BYTES, x_bytes);
+    const ee_graph *const graph = ee_graph_for(config->architecture);
+    size_t rows = 0;
 
-    const size_t beyond_line = end % EE_MEMORY_ALIGNMENT;
+    for (; exit < config->exits; exit++) {
+        rows = ee_size_add(rows, graph->reach(config, exit));
+    }
+    return rows;
+}
 
-    return ee_size_add(end, beyond_line > 0 ? EE_MEMORY_ALIGNMENT - beyond_line : 0);
+/* Mel frames of join: fewer than a window, and those that make rows of each of these. */
+static size_t join_frames(const ee_config *config)
+{
+    return 2 * (ee_graph_for(config->architecture)->window(config).span - 1);
+}
+
+/* Offsets of the parts of an arena. */
+typedef struct {
+    size_t join, caches, x, scratch, end;
+} arena_plan;
+
+static arena_plan plan_arena(const ee_config *config, size_t rows, const ee_team *team)
+{
+    const ee_graph *const graph = ee_graph_for(config->architecture);
+    const size_t x_rows = ee_size_add(rows, reach_from(config, 1));
+    arena_plan plan;
+
+    plan.join = ee_whole_lines(SESSION_BYTES + config->exits * sizeof(progress));
+    plan.caches = ee_whole_lines(plan.join + join_frames(config) * config->mels * sizeof(float));
+    plan.x = plan.caches;
+    for (uint32_t e = 0; e < config->exits; e++) {
+        plan.x = ee_size_add(plan.x, graph->cache_bytes(config, e));
+    }
+    plan.scratch = ee_whole_lines(
+        ee_size_add(plan.x, ee_size_mul(ee_size_mul(x_rows, config->dim), sizeof(float))));
+    plan.end = ee_size_add(plan.scratch, rows > 0 ? graph->scratch(config, rows, team) : 0);
+    return plan;
 }
 
 static int is_usable(const ee_team *team)
@@ -43,7 +98,8 @@ static int is_usable(const ee_team *team)
            || (team->workers > 0 && team->block_frames > 0 && team->run != NULL);
 }
 
-ee_status ee_arena_size(const ee_config *config, size_t frames, const ee_team *team, size_t *bytes)
+ee_status ee_arena_size(const ee_config *config, size_t capacity, const ee_team *team,
+                        size_t *bytes)
 {
     const ee_status status = ee_config_check(config);
 
@@ -53,19 +109,93 @@ ee_status ee_arena_size(const ee_config *config, size_t frames, const ee_team *t
     if (bytes == NULL || !is_usable(team)) {
         return EE_ERR_ARGUMENT;
     }
-    const size_t rows = ee_encoder_frames(config, frames);
-    if (rows > config->max_frames) {
+    const size_t rows = ee_encoder_frames(config, capacity);
+    if (config->positions == EE_POSITIONS_TABLE && rows > config->max_frames) {
         return EE_ERR_TOO_MANY_FRAMES;
     }
-    const size_t scratch =
-        rows > 0 ? ee_graph_for(config)->scratch(config, frames, rows, team) : 0;
-    const size_t total = ee_size_add(scratch_offset(config, rows), scratch);
-    if (total == SIZE_MAX) {
+    const size_t end = plan_arena(config, rows, team).end;
+    if (end == SIZE_MAX || rows > UINT32_MAX / 2) {
         return EE_ERR_TOO_LARGE;
     }
-    *bytes = total;
+    *bytes = end;
     return EE_OK;
 }
+
+ee_status ee_session_open(ee_session **session, const ee_model *model, const ee_team *team,
+                          void *arena, size_t bytes, size_t capacity)
+{
+    size_t needed;
+
+    if (session == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    *session = NULL;
+    if (model == NULL || arena == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    if (!ee_is_aligned(arena, EE_MEMORY_ALIGNMENT)) {
+        return EE_ERR_ALIGNMENT;
+    }
+    const ee_config *const config = &model->config;
+    const ee_status status = ee_arena_size(config, capacity, team, &needed);
+    if (status != EE_OK) {
+        return status;
+    }
+    if (bytes < needed) {
+        return EE_ERR_ARENA_TOO_SMALL;
+    }
+    const arena_plan plan = plan_arena(config, ee_encoder_frames(config, capacity), team);
+    char *const start = arena;
+    ee_session *const opened = arena;
+
+    memset(arena, 0, plan.join);
+    opened->model = model;
+    opened->team = team;
+    opened->groups = (progress *)(void *)(start + SESSION_BYTES);
+    opened->join = (float *)(void *)(start + plan.join);
+    opened->caches = start + plan.caches;
+    opened->x = (float *)(void *)(start + plan.x);
+    opened->scratch = start + plan.scratch;
+    opened->capacity = capacity;
+    *session = opened;
+    return EE_OK;
+}
+
+/* ---- The team: a block of frames never needs more scratch than was planned ---- */
+
+/* A team that has another one do the work, in blocks of its own length. */
+typedef struct {
+    ee_team team;
+    const ee_team *below;
+} shorter_blocks;
+
+static void run_below(const ee_team *team, ee_task task, void *context, size_t items)
+{
+    ee_run(((const shorter_blocks *)(const void *)team)->below, task, context, items);
+}
+
+/* The team for so many rows. Fewer rows than those of the capacity may be cut into fewer, longer
+ * blocks, and these need more scratch than was planned. */
+static const ee_team *team_for(const ee_session *s, size_t rows, shorter_blocks *shorter)
+{
+    const ee_config *const config = &s->model->config;
+    const ee_graph *const graph = s->model->graph;
+    const size_t planned =
+        graph->scratch(config, ee_encoder_frames(config, s->capacity), s->team);
+    const ee_team *team = s->team;
+
+    shorter->below = s->team;
+    shorter->team.workers = ee_workers(s->team);
+    shorter->team.block_frames = ee_block_frames(rows, s->team);
+    shorter->team.run = run_below;
+    while (graph->scratch(config, rows, team) > planned && shorter->team.block_frames > 1) {
+        team = &shorter->team;
+        shorter->team.block_frames--;
+    }
+    return team;
+}
+
+/* ---- Feeding ---- */
 
 static int all_finite(const float *values, size_t count)
 {
@@ -88,48 +218,155 @@ static int all_finite(const float *values, size_t count)
     return sums[0] == 0.0f;
 }
 
-ee_status ee_session_open(ee_session **session, const ee_model *model, const ee_team *team,
-                          void *arena, size_t bytes, const float *features, size_t frames)
+/* Leaves a block behind that was stepped: of its rows, and those before, x keeps what deeper groups
+ * will need for rows to come. */
+static void leave_block(ee_session *s)
 {
-    size_t needed;
+    const ee_config *const config = &s->model->config;
+    size_t gone = s->end;
 
-    if (session == NULL) {
+    if (s->exit < config->exits) {
+        const size_t reach = reach_from(config, s->exit);
+        const size_t needed = s->end > reach ? s->end - reach : 0;
+        const size_t seen = s->groups[config->exits - 1].seen;
+        gone = ee_size_max(needed, seen);
+    }
+    memmove(s->x, s->x + gone * config->dim, (s->rows - gone) * config->dim * sizeof(float));
+    for (uint32_t e = 0; e < config->exits; e++) {
+        progress *const group = &s->groups[e];
+        const int has_gap = group->seen < gone;
+
+        group->seen = has_gap ? 0 : group->seen - (uint32_t)gone;
+        group->held = has_gap ? 0 : group->held;
+    }
+    s->before += gone;
+    s->rows -= gone;
+    s->first = s->end -= gone;
+    s->exit = 0;
+}
+
+/* Rows of the stem behind those of x. */
+static void add_rows(ee_session *s, const float *inputs, size_t rows)
+{
+    shorter_blocks shorter;
+
+    if (rows > 0) {
+        s->model->graph->stem(s->model, s->x + s->rows * s->model->config.dim, inputs,
+                              s->before + s->rows, rows, s->scratch,
+                              team_for(s, rows, &shorter));
+        s->rows += rows;
+    }
+}
+
+/* Rows of what is joined and of the features; what the next row needs of both is joined then. */
+static void run_stem(ee_session *s, const float *features, size_t frames)
+{
+    const ee_config *const config = &s->model->config;
+    const ee_window window = s->model->graph->window(config);
+    const size_t mels = config->mels, joined = s->joined;
+    const size_t rows = rows_of(window, joined + frames);
+    const size_t seam = ee_size_min(rows, joined / window.hop + (joined % window.hop != 0));
+    const size_t next = rows * window.hop; /* where the next row begins */
+
+    if (joined > 0) {
+        const size_t copied = ee_size_min(frames, join_frames(config) - joined);
+        memcpy(s->join + joined * mels, features, copied * mels * sizeof(float));
+    }
+    add_rows(s, s->join, seam);
+    if (rows > seam) {
+        add_rows(s, features + (seam * window.hop - joined) * mels, rows - seam);
+    }
+    s->joined += frames;
+    s->joined -= next;
+    if (next >= joined) {
+        memcpy(s->join, features + (next - joined) * mels, s->joined * mels * sizeof(float));
+    } else {
+        memmove(s->join, s->join + next * mels, s->joined * mels * sizeof(float));
+    }
+}
+
+ee_status ee_session_feed(ee_session *session, const float *features, size_t frames, int last)
+{
+    if (session == NULL || (features == NULL && frames > 0)) {
         return EE_ERR_ARGUMENT;
     }
-    *session = NULL;
-    if (model == NULL || arena == NULL || (features == NULL && frames > 0)) {
-        return EE_ERR_ARGUMENT;
+    ee_session *const s = session;
+    const ee_config *const config = &s->model->config;
+    const ee_window window = s->model->graph->window(config);
+    const size_t stepped = s->exit > 0 ? s->end : s->first;
+    const size_t waiting = (s->rows - stepped) * window.hop + s->joined; /* mel frames */
+
+    if (s->is_over) {
+        return EE_ERR_ENDED;
     }
-    if (!ee_is_aligned(arena, EE_MEMORY_ALIGNMENT) || !ee_is_aligned(features, sizeof(float))) {
+    if (!ee_is_aligned(features, sizeof(float))) {
         return EE_ERR_ALIGNMENT;
     }
-    const ee_config *const config = &model->config;
-    const ee_status status = ee_arena_size(config, frames, team, &needed);
-    if (status != EE_OK) {
-        return status;
-    }
-    if (ee_size_mul(ee_size_mul(frames, config->mels), sizeof(float)) == SIZE_MAX) {
-        return EE_ERR_TOO_LARGE;
-    }
-    if (bytes < needed) {
-        return EE_ERR_ARENA_TOO_SMALL;
+    if (frames > s->capacity - waiting
+        || (config->positions == EE_POSITIONS_TABLE
+            && s->before + s->rows + rows_of(window, s->joined + frames) > config->max_frames)) {
+        return EE_ERR_TOO_MANY_FRAMES;
     }
     if (!all_finite(features, frames * config->mels)) {
         return EE_ERR_NOT_FINITE;
     }
-
-    ee_session *const opened = arena;
-    opened->model = model;
-    opened->team = team;
-    opened->features = features;
-    opened->frames = frames;
-    opened->rows = ee_encoder_frames(config, frames);
-    opened->x = (float *)((char *)arena + SESSION_BYTES);
-    opened->scratch = (char *)arena + scratch_offset(config, opened->rows);
-    opened->next_layer = 0;
-    opened->exit = 0;
-    *session = opened;
+    if (s->exit > 0) {
+        leave_block(s);
+    }
+    if (frames > 0) {
+        run_stem(s, features, frames);
+    }
+    if (last) {
+        s->is_over = 1;
+        s->end = s->rows;
+    } else if (config->chunk > 0) {
+        s->end = s->first + (s->rows - s->first) / config->chunk * config->chunk;
+    }
     return EE_OK;
+}
+
+/* ---- Steps ---- */
+
+static void *cache_of(const ee_session *s, uint32_t exit)
+{
+    char *cache = s->caches;
+
+    for (uint32_t e = 0; e < exit; e++) {
+        cache += s->model->graph->cache_bytes(&s->model->config, e);
+    }
+    return cache;
+}
+
+/* The next group over all rows up to the end of the block that it lacks. */
+static void run_group(ee_session *s)
+{
+    const ee_config *const config = &s->model->config;
+    const ee_graph *const graph = s->model->graph;
+    progress *const group = &s->groups[s->exit];
+    const size_t reach = reach_from(config, s->exit);
+    const size_t needed = s->first > reach ? s->first - reach : 0;
+    const size_t most = ee_encoder_frames(config, s->capacity);
+    ee_cache cache = {cache_of(s, s->exit), group->held};
+    size_t row = group->seen;
+
+    if (row < needed) {
+        row = needed;
+        cache.held = 0;
+    }
+    while (row < s->end) {
+        /* More rows than a feed can bring are made up for in whole chunks. */
+        const size_t left = s->end - row;
+        const size_t rows = left > most ? most / config->chunk * config->chunk : left;
+        shorter_blocks shorter;
+
+        graph->group(s->model, s->exit, s->x + row * config->dim, rows, &cache, s->scratch,
+                     team_for(s, rows, &shorter));
+        row += rows;
+        cache.held += rows;
+    }
+    group->seen = (uint32_t)s->end;
+    /* No cache holds more than the largest `left`, and a stream has no end. */
+    group->held = (uint32_t)ee_size_min(cache.held, EE_MAX_SIZE);
 }
 
 ee_status ee_session_step(ee_session *session)
@@ -137,40 +374,39 @@ ee_status ee_session_step(ee_session *session)
     if (session == NULL) {
         return EE_ERR_ARGUMENT;
     }
-    const ee_model *const model = session->model;
-    const ee_config *const config = &model->config;
-    const ee_graph *const graph = model->graph;
+    ee_session *const s = session;
+    const ee_config *const config = &s->model->config;
+    const size_t rows = s->end - s->first;
 
-    if (session->exit == config->exits) {
+    if (rows == 0 && !s->is_over) {
+        return EE_MORE;
+    }
+    if (s->exit == config->exits) {
         return EE_DONE;
     }
-    const uint32_t exit = session->exit++;
-    if (session->rows == 0) {
-        return EE_OK;
+    ee_output *const out = &s->output;
+    shorter_blocks shorter;
+
+    if (rows > 0) {
+        run_group(s);
     }
-    if (exit == 0) {
-        graph->stem(model, session->x, session->features, session->frames, session->rows,
-                    session->scratch, session->team);
-    }
-    for (uint32_t l = 0; l < config->layers_per_exit[exit]; l++) {
-        graph->layer(model, session->x, session->next_layer++, session->rows, session->scratch,
-                     session->team);
-    }
-    graph->head(model, session->x, exit, session->rows, session->scratch, session->team);
+    out->exit = s->exit + 1;
+    out->first = s->before + s->first;
+    out->rows = rows;
+    out->hidden = s->x + s->first * config->dim;
+    s->model->graph->head(s->model, s->exit, out, out->hidden, rows, s->scratch,
+                          rows > 0 ? team_for(s, rows, &shorter) : s->team);
+    s->exit++;
     return EE_OK;
 }
 
-const float *ee_session_log_probs(const ee_session *session, size_t *rows)
+ee_status ee_session_output(const ee_session *session, ee_output *output)
 {
-    const int reached = session != NULL && session->exit > 0;
+    static const ee_output nothing;
 
-    if (rows != NULL) {
-        *rows = reached ? session->rows : 0;
+    if (session == NULL || output == NULL) {
+        return EE_ERR_ARGUMENT;
     }
-    return reached ? session->scratch : NULL;
-}
-
-uint32_t ee_session_exit(const ee_session *session)
-{
-    return session != NULL ? session->exit : 0;
+    *output = session->exit > 0 ? session->output : nothing;
+    return session->exit > 0 ? EE_OK : EE_MORE;
 }

@@ -11,7 +11,9 @@ const char *ee_strerror(ee_status status)
     case EE_OK:
         return "success";
     case EE_DONE:
-        return "the last exit was already reached";
+        return "there is no next one";
+    case EE_MORE:
+        return "nothing is ready before more is fed";
     case EE_ERR_ARGUMENT:
         return "a required pointer is NULL";
     case EE_ERR_CONFIG:
@@ -27,7 +29,7 @@ const char *ee_strerror(ee_status status)
     case EE_ERR_ARENA_TOO_SMALL:
         return "the arena is smaller than ee_arena_size";
     case EE_ERR_TOO_MANY_FRAMES:
-        return "the utterance has more encoder frames than the model has positions";
+        return "more frames than the session has capacity or the model has positions";
     case EE_ERR_TOO_LARGE:
         return "the plan does not fit the address space";
     case EE_ERR_NOT_FINITE:
@@ -50,6 +52,8 @@ const char *ee_strerror(ee_status status)
         return "the library was built without the arithmetic of the model";
     case EE_ERR_THREADS:
         return "the system has no threads, or gives no more";
+    case EE_ERR_ENDED:
+        return "nothing can be fed after the end";
     }
     return "unknown status";
 }
@@ -61,6 +65,8 @@ const char *ee_status_name(ee_status status)
         return "EE_OK";
     case EE_DONE:
         return "EE_DONE";
+    case EE_MORE:
+        return "EE_MORE";
     case EE_ERR_ARGUMENT:
         return "EE_ERR_ARGUMENT";
     case EE_ERR_CONFIG:
@@ -99,6 +105,8 @@ const char *ee_status_name(ee_status status)
         return "EE_ERR_DTYPE";
     case EE_ERR_THREADS:
         return "EE_ERR_THREADS";
+    case EE_ERR_ENDED:
+        return "EE_ERR_ENDED";
     }
     return "EE_ERR_UNKNOWN";
 }

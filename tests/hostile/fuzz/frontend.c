@@ -94,7 +94,7 @@ void fuzz_one(const unsigned char *data, size_t size)
     f.mel_first = first;
     f.mel_count = count;
     f.window = floats(f.win_length, &random);
-    f.sines = floats(f.n_fft / 4 + 1, &random);
+    f.sines = floats(f.n_fft, &random);
     f.mean = floats(f.mels, &random);
     f.scale = floats(f.mels, &random);
     f.mel_weights = floats(beyond ? 1 : weights, &random);

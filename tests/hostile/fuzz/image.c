@@ -11,19 +11,19 @@ static const ee_ops *some_ops(uint32_t number)
     return ee_ops_for(number % 2 == 0 ? EE_ISA_C : ee_isa_best());
 }
 
-static void use_exit(const ee_image *image, const ee_session *session, uint32_t *labels)
+static void use_exit(const ee_image *image, const ee_output *out, uint32_t *labels)
 {
     const ee_policy policy = {EE_POLICY_ENTROPY, 0, 0.5f};
-    const size_t vocab = image->config.vocab;
-    size_t rows, count = 0, length = 0;
-    const float *const log_probs = ee_session_log_probs(session, &rows);
+    const size_t rows = out->rows, vocab = out->columns;
+    const float *const log_probs = out->data;
+    size_t count = 0, length = 0;
     ee_token *const tokens = fuzz_memory(rows * sizeof(*tokens), sizeof(void *));
     char *const text = fuzz_memory(TEXT_BYTES, sizeof(void *));
     ee_scores scores;
     int stop;
     float score;
 
-    ee_policy_stop(&policy, ee_session_exit(session), log_probs, rows, vocab, &stop, &score);
+    ee_policy_stop(&policy, out->exit, log_probs, rows, vocab, &stop, &score);
     ee_exit_scores(&scores, labels, NULL, log_probs, rows, vocab, image->blank);
     if (ee_greedy(tokens, rows, &count, log_probs, rows, vocab, image->blank) == EE_OK) {
         EXPECT(count <= rows);
@@ -50,11 +50,14 @@ static void run_session(const ee_image *image, const float *features, size_t fra
     }
     uint32_t *const labels =
         fuzz_memory(ee_encoder_frames(&image->config, frames) * sizeof(*labels), sizeof(void *));
-    if (ee_session_open(&session, image->model, NULL, arena, bytes, features, frames) == EE_OK) {
+    EXPECT(ee_session_open(&session, image->model, NULL, arena, bytes, frames) == EE_OK);
+    if (ee_session_feed(session, features, frames, 1) == EE_OK) {
         uint32_t exits = 0;
+        ee_output out;
         while (ee_session_step(session) == EE_OK) {
             exits++;
-            use_exit(image, session, labels);
+            EXPECT(ee_session_output(session, &out) == EE_OK && out.exit == exits);
+            use_exit(image, &out, labels);
         }
         EXPECT(exits == image->config.exits);
     }

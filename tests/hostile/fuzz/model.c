@@ -1,13 +1,14 @@
-/* A model from a configuration and tensors that someone else counted: what opens is run, with
- * every tensor in memory of exactly its size. The input is words: exits to max_frames, norm_eps,
- * dtype, the layers of four exits, mel frames, how to run, what the tensors hold; then pairs of
- * which tensor has how many bytes more or fewer. */
+/* A model from any configuration: what opens is run, with every tensor in memory of exactly its
+ * size. The input is words: exits to max_frames, norm_eps, dtype, the view, the architecture, the
+ * layers of four exits, mel frames, how to run, what the tensors hold; then pairs of which tensor
+ * has how many bytes more or fewer. */
 #include "ee.h"
 #include "fuzz.h"
 
 enum {
     EXITS, DIM, HEADS, FF, KERNEL, VOCAB, MELS, STEM_KERNEL, STEM_STRIDE, MAX_FRAMES, NORM_EPS,
-    DTYPE, LAYERS, FRAMES = LAYERS + 4, RUN, VALUES, WORDS,
+    DTYPE, CHUNK, LEFT, CONV, POSITIONS, ARCHITECTURE, LAYERS, FRAMES = LAYERS + 4, RUN, VALUES,
+    WORDS,
     MAX_TENSORS = 4096,
     WEIGHT_BYTES = 1 << 18, /* of models that are run */
     WORK = 4 << 20          /* products of an utterance */
@@ -16,93 +17,41 @@ enum {
 typedef struct {
     ee_tensor tensors[MAX_TENSORS];
     size_t count, bytes;
-    fuzz_random random;
-    uint32_t dtype;
     int filled; /* whether the tensors have data of their own */
 } weights;
 
 /* What a model that is only opened has for data: no byte of it is read. */
 static const unsigned char NOTHING[64] __attribute__((aligned(64)));
 
-static void add(weights *w, size_t bytes, int floats)
+static unsigned char *random_tensor(const ee_tensor_info *info, fuzz_random *random)
 {
-    if (w->count == MAX_TENSORS) {
-        return;
-    }
-    w->bytes += bytes;
-    ee_tensor *const tensor = &w->tensors[w->count++];
-    unsigned char *const data = w->filled ? fuzz_memory(bytes, EE_TENSOR_ALIGNMENT) : NULL;
-    for (size_t i = 0; data != NULL && i + 4 <= bytes; i += 4) {
-        const float value = (float)(int32_t)fuzz_next(&w->random) * 0x1p-32f;
+    unsigned char *const data = fuzz_memory(info->bytes, EE_TENSOR_ALIGNMENT);
+
+    for (size_t i = 0; data != NULL && i + 4 <= info->bytes; i += 4) {
+        const float value = (float)(int32_t)fuzz_next(random) * 0x1p-32f;
         uint32_t bits;
 
         memcpy(&bits, &value, sizeof(bits));
-        fuzz_put(data + i, !floats ? fuzz_next(&w->random)
-                           : fuzz_below(&w->random, 512) == 0 ? fuzz_float(&w->random) : bits);
+        fuzz_put(data + i, info->kind == EE_TENSOR_INT8 ? fuzz_next(random)
+                           : fuzz_below(random, 512) == 0 ? fuzz_float(random) : bits);
     }
-    tensor->data = data != NULL ? data : NOTHING;
-    tensor->bytes = bytes;
+    return data;
 }
 
-static void add_floats(weights *w, size_t rows, size_t columns)
-{
-    add(w, rows * ee_row_stride(columns) * sizeof(float), 1);
-}
-
-static void add_matrix(weights *w, size_t rows, size_t columns)
-{
-    if (w->dtype == EE_DTYPE_F32) {
-        add_floats(w, rows, columns);
-    } else {
-        add(w, rows * ee_row_stride_qs8(columns), 0);
-        add_floats(w, 1, rows);
-    }
-}
-
-static void add_affine(weights *w, size_t outs, size_t in)
-{
-    add_matrix(w, outs, in);
-    add_floats(w, 1, outs);
-}
-
-static void add_norm(weights *w, size_t dim)
-{
-    add_floats(w, 1, dim);
-    add_floats(w, 1, dim);
-}
-
-static void add_feed_forward(weights *w, const ee_config *c)
-{
-    add_norm(w, c->dim);
-    add_affine(w, c->ff, c->dim);
-    add_affine(w, c->dim, c->ff);
-}
-
-/* The tensors of ee_model_open, in its order. */
+/* The tensors of ee_model_open, MAX_TENSORS at most. */
 static void make_weights(weights *w, const ee_config *c, uint32_t values, int filled)
 {
-    w->count = w->bytes = 0;
-    w->random.state = values;
-    w->dtype = c->dtype;
+    fuzz_random random = {values};
+    ee_tensor_info info;
+
+    w->bytes = 0;
     w->filled = filled;
-    add_matrix(w, c->max_frames, c->dim);
-    add_affine(w, c->dim, (size_t)c->stem_kernel * c->mels);
-    add_affine(w, c->dim, (size_t)c->stem_kernel * c->dim);
-    for (uint32_t e = 0; e < c->exits; e++) {
-        for (uint32_t l = 0; l < c->layers_per_exit[e]; l++) {
-            add_feed_forward(w, c);
-            add_norm(w, c->dim);
-            add_affine(w, 3 * (size_t)c->dim, c->dim);
-            add_affine(w, c->dim, c->dim);
-            add_norm(w, c->dim);
-            add_affine(w, 2 * (size_t)c->dim, c->dim);
-            add_floats(w, c->kernel, c->dim);
-            add_floats(w, 1, c->dim);
-            add_affine(w, c->dim, c->dim);
-            add_feed_forward(w, c);
-            add_norm(w, c->dim);
-        }
-        add_affine(w, c->vocab, c->dim);
+    for (w->count = 0; w->count < MAX_TENSORS && ee_tensor_at(c, w->count, &info) == EE_OK;) {
+        unsigned char *const data = filled ? random_tensor(&info, &random) : NULL;
+
+        w->tensors[w->count].data = data != NULL ? data : NOTHING;
+        w->tensors[w->count++].bytes = info.bytes;
+        w->bytes += info.bytes;
     }
 }
 
@@ -136,16 +85,46 @@ static double work_of(const ee_config *c, const weights *w, double frames)
     return (rows + frames) * (double)w->bytes + rows * rows * c->dim * (double)w->count;
 }
 
+/* Steps to some exit; the rows of the block. */
+static size_t run_block(ee_session *session, const ee_config *c, uint32_t exits,
+                        const unsigned char *end, size_t first)
+{
+    ee_output out = {0};
+
+    exits = 1 + exits % c->exits;
+    while (out.exit < exits && ee_session_step(session) == EE_OK) {
+        EXPECT(ee_session_output(session, &out) == EE_OK && out.first == first);
+        EXPECT((const unsigned char *)(out.data + out.rows * out.columns) <= end);
+        EXPECT((const unsigned char *)(out.hidden + out.rows * c->dim) <= end);
+    }
+    EXPECT(out.exit == exits || out.exit == 0);
+    return out.rows;
+}
+
+/* The capacity of a session that is fed so many frames at once. */
+static size_t capacity_for(const ee_config *c, size_t slice)
+{
+    size_t waiting = 0;
+
+    while (ee_encoder_frames(c, waiting + 1) < c->chunk) {
+        waiting++;
+    }
+    return waiting + slice;
+}
+
 static void run_session(const ee_model *model, const ee_config *c, const uint32_t *words)
 {
     const size_t frames = words[FRAMES] % 4096;
     const ee_team team = {1 + words[RUN] / 256 % 3, 1 + words[RUN] / 1024 % 50, run_backwards};
     const ee_team *const used = words[RUN] / 64 % 4 == 0 ? NULL : &team;
     fuzz_random random = {words[VALUES]};
+    /* A limited view in slices: what waits for the end of a chunk, and the slice. */
+    const size_t slice = c->chunk > 0 ? 1 + words[RUN] / 4096 % 70 : frames;
+    const size_t capacity = c->chunk > 0 ? capacity_for(c, slice) : frames;
     ee_session *session = NULL;
-    size_t bytes = 0, rows = 0;
+    size_t bytes = 0;
 
-    if (ee_arena_size(c, frames, used, &bytes) != EE_OK) {
+    if (ee_arena_size(c, capacity, used, &bytes) != EE_OK) {
         return;
     }
     const size_t count = frames * c->mels;
@@ -155,16 +134,21 @@ static void run_session(const ee_model *model, const ee_config *c, const uint32_
         for (size_t i = 0; i < count; i++) {
             features[i] = (float)(int32_t)fuzz_next(&random) * 0x1p-28f;
         }
-        EXPECT(ee_session_open(&session, model, used, arena, bytes, features, frames) == EE_OK);
-        uint32_t exits = 0;
-        while (ee_session_step(session) == EE_OK) {
-            const float *const log_probs = ee_session_log_probs(session, &rows);
-            EXPECT(rows == ee_encoder_frames(c, frames));
-            EXPECT((const unsigned char *)(log_probs + rows * c->vocab)
-                   <= (const unsigned char *)arena + bytes);
-            exits++;
-        }
-        EXPECT(exits == c->exits);
+        EXPECT(ee_session_open(&session, model, used, arena, bytes, capacity) == EE_OK);
+        size_t rows = 0, at = 0;
+        do {
+            const size_t fed = frames - at < slice ? frames - at : slice;
+            const ee_status status =
+                ee_session_feed(session, features + at * c->mels, fed, at + fed == frames);
+
+            at += fed;
+            EXPECT(status == EE_OK || (status == EE_ERR_TOO_MANY_FRAMES && c->max_frames > 0));
+            if (status != EE_OK) {
+                break;
+            }
+            rows += run_block(session, c, fuzz_next(&random), (unsigned char *)arena + bytes, rows);
+        } while (at < frames);
+        EXPECT(rows == ee_encoder_frames(c, frames) || c->max_frames > 0);
     }
     free(features);
     free(arena);
@@ -197,6 +181,11 @@ void fuzz_one(const unsigned char *data, size_t size)
     c.stem_stride = words[STEM_STRIDE];
     c.max_frames = words[MAX_FRAMES];
     c.dtype = words[DTYPE];
+    c.chunk = words[CHUNK];
+    c.left = words[LEFT];
+    c.conv = words[CONV];
+    c.positions = words[POSITIONS];
+    c.architecture = words[ARCHITECTURE];
     memcpy(&c.norm_eps, &words[NORM_EPS], sizeof(c.norm_eps));
     if (ee_model_size(&c, &bytes) != EE_OK) {
         EXPECT(ee_model_open(&w, sizeof(w), &c, w.tensors, 0, some_ops(0), &model) != EE_OK);
@@ -259,6 +248,18 @@ size_t fuzz_mutate(unsigned char *data, size_t size, size_t capacity, fuzz_rando
             break;
         case 5:
             fuzz_put(data + 4 * FRAMES, fuzz_below(random, 300));
+            break;
+        case 6:
+            /* A view that a model may have. */
+            fuzz_put(data + 4 * ARCHITECTURE, EE_ARCH_CONFORMER);
+            fuzz_put(data + 4 * CHUNK, fuzz_below(random, 9));
+            fuzz_put(data + 4 * LEFT, fuzz_get(data + 4 * CHUNK) > 0 ? fuzz_below(random, 20) : 0);
+            fuzz_put(data + 4 * CONV, fuzz_get(data + 4 * CHUNK) > 0 ? 1 + fuzz_below(random, 2)
+                                                                     : fuzz_below(random, 2));
+            fuzz_put(data + 4 * POSITIONS, fuzz_below(random, 2));
+            fuzz_put(data + 4 * MAX_FRAMES,
+                     fuzz_get(data + 4 * POSITIONS) == EE_POSITIONS_TABLE
+                         ? 1 + fuzz_below(random, 100) : 0);
             break;
         default:
             /* Sizes that a model may have. */

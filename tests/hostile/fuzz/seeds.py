@@ -99,15 +99,18 @@ def frame_seeds() -> Iterator[tuple[str, bytes]]:
 
 def model_seeds() -> Iterator[tuple[str, bytes]]:
     """What model.c takes: words of a configuration, of a session, and lies about tensors."""
+    full, chunks, causal = (0, 0, 0, 0), (3, 4, 2, 1), (2, 5, 1, 0)
     for dtype in (0, 1):
-        for name, sizes in {
-            "small": (2, 8, 2, 9, 3, 5, 3, 3, 2, 12, 40),
-            "tiles": (1, 33, 3, 65, 5, 17, 7, 3, 2, 40, 150),
-            "one": (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
-            "wide": (1, 48, 4, 96, 31, 32, 8, 4, 3, 9, 80),
-        }.items():
+        for name, view, sizes in (
+            ("small", full, (2, 8, 2, 9, 3, 5, 3, 3, 2, 12, 40)),
+            ("tiles", full, (1, 33, 3, 65, 5, 17, 7, 3, 2, 40, 150)),
+            ("one", full, (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)),
+            ("wide", full, (1, 48, 4, 96, 31, 32, 8, 4, 3, 9, 80)),
+            ("chunks", chunks, (3, 8, 2, 9, 5, 5, 3, 3, 2, 0, 200)),
+            ("causal", causal, (2, 8, 2, 9, 3, 5, 3, 3, 2, 40, 120)),
+        ):
             exits, *rest, frames = sizes
-            words = [exits, *rest, 0x3727C5AC, dtype, *[1] * 4, frames, 0, 0]
+            words = [exits, *rest, 0x3727C5AC, dtype, *view, 1, *[1] * 4, frames, 0, 0]
             yield f"{'qs8' if dtype else 'f32'}-{name}", struct.pack(f"<{len(words)}I", *words)
 
 

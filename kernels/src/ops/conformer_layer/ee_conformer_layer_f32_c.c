@@ -1,11 +1,13 @@
-#include "../../ee_composites_f32.h"
+#include "../../common/ee_composites_f32.h"
 
-/* Scratch: module (rows, dim), what a module makes of all frames; behind it what attention shares,
- * and behind that, or where attention is done with, behind module, the scratch of the workers. */
-static size_t attention_worker(size_t rows, size_t dim, const ee_team *team)
+/* Scratch: module (past + rows, dim), what a module makes of all frames, behind what the convolution
+ * sees of those before; behind it what attention shares, and behind that, or where attention is done
+ * with, behind module, the scratch of the workers. */
+static size_t attention_worker(const ee_attention_frames *frames, size_t dim, const ee_team *team)
 {
-    return ee_size_max(ee_multi_head_attention_f32_block_scratch(rows, dim, team),
-                       ee_conv_module_f32_block_scratch(ee_block_frames(rows, team), dim));
+    return ee_size_max(
+        ee_multi_head_attention_f32_block_scratch(frames, dim, team),
+        ee_conv_module_f32_block_scratch(ee_block_frames(frames->rows, team), dim));
 }
 
 static size_t worker(size_t rows, size_t dim, size_t ff, const ee_team *team)
@@ -16,16 +18,17 @@ static size_t worker(size_t rows, size_t dim, size_t ff, const ee_team *team)
                        ee_conv_module_f32_block_scratch(step, dim));
 }
 
-size_t ee_conformer_layer_f32_scratch(size_t rows, size_t dim, size_t heads, size_t ff,
-                                      size_t kernel, const ee_team *team)
+size_t ee_conformer_layer_f32_scratch(const ee_view *view, size_t rows, size_t dim, size_t heads,
+                                      size_t ff, size_t kernel, const ee_team *team)
 {
+    const ee_layer_frames f = ee_layer_frames_planned(view, rows, kernel, team);
     const size_t workers = ee_workers(team);
-    const size_t attention = ee_size_add(ee_multi_head_attention_f32_shared(rows, dim),
-                                         ee_size_mul(workers, attention_worker(rows, dim, team)));
+    const size_t attention = ee_size_add(
+        ee_multi_head_attention_f32_shared(&f.attention, dim),
+        ee_size_mul(workers, attention_worker(&f.attention, dim, team)));
 
     (void)heads;
-    (void)kernel;
-    return ee_size_add(ee_size_mul(rows, dim),
+    return ee_size_add(ee_size_mul(ee_size_add(f.conv.past, rows), dim),
                        ee_size_max(attention, ee_size_mul(workers, worker(rows, dim, ff, team))));
 }
 
@@ -35,7 +38,8 @@ typedef struct {
     ee_conv_module_f32 conv;
     const ee_conformer_weights_f32 *weights;
     ee_blocks blocks, attention_blocks;
-    float *out, *module;
+    float *out;
+    float *module; /* of the frames given */
     const float *x;
 } job;
 
@@ -102,34 +106,43 @@ static void output_task(void *context, size_t item, size_t worker)
 }
 
 void ee_conformer_layer_f32_c(float *out, const float *x, const ee_conformer_weights_f32 *weights,
-                              size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel,
-                              float eps, float *scratch, const ee_ops_f32 *ops,
-                              const ee_team *team)
+                              ee_layer_past *past, const ee_view *view, size_t rows, size_t dim,
+                              size_t heads, size_t ff, size_t kernel, float eps, float *scratch,
+                              const ee_ops_f32 *ops, const ee_team *team)
 {
     const ee_conformer_weights_f32 *const w = weights;
+    const ee_layer_frames f = ee_layer_frames_of(view, past, rows, kernel, team);
     const size_t step = ee_block_frames(rows, team);
-    float *const module = scratch;
+    float *const gated = scratch;
+    float *const module = gated + f.conv.past * dim;
     float *const rest = module + rows * dim;
     job j = {
         .ff1 = {w->ff1_norm_weight, w->ff1_norm_bias, w->ff1_up_weight, w->ff1_up_bias,
                 w->ff1_down_weight, w->ff1_down_bias, dim, ff, eps, ops},
         .ff2 = {w->ff2_norm_weight, w->ff2_norm_bias, w->ff2_up_weight, w->ff2_up_bias,
                 w->ff2_down_weight, w->ff2_down_bias, dim, ff, eps, ops},
-        .attention = {w->attn_in_weight, w->attn_in_bias, w->attn_out_weight, w->attn_out_bias,
-                      rows, dim, heads, 0, NULL, NULL, ops},
+        .attention = {.in_weight = w->attn_in_weight, .in_bias = w->attn_in_bias,
+                      .out_weight = w->attn_out_weight, .out_bias = w->attn_out_bias,
+                      .dim = dim, .heads = heads, .frames = f.attention, .ops = ops},
         .conv = {w->conv_norm_weight, w->conv_norm_bias, w->conv_in_weight, w->conv_in_bias,
                  w->conv_depthwise_weight, w->conv_depthwise_bias, w->conv_out_weight,
-                 w->conv_out_bias, rows, dim, kernel, eps, module, ops},
+                 w->conv_out_bias, dim, f.conv, eps, gated, ops},
         .weights = w, .out = out, .module = module, .x = x,
     };
-    float *const behind_attention = ee_multi_head_attention_f32_place(&j.attention, rest, team);
+    float *const behind_attention = ee_multi_head_attention_f32_place(&j.attention, rest);
 
     j.blocks = ee_blocks_f32(rows, step, rest, worker(rows, dim, ff, team));
     j.attention_blocks = ee_blocks_f32(rows, step, behind_attention,
-                                       attention_worker(rows, dim, team));
+                                       attention_worker(&f.attention, dim, team));
     ee_for_blocks(team, &j.blocks, feed_forward_task, &j);
+    if (past != NULL) {
+        ee_multi_head_attention_f32_recall(&j.attention, past->kv, past->kv_rows);
+        ee_conv_recall(&f.conv, gated, past->gated, past->gated_rows, dim);
+    }
+    j.attention.kept = ee_make_room(past, view, rows, dim);
     ee_for_blocks(team, &j.attention_blocks, project_task, &j);
-    ee_run(team, attend_task, &j, ee_multi_head_attention_f32_items(&j.attention));
+    ee_run(team, attend_task, &j, ee_query_items(&f.attention, heads));
     ee_for_blocks(team, &j.attention_blocks, gate_task, &j);
+    ee_keep_gated(past, view, &f.conv, gated, dim);
     ee_for_blocks(team, &j.blocks, output_task, &j);
 }

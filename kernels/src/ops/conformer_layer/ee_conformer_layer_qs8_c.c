@@ -1,11 +1,14 @@
-#include "../../ee_composites_qs8.h"
+#include "../../common/ee_composites_qs8.h"
 
-/* Scratch: module (rows, dim), what a module makes of all frames; behind it what attention shares,
- * and behind that, or where attention is done with, behind module, the scratch of the workers. */
-static size_t attention_worker(size_t rows, size_t dim, size_t heads, const ee_team *team)
+/* Scratch: module (past + rows, dim), what a module makes of all frames, behind what the convolution
+ * sees of those before; behind it what attention shares, and behind that, or where attention is done
+ * with, behind module, the scratch of the workers. */
+static size_t attention_worker(const ee_attention_frames *frames, size_t dim, size_t heads,
+                               const ee_team *team)
 {
-    return ee_size_max(ee_multi_head_attention_qs8_block_scratch(rows, dim, heads, team),
-                       ee_conv_module_qs8_block_scratch(ee_block_frames(rows, team), dim));
+    return ee_size_max(
+        ee_multi_head_attention_qs8_block_scratch(frames, dim, heads, team),
+        ee_conv_module_qs8_block_scratch(ee_block_frames(frames->rows, team), dim));
 }
 
 static size_t worker(size_t rows, size_t dim, size_t ff, const ee_team *team)
@@ -16,16 +19,16 @@ static size_t worker(size_t rows, size_t dim, size_t ff, const ee_team *team)
                        ee_conv_module_qs8_block_scratch(step, dim));
 }
 
-size_t ee_conformer_layer_qs8_scratch(size_t rows, size_t dim, size_t heads, size_t ff,
-                                      size_t kernel, const ee_team *team)
+size_t ee_conformer_layer_qs8_scratch(const ee_view *view, size_t rows, size_t dim, size_t heads,
+                                      size_t ff, size_t kernel, const ee_team *team)
 {
+    const ee_layer_frames f = ee_layer_frames_planned(view, rows, kernel, team);
     const size_t workers = ee_workers(team);
     const size_t attention = ee_size_add(
-        ee_multi_head_attention_qs8_shared(rows, dim, heads),
-        ee_size_mul(workers, attention_worker(rows, dim, heads, team)));
+        ee_multi_head_attention_qs8_shared(&f.attention, dim, heads),
+        ee_size_mul(workers, attention_worker(&f.attention, dim, heads, team)));
 
-    (void)kernel;
-    return ee_size_add(ee_floats_qs8(rows, dim),
+    return ee_size_add(ee_floats_qs8(ee_size_add(f.conv.past, rows), dim),
                        ee_size_max(attention, ee_size_mul(workers, worker(rows, dim, ff, team))));
 }
 
@@ -35,7 +38,8 @@ typedef struct {
     ee_conv_module_qs8 conv;
     const ee_conformer_weights_qs8 *weights;
     ee_blocks blocks, attention_blocks;
-    float *out, *module;
+    float *out;
+    float *module; /* of the frames given */
     const float *x;
 } job;
 
@@ -104,13 +108,16 @@ static void output_task(void *context, size_t item, size_t worker)
 }
 
 void ee_conformer_layer_qs8_c(float *out, const float *x, const ee_conformer_weights_qs8 *weights,
-                              size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel,
-                              float eps, void *scratch, const ee_ops_qs8 *ops, const ee_team *team)
+                              ee_layer_past *past, const ee_view *view, size_t rows, size_t dim,
+                              size_t heads, size_t ff, size_t kernel, float eps, void *scratch,
+                              const ee_ops_qs8 *ops, const ee_team *team)
 {
     const ee_conformer_weights_qs8 *const w = weights;
+    const ee_layer_frames f = ee_layer_frames_of(view, past, rows, kernel, team);
     const size_t step = ee_block_frames(rows, team);
     char *rest = scratch;
-    float *const module = ee_take(&rest, ee_floats_qs8(rows, dim));
+    float *const gated = ee_take(&rest, ee_floats_qs8(f.conv.past + rows, dim));
+    float *const module = gated + f.conv.past * dim;
     job j = {
         .ff1 = {w->ff1_norm_weight, w->ff1_norm_bias, w->ff1_up_weight, w->ff1_up_weight_scale,
                 w->ff1_up_bias, w->ff1_down_weight, w->ff1_down_weight_scale, w->ff1_down_bias,
@@ -121,21 +128,28 @@ void ee_conformer_layer_qs8_c(float *out, const float *x, const ee_conformer_wei
         .attention = {.in_weight = w->attn_in_weight, .in_weight_scale = w->attn_in_weight_scale,
                       .in_bias = w->attn_in_bias, .out_weight = w->attn_out_weight,
                       .out_weight_scale = w->attn_out_weight_scale, .out_bias = w->attn_out_bias,
-                      .rows = rows, .dim = dim, .heads = heads, .context = module, .ops = ops},
+                      .dim = dim, .heads = heads, .frames = f.attention, .context = module,
+                      .ops = ops},
         .conv = {w->conv_norm_weight, w->conv_norm_bias, w->conv_in_weight,
                  w->conv_in_weight_scale, w->conv_in_bias, w->conv_depthwise_weight,
                  w->conv_depthwise_bias, w->conv_out_weight, w->conv_out_weight_scale,
-                 w->conv_out_bias, rows, dim, kernel, eps, module, ops},
+                 w->conv_out_bias, dim, f.conv, eps, gated, ops},
         .weights = w, .out = out, .module = module, .x = x,
     };
-    void *const behind_attention = ee_multi_head_attention_qs8_place(&j.attention, rest, team);
+    void *const behind_attention = ee_multi_head_attention_qs8_place(&j.attention, rest);
 
     j.blocks = ee_blocks_qs8(rows, step, rest, worker(rows, dim, ff, team));
     j.attention_blocks = ee_blocks_qs8(rows, step, behind_attention,
-                                       attention_worker(rows, dim, heads, team));
+                                       attention_worker(&f.attention, dim, heads, team));
     ee_for_blocks(team, &j.blocks, feed_forward_task, &j);
+    if (past != NULL) {
+        ee_multi_head_attention_qs8_recall(&j.attention, past->kv, past->kv_rows);
+        ee_conv_recall(&f.conv, gated, past->gated, past->gated_rows, dim);
+    }
+    j.attention.kept = ee_make_room(past, view, rows, dim);
     ee_for_blocks(team, &j.attention_blocks, project_task, &j);
-    ee_run(team, attend_task, &j, ee_multi_head_attention_qs8_items(&j.attention));
+    ee_run(team, attend_task, &j, ee_query_items(&f.attention, heads));
     ee_for_blocks(team, &j.attention_blocks, gate_task, &j);
+    ee_keep_gated(past, view, &f.conv, gated, dim);
     ee_for_blocks(team, &j.blocks, output_task, &j);
 }

@@ -1,4 +1,4 @@
-#include "../../ee_composites_qs8.h"
+#include "../../common/ee_composites_qs8.h"
 
 /* wide (block, 2*dim), or convolved (block, dim); the scales of its rows; (block, dim) in int8. */
 size_t ee_conv_module_qs8_block_scratch(size_t block, size_t dim)
@@ -9,14 +9,15 @@ size_t ee_conv_module_qs8_block_scratch(size_t block, size_t dim)
     return ee_size_add(floats, ee_bytes_qs8(block, dim));
 }
 
-/* Gated (rows, dim): the depthwise convolution looks both ways in time, so its input exists in
- * full; everything else is done a block at a time. */
-size_t ee_conv_module_qs8_scratch(size_t rows, size_t dim, size_t kernel, const ee_team *team)
+/* Gated (past + rows, dim): the depthwise convolution looks both ways in time, so its input exists
+ * in full; everything else is done a block at a time. */
+size_t ee_conv_module_qs8_scratch(size_t rows, size_t dim, size_t kernel, size_t ahead,
+                                  size_t past, const ee_team *team)
 {
     const size_t block = ee_conv_module_qs8_block_scratch(ee_block_frames(rows, team), dim);
+    const size_t seen = ee_size_add(rows, ee_size_min(past, kernel - 1 - ahead));
 
-    (void)kernel;
-    return ee_size_add(ee_floats_qs8(rows, dim), ee_size_mul(ee_workers(team), block));
+    return ee_size_add(ee_floats_qs8(seen, dim), ee_size_mul(ee_workers(team), block));
 }
 
 void ee_conv_module_qs8_gate(const ee_conv_module_qs8 *op, const float *x, size_t first,
@@ -34,7 +35,7 @@ void ee_conv_module_qs8_gate(const ee_conv_module_qs8 *op, const float *x, size_
     ops->quantize(q, scale, wide, count, dim, stride, dim);
     ops->linear(wide, q, scale, op->in_weight, op->in_weight_scale, op->in_bias, count, dim,
                 2 * dim, 2 * dim, stride, stride);
-    ops->glu(op->gated + first * dim, wide, count, dim);
+    ops->glu(op->gated + (op->frames.past + first) * dim, wide, count, dim);
 }
 
 void ee_conv_module_qs8_output(const ee_conv_module_qs8 *op, float *out, size_t first,
@@ -48,11 +49,15 @@ void ee_conv_module_qs8_output(const ee_conv_module_qs8 *op, float *out, size_t 
     float *const scale = ee_take(&rest, ee_floats_qs8(count, 1));
     int8_t *const q = (int8_t *)rest;
 
-    /* The convolution counts its rows from frame 0, which would lie before this block by less than
-     * `gated` takes, so the pointer stays inside the array. */
-    ops->depthwise_conv(convolved - first * dim, op->gated, op->depthwise_weight,
-                        op->depthwise_bias, op->rows, first, count, dim, op->kernel,
-                        ee_row_stride(dim));
+    for (size_t done = 0; done < count;) {
+        const ee_conv_part part = ee_conv_part_of(&op->frames, first + done, count - done);
+        const size_t from = op->frames.past + first + done - part.before;
+
+        ops->depthwise_conv(convolved + done * dim, op->gated + from * dim, op->depthwise_weight,
+                            op->depthwise_bias, part.count, part.before, part.after, dim,
+                            op->frames.kernel, op->frames.ahead, ee_row_stride(dim));
+        done += part.count;
+    }
     ops->silu(convolved, convolved, count * dim);
     ops->quantize(q, scale, convolved, count, dim, stride, dim);
     ops->linear(out, q, scale, op->out_weight, op->out_weight_scale, op->out_bias, count, dim, dim,
@@ -82,27 +87,32 @@ static void output_task(void *context, size_t item, size_t worker)
     ee_conv_module_qs8_output(&j->op, j->out + b.first * j->op.dim, b.first, b.count, b.scratch);
 }
 
-void ee_conv_module_qs8_c(float *out, const float *x,
+void ee_conv_module_qs8_c(float *out, float *gated, const float *x,
                           const float *norm_weight, const float *norm_bias,
                           const int8_t *in_weight, const float *in_weight_scale,
                           const float *in_bias,
                           const float *depthwise_weight, const float *depthwise_bias,
                           const int8_t *out_weight, const float *out_weight_scale,
                           const float *out_bias,
-                          size_t rows, size_t dim, size_t kernel, float eps,
+                          const float *past_gated, size_t rows, size_t dim, size_t kernel,
+                          float eps, size_t ahead, size_t chunk, size_t past,
                           void *scratch, const ee_ops_qs8 *ops, const ee_team *team)
 {
     const size_t step = ee_block_frames(rows, team);
+    const ee_conv_frames frames = ee_conv_frames_of(rows, past, chunk, kernel, ahead);
     char *rest = scratch;
-    float *const gated = ee_take(&rest, ee_floats_qs8(rows, dim));
+    float *const all_gated = ee_take(&rest, ee_floats_qs8(frames.past + rows, dim));
     const job j = {
         {norm_weight, norm_bias, in_weight, in_weight_scale, in_bias, depthwise_weight,
-         depthwise_bias, out_weight, out_weight_scale, out_bias, rows, dim, kernel, eps, gated,
-         ops},
+         depthwise_bias, out_weight, out_weight_scale, out_bias, dim, frames, eps, all_gated, ops},
         ee_blocks_qs8(rows, step, rest, ee_conv_module_qs8_block_scratch(step, dim)),
         out, x,
     };
 
+    ee_conv_recall(&frames, all_gated, past_gated, past, dim);
     ee_for_blocks(team, &j.blocks, gate_task, &j);
     ee_for_blocks(team, &j.blocks, output_task, &j);
+    if (gated != NULL) {
+        memcpy(gated, all_gated + frames.past * dim, rows * dim * sizeof(float));
+    }
 }

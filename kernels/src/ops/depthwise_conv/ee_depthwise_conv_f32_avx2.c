@@ -2,7 +2,7 @@
 
 #ifdef EE_HAVE_AVX2
 
-#include "../../ee_vector_avx2.h"
+#include "../../common/ee_vector_avx2.h"
 
 EE_TARGET_BEGIN(EE_VECTOR_TARGET)
 
@@ -18,10 +18,11 @@ EE_TARGET_END
 EE_TARGET_BEGIN(EE_VECTOR_TARGET)
 
 void ee_depthwise_conv_f32_avx2(float *out, const float *x, const float *weight,
-                                const float *bias, size_t frames, size_t first, size_t count,
-                                size_t dim, size_t kernel, size_t weight_stride)
+                                const float *bias, size_t rows, size_t before, size_t after,
+                                size_t dim, size_t kernel, size_t ahead, size_t weight_stride)
 {
-    depthwise_conv_vector(out, x, weight, bias, frames, first, count, dim, kernel, weight_stride);
+    depthwise_conv_vector(out, x, weight, bias, rows, before, after, dim, kernel, ahead,
+                          weight_stride);
 }
 
 EE_TARGET_END

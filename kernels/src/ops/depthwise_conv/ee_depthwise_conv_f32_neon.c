@@ -2,8 +2,8 @@
 
 #ifdef EE_HAVE_NEON
 
-#include "../../ee_neon.h"
-#include "../../ee_target.h"
+#include "../../common/ee_neon.h"
+#include "../../common/ee_target.h"
 
 static inline float32x4_t add_product(float32x4_t sum, float32x4_t v, float32x4_t w)
 {
@@ -13,10 +13,11 @@ static inline float32x4_t add_product(float32x4_t sum, float32x4_t v, float32x4_
 #include "ee_depthwise_conv_neon.h"
 
 void ee_depthwise_conv_f32_neon(float *out, const float *x, const float *weight, const float *bias,
-                                size_t frames, size_t first, size_t count, size_t dim,
-                                size_t kernel, size_t weight_stride)
+                                size_t rows, size_t before, size_t after, size_t dim,
+                                size_t kernel, size_t ahead, size_t weight_stride)
 {
-    depthwise_conv_neon(out, x, weight, bias, frames, first, count, dim, kernel, weight_stride);
+    depthwise_conv_neon(out, x, weight, bias, rows, before, after, dim, kernel, ahead,
+                        weight_stride);
 }
 
 #endif

@@ -31,22 +31,23 @@ conv_tile(float *out, const float *x, const float *weight, const float *bias, si
 }
 
 static inline void depthwise_conv_neon(float *out, const float *x, const float *weight,
-                                       const float *bias, size_t frames, size_t first,
-                                       size_t count, size_t dim, size_t kernel,
+                                       const float *bias, size_t rows, size_t before,
+                                       size_t after, size_t dim, size_t kernel, size_t ahead,
                                        size_t weight_stride)
 {
-    const size_t half = kernel / 2;
-    const size_t end = first + count;
+    const size_t frames = before + rows + after;
+    const size_t behind = kernel - 1 - ahead;
 
     for (size_t d = 0; d < dim; d += 4) {
-        for (size_t t = first; t < end;) {
+        for (size_t t = 0; t < rows;) {
+            const size_t at = before + t;
             const int is_inside =
-                t >= half && t + TILE_ROWS <= end && t + TILE_ROWS + half <= frames;
-            /* Taps skipped..last-1 fall on frames that exist. */
-            const size_t skipped = t < half ? half - t : 0;
-            const size_t last = frames + half - t < kernel ? frames + half - t : kernel;
+                at >= behind && t + TILE_ROWS <= rows && at + TILE_ROWS + ahead <= frames;
+            /* Taps skipped..last-1 fall on frames that are there. */
+            const size_t skipped = at < behind ? behind - at : 0;
+            const size_t last = frames + behind - at < kernel ? frames + behind - at : kernel;
             float *const to = out + t * dim + d;
-            const float *const from = x + (t + skipped - half) * dim + d;
+            const float *const from = x + (at + skipped - behind) * dim + d;
             const float *const w = weight + skipped * weight_stride + d;
 
             if (is_inside && dim - d >= 4) {

@@ -1,20 +1,22 @@
 #include "ee_kernels_qs8.h"
 
 void ee_depthwise_conv_qs8_c(float *out, const float *x, const float *weight, const float *bias,
-                             size_t frames, size_t first, size_t count, size_t dim,
-                             size_t kernel, size_t weight_stride)
+                             size_t rows, size_t before, size_t after, size_t dim,
+                             size_t kernel, size_t ahead, size_t weight_stride)
 {
-    const size_t half = kernel / 2;
+    const size_t frames = before + rows + after;
+    const size_t behind = kernel - 1 - ahead;
 
-    for (size_t t = first; t < first + count; t++) {
-        /* Taps from..to-1 fall on frames that exist: 0 <= t + j - half < frames. */
-        const size_t from = t < half ? half - t : 0;
-        const size_t to = frames + half - t < kernel ? frames + half - t : kernel;
+    for (size_t t = 0; t < rows; t++) {
+        const size_t at = before + t;
+        /* Taps from..to-1 fall on frames that are there: 0 <= at + j - behind < frames. */
+        const size_t from = at < behind ? behind - at : 0;
+        const size_t to = frames + behind - at < kernel ? frames + behind - at : kernel;
 
         for (size_t d = 0; d < dim; d++) {
             float sum = bias[d];
             for (size_t j = from; j < to; j++) {
-                sum += x[(t + j - half) * dim + d] * weight[j * weight_stride + d];
+                sum += x[(at + j - behind) * dim + d] * weight[j * weight_stride + d];
             }
             out[t * dim + d] = sum;
         }

@@ -1,4 +1,4 @@
-#include "../../ee_team.h"
+#include "../../common/ee_team.h"
 #include "ee_kernels_qs8.h"
 
 typedef struct {

@@ -1,4 +1,4 @@
-#include "../../ee_composites_f32.h"
+#include "../../common/ee_composites_f32.h"
 
 /* normed (block, dim), hidden (block, ff). */
 size_t ee_feed_forward_f32_block_scratch(size_t block, size_t dim, size_t ff)

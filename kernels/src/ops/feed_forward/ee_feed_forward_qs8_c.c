@@ -1,4 +1,4 @@
-#include "../../ee_composites_qs8.h"
+#include "../../common/ee_composites_qs8.h"
 
 /* wide (block, dim), then (block, ff); the scales of its rows; the same in int8. */
 size_t ee_feed_forward_qs8_block_scratch(size_t block, size_t dim, size_t ff)

@@ -2,8 +2,8 @@
 
 #ifdef EE_HAVE_AVX2
 
-#include "../../ee_vector_avx2.h"
-#include "../../ee_exp_vector.h"
+#include "../../common/ee_vector_avx2.h"
+#include "../../common/ee_exp_vector.h"
 #include "ee_glu_f32_vector.h"
 
 EE_TARGET_BEGIN(EE_VECTOR_TARGET)

@@ -2,7 +2,7 @@
 
 #ifdef EE_HAVE_NEON
 
-#include "../../ee_neon.h"
+#include "../../common/ee_neon.h"
 
 void ee_glu_f32_neon(float *out, const float *x, size_t rows, size_t dim)
 {

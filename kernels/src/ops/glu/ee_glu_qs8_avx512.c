@@ -2,7 +2,7 @@
 
 #ifdef EE_HAVE_AVX512
 
-#include "../../ee_exact_avx512.h"
+#include "../../common/ee_exact_avx512.h"
 
 EE_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl")
 

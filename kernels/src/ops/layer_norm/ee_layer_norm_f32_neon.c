@@ -4,7 +4,7 @@
 
 #ifdef EE_HAVE_NEON
 
-#include "../../ee_neon.h"
+#include "../../common/ee_neon.h"
 
 /* One vector of the result: 4 values, or `count`. */
 static inline void normalise(float *out, const float *x, const float *weight, const float *bias,

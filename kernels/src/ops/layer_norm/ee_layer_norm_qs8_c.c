@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "../../ee_exact.h"
+#include "../../common/ee_exact.h"
 #include "ee_kernels_qs8.h"
 
 void ee_layer_norm_qs8_c(float *out, const float *x, const float *weight, const float *bias,

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#include "../../ee_exact_neon.h"
+#include "../../common/ee_exact_neon.h"
 
 /* Eight values of the result, or `count`. */
 static inline void normalise(float *out, const float *x, const float *weight, const float *bias,

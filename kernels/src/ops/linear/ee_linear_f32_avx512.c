@@ -2,7 +2,7 @@
 
 #ifdef EE_HAVE_AVX512
 
-#include "../../ee_vector_avx512.h"
+#include "../../common/ee_vector_avx512.h"
 #include "ee_linear_f32_vector.h"
 
 EE_TARGET_BEGIN(EE_VECTOR_TARGET)

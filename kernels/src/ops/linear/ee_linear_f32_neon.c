@@ -2,9 +2,9 @@
 
 #ifdef EE_HAVE_NEON
 
-#include "../../ee_neon.h"
-#include "../../ee_size.h"
-#include "../../ee_target.h"
+#include "../../common/ee_neon.h"
+#include "../../common/ee_size.h"
+#include "../../common/ee_target.h"
 
 /* Outputs lie across the lanes, so both sides are transposed on the stack: a block of up to
  * PANEL_ROWS rows of x once for all outputs, and 8 outputs of the weights once for all those rows.

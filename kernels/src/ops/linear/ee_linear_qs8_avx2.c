@@ -4,7 +4,7 @@
 
 #ifdef EE_HAVE_AVX2
 
-#include "../../ee_exact_avx2.h"
+#include "../../common/ee_exact_avx2.h"
 
 /* Outputs lie across the lanes, so that no sum crosses them: all lanes of a vector have the same x
  * and the weights of 8 outputs. VPMADDWD with an addition does 16 products by two instructions, but

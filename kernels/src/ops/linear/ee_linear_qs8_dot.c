@@ -2,8 +2,8 @@
 
 #ifdef EE_HAVE_DOT
 
-#include "../../ee_exact_neon.h"
-#include "../../ee_target.h"
+#include "../../common/ee_exact_neon.h"
+#include "../../common/ee_target.h"
 
 /* Four rows by four outputs: SDOT adds four products of int8 to each of four int32, and eight loads
  * feed 16 of them. Sums lie along `in` and are added across lanes at the end. What lies behind the

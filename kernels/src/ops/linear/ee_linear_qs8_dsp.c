@@ -6,7 +6,7 @@
 
 #include <arm_acle.h>
 
-#include "../../ee_qs8.h"
+#include "../../common/ee_qs8.h"
 
 /* Two rows by two outputs: SMLAD multiplies two pairs of int16 and adds both products to a sum.
  * SXTB16 widens bytes 0 and 2 of a word, and bytes 1 and 3 after a rotation; the order of products

@@ -2,8 +2,8 @@
 
 #ifdef EE_HAVE_I8MM
 
-#include "../../ee_exact_neon.h"
-#include "../../ee_target.h"
+#include "../../common/ee_exact_neon.h"
+#include "../../common/ee_target.h"
 
 /* SMMLA multiplies two rows of 8 int8 by two outputs of 8: 32 products into 2 x 2 sums. For that
  * both sides are packed on the stack in such pairs, 8 rows or outputs to a strip, so that a tile of

@@ -4,7 +4,7 @@
 
 #include <arm_mve.h>
 
-#include "../../ee_qs8.h"
+#include "../../common/ee_qs8.h"
 
 /* Two rows by two outputs: four loads of 16 bytes feed four VMLADAVA, each of which multiplies 16
  * pairs and adds them all to one general register; a core that overlaps loads and products keeps

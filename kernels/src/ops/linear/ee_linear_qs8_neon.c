@@ -2,8 +2,8 @@
 
 #ifdef EE_HAVE_NEON
 
-#include "../../ee_exact_neon.h"
-#include "../../ee_target.h"
+#include "../../common/ee_exact_neon.h"
+#include "../../common/ee_target.h"
 
 /* Two rows by four outputs. Two products of values in -127..127 fit int16 together (32258), so
  * SMULL is followed by one SMLAL, and SADALP adds the pairs to int32. Sums lie along `in` and are

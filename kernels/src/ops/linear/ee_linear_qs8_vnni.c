@@ -6,9 +6,9 @@
 
 #include <immintrin.h>
 
-#include "../../ee_qs8.h"
-#include "../../ee_target.h"
-#include "../../ee_transpose_avx512.h"
+#include "../../common/ee_qs8.h"
+#include "../../common/ee_target.h"
+#include "../../common/ee_transpose_avx512.h"
 
 /* Outputs lie across the lanes, so that no sum crosses them: a vector of packed weights holds four
  * values along `in` of 16 outputs, and VPDPBUSD multiplies them by four values of x, the same in

@@ -1,4 +1,4 @@
-#include "../../ee_exact.h"
+#include "../../common/ee_exact.h"
 #include "ee_kernels_qs8.h"
 
 void ee_log_softmax_qs8_c(float *out, const float *x, size_t rows, size_t dim)

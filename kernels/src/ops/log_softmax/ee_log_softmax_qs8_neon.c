@@ -2,8 +2,8 @@
 
 #ifdef EE_HAVE_NEON
 
-#include "../../ee_exact.h"
-#include "../../ee_exact_neon.h"
+#include "../../common/ee_exact.h"
+#include "../../common/ee_exact_neon.h"
 
 void ee_log_softmax_qs8_neon(float *out, const float *x, size_t rows, size_t dim)
 {

@@ -1,16 +1,27 @@
 #include <math.h>
 #include <string.h>
 
-#include "../../ee_composites_qs8.h"
+#include "../../common/ee_composites_qs8.h"
+
+static size_t value_bytes(const ee_attention_frames *frames, size_t dim, size_t heads)
+{
+    return frames->is_whole ? ee_bytes_qs8(dim, frames->rows)
+                            : ee_bytes_qs8(ee_size_mul(heads, frames->seen), dim / heads);
+}
 
 /* Queries, keys and values in int8 and their scales. */
-size_t ee_multi_head_attention_qs8_shared(size_t rows, size_t dim, size_t heads)
+size_t ee_multi_head_attention_qs8_shared(const ee_attention_frames *frames, size_t dim,
+                                          size_t heads)
 {
-    const size_t all = ee_size_mul(heads, rows);
-    const size_t scales = ee_size_mul(3, ee_floats_qs8(all, 1));
-    const size_t queries_and_keys = ee_size_mul(2, ee_bytes_qs8(all, dim / heads));
+    const size_t given = ee_size_mul(heads, frames->rows);
+    const size_t seen = ee_size_mul(heads, frames->seen);
+    const size_t scales = ee_size_add(ee_floats_qs8(given, 1),
+                                      ee_size_mul(2, ee_floats_qs8(seen, 1)));
+    const size_t queries_and_keys = ee_size_add(ee_bytes_qs8(given, dim / heads),
+                                                ee_bytes_qs8(seen, dim / heads));
 
-    return ee_size_add(scales, ee_size_add(queries_and_keys, ee_bytes_qs8(dim, rows)));
+    return ee_size_add(scales,
+                       ee_size_add(queries_and_keys, value_bytes(frames, dim, heads)));
 }
 
 /* Scales, queries and keys as floats (block, 2*dim), where the values (block, dim) come after them,
@@ -23,74 +34,117 @@ static size_t projection_scratch(size_t block, size_t dim)
     return ee_size_add(floats, ee_bytes_qs8(block, dim));
 }
 
-/* For one block of queries and one head: ones, the scores (block, rows), a scale a query, both
- * digits of the context (2*block, width) and of the probabilities in int8 (2*block, rows). */
-static size_t attend_scratch(size_t block, size_t rows, size_t width)
+/* For one block of queries and one head: ones, the scores (block, window), a scale a query, both
+ * digits of the context (2*block, width) and of the probabilities in int8 (2*block, window), and
+ * the values of a window (width, window) where it is not whole. */
+static size_t attend_scratch(const ee_attention_frames *frames, size_t width)
 {
+    const size_t block = frames->query_step;
     size_t bytes = ee_floats_qs8(ee_size_max(2 * block, width), 1);
 
-    bytes = ee_size_add(bytes, ee_floats_qs8(block, rows));
+    bytes = ee_size_add(bytes, ee_floats_qs8(block, frames->window));
     bytes = ee_size_add(bytes, ee_floats_qs8(block, 1));
     bytes = ee_size_add(bytes, ee_floats_qs8(2 * block, width));
-    return ee_size_add(bytes, ee_bytes_qs8(2 * block, rows));
+    bytes = ee_size_add(bytes, ee_bytes_qs8(2 * block, frames->window));
+    return ee_size_add(bytes, frames->is_whole ? 0 : ee_bytes_qs8(width, frames->window));
 }
 
-size_t ee_multi_head_attention_qs8_block_scratch(size_t rows, size_t dim, size_t heads,
-                                                 const ee_team *team)
+size_t ee_multi_head_attention_qs8_block_scratch(const ee_attention_frames *frames, size_t dim,
+                                                 size_t heads, const ee_team *team)
 {
-    const size_t width = dim / heads;
-    const size_t projection = projection_scratch(ee_block_frames(rows, team), dim);
-    const size_t attend = attend_scratch(ee_query_frames(rows, team), rows, width);
-
-    return ee_size_max(projection, attend);
+    return ee_size_max(projection_scratch(ee_block_frames(frames->rows, team), dim),
+                       attend_scratch(frames, dim / heads));
 }
 
-size_t ee_multi_head_attention_qs8_scratch(size_t rows, size_t dim, size_t heads,
-                                           const ee_team *team)
+size_t ee_multi_head_attention_qs8_scratch(size_t rows, size_t dim, size_t heads, size_t chunk,
+                                           size_t left, size_t past, const ee_team *team)
 {
-    return ee_size_add(ee_multi_head_attention_qs8_shared(rows, dim, heads),
+    const ee_attention_frames frames = ee_attention_frames_of(rows, past, chunk, left, team);
+
+    return ee_size_add(ee_multi_head_attention_qs8_shared(&frames, dim, heads),
                        ee_size_mul(ee_workers(team), ee_multi_head_attention_qs8_block_scratch(
-                                                         rows, dim, heads, team)));
+                                                         &frames, dim, heads, team)));
 }
 
-void *ee_multi_head_attention_qs8_place(ee_multi_head_attention_qs8 *op, void *scratch,
-                                        const ee_team *team)
+void *ee_multi_head_attention_qs8_place(ee_multi_head_attention_qs8 *op, void *scratch)
 {
-    const size_t all = op->heads * op->rows;
+    const size_t given = op->heads * op->frames.rows;
+    const size_t seen = op->heads * op->frames.seen;
     const size_t width = op->dim / op->heads;
     char *rest = scratch;
 
-    op->query_step = ee_query_frames(op->rows, team);
-    op->query = ee_take(&rest, ee_bytes_qs8(all, width));
-    op->key = ee_take(&rest, ee_bytes_qs8(all, width));
-    op->query_scale = ee_take(&rest, ee_floats_qs8(all, 1));
-    op->key_scale = ee_take(&rest, ee_floats_qs8(all, 1));
-    op->value_scale = ee_take(&rest, ee_floats_qs8(all, 1));
-    op->value = ee_take(&rest, ee_bytes_qs8(op->dim, op->rows));
+    op->query = ee_take(&rest, ee_bytes_qs8(given, width));
+    op->key = ee_take(&rest, ee_bytes_qs8(seen, width));
+    op->query_scale = ee_take(&rest, ee_floats_qs8(given, 1));
+    op->key_scale = ee_take(&rest, ee_floats_qs8(seen, 1));
+    op->value_scale = ee_take(&rest, ee_floats_qs8(seen, 1));
+    op->value = ee_take(&rest, value_bytes(&op->frames, op->dim, op->heads));
     return rest;
 }
 
-size_t ee_multi_head_attention_qs8_items(const ee_multi_head_attention_qs8 *op)
+/* to[d, t] = values[t, d]: (count, width) to rows of to_stride, with zeros behind each. */
+static void transpose(int8_t *to, size_t to_stride, const int8_t *values, size_t count,
+                      size_t width, size_t zeros)
 {
-    return op->heads * ee_block_count(op->rows, op->query_step);
-}
-
-/* The values of a head in frames first..first+count-1, (count, width), into their place; with the
- * last frame also the zeros behind all. */
-static void place_values(const ee_multi_head_attention_qs8 *op, const int8_t *values, size_t head,
-                         size_t first, size_t count)
-{
-    const size_t width = op->dim / op->heads;
     const size_t stride = ee_row_stride_qs8(width);
-    const size_t time_stride = ee_row_stride_qs8(op->rows);
-    const size_t behind = first + count == op->rows ? time_stride - op->rows : 0;
 
     for (size_t d = 0; d < width; d++) {
-        int8_t *const to = op->value + (head * width + d) * time_stride + first;
+        int8_t *const row = to + d * to_stride;
         for (size_t t = 0; t < count; t++) {
-            to[t] = values[t * stride + d];
+            row[t] = values[t * stride + d];
         }
-        memset(to + count, 0, behind);
+        memset(row + count, 0, zeros);
+    }
+}
+
+/* Keys in int8 of seen frames at..at+count-1. */
+static void quantize_keys(const ee_multi_head_attention_qs8 *op, const float *keys, size_t stride,
+                          size_t at, size_t count)
+{
+    const size_t width = op->dim / op->heads;
+    const size_t head_stride = ee_row_stride_qs8(width);
+
+    for (size_t h = 0; h < op->heads; h++) {
+        const size_t row = h * op->frames.seen + at;
+
+        op->ops->quantize(op->key + row * head_stride, op->key_scale + row, keys + h * width, count,
+                          width, head_stride, stride);
+    }
+}
+
+/* Likewise values; scratch: of one head in int8. With the last frame also the zeros behind all. */
+static void quantize_values(const ee_multi_head_attention_qs8 *op, const float *values,
+                            size_t stride, size_t at, size_t count, int8_t *scratch)
+{
+    const ee_attention_frames *const f = &op->frames;
+    const size_t width = op->dim / op->heads;
+    const size_t head_stride = ee_row_stride_qs8(width);
+    const size_t time_stride = ee_row_stride_qs8(f->seen);
+    const size_t zeros = at + count == f->seen ? time_stride - f->seen : 0;
+
+    for (size_t h = 0; h < op->heads; h++) {
+        const size_t row = h * f->seen + at;
+        int8_t *const to = f->is_whole ? scratch : op->value + row * head_stride;
+
+        op->ops->quantize(to, op->value_scale + row, values + h * width, count, width, head_stride,
+                          stride);
+        if (f->is_whole) {
+            transpose(op->value + h * width * time_stride + at, time_stride, to, count, width,
+                      zeros);
+        }
+    }
+}
+
+void ee_multi_head_attention_qs8_recall(const ee_multi_head_attention_qs8 *op, const float *kv,
+                                        size_t rows)
+{
+    const size_t stride = 2 * op->dim;
+    const size_t past = op->frames.past;
+
+    if (past > 0) {
+        kv += (rows - past) * stride;
+        quantize_keys(op, kv, stride, 0, past);
+        quantize_values(op, kv + op->dim, stride, 0, past, NULL);
     }
 }
 
@@ -102,70 +156,73 @@ void ee_multi_head_attention_qs8_project(const ee_multi_head_attention_qs8 *op, 
     const size_t width = dim / op->heads;
     const size_t stride = ee_row_stride_qs8(dim);
     const size_t head_stride = ee_row_stride_qs8(width);
+    const size_t at = op->frames.past + first;
     const float one_over_root = 1.0f / sqrtf((float)width);
     char *rest = scratch;
     float *const scale = ee_take(&rest, ee_floats_qs8(count, 1));
     float *const wide = ee_take(&rest, ee_floats_qs8(count, 2 * dim));
     int8_t *const q = (int8_t *)rest;
-    int8_t *const value = q;
 
     ops->quantize(q, scale, x, count, dim, stride, dim);
     ops->linear(wide, q, scale, op->in_weight, op->in_weight_scale, op->in_bias, count, dim,
                 2 * dim, 2 * dim, stride, stride);
     for (size_t h = 0; h < op->heads; h++) {
-        const size_t row = h * op->rows + first;
-        const float *const queries = wide + h * width;
+        const size_t row = h * op->frames.rows + first;
 
-        ops->quantize(op->query + row * head_stride, op->query_scale + row, queries, count, width,
-                      head_stride, 2 * dim);
-        ops->quantize(op->key + row * head_stride, op->key_scale + row, queries + dim, count, width,
-                      head_stride, 2 * dim);
+        ops->quantize(op->query + row * head_stride, op->query_scale + row, wide + h * width, count,
+                      width, head_stride, 2 * dim);
         for (size_t t = 0; t < count; t++) {
             op->query_scale[row + t] *= one_over_root;
         }
     }
+    quantize_keys(op, wide + dim, 2 * dim, at, count);
+    ee_keep(&op->kept, 0, wide + dim, 2 * dim, first, count);
+
     ops->linear(wide, q, scale, op->in_weight + 2 * dim * stride, op->in_weight_scale + 2 * dim,
                 op->in_bias + 2 * dim, count, dim, dim, dim, stride, stride);
-    for (size_t h = 0; h < op->heads; h++) {
-        ops->quantize(value, op->value_scale + h * op->rows + first, wide + h * width, count, width,
-                      head_stride, dim);
-        place_values(op, value, h, first, count);
-    }
+    quantize_values(op, wide, dim, at, count, q);
+    ee_keep(&op->kept, dim, wide, dim, first, count);
 }
 
 void ee_multi_head_attention_qs8_attend(const ee_multi_head_attention_qs8 *op, size_t item,
                                         void *scratch)
 {
     const ee_ops_qs8 *const ops = op->ops;
-    const size_t rows = op->rows;
+    const ee_queries queries = ee_queries_of(&op->frames, op->heads, item);
+    const size_t count = queries.count;
+    const size_t window = queries.seen_count;
     const size_t width = op->dim / op->heads;
-    const size_t head = item % op->heads;
-    const size_t first = item / op->heads * op->query_step;
-    const size_t count = ee_size_min(rows - first, op->query_step);
     const size_t stride = ee_row_stride_qs8(width);
-    const size_t time_stride = ee_row_stride_qs8(rows);
+    const size_t time_stride = ee_row_stride_qs8(window);
+    const size_t query = queries.head * op->frames.rows + queries.first;
+    const size_t seen = queries.head * op->frames.seen + queries.seen_first;
     const size_t ones_count = ee_size_max(2 * count, width);
-    const int8_t *const value = op->value + head * width * time_stride;
     char *rest = scratch;
     float *const ones = ee_take(&rest, ee_floats_qs8(ones_count, 1));
-    float *const scores = ee_take(&rest, ee_floats_qs8(count, rows));
+    float *const scores = ee_take(&rest, ee_floats_qs8(count, window));
     float *const scale = ee_take(&rest, ee_floats_qs8(count, 1));
     float *const sums = ee_take(&rest, ee_floats_qs8(2 * count, width));
-    int8_t *const high = (int8_t *)rest;
+    int8_t *const high = ee_take(&rest, 2 * count * time_stride);
     int8_t *const low = high + count * time_stride;
+    int8_t *value = op->value + queries.head * width * time_stride;
 
+    if (!op->frames.is_whole) {
+        value = (int8_t *)rest;
+        transpose(value, time_stride, op->value + seen * stride, window, width,
+                  time_stride - window);
+    }
     for (size_t i = 0; i < ones_count; i++) {
         ones[i] = 1.0f;
     }
-    ops->linear(scores, op->query + (head * rows + first) * stride,
-                op->query_scale + head * rows + first, op->key + head * rows * stride,
-                op->key_scale + head * rows, NULL, count, width, rows, rows, stride, stride);
-    ops->softmax(high, low, scale, scores, op->value_scale + head * rows, count, rows, time_stride);
+    ops->linear(scores, op->query + query * stride, op->query_scale + query,
+                op->key + seen * stride, op->key_scale + seen, NULL, count, width, window, window,
+                stride, stride);
+    ops->softmax(high, low, scale, scores, op->value_scale + seen, count, window, time_stride);
     /* With scales of 1 a linear op gives the integer sums, rounded to float once. */
-    ops->linear(sums, high, ones, value, ones, NULL, 2 * count, rows, width, width, time_stride,
+    ops->linear(sums, high, ones, value, ones, NULL, 2 * count, window, width, width, time_stride,
                 time_stride);
     for (size_t i = 0; i < count; i++) {
-        float *const context = op->context + (first + i) * op->dim + head * width;
+        float *const context = op->context + (queries.first + i) * op->dim + queries.head * width;
         const float *const high_sum = sums + i * width;
         const float *const low_sum = sums + (count + i) * width;
 
@@ -222,24 +279,29 @@ static void output_task(void *context, size_t item, size_t worker)
 }
 
 /* The context lies in `out`. */
-void ee_multi_head_attention_qs8_c(float *out, const float *x, const int8_t *in_weight,
+void ee_multi_head_attention_qs8_c(float *out, float *kv, const float *x, const int8_t *in_weight,
                                    const float *in_weight_scale, const float *in_bias,
                                    const int8_t *out_weight, const float *out_weight_scale,
-                                   const float *out_bias, size_t rows, size_t dim, size_t heads,
-                                   void *scratch, const ee_ops_qs8 *ops, const ee_team *team)
+                                   const float *out_bias, const float *past_kv, size_t rows,
+                                   size_t dim, size_t heads, size_t chunk, size_t left,
+                                   size_t past, void *scratch, const ee_ops_qs8 *ops,
+                                   const ee_team *team)
 {
     job j = {
         .op = {.in_weight = in_weight, .in_weight_scale = in_weight_scale, .in_bias = in_bias,
                .out_weight = out_weight, .out_weight_scale = out_weight_scale,
-               .out_bias = out_bias, .rows = rows, .dim = dim, .heads = heads, .context = out,
-               .ops = ops},
+               .out_bias = out_bias, .dim = dim, .heads = heads,
+               .frames = ee_attention_frames_of(rows, past, chunk, left, team), .context = out,
+               .kept = {kv, 0, dim}, .ops = ops},
         .out = out, .x = x,
     };
-    void *const rest = ee_multi_head_attention_qs8_place(&j.op, scratch, team);
+    void *const rest = ee_multi_head_attention_qs8_place(&j.op, scratch);
 
     j.blocks = ee_blocks_qs8(rows, ee_block_frames(rows, team), rest,
-                             ee_multi_head_attention_qs8_block_scratch(rows, dim, heads, team));
+                             ee_multi_head_attention_qs8_block_scratch(&j.op.frames, dim, heads,
+                                                                       team));
+    ee_multi_head_attention_qs8_recall(&j.op, past_kv, past);
     ee_for_blocks(team, &j.blocks, project_task, &j);
-    ee_run(team, attend_task, &j, ee_multi_head_attention_qs8_items(&j.op));
+    ee_run(team, attend_task, &j, ee_query_items(&j.op.frames, heads));
     ee_for_blocks(team, &j.blocks, output_task, &j);
 }

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "../../ee_exact_avx2.h"
+#include "../../common/ee_exact_avx2.h"
 
 EE_TARGET_BEGIN("avx2")
 

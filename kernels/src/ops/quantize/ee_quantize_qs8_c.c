@@ -1,7 +1,7 @@
 #include <string.h>
 
-#include "../../ee_exact.h"
-#include "../../ee_qs8.h"
+#include "../../common/ee_exact.h"
+#include "../../common/ee_qs8.h"
 
 void ee_quantize_qs8_c(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
                        size_t q_stride, size_t x_stride)

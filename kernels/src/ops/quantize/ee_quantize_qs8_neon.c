@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-#include "../../ee_exact_neon.h"
-#include "../../ee_target.h"
+#include "../../common/ee_exact_neon.h"
+#include "../../common/ee_target.h"
 
 enum { GROUP = 16 };
 

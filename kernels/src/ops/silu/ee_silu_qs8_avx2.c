@@ -2,7 +2,7 @@
 
 #ifdef EE_HAVE_AVX2
 
-#include "../../ee_exact_avx2.h"
+#include "../../common/ee_exact_avx2.h"
 
 EE_TARGET_BEGIN("avx2")
 

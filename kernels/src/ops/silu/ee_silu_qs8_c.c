@@ -1,4 +1,4 @@
-#include "../../ee_exact.h"
+#include "../../common/ee_exact.h"
 #include "ee_kernels_qs8.h"
 
 void ee_silu_qs8_c(float *out, const float *x, size_t count)

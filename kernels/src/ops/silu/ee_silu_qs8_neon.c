@@ -2,7 +2,7 @@
 
 #ifdef EE_HAVE_NEON
 
-#include "../../ee_exact_neon.h"
+#include "../../common/ee_exact_neon.h"
 
 void ee_silu_qs8_neon(float *out, const float *x, size_t count)
 {

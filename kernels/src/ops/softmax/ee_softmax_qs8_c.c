@@ -1,7 +1,7 @@
 #include <string.h>
 
-#include "../../ee_exact.h"
-#include "../../ee_qs8.h"
+#include "../../common/ee_exact.h"
+#include "../../common/ee_qs8.h"
 
 /* x becomes exp(x - MAX(x)) value_scale, the weight of each value row. Returns the sum of the
  * exponentials. */

@@ -2,8 +2,8 @@
 
 #ifdef EE_HAVE_NEON
 
-#include "../../ee_exact_neon.h"
-#include "../../ee_target.h"
+#include "../../common/ee_exact_neon.h"
+#include "../../common/ee_target.h"
 
 enum { GROUP = 16 };
 

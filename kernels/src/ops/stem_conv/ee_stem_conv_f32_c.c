@@ -1,4 +1,4 @@
-#include "../../ee_team.h"
+#include "../../common/ee_team.h"
 
 size_t ee_stem_conv_f32_frames(size_t frames, size_t kernel, size_t stride)
 {

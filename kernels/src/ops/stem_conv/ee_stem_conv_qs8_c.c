@@ -1,4 +1,4 @@
-#include "../../ee_exact.h"
+#include "../../common/ee_exact.h"
 #include "ee_kernels_qs8.h"
 
 /* With frames contiguous, the window of an output frame is one run of kernel*channels floats and

@@ -4,8 +4,8 @@
 
 #ifdef EE_HAVE_DSP
 
-#include "../../ee_exact.h"
-#include "../../ee_qs8.h"
+#include "../../common/ee_exact.h"
+#include "../../common/ee_qs8.h"
 
 /* Three rows at a time: their eight lanes each take 24 of the 32 registers of the floating-point
  * unit that these cores come with, and they share the conversion of the weights. */

@@ -6,8 +6,8 @@
 
 #include <arm_neon.h>
 
-#include "../../ee_qs8.h"
-#include "../../ee_target.h"
+#include "../../common/ee_qs8.h"
+#include "../../common/ee_target.h"
 
 /* Every sum has its eight lanes in two vectors; four rows share the conversion of the weights. No
  * fused multiply-add: product and sum are rounded one after the other (docs/numerics.md). */

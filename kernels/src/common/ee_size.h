@@ -25,4 +25,18 @@ static inline size_t ee_size_max(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Bytes of whole cache lines that hold so many. */
+static inline size_t ee_whole_lines(size_t bytes)
+{
+    const size_t line = 64;
+    const size_t beyond = bytes % line;
+
+    return ee_size_add(bytes, beyond > 0 ? line - beyond : 0);
+}
+
+static inline int ee_is_aligned(const void *pointer, size_t alignment)
+{
+    return (uintptr_t)pointer % alignment == 0;
+}
+
 #endif

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .. import flash_image
-from ..errors import ModelFileError
-from ._arrays import aligned
-from ._decode import greedy, text
-from ._frontend import extract
-from ._lib import all_ops, ensure, ffi, lib
-from ._session import Session, _size
+from ee_ref import flash_image
+from ee_ref.errors import ModelFileError
+from ee_ref.native._arrays import aligned
+from ee_ref.native._frontend import extract
+from ee_ref.native._lib import all_ops, ensure, ffi, lib
+from ee_ref.encoder import ExitOutput
+from ee_ref.native._session import Session, _size
+from tests.firmware.decode import greedy, text
+
 
 class NativeImage:
     """An image of `ee_ref.flash_image.build`, checked and opened by `ee_image_open`.
@@ -45,11 +47,11 @@ class NativeImage:
         """Features (T, mels) of samples (N,) int16 or float32."""
         return extract(ffi.addressof(self._opened.frontend), samples)
 
-    def exits(self, features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """(exit, log_probs), as `NativeModel.exits`."""
-        session = Session(self, features)
-        while session.step():
-            yield session.exit, session.log_probs.copy()
+    def exits(self, features: np.ndarray) -> Iterator[ExitOutput]:
+        """As `NativeModel.exits`."""
+        session = Session(self, len(features))
+        session.feed(features, last=True)
+        return session.exits()
 
     def text(self, log_probs: np.ndarray) -> str:
         """The words of the greedy hypothesis."""

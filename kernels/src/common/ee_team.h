@@ -100,12 +100,13 @@ static inline void ee_for_blocks(const ee_team *team, const ee_blocks *blocks, e
     ee_run(team, task, context, ee_block_count(blocks->rows, blocks->step));
 }
 
-/* Queries of attention that are scored at once, against all keys. Their scores lie in the scratch
- * of a worker, so that a long utterance is scored in smaller blocks: about half a megabyte. */
-static inline size_t ee_query_frames(size_t rows, const ee_team *team)
+/* Queries of attention that are scored at once, each against so many keys. Their scores lie in the
+ * scratch of a worker, so that a long utterance is scored in smaller blocks: about half a
+ * megabyte. */
+static inline size_t ee_query_frames(size_t rows, size_t keys, const ee_team *team)
 {
     const size_t scores = 131072;
-    const size_t fitting = scores / ee_size_max(rows, 1) / EE_BLOCK_TILE * EE_BLOCK_TILE;
+    const size_t fitting = scores / ee_size_max(keys, 1) / EE_BLOCK_TILE * EE_BLOCK_TILE;
 
     return ee_size_min(ee_block_frames(rows, team), ee_size_max(fitting, EE_BLOCK_FRAMES));
 }

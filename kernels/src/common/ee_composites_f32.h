@@ -4,7 +4,7 @@
 #ifndef EE_COMPOSITES_F32_H
 #define EE_COMPOSITES_F32_H
 
-#include "ee_team.h"
+#include "ee_view.h"
 
 typedef struct {
     const float *norm_weight, *norm_bias, *up_weight, *up_bias, *down_weight, *down_bias;
@@ -19,24 +19,28 @@ size_t ee_feed_forward_f32_block_scratch(size_t block, size_t dim, size_t ff);
 void ee_feed_forward_f32_block(const ee_feed_forward_f32 *op, float *out, const float *x,
                                size_t rows, float *scratch);
 
-/* project for all blocks; attend for items 0..heads * (blocks of query_step frames) - 1; output for
- * all blocks. */
+/* recall once; then project for all blocks; attend for items 0..ee_query_items() - 1; output for all
+ * blocks. */
 typedef struct {
     const float *in_weight, *in_bias, *out_weight, *out_bias;
-    size_t rows, dim, heads, query_step;
-    float *qk;     /* (rows, 2*dim): queries and keys; then the context in place of the queries */
-    float *values; /* (dim, rows) */
+    size_t dim, heads;
+    ee_attention_frames frames;
+    float *qk;     /* (seen, 2*dim): queries and keys; then the context in place of the queries */
+    float *values; /* (dim, seen) */
+    ee_kept_kv kept;
     const ee_ops_f32 *ops;
 } ee_multi_head_attention_f32;
 
 /* Floats of qk and values. */
-size_t ee_multi_head_attention_f32_shared(size_t rows, size_t dim);
-/* qk, values and query_step of an attention that has all else. Returns what is left of scratch. */
-float *ee_multi_head_attention_f32_place(ee_multi_head_attention_f32 *op, float *scratch,
-                                         const ee_team *team);
-size_t ee_multi_head_attention_f32_block_scratch(size_t rows, size_t dim, const ee_team *team);
-size_t ee_multi_head_attention_f32_items(const ee_multi_head_attention_f32 *op);
+size_t ee_multi_head_attention_f32_shared(const ee_attention_frames *frames, size_t dim);
+/* qk and values of an attention that has all else. Returns what is left of scratch. */
+float *ee_multi_head_attention_f32_place(ee_multi_head_attention_f32 *op, float *scratch);
+size_t ee_multi_head_attention_f32_block_scratch(const ee_attention_frames *frames, size_t dim,
+                                                 const ee_team *team);
 
+/* kv (rows, 2*dim): of the frames before, of which the newest are seen. */
+void ee_multi_head_attention_f32_recall(const ee_multi_head_attention_f32 *op, const float *kv,
+                                        size_t rows);
 /* x and out: the block's own. */
 void ee_multi_head_attention_f32_project(const ee_multi_head_attention_f32 *op, const float *x,
                                          size_t first, size_t count, float *scratch);
@@ -49,9 +53,10 @@ void ee_multi_head_attention_f32_output(const ee_multi_head_attention_f32 *op, f
 typedef struct {
     const float *norm_weight, *norm_bias, *in_weight, *in_bias;
     const float *depthwise_weight, *depthwise_bias, *out_weight, *out_bias;
-    size_t rows, dim, kernel;
+    size_t dim;
+    ee_conv_frames frames;
     float eps;
-    float *gated; /* (rows, dim), in one array with the scratch of all workers, and before it */
+    float *gated; /* (past + rows, dim), of which the past is there before */
     const ee_ops_f32 *ops;
 } ee_conv_module_f32;
 

@@ -2,12 +2,15 @@
 
 import contextlib
 import copy
+import itertools
 import math
 import multiprocessing
 import os
 import pickle
+import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ import soundfile
 
 import ee_ref
 from ee_ref import decode, exits
+from ee_ref.clock import StageClock
 from ee_ref.errors import (
     ArgumentError,
     AudioError,
@@ -25,7 +29,7 @@ from ee_ref.errors import (
     NativeUnavailable,
     TooLongError,
 )
-from ee_ref.pipeline import BACKENDS, bundled_model
+from ee_ref.loading import BACKENDS, bundled_model
 from tests.support import WHERE_FOUND
 
 RATE = 16000
@@ -53,6 +57,37 @@ def test_transcribe_is_its_stages_in_order(model):
     assert result.timing["total"] == pytest.approx(
         sum(seconds for stage, seconds in result.timing.items() if stage != "total")
     )
+
+
+def test_a_run_goes_to_the_last_exit_or_where_the_policy_stops(model):
+    features = model.features(noise(1.0))
+    outputs = list(model.exits(features))
+    whole = model.run(features, every=True)
+    assert [out.exit for out in whole.outputs] == [1, 2, 3] and whole.out is whole.outputs[-1]
+    for found, expected in zip(whole.outputs, outputs):
+        np.testing.assert_array_equal(found.log_probs, expected.log_probs)
+    assert [scores.entropy for scores in whole.scores] == [
+        exits.frame_entropy(out.log_probs) for out in outputs]
+    assert whole.scores[2].agreement == np.mean(
+        outputs[1].log_probs.argmax(1) == outputs[2].log_probs.argmax(1))
+    assert len(whole.encoder_seconds) == len(whole.rule_seconds) == 3
+    early = model.run(features, exits.Fixed(2))
+    assert (early.out.exit, early.score, early.margin) == (2, 2.0, 0.0)
+    assert early.outputs == early.scores == () and len(early.encoder_seconds) == 2
+
+
+def test_a_run_counts_its_time_by_the_clock_it_is_given(model):
+    clock = StageClock(itertools.count().__next__)  # 0 when made, one more whenever it is asked
+    run = model.run(model.features(noise(0.5)), exits.Fixed(2), clock=clock)
+    assert run.encoder_seconds == (1, 1)
+    assert run.rule_seconds == (2, 1)  # the rule is begun before the first layer
+    assert clock.timing() == {"policy": 3, "encoder": 2, "total": 5}
+
+
+def test_greedy_text_is_that_of_transcribe(model):
+    out = model.run(model.features(noise(1.0)), exits.Fixed(2)).out
+    assert model.decode(out.log_probs) == decode.greedy(out.log_probs, model.config.blank)
+    assert model.text(out.log_probs) == model.transcribe(noise(1.0), exit=2).text
 
 
 def test_both_backends_agree(model_path):
@@ -117,7 +152,7 @@ def test_posterior_policy(model):
 def test_any_callable_is_a_policy(model):
     result = model.transcribe((noise(1.0), RATE), policy=lambda out: (out.exit == 2, 7.5))
     assert (result.exit, result.score) == (2, 7.5)
-    assert math.isnan(result.margin)
+    assert result.margin is None
 
 
 def test_a_decoder_gives_the_n_best(model):
@@ -211,13 +246,13 @@ def test_without_the_c_library_numpy_takes_over_and_one_warning_says_so(model_pa
     real_import = builtins.__import__
     for module in [name for name in sys.modules if name.startswith("ee_ref.native.")]:
         monkeypatch.delitem(sys.modules, module)
-    ee_ref.pipeline._warn_once.cache_clear()
+    ee_ref.loading._warn_once.cache_clear()
     monkeypatch.setattr(builtins, "__import__", unavailable)
     with pytest.warns(EeWarning, match="NumPy backend") as caught:
         first = ee_ref.load(model_path)
         ee_ref.load(model_path)
     monkeypatch.undo()
-    ee_ref.pipeline._warn_once.cache_clear()
+    ee_ref.loading._warn_once.cache_clear()
     assert len(caught) == 1
     assert first.backend == "numpy"
     assert first.transcribe((noise(1.0), RATE)).exit == first.config.exits
@@ -242,7 +277,7 @@ def test_the_bundled_model_transcribes_the_demo_clip():
         assert full.text == result.text == expected
         assert full.exit == 6 and full.margin == 0
         # The rule asks nothing at the last exit: who gets there was stopped by no rule.
-        assert (result.margin >= 0) == (result.exit < 6)
+        assert (result.margin is None) == (result.exit == 6)
 
 
 def test_the_bundled_model_fits_its_budget():
@@ -278,6 +313,13 @@ def test_a_model_goes_to_another_process(model_path, monkeypatch):
     assert found == ee_ref.load(model_path).transcribe((noise(0.5), RATE))
 
 
+def test_a_copy_of_a_bundled_model_is_loaded_by_name():
+    """The package may be elsewhere in the process that it goes to."""
+    pickled = pickle.dumps(ee_ref.load(backend="numpy"))
+    assert str(bundled_model().parent).encode() not in pickled
+    assert pickle.loads(pickled).file.path == str(bundled_model())
+
+
 def test_a_copy_of_a_file_that_changed_is_refused(model_path, tmp_path):
     path = tmp_path / "m.gguf"
     path.write_bytes(model_path.read_bytes())
@@ -296,6 +338,13 @@ def test_a_copy_of_a_file_that_changed_is_refused(model_path, tmp_path):
 def test_an_empty_path_is_no_default():
     with pytest.raises(ArgumentError, match="found an empty path"):
         ee_ref.load("")
+
+
+def test_a_bundled_model_is_loaded_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where no file of that name is
+    assert ee_ref.load("commands").file.header_checksum == ee_ref.load().file.header_checksum
+    with pytest.raises(FileError, match="commands"):
+        ee_ref.load(Path("commands"))
 
 
 def test_exits_can_be_closed(model):
@@ -333,3 +382,19 @@ def test_what_a_model_and_its_tokens_look_like(model):
                            f"{model.backend}>")
     assert repr(model.tokens) == (
         "<Tokens: 32 labels ('@', '<s>', '</s>', '<unk>', '\u2581a', ...), blank 0>")
+
+
+def test_the_old_names_of_pipeline_work_and_warn():
+    for name, room in (("Result", ee_ref.model), ("load", ee_ref.loading)):
+        with pytest.warns(DeprecationWarning, match=f"use ee_ref.{room.__name__[7:]}.{name}"):
+            assert getattr(ee_ref.pipeline, name) is getattr(room, name)
+    with pytest.raises(AttributeError, match="no attribute 'else'"):
+        getattr(ee_ref.pipeline, "else")
+
+
+@pytest.mark.parametrize("name", ee_ref.__all__)
+def test_every_public_name_is_there_after_import(name):
+    program = f"import ee_ref; ee_ref.{name}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": WHERE_FOUND})
+    assert (done.returncode, done.stderr) == (0, "")

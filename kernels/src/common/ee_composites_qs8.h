@@ -5,7 +5,7 @@
 #define EE_COMPOSITES_QS8_H
 
 #include "ee_qs8.h"
-#include "ee_team.h"
+#include "ee_view.h"
 
 /* As ee_blocks_f32, scratch and its size in bytes. */
 static inline ee_blocks ee_blocks_qs8(size_t rows, size_t step, void *scratch, size_t bytes)
@@ -32,32 +32,35 @@ size_t ee_feed_forward_qs8_block_scratch(size_t block, size_t dim, size_t ff);
 void ee_feed_forward_qs8_block(const ee_feed_forward_qs8 *op, float *out, const float *x,
                                size_t rows, void *scratch);
 
-/* project for all blocks; attend for items 0..heads * (blocks of query_step frames) - 1; output for
- * all blocks. */
+/* recall once; then project for all blocks; attend for items 0..ee_query_items() - 1; output for all
+ * blocks. */
 typedef struct {
     const int8_t *in_weight;
     const float *in_weight_scale, *in_bias;
     const int8_t *out_weight;
     const float *out_weight_scale, *out_bias;
-    size_t rows, dim, heads, query_step;
-    float *context;                 /* (rows, dim) */
-    int8_t *query, *key;            /* (heads, rows, width) */
-    float *query_scale, *key_scale; /* (heads, rows), 1/sqrt(width) in those of queries */
-    float *value_scale;             /* (heads, rows) */
-    int8_t *value;                  /* (dim, rows) */
+    size_t dim, heads;
+    ee_attention_frames frames;
+    float *context;                  /* (rows, dim) */
+    int8_t *query, *key;             /* (heads, rows, width), (heads, seen, width) */
+    float *query_scale;              /* (heads, rows), 1/sqrt(width) in them */
+    float *key_scale, *value_scale;  /* (heads, seen) */
+    int8_t *value;                   /* (dim, rows) where attention is whole, or (heads, seen, width) */
+    ee_kept_kv kept;
     const ee_ops_qs8 *ops;
 } ee_multi_head_attention_qs8;
 
 /* Bytes of what lies from query to value. */
-size_t ee_multi_head_attention_qs8_shared(size_t rows, size_t dim, size_t heads);
-/* query to value and query_step of an attention that has all else. Returns what is left of
- * scratch. */
-void *ee_multi_head_attention_qs8_place(ee_multi_head_attention_qs8 *op, void *scratch,
-                                        const ee_team *team);
-size_t ee_multi_head_attention_qs8_block_scratch(size_t rows, size_t dim, size_t heads,
-                                                 const ee_team *team);
-size_t ee_multi_head_attention_qs8_items(const ee_multi_head_attention_qs8 *op);
+size_t ee_multi_head_attention_qs8_shared(const ee_attention_frames *frames, size_t dim,
+                                          size_t heads);
+/* query to value of an attention that has all else. Returns what is left of scratch. */
+void *ee_multi_head_attention_qs8_place(ee_multi_head_attention_qs8 *op, void *scratch);
+size_t ee_multi_head_attention_qs8_block_scratch(const ee_attention_frames *frames, size_t dim,
+                                                 size_t heads, const ee_team *team);
 
+/* kv (rows, 2*dim): of the frames before, of which the newest are seen. */
+void ee_multi_head_attention_qs8_recall(const ee_multi_head_attention_qs8 *op, const float *kv,
+                                        size_t rows);
 /* x and out: the block's own; either may be its rows of the context. */
 void ee_multi_head_attention_qs8_project(const ee_multi_head_attention_qs8 *op, const float *x,
                                          size_t first, size_t count, void *scratch);
@@ -74,9 +77,10 @@ typedef struct {
     const float *depthwise_weight, *depthwise_bias;
     const int8_t *out_weight;
     const float *out_weight_scale, *out_bias;
-    size_t rows, dim, kernel;
+    size_t dim;
+    ee_conv_frames frames;
     float eps;
-    float *gated; /* (rows, dim), in one array with the scratch of all workers, and before it */
+    float *gated; /* (past + rows, dim), of which the past is there before */
     const ee_ops_qs8 *ops;
 } ee_conv_module_qs8;
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._arrays import check, pointer
-from ._lib import ensure, ffi, lib
+from ee_ref.native._arrays import check, pointer
+from ee_ref.native._lib import ensure, ffi, lib
 
 
 def greedy(log_probs: np.ndarray, blank: int = 0) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -1,16 +1,30 @@
-"""The RAM that a model needs on a device, planned by the C library: it holds on every target."""
+"""What a model costs: multiply-accumulates of an utterance, flash and RAM on a device.
+
+Work follows from the configuration. The RAM is planned by the C library, and holds on every target.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from weights_io.gguf import align
+from .config import Config
 
-from .. import flash_image
-from ..config import Config
-from ._frontend import NativeFrontend
-from ._lib import ffi, lib
-from ._session import _c_config, _size
+
+def multiply_accumulates(config: Config, seconds: float) -> tuple[int, ...] | None:
+    """Multiply-accumulates of the encoder up to and including exit 1, 2, ..., for one utterance.
+
+    None when the audio is longer than the model admits. See `Config.costs`.
+    """
+    if not (math.isfinite(seconds) and seconds <= config.max_seconds + 1):
+        return None
+    mel_frames = 1 + int(seconds * config.sample_rate + 2 * config.pad) // config.hop_length
+    if 0 < config.max_frames < config.encoder_frames(mel_frames):
+        return None
+    return config.costs(mel_frames)
 
 
 @dataclass(frozen=True)
@@ -44,8 +58,15 @@ def memory_plan(config: Config, seconds: float) -> MemoryPlan:
     """The plan for audio of `seconds`.
 
     Raises ArgumentError when the model has not so many positions, or a front end that the C library
-    cannot do.
+    cannot do, and NativeUnavailable without it.
     """
+    from weights_io.gguf import align
+
+    from . import flash_image
+    from .native._frontend import NativeFrontend
+    from .native._lib import ffi, lib
+    from .native._session import _c_config, _size
+
     flash_image.limited(config, seconds)
     frontend = NativeFrontend(config)
     samples = int(seconds * config.sample_rate)
@@ -61,3 +82,21 @@ def memory_plan(config: Config, seconds: float) -> MemoryPlan:
         features=4 * frames * config.mels,
         arena=_size(lib.ee_arena_size, _c_config(config), frames, ffi.NULL),
         frontend=frontend.scratch_bytes, model=tuple(model), stack=lib.EE_STACK_BYTES)
+
+
+def device_plan(
+    config: Config, tokens: Sequence[str], special: frozenset[int], seconds: float
+) -> dict[str, Any]:
+    """Bytes of flash and RAM on a device for audio of up to `seconds`, of plain types.
+
+    flash: the size of the flash image up to each exit, with the position table cut to `seconds`.
+    The other entries are those of `MemoryPlan`: `peak` is the RAM up to each
+    exit.
+    Raises ArgumentError for audio longer than the model allows or a front end that the C library
+    lacks, and NativeUnavailable without the C library, which plans the memory.
+    """
+    from . import flash_image
+
+    plan = memory_plan(config, seconds)
+    flash = flash_image.exit_sizes(flash_image.limited(config, seconds), tokens, special)
+    return {**dataclasses.asdict(plan), "flash": flash, "peak": plan.peak}

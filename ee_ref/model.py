@@ -1,0 +1,317 @@
+"""One utterance, from audio to words.
+
+    audio -> features -> stem -> [group -> head -> policy]* -> decode -> words
+
+Read `Model.transcribe` from top to bottom: each stage is one call into the module of that name, and
+no stage knows another.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO, Union
+
+import numpy as np
+
+from . import model_file
+from . import audio as audio_stage
+from . import encoder, exits
+from .clock import StageClock
+from .config import Config
+from .decode import Hypothesis, greedy, token_confidences
+from .errors import ArgumentError, ModelFileError, shown
+from .exits import AnyPolicy, Policy, Scores, Utterance
+from .frontend import FrontEnd, front_end
+from .tokens import Tokens, Word
+
+Audio = Union[str, Path, BinaryIO, np.ndarray, tuple[np.ndarray, int]]
+Decoder = Callable[[np.ndarray], Union[Hypothesis, Sequence[Hypothesis]]]
+
+DEFAULT_POLICY = "balanced"
+"""Operating point that `Model.transcribe` uses when it is given neither exit nor policy."""
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One hypothesis of the decoder: its text, its score (natural log) and its token ids."""
+
+    text: str
+    score: float
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `Model.transcribe` returns.
+
+    text: the words, separated by spaces.
+    exit: the exit, 1-based, whose log-probabilities were decoded; score: the policy's score there;
+    margin: how far the score lies past the policy's threshold, in the score's own units; negative
+    when the last exit was reached without the policy asking to stop, None where the policy has no
+    threshold: at an exit that it does not judge, or because it is a plain function.
+    confidence: least word confidence, in [0, 1] (docs/decoding.md); 1.0 for an empty transcript.
+    words: `Word(word, start, end, confidence)`, times in seconds of the audio given.
+    n_best: the decoder's hypotheses, best first.
+    timing: seconds spent by stage, and their `total`.
+    duration: seconds of audio.
+    """
+
+    text: str
+    exit: int
+    score: float
+    margin: float | None
+    confidence: float
+    words: list[Word]
+    n_best: list[Alternative]
+    timing: dict[str, float] = field(compare=False)
+    duration: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `Model.run` returns.
+
+    out: the output of the exit where it stopped. score, margin: see `Result`.
+    encoder_seconds, rule_seconds: by the clock of the run, for each exit visited, what its layers
+    and what its scores and the rule took.
+    outputs, scores: `ExitOutput` and `exits.Scores` of each exit visited, where every one was asked
+    for, else empty.
+    """
+
+    out: encoder.ExitOutput
+    score: float
+    margin: float | None
+    encoder_seconds: tuple[float, ...]
+    rule_seconds: tuple[float, ...]
+    outputs: tuple[encoder.ExitOutput, ...] = ()
+    scores: tuple[Scores, ...] = ()
+
+
+def _encoder(file: model_file.ModelFile, backend: str, threads: int) -> encoder.Encoder:
+    if backend == "numpy":
+        return encoder.ReferenceEncoder(file.config, file.tensors)
+    from .native._session import NativeModel
+
+    return NativeModel(file.config, file.tensors, threads)
+
+
+class Model:
+    """A loaded model. Made by `ee_ref.load`.
+
+    config: `ee_ref.config.Config`; tokens: the CTC labels, a sequence of strings;
+    backend: "native" or "numpy", the one in use. threads: see `ee_ref.load`.
+
+    Any number of threads may use a model at once; C runs without the interpreter's lock. A copy, by
+    `pickle` or `copy`, is loaded from the same file again, which has to be there still.
+    """
+
+    def __init__(self, file: model_file.ModelFile, backend: str, threads: int = 1) -> None:
+        self.config: Config = file.config
+        self.tokens = Tokens(file.tokens, file.special, file.config.blank)
+        self.backend = backend
+        self.file = file
+        self.threads = threads
+        self._encoder = _encoder(file, backend, threads)
+
+    def __repr__(self) -> str:
+        config = self.config
+        return (f"<Model {self.file.path}: {config.exits} exits, {sum(config.layers_per_exit)} "
+                f"layers of {config.dim}, {config.vocab} labels, {config.dtype}, {self.backend}>")
+
+    def info(self) -> dict[str, Any]:
+        """Configuration, sizes, multiply-accumulates per exit, checksums, backend, threads, ISA."""
+        from .info import describe
+
+        return describe(self.file, self.backend, self.threads)
+
+    def features(self, samples: np.ndarray) -> np.ndarray:
+        """Mel features of mono audio.
+
+        samples: (N,) float32 at `config.sample_rate`, full scale at 1.
+        Returns (frames, mels) float32. Raises AudioError for NaN or infinite samples.
+        """
+        return self._front_end.features(samples)
+
+    @cached_property
+    def _front_end(self) -> FrontEnd:
+        """Made when it is first needed: its tables take longer than the file."""
+        return front_end(self.config, self.file.tensors, self.backend)
+
+    def exits(self, features: np.ndarray) -> Generator[encoder.ExitOutput, None, None]:
+        """Run the encoder from exit to exit.
+
+        features: (frames, mels) float32. Yields `ExitOutput(exit, log_probs)` with exit = 1, 2, ...
+        and log_probs (encoder frames, vocab) float32. The layers after an exit run when the next
+        one is asked for; leaving the loop stops the work. Raises TooLongError when there are more
+        encoder frames than positions.
+        """
+        return self._encoder.exits(features)
+
+    def transcribe(
+        self,
+        audio: Audio,
+        exit: int | None = None,
+        policy: AnyPolicy | str | None = None,
+        decoder: Decoder | None = None,
+    ) -> Result:
+        """Words of one utterance, at the exit chosen.
+
+        audio: a path, a binary file object, (samples, rate), or samples at `config.sample_rate`.
+        exit: stop at this exit, 1-based. policy: stop where it says; a name is one of `policies`.
+        Neither: the policy `balanced` where the model has it, else the last exit.
+        decoder: log_probs -> Hypothesis, or a list of them, best first; greedy by default.
+        Raises AudioError, AudioFileError, TooLongError or ArgumentError.
+        """
+        policy = self.policy(exit, policy)
+        clock = StageClock()
+
+        samples = audio_stage.read(audio, self.config.sample_rate, self.config.max_seconds)
+        clock.lap("audio")
+
+        mel = self.features(samples)
+        clock.lap("features")
+
+        run = self.run(mel, policy, clock=clock, started=clock.started)
+
+        log_probs = run.out.log_probs
+        hypotheses = (decoder or self.decode)(log_probs)
+        if isinstance(hypotheses, Hypothesis):
+            hypotheses = [hypotheses]
+        best = hypotheses[0]
+        confidences = token_confidences(log_probs, best)
+        clock.lap("decode")
+
+        duration = len(samples) / self.config.sample_rate
+        words = self._words(best, confidences, duration)
+        clock.lap("words")
+
+        return Result(
+            text=self.tokens.text(best.tokens),
+            exit=run.out.exit,
+            score=run.score,
+            margin=run.margin,
+            confidence=min((word.confidence for word in words), default=1.0),
+            words=words,
+            n_best=[Alternative(self.tokens.text(h.tokens), h.score, h.tokens) for h in hypotheses],
+            timing=clock.timing(),
+            duration=duration,
+        )
+
+    def run(
+        self,
+        features: np.ndarray,
+        policy: AnyPolicy | None = None,
+        *,
+        every: bool = False,
+        clock: StageClock | None = None,
+        started: float | None = None,
+    ) -> Run:
+        """From exit to exit, until the policy says stop: the one loop over exits.
+
+        features: see `exits`, whose errors are raised. policy: None goes to the last exit.
+        every: keep the output of every exit visited, and measure its scores.
+        clock: counts the stages `encoder` and `policy`; a new one by default. started: see
+        `utterance`.
+        """
+        if policy is None:
+            policy = exits.Fixed(self.config.exits)
+        if clock is None:
+            clock = StageClock()
+        utterance = self.utterance(len(features), started)
+        rule = exits.begin(policy, utterance)
+        begun = clock.lap("policy")
+        in_encoder, in_rule, outputs, scores = [], [], [], []
+        for out in self.exits(features):
+            in_encoder.append(clock.lap("encoder"))
+            if every:
+                outputs.append(out)
+                scores.append(utterance.scores(out))
+            stop, score = rule(out)
+            in_rule.append(begun + clock.lap("policy"))
+            begun = 0.0
+            if stop:
+                break
+        margin = exits.margin_of(rule, score)
+        return Run(out, score, margin if math.isfinite(margin) else None, tuple(in_encoder),
+                   tuple(in_rule), tuple(outputs), tuple(scores))
+
+    def decode(self, log_probs: np.ndarray) -> Hypothesis:
+        """The greedy hypothesis of an exit. log_probs: (frames, vocab)."""
+        return greedy(log_probs, self.config.blank)
+
+    def text(self, log_probs: np.ndarray) -> str:
+        """The words of the greedy hypothesis of an exit, separated by spaces."""
+        return self.tokens.text(self.decode(log_probs).tokens)
+
+    @cached_property
+    def policies(self) -> dict[str, Policy]:
+        """The operating points that `ee-ref calibrate` stored in the file, by name; may be empty.
+
+        Raises ModelFileError when they cannot be understood.
+        """
+        try:
+            points = model_file.operating_points(self.file)
+            return {name: exits.from_plain(point["policy"]) for name, point in points.items()}
+        except (ArgumentError, KeyError) as error:
+            raise ModelFileError(
+                f"{self.file.path}: operating points: {shown(error, 300)}") from None
+
+    def policy(self, exit: int | None = None, policy: AnyPolicy | str | None = None
+               ) -> AnyPolicy:
+        """The policy that `transcribe` uses for these arguments. Raises ArgumentError."""
+        if exit is not None and policy is not None:
+            raise ArgumentError(f"expected exit or policy, found both: {exit!r} and {policy!r}")
+        if isinstance(policy, str):
+            if policy not in self.policies:
+                known = ", ".join(self.policies) or "none: see ee-ref calibrate"
+                raise ArgumentError(
+                    f"policy: expected an operating point of this model ({known}), "
+                    f"found {policy!r}")
+            policy = self.policies[policy]
+        if policy is None and exit is None:
+            policy = self.policies.get(DEFAULT_POLICY)
+        if policy is None:
+            policy = exits.Fixed(self.config.exits if exit is None else exit)
+        deepest = exits.deepest_fixed(policy)
+        if deepest > self.config.exits:
+            raise ArgumentError(
+                f"exit: expected an integer in 1..{self.config.exits}, found {deepest}"
+            )
+        return policy
+
+    def utterance(self, mel_frames: int, started: float | None = None) -> Utterance:
+        """What policies may ask about an utterance of so many mel frames, whose encoder begins now.
+
+        started: when the caller asked for it, by `time.perf_counter`; None: now.
+        """
+        now = time.perf_counter()
+        return Utterance(
+            exits=self.config.exits, blank=self.config.blank, costs=self._costs(mel_frames),
+            started=now if started is None else started, encoder_started=now,
+            measure=self._measure)
+
+    @cached_property
+    def _costs(self) -> Callable[[int], tuple[int, ...]]:
+        """`Config.costs`, remembered: computing them takes as long as a score."""
+        return lru_cache(maxsize=1024)(self.config.costs)
+
+    @cached_property
+    def _measure(self) -> Callable[..., tuple[Scores, np.ndarray]]:
+        if self.backend == "native":
+            from .native._exits import measure
+
+            return measure
+        return exits.measure
+
+    def _words(
+        self, best: Hypothesis, confidences: Sequence[float], duration: float
+    ) -> list[Word]:
+        config = self.config
+        times = [config.frame_time(frame) for frame in best.frames]
+        return self.tokens.words(
+            best.tokens, times, confidences, config.frame_seconds / 2, duration)

@@ -1,0 +1,93 @@
+/* ee_graph.h: what an architecture is to the runtime.
+ *
+ * A model is a stem, then groups of layers, each with a head at its exit. Which tensors these have
+ * and what is computed with them is written in one file of src/graphs; models, sessions, images and
+ * memory plans are the same for all and ask the graph. */
+#ifndef EE_GRAPH_H
+#define EE_GRAPH_H
+
+#include "ee.h"
+
+/* Kinds of rows: a matrix of an int8 model is int8, and the scales of its rows follow it. */
+enum { EE_ROW_FLOATS, EE_ROW_MATRIX };
+
+/* A tensor: its name within the stem, a layer or a head, sizes by their letters, and its kind. One
+ * of no rows is left out. A vector has '1' row. */
+typedef struct {
+    const char *name;
+    char rows, columns;
+    uint8_t kind;
+} ee_tensor_row;
+
+typedef struct {
+    const ee_tensor_row *rows;
+    size_t count;
+} ee_tensor_table;
+
+/* Row r of the stem is made of the inputs r * hop .. r * hop + span - 1. */
+typedef struct {
+    size_t span, hop;
+} ee_window;
+
+/* The caches of a group in a limited view; `held`: rows that it has run since they were empty. */
+typedef struct {
+    void *data;
+    size_t held;
+} ee_cache;
+
+typedef struct {
+    uint32_t architecture;
+    const ee_tensor_table *stem_tensors, *layer_tensors, *head_tensors;
+
+    /* EE_OK or EE_ERR_CONFIG: the fields that are this architecture's own. Below, configurations
+     * are checked, and exits are counted from 0. */
+    ee_status (*check)(const ee_config *config);
+    size_t (*size)(const ee_config *config, char letter);
+    ee_window (*window)(const ee_config *config);
+    /* Rows back on which the rows of a chunk depend that a group makes, in a limited view: a
+     * multiple of the chunk. */
+    size_t (*reach)(const ee_config *config, uint32_t exit);
+    /* Bytes of the caches of a group, a multiple of EE_MEMORY_ALIGNMENT. */
+    size_t (*cache_bytes)(const ee_config *config, uint32_t exit);
+    /* Bytes of scratch of each of the functions below, for 1 row or more. */
+    size_t (*scratch)(const ee_config *config, size_t rows, const ee_team *team);
+
+    /* inputs -> x (rows, dim): the rows `first`, first + 1, ... of the utterance */
+    void (*stem)(const ee_model *model, float *x, const float *inputs, size_t first, size_t rows,
+                 void *scratch, const ee_team *team);
+    /* x (rows, dim) -> x through the layers of a group. In a limited view x begins with a chunk, and
+     * the cache then has what the rows to come need. */
+    void (*group)(const ee_model *model, uint32_t exit, float *x, size_t rows,
+                  const ee_cache *cache, void *scratch, const ee_team *team);
+    /* x (rows, dim) -> out->data and out->columns; the data lies in the scratch. */
+    void (*head)(const ee_model *model, uint32_t exit, ee_output *out, const float *x, size_t rows,
+                 void *scratch, const ee_team *team);
+} ee_graph;
+
+extern const ee_graph ee_graph_conformer;
+
+/* The graph of an architecture, or NULL. */
+const ee_graph *ee_graph_for(uint32_t architecture);
+
+struct ee_model {
+    ee_config config;
+    const ee_graph *graph;
+    const ee_ops *ops;
+    const void **tensors; /* in the order of ee_tensor_at; behind this struct */
+};
+
+/* EE_OK, EE_ERR_ARGUMENT for NULL, EE_ERR_CONFIG, or EE_ERR_DTYPE. */
+ee_status ee_config_check(const ee_config *config);
+
+/* How many tensors a model has that was checked. */
+size_t ee_tensor_count(const ee_config *config);
+
+/* The tensors of a layer (from 0) or, with layer = layers_per_exit, of the head of an exit. */
+const void *const *ee_tensors_of(const ee_model *model, uint32_t exit, uint32_t layer);
+
+/* A model without its tensors, which are to be put in model->tensors. Errors are those of
+ * ee_model_open. */
+ee_status ee_model_begin(void *memory, size_t size, const ee_config *config, const ee_ops *ops,
+                         ee_model **model);
+
+#endif
