@@ -263,9 +263,9 @@ FAULTS = (
           "frontend/features/small-int8_silence"),
     # ---- model ----
     Fault("takes the head of the next exit", f"{SRC}/graphs/ee_graph_conformer.c",
-          "tensors = ee_tensors_of(model, exit, c->layers_per_exit[exit])",
+          "tensors = ee_tensors_of(model, exit, model->graph->layers(c, exit))",
           "tensors = ee_tensors_of(model, exit + 1 < c->exits ? exit + 1 : exit,\n"
-          "        c->layers_per_exit[exit + 1 < c->exits ? exit + 1 : exit])",
+          "        model->graph->layers(c, exit + 1 < c->exits ? exit + 1 : exit))",
           "model/exits/small-int8_one_frame"),
     Fault("has the last position wrong", f"{SRC}/graphs/ee_graph_conformer.c",
           "positions + (first + t) * ee_row_stride_qs8(c->dim)",

@@ -404,6 +404,15 @@ def test_c_takes_the_tensors_of_the_file(change):
     assert lib.ee_tensor_at(c_config, len(specs), info) == lib.EE_DONE
 
 
+def test_a_family_that_c_has_not_is_refused():
+    class Other(type(SMALL)):
+        architecture = "ee-other"
+
+    config = Other(**dataclasses.asdict(SMALL))
+    with pytest.raises(ArgumentError, match="architecture it knows, found 'ee-other'; backend"):
+        _session._c_config(config)
+
+
 def test_tensors_of_a_model_file_are_used_in_place(features):
     tensors = random_tensors(SMALL)
     views = {}

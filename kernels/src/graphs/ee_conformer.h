@@ -1,4 +1,4 @@
-/* ee_conformer.h: the pieces of the Conformer that graphs made of its layers share: stem, layer and
+/* ee_conformer.h: the pieces of the Conformer that graphs made of its layers share: stem, layers and
  * head, in both arithmetics. See ee_graph.h for what each does. */
 #ifndef EE_CONFORMER_H
 #define EE_CONFORMER_H
@@ -23,6 +23,9 @@ void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, siz
                        size_t rows, void *scratch, const ee_team *team);
 /* tensors: those of ee_conformer_layer_table; cache: of this layer alone. */
 void ee_conformer_layer(const ee_model *model, const void *const *tensors, float *x, size_t rows,
+                        const ee_cache *cache, void *scratch, const ee_team *team);
+/* layers_per_exit layers, one after another. */
+void ee_conformer_group(const ee_model *model, uint32_t exit, float *x, size_t rows,
                         const ee_cache *cache, void *scratch, const ee_team *team);
 void ee_conformer_head(const ee_model *model, uint32_t exit, ee_output *out, const float *x,
                        size_t rows, void *scratch, const ee_team *team);

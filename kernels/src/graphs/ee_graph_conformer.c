@@ -315,7 +315,7 @@ void ee_conformer_head(const ee_model *model, uint32_t exit, ee_output *out, con
                        size_t rows, void *scratch, const ee_team *team)
 {
     const ee_config *const c = &model->config;
-    const void *const *const tensors = ee_tensors_of(model, exit, c->layers_per_exit[exit]);
+    const void *const *const tensors = ee_tensors_of(model, exit, model->graph->layers(c, exit));
 
     out->kind = EE_OUTPUT_LOG_PROBS;
     out->columns = c->vocab;
@@ -339,6 +339,11 @@ void ee_conformer_head(const ee_model *model, uint32_t exit, ee_output *out, con
 
 /* ---- The graph: groups are their layers, one after another ---- */
 
+static uint32_t layers(const ee_config *config, uint32_t exit)
+{
+    return config->layers_per_exit[exit];
+}
+
 static size_t reach(const ee_config *config, uint32_t exit)
 {
     return ee_size_mul(config->layers_per_exit[exit], ee_conformer_layer_reach(config));
@@ -349,8 +354,8 @@ static size_t cache_bytes(const ee_config *config, uint32_t exit)
     return ee_size_mul(config->layers_per_exit[exit], ee_conformer_cache_bytes(config));
 }
 
-static void run_group(const ee_model *model, uint32_t exit, float *x, size_t rows,
-                      const ee_cache *cache, void *scratch, const ee_team *team)
+void ee_conformer_group(const ee_model *model, uint32_t exit, float *x, size_t rows,
+                        const ee_cache *cache, void *scratch, const ee_team *team)
 {
     ee_cache layer = *cache;
 
@@ -368,10 +373,11 @@ const ee_graph ee_graph_conformer = {
     .check = ee_conformer_check,
     .size = ee_conformer_size,
     .window = ee_conformer_window,
+    .layers = layers,
     .reach = reach,
     .cache_bytes = cache_bytes,
     .scratch = ee_conformer_scratch,
     .stem = ee_conformer_stem,
-    .group = run_group,
+    .group = ee_conformer_group,
     .head = ee_conformer_head,
 };

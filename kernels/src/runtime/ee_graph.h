@@ -44,6 +44,8 @@ typedef struct {
     ee_status (*check)(const ee_config *config);
     size_t (*size)(const ee_config *config, char letter);
     ee_window (*window)(const ee_config *config);
+    /* The layers before an exit: as many times has it the tensors of layer_tensors. */
+    uint32_t (*layers)(const ee_config *config, uint32_t exit);
     /* Rows back on which the rows of a chunk depend that a group makes, in a limited view: a
      * multiple of the chunk. */
     size_t (*reach)(const ee_config *config, uint32_t exit);
@@ -82,7 +84,7 @@ ee_status ee_config_check(const ee_config *config);
 /* How many tensors a model has that was checked. */
 size_t ee_tensor_count(const ee_config *config);
 
-/* The tensors of a layer (from 0) or, with layer = layers_per_exit, of the head of an exit. */
+/* The tensors of a layer (from 0) or, with as many as the graph's `layers`, of the head of an exit. */
 const void *const *ee_tensors_of(const ee_model *model, uint32_t exit, uint32_t layer);
 
 /* A model without its tensors, which are to be put in model->tensors. Errors are those of
