@@ -27,16 +27,6 @@ NOT_RESET = settings(suppress_health_check=[HealthCheck.function_scoped_fixture]
 """The fixtures need no renewing between examples."""
 
 
-@pytest.fixture
-def make_encoder(backend):
-    """(config, tensors) -> encoder, on NumPy and on each instruction set."""
-    if backend == "numpy":
-        return ReferenceEncoder
-    from ee_ref.native._session import NativeModel
-
-    return NativeModel
-
-
 @pytest.fixture(scope="session")
 def small_tensors() -> dict[str, np.ndarray]:
     config, tensors = convert_state_dict(random_state_dict(SMALL, SMALL_SEED), heads=SMALL.heads)

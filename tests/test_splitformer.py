@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ee_ref import families, model_file, ops
@@ -19,12 +19,16 @@ from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, CheckpointError, ModelFileError
 from ee_ref.families import conformer, splitformer
 from ee_ref.info import describe
+from tests.conftest import ISAS
 from tests.hostile.checkpoints import torch_file
 from tests.support import (
     FULL, FULL_SEED, FULL_SPLITFORMER, GOLDEN, PROMISES, SMALL_CLIPS, SMALL_SEED,
     SPLITFORMER_CLIPS, assert_close, frozen,
 )
 from tests.test_families import listed, rows_of
+
+NOT_RESET = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+"""The fixtures need no renewing between examples."""
 
 TOKENS = [f"t{i}" for i in range(SMALL.vocab)]
 
@@ -48,9 +52,9 @@ def tensors(state) -> dict[str, np.ndarray]:
     return tensors
 
 
-def log_probs(config, tensors, features) -> np.ndarray:
+def log_probs(config, tensors, features, make_encoder=ReferenceEncoder) -> np.ndarray:
     """(exits, T', vocab)"""
-    return np.stack([out.log_probs for out in ReferenceEncoder(config, tensors).exits(features)])
+    return np.stack([out.log_probs for out in make_encoder(config, tensors).exits(features)])
 
 
 def small_features(frames: int) -> np.ndarray:
@@ -61,8 +65,8 @@ def small_features(frames: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("frames", SMALL_CLIPS)
-def test_every_exit_of_a_small_model(frames, tensors, golden):
-    found = log_probs(SMALL_SPLITFORMER, tensors, small_features(frames))
+def test_every_exit_of_a_small_model(frames, tensors, golden, make_encoder):
+    found = log_probs(SMALL_SPLITFORMER, tensors, small_features(frames), make_encoder)
     assert_close(found, golden[f"small/{frames}"], 5e-6, f"{frames} frames")
 
 
@@ -73,9 +77,14 @@ def full() -> dict[str, np.ndarray]:
     return tensors
 
 
-@pytest.mark.parametrize("clip", SPLITFORMER_CLIPS, ids=lambda clip: f"{clip.frames}_frames")
-def test_every_exit_of_the_full_shape(clip, full, golden):
-    found = log_probs(FULL_SPLITFORMER, full, random_features(clip.frames, clip.seed))
+@pytest.mark.parametrize("backend, clip", [
+    pytest.param(backend, clip, id=f"{backend}-{clip.frames}_frames",
+                 marks=pytest.mark.slow if backend == "c" and clip.frames > 105 else ())
+    for backend in ("numpy", *ISAS) for clip in SPLITFORMER_CLIPS
+], indirect=["backend"])
+def test_every_exit_of_the_full_shape(clip, full, golden, make_encoder):
+    features = random_features(clip.frames, clip.seed)
+    found = log_probs(FULL_SPLITFORMER, full, features, make_encoder)
     difference = np.abs(found[:, :: clip.stride] - golden[f"full/{clip.frames}"]).max(axis=(1, 2))
     # The golden values are PyTorch's in double precision; the promise is about its float32 ones.
     allowed = PROMISES[1.0] - golden[f"full/{clip.frames}/pytorch_float32_distance"][0]
@@ -83,12 +92,25 @@ def test_every_exit_of_the_full_shape(clip, full, golden):
 
 
 @pytest.mark.parametrize("frames", SMALL_CLIPS)
-def test_int8_gives_the_frozen_bytes(frames):
-    encoder = ReferenceEncoder(*random_int8_model(SMALL_SPLITFORMER, SMALL_SEED))
+def test_int8_gives_the_frozen_bytes(frames, make_encoder):
+    encoder = make_encoder(*random_int8_model(SMALL_SPLITFORMER, SMALL_SEED))
     with np.load(GOLDEN / "int8.npz") as goldens:
         for out in encoder.exits(small_features(frames)):
             np.testing.assert_array_equal(
                 frozen(out.log_probs), goldens[f"splitformer/{frames}/{out.exit}"])
+
+
+@pytest.mark.parametrize("dtype", ["f32", "qs8"])
+def test_threads_change_no_byte(dtype, tensors, isa):
+    from ee_ref.native._session import NativeModel
+
+    config = SMALL_SPLITFORMER
+    if dtype == "qs8":
+        config, tensors = random_int8_model(SMALL_SPLITFORMER, 5)
+    for frames in (7, 11, 67, 163):
+        alone, *shared = (np.stack([out.log_probs for out in NativeModel(
+            config, tensors, threads).exits(small_features(frames))]) for threads in (1, 2, 3))
+        assert all(np.array_equal(found, alone) for found in shared)
 
 
 # ---- The half rate ----
@@ -109,7 +131,7 @@ def test_a_parallel_layer_sees_every_second_row_and_adds_to_two(tensors):
 
 
 @pytest.mark.parametrize("parallel", [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 1)])
-def test_exits_without_a_parallel_layer_are_a_conformers(parallel):
+def test_exits_without_a_parallel_layer_are_a_conformers(parallel, make_encoder):
     """Up to the first parallel layer the outputs are those of the plain model."""
     config = replace(SMALL_SPLITFORMER, parallel=parallel)
     tensors = {spec.name: np.full(spec.shape, 0.01, np.float32) + np.float32(0.1) * (
@@ -117,19 +139,22 @@ def test_exits_without_a_parallel_layer_are_a_conformers(parallel):
         for spec in families.tensors(config)}
     plain = {name: array for name, array in tensors.items() if ".parallel." not in name}
     features = small_features(50)
-    same = (log_probs(config, tensors, features) == log_probs(SMALL, plain, features)).all((1, 2))
+    found = log_probs(config, tensors, features, make_encoder)
+    same = (found == log_probs(SMALL, plain, features, make_encoder)).all((1, 2))
     first = parallel.index(1) if 1 in parallel else 3
     assert same.tolist() == [number < first for number in range(3)]
 
 
+@NOT_RESET
 @given(frames=st.integers(0, 80), exits=st.integers(1, SMALL.exits))
-def test_a_shallower_model_has_the_same_first_exits(tensors, frames, exits):
+def test_a_shallower_model_has_the_same_first_exits(make_encoder, tensors, frames, exits):
     shallow = SMALL_SPLITFORMER.first_exits(exits).validate()
     assert shallow.parallel == (1, 0, 1)[:exits]
     prefix = {spec.name: tensors[spec.name] for spec in families.tensors(shallow)}
     features = small_features(frames)
-    expected = log_probs(SMALL_SPLITFORMER, tensors, features)[:exits]
-    np.testing.assert_array_equal(log_probs(shallow, prefix, features), expected)
+    expected = log_probs(SMALL_SPLITFORMER, tensors, features, make_encoder)[:exits]
+    found = log_probs(shallow, prefix, features, make_encoder)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_parallel_layers_run_only_when_their_exit_is_asked_for(tensors, monkeypatch):

@@ -66,7 +66,7 @@ typedef struct {
                  void *scratch, const ee_team *team);
 } ee_graph;
 
-extern const ee_graph ee_graph_conformer;
+extern const ee_graph ee_graph_conformer, ee_graph_splitformer;
 
 /* The graph of an architecture, or NULL. */
 const ee_graph *ee_graph_for(uint32_t architecture);

@@ -49,7 +49,7 @@ ee_status ee_config_check(const ee_config *config)
 
 const ee_graph *ee_graph_for(uint32_t architecture)
 {
-    static const ee_graph *const graphs[] = {&ee_graph_conformer};
+    static const ee_graph *const graphs[] = {&ee_graph_conformer, &ee_graph_splitformer};
 
     for (size_t i = 0; i < sizeof(graphs) / sizeof(graphs[0]); i++) {
         if (graphs[i]->architecture == architecture) {
