@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from ee_ref.conformance.draw import SMALL, Stream, random_features, random_state_dict
 from ee_ref.convert import convert_state_dict
-from ee_ref.encoder import ReferenceEncoder
-from ee_ref.errors import ArgumentError, ShapeError, StateError, TooLongError
+from ee_ref.encoder import Encoder, ReferenceEncoder
+from ee_ref.errors import (
+    ArgumentError, NativeUnavailable, ShapeError, StateError, TooLongError,
+)
 from ee_ref.families import ExitOutput
 from ee_ref.families.conformer import Config
 from ee_ref.quantize import quantize
@@ -41,15 +43,24 @@ and where the eight values of a row are nearly equal, its layer norms magnify th
 mostly it is 1e-6. That no row is missed is proved by int8, which allows nothing."""
 
 
+BACKENDS = ["numpy", "native"]
+
+
 @cache
-def encoder_of(config: Config) -> ReferenceEncoder:
+def encoder_of(config: Config, backend: str = "numpy") -> Encoder:
     names = ("heads", "chunk", "left", "conv", "positions")
     found, tensors = convert_state_dict(
         random_state_dict(config, 9), extras={name: getattr(config, name) for name in names})
     if config.dtype == "qs8":
         found, tensors = quantize(found, tensors)
     assert found == config.validate()
-    return ReferenceEncoder(config, tensors)
+    if backend == "numpy":
+        return ReferenceEncoder(config, tensors)
+    try:
+        from ee_ref.native._session import NativeModel
+    except NativeUnavailable as error:
+        pytest.skip(str(error))
+    return NativeModel(config, tensors)
 
 
 @cache
@@ -76,14 +87,15 @@ def assert_part_of(out: ExitOutput, expected: ExitOutput, config: Config) -> Non
             assert_close(found, all_rows[rows], TOLERANCE, f"exit {out.exit} from {out.first}")
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", VIEWS)
 @given(frames=st.integers(0, 400), cuts=st.lists(st.integers(0, 400), max_size=12),
        depths=st.lists(st.integers(0, 3), min_size=13, max_size=13))
-def test_any_slices_and_any_exits_give_the_rows_of_one_feed(name, frames, cuts, depths):
+def test_any_slices_and_any_exits_give_the_rows_of_one_feed(name, backend, frames, cuts, depths):
     """depths: how many exits are asked for after each feed; after the last one all are."""
     config = VIEWS[name]
     expected, features = whole(config, frames), features_of(config, frames)
-    state, covered = encoder_of(config).start(), 0
+    state, covered = encoder_of(config, backend).start(400), 0
     for (rows, last), depth in zip(slices(frames, cuts), depths):
         state.feed(features[rows], last)
         exits = state.exits()
@@ -97,8 +109,9 @@ def test_any_slices_and_any_exits_give_the_rows_of_one_feed(name, frames, cuts, 
     assert covered == config.encoder_frames(frames) and len(given_) == config.exits
 
 
-def test_whole_chunks_are_ready_and_the_rest_with_the_last_inputs():
-    state, features = encoder_of(CHUNKED).start(), features_of(CHUNKED, 200)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_whole_chunks_are_ready_and_the_rest_with_the_last_inputs(backend):
+    state, features = encoder_of(CHUNKED, backend).start(200), features_of(CHUNKED, 200)
     assert CHUNKED.encoder_frames(200) == 49
     state.feed(features[:66])
     assert list(state.exits()) == []  # 15 rows
@@ -109,8 +122,9 @@ def test_whole_chunks_are_ready_and_the_rest_with_the_last_inputs():
     assert [(out.first, len(out.output)) for out in state.exits()] == [(32, 17)] * 3
 
 
-def test_a_block_that_was_not_stepped_is_joined_and_one_that_was_goes_on():
-    state, features = encoder_of(CHUNKED).start(), features_of(CHUNKED, 200)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_block_that_was_not_stepped_is_joined_and_one_that_was_goes_on(backend):
+    state, features = encoder_of(CHUNKED, backend).start(200), features_of(CHUNKED, 200)
     state.feed(features[:80])
     state.feed(features[80:140])
     assert [next(state.exits()).exit, next(state.exits()).exit] == [1, 2]
@@ -118,9 +132,10 @@ def test_a_block_that_was_not_stepped_is_joined_and_one_that_was_goes_on():
     assert (out.exit, out.first, len(out.output)) == (3, 0, 32)
 
 
-def test_a_full_view_is_ready_with_the_last_inputs():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_full_view_is_ready_with_the_last_inputs(backend):
     config = VIEWS["full"]
-    state, features = encoder_of(config).start(), features_of(config, 60)
+    state, features = encoder_of(config, backend).start(60), features_of(config, 60)
     state.feed(features)
     assert list(state.exits()) == []
     state.feed(features[:0], last=True)
@@ -191,10 +206,10 @@ def test_the_size_of_a_state_does_not_depend_on_the_length(depth):
 # ---- Errors leave the state as it was ----
 
 
-@pytest.fixture
-def fed():
+@pytest.fixture(params=BACKENDS)
+def fed(request):
     """A state with a whole chunk, and what the exits of it give."""
-    state = encoder_of(VIEWS["qs8"]).start(capacity=100)
+    state = encoder_of(VIEWS["qs8"], request.param).start(capacity=100)
     state.feed(features_of(VIEWS["qs8"], 80))
     return state
 
@@ -244,10 +259,11 @@ def test_nothing_is_fed_after_the_end(fed):
     assert [len(out.output) for out in fed.exits()] == [19] * 3
 
 
-def test_a_table_of_positions_has_an_end():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_table_of_positions_has_an_end(backend):
     config = replace(SMALL, chunk=4, left=4, conv="chunk")
-    state = encoder_of(config).start()
     longest = 4 * config.max_frames + 6
+    state = encoder_of(config, backend).start(longest)
     features = random_features(longest, 1, config.mels)
     state.feed(features[:100])
     list(state.exits())

@@ -92,8 +92,8 @@ class Session:
         self._model = model
         self._capacity = capacity
         self._lock = threading.Lock()
-        self._fed = 0
-        self._feeds = 0
+        self._fed = 0  # inputs
+        self._stepped = 0  # rows of blocks of which an exit was asked for
         self._check_length(capacity)
         size = model.arena_size(capacity)
         if arena is None or len(arena) < size:
@@ -119,17 +119,15 @@ class Session:
                                  f"found {len(inputs)} more")
             if status == lib.EE_ERR_TOO_MANY_FRAMES:
                 self._check_length(self._fed + len(inputs))
+                found = self._fed + len(inputs) - self._model.config.stride * self._stepped
                 raise TooLongError(f"features: expected at most {self._capacity} frames that are "
-                                   f"not stepped, found {len(inputs)} more than fit")
+                                   f"not stepped, found {found}")
             ensure(status)
             self._fed += len(inputs)
-            self._feeds += 1
 
-    def exits(self) -> Generator[ExitOutput, None, None]:
-        """See `ee_ref.families.State.exits`. Ends where more was fed meanwhile."""
-        feeds = self._feeds
-        while feeds == self._feeds and (output := self._step()) is not None:
-            yield output
+    def exits(self) -> Iterator[ExitOutput]:
+        """See `ee_ref.families.State.exits`."""
+        return iter(self._step, None)
 
     def _step(self) -> ExitOutput | None:
         with self._alone():
@@ -137,6 +135,7 @@ class Session:
                 return None
             out = ffi.new("ee_output *")
             ensure(lib.ee_session_output(self._handle, out))
+            self._stepped = out.first + out.rows
             hidden = self._copy(out.hidden, out.rows, self._model.config.dim)
             output = self._copy(out.data, out.rows, out.columns)
             return ExitOutput(out.exit, out.first, hidden, output)

@@ -98,9 +98,10 @@ static void check_primitives(void)
         check_row_op("glu", isa->glu, portable->glu, 3, n, 2 * n, 0);
         check_row_op("softmax", isa->softmax, portable->softmax, 3, n, n, 1);
         check_row_op("log_softmax", isa->log_softmax, portable->log_softmax, 3, n, n, 1);
-        check_depthwise_conv(n, 9, 5);
-        check_depthwise_conv(20, n, 31);
-        check_depthwise_conv(n, 8, 31);
+        check_depthwise_conv(n, 9, 5, n % 5);
+        check_depthwise_conv(20, n, 31, 15);
+        check_depthwise_conv(n, 8, 31, 0);
+        check_depthwise_conv(n, 8, 31, 15);
     }
     /* Around the blocks of `in` and of rows, and tiles of every height. */
     check_linear(13, 351, 10, 0, 1);
@@ -123,6 +124,8 @@ static const char *const COMPOSITES[] = {"feed_forward", "multi_head_attention",
 
 typedef struct {
     size_t rows, dim, heads, ff, kernel;
+    viewing viewing;
+    const float *past;
     const float *weights;
     ee_conformer_weights_f32 layer;
 } shape;
@@ -140,29 +143,36 @@ static void run_composite(composite op, float *out, const float *x, const shape 
                           const ee_ops_f32 *table, const ee_team *team)
 {
     const size_t rows = s->rows, dim = s->dim, heads = s->heads, ff = s->ff, kernel = s->kernel;
+    const viewing *const v = &s->viewing;
+    const ee_view view = view_of(v, kernel);
+    const size_t chunk = v->chunk, left = v->left, past = v->past;
     const float *const w = s->weights;
     const size_t sizes[COMPOSITE_COUNT] = {
         ee_feed_forward_f32_scratch(rows, dim, ff, team),
-        ee_multi_head_attention_f32_scratch(rows, dim, heads, team),
-        ee_conv_module_f32_scratch(rows, dim, kernel, team),
-        ee_conformer_layer_f32_scratch(rows, dim, heads, ff, kernel, team), 0, 0,
+        ee_multi_head_attention_f32_scratch(rows, dim, heads, chunk, left, past, team),
+        ee_conv_module_f32_scratch(rows, dim, kernel, view.ahead, past, team),
+        ee_conformer_layer_f32_scratch(&view, rows, dim, heads, ff, kernel, team), 0, 0,
     };
     guarded g = guarded_floats(sizes[op]);
+    guarded more = guarded_floats(rows * 2 * dim);
+    layer_past kept = take_past(v, s->past, dim, kernel);
 
     switch (op) {
     case FEED_FORWARD:
         ee_feed_forward_f32_c(out, x, w, w, w, w, w, w, rows, dim, ff, 1e-5f, g.data, table, team);
         break;
     case ATTENTION:
-        ee_multi_head_attention_f32_c(out, x, w, w, w, w, rows, dim, heads, g.data, table, team);
+        ee_multi_head_attention_f32_c(out, more.data, x, w, w, w, w, s->past, rows, dim, heads,
+                                      chunk, left, past, g.data, table, team);
         break;
     case CONV_MODULE:
-        ee_conv_module_f32_c(out, x, w, w, w, w, w, w, w, w, rows, dim, kernel, 1e-5f, g.data,
-                             table, team);
+        ee_conv_module_f32_c(out, more.data, x, w, w, w, w, w, w, w, w, s->past, rows, dim, kernel,
+                             1e-5f, view.ahead, chunk, past, g.data, table, team);
         break;
     case CONFORMER_LAYER:
-        ee_conformer_layer_f32_c(out, x, &s->layer, rows, dim, heads, ff, kernel, 1e-5f, g.data,
-                                 table, team);
+        ee_conformer_layer_f32_c(out, x, &s->layer, chunk > 0 ? &kept.rows : NULL, &view, rows,
+                                 dim, heads, ff, kernel, 1e-5f, g.data, table, team);
+        check_past(&kept, v, rows, kernel);
         break;
     case EXIT_HEAD:
         ee_exit_head_f32_c(out, x, w, w, rows, dim, ff, table, team);
@@ -170,18 +180,23 @@ static void run_composite(composite op, float *out, const float *x, const shape 
     default:
         ee_stem_conv_f32_c(out, x, w, w, rows, dim, ff, 3, 2, table, team);
     }
-    CHECK(sentinels_intact(&g), "%s wrote before scratch", COMPOSITES[op]);
+    CHECK(sentinels_intact(&g) && sentinels_intact(&more), "%s wrote before scratch",
+          COMPOSITES[op]);
     guarded_free(&g);
+    guarded_free(&more);
 }
 
 /* Every composite: compared between tables, and its bytes between teams, in place too. */
-static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel)
+static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel,
+                             const viewing *viewing)
 {
     const size_t row = ee_row_stride(dim);
     const size_t matrix = 3 * dim * row + ff * 3 * row + dim * ee_row_stride(ff) + kernel * row;
     guarded weights = random_floats(matrix, 0.3f);
+    guarded past = random_floats(viewing->past * 2 * dim, 1.0f);
     shape s = {.rows = rows, .dim = dim, .heads = heads, .ff = ff, .kernel = kernel,
-               .weights = weights.data};
+               .weights = weights.data, .viewing = *viewing,
+               .past = past.data};
     const float **const members = (const float **)(void *)&s.layer;
 
     for (size_t i = 0; i < sizeof(s.layer) / sizeof(*members); i++) {
@@ -214,6 +229,7 @@ static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, s
         guarded_free(&expected);
     }
     guarded_free(&weights);
+    guarded_free(&past);
 }
 
 static void check_sizes(void)
@@ -224,8 +240,11 @@ static void check_sizes(void)
     CHECK(ee_feed_forward_f32_scratch(10 * EE_BLOCK_FRAMES, 8, 32, NULL)
           == (size_t)EE_BLOCK_FRAMES * 40, "scratch of one block");
     CHECK(ee_feed_forward_f32_scratch(70, 8, 32, &SEVENS) == 3 * 7 * 40, "scratch of three");
-    CHECK(ee_multi_head_attention_f32_scratch(SIZE_MAX / 2, 8, 2, NULL) == SIZE_MAX, "saturation");
-    CHECK(ee_conformer_layer_f32_scratch(SIZE_MAX / 4, 256, 8, 2048, 31, NULL) == SIZE_MAX,
+    CHECK(ee_multi_head_attention_f32_scratch(SIZE_MAX / 2, 8, 2, 0, 0, 0, NULL) == SIZE_MAX, "saturation");
+    const ee_view full = {0, 0, 15}, wide = {16, SIZE_MAX, 15};
+    CHECK(ee_conformer_layer_f32_scratch(&full, SIZE_MAX / 4, 256, 8, 2048, 31, NULL) == SIZE_MAX,
+          "saturation");
+    CHECK(ee_conformer_layer_f32_scratch(&wide, 16, 256, 8, 2048, 31, NULL) == SIZE_MAX,
           "saturation");
     CHECK(ee_ops_f32_for((ee_isa)99) == NULL, "no such instruction set");
     CHECK(ee_isa_name((ee_isa)99) == NULL, "no such instruction set");
@@ -250,12 +269,17 @@ int main(void)
         CHECK(i == EE_ISA_C || isa->linear != portable->linear, "%s: its own kernels", isa_name);
         check_primitives();
         for (size_t n = 0; n < SIZE_COUNT; n++) {
-            check_composites(SIZES[n], 12, 3, 20, 5);
-            check_composites(5, SIZES[n], 1, 7, 3);
+            check_composites(SIZES[n], 12, 3, 20, 5, VIEWINGS);
+            check_composites(5, SIZES[n], 1, 7, 3, VIEWINGS);
         }
-        check_composites(0, 12, 3, 20, 5);
-        check_composites(97, 20, 4, 37, 5);
-        check_composites(271, 20, 4, 37, 5);
+        check_composites(0, 12, 3, 20, 5, VIEWINGS);
+        check_composites(97, 20, 4, 37, 5, VIEWINGS);
+        check_composites(271, 20, 4, 37, 5, VIEWINGS);
+        for (const viewing *v = VIEWINGS + 1; v < VIEWINGS + VIEWING_COUNT; v++) {
+            check_composites(1, 12, 3, 20, 5, v);
+            check_composites(17, 12, 3, 20, 5, v);
+            check_composites(97, 20, 4, 37, 5, v);
+        }
     }
     return check_result("check_ops");
 }

@@ -170,7 +170,7 @@ static void check_fork(void)
 }
 
 /* A layer of each arithmetic on the pool has the bytes of the calling thread alone. */
-static void check_layers(size_t rows)
+static void check_layers(size_t rows, const ee_view *view)
 {
     enum { DIM = 20, HEADS = 4, FF = 36, KERNEL = 5, MATRIX = 3 * DIM * 48 };
     static float floats[MATRIX];
@@ -201,18 +201,19 @@ static void check_layers(size_t rows)
             const ee_team *const team = ee_pool_team(pool);
             guarded *const to = workers > 0 ? &out : &expected;
             const size_t bytes =
-                mode == 0 ? sizeof(float) * ee_conformer_layer_f32_scratch(rows, DIM, HEADS, FF,
-                                                                           KERNEL, team)
-                          : ee_conformer_layer_qs8_scratch(rows, DIM, HEADS, FF, KERNEL, team);
+                mode == 0 ? sizeof(float) * ee_conformer_layer_f32_scratch(view, rows, DIM, HEADS,
+                                                                           FF, KERNEL, team)
+                          : ee_conformer_layer_qs8_scratch(view, rows, DIM, HEADS, FF, KERNEL,
+                                                           team);
             guarded scratch = guarded_floats(bytes / sizeof(float));
 
             for (int again = 0; again < 3; again++) {
                 if (mode == 0) {
-                    ee_conformer_layer_f32_c(to->data, x.data, &f32, rows, DIM, HEADS, FF, KERNEL,
-                                             1e-5f, scratch.data, ops->f32, team);
+                    ee_conformer_layer_f32_c(to->data, x.data, &f32, NULL, view, rows, DIM, HEADS,
+                                             FF, KERNEL, 1e-5f, scratch.data, ops->f32, team);
                 } else {
-                    ee_conformer_layer_qs8_c(to->data, x.data, &qs8, rows, DIM, HEADS, FF, KERNEL,
-                                             1e-5f, scratch.data, ops->qs8, team);
+                    ee_conformer_layer_qs8_c(to->data, x.data, &qs8, NULL, view, rows, DIM, HEADS,
+                                             FF, KERNEL, 1e-5f, scratch.data, ops->qs8, team);
                 }
                 CHECK(workers == 0 || memcmp(out.data, expected.data, out.count * sizeof(float))
                       == 0, "mode %d, %zu rows, %zu workers: other bytes", mode, rows, workers);
@@ -235,8 +236,9 @@ int main(void)
         check_callers(workers);
     }
     check_fork();
-    check_layers(1);
-    check_layers(30);
-    check_layers(130);
+    for (size_t rows = 1; rows <= 161; rows += 40) {
+        check_layers(rows, &(const ee_view){0, 0, 2});
+        check_layers(rows, &(const ee_view){13, 20, 2});
+    }
     return check_result("check_pool");
 }

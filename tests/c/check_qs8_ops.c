@@ -203,8 +203,8 @@ static void check_primitives(void)
         check_row_op("silu", silu_isa, silu_portable, 1, n, n, 1);
         check_row_op("glu", isa->glu, portable->glu, 3, n, 2 * n, 0);
         check_row_op("log_softmax", isa->log_softmax, portable->log_softmax, 3, n, n, 1);
-        check_depthwise_conv(n, 9, 5);
-        check_depthwise_conv(20, n, 31);
+        check_depthwise_conv(n, 9, 5, n % 5);
+        check_depthwise_conv(20, n, 31, 15);
         check_stem_conv(n, 5, 7, 3, 2);
         check_stem_conv(5, n, 3, 3, 2);
         check_stem_conv(4, 16, n, 1, 1);
@@ -230,6 +230,8 @@ static const char *const COMPOSITES[] = {"feed_forward", "multi_head_attention",
 
 typedef struct {
     size_t rows, dim, heads, ff, kernel;
+    viewing viewing;
+    const float *past;
     const int8_t *matrix;
     const float *floats;
     ee_conformer_weights_qs8 layer;
@@ -240,15 +242,20 @@ static void run_composite(composite op, float *out, const float *x, const shape 
                           const ee_ops_qs8 *table, const ee_team *team)
 {
     const size_t rows = s->rows, dim = s->dim, heads = s->heads, ff = s->ff, kernel = s->kernel;
+    const viewing *const v = &s->viewing;
+    const ee_view view = view_of(v, kernel);
+    const size_t chunk = v->chunk, left = v->left, past = v->past;
     const int8_t *const m = s->matrix;
     const float *const f = s->floats;
     const size_t sizes[COMPOSITE_COUNT] = {
         ee_feed_forward_qs8_scratch(rows, dim, ff, team),
-        ee_multi_head_attention_qs8_scratch(rows, dim, heads, team),
-        ee_conv_module_qs8_scratch(rows, dim, kernel, team),
-        ee_conformer_layer_qs8_scratch(rows, dim, heads, ff, kernel, team), 0,
+        ee_multi_head_attention_qs8_scratch(rows, dim, heads, chunk, left, past, team),
+        ee_conv_module_qs8_scratch(rows, dim, kernel, view.ahead, past, team),
+        ee_conformer_layer_qs8_scratch(&view, rows, dim, heads, ff, kernel, team), 0,
     };
     guarded g = guarded_floats(sizes[op] / sizeof(float));
+    guarded more = guarded_floats(rows * 2 * dim);
+    layer_past kept = take_past(v, s->past, dim, kernel);
 
     CHECK(sizes[op] % 16 == 0, "%zu bytes of scratch", sizes[op]);
     switch (op) {
@@ -257,33 +264,39 @@ static void run_composite(composite op, float *out, const float *x, const shape 
                               team);
         break;
     case ATTENTION:
-        ee_multi_head_attention_qs8_c(out, x, m, f, f, m, f, f, rows, dim, heads, g.data, table,
-                                      team);
+        ee_multi_head_attention_qs8_c(out, more.data, x, m, f, f, m, f, f, s->past, rows, dim, heads,
+                                      chunk, left, past, g.data, table, team);
         break;
     case CONV_MODULE:
-        ee_conv_module_qs8_c(out, x, f, f, m, f, f, f, f, m, f, f, rows, dim, kernel, 1e-5f,
-                             g.data, table, team);
+        ee_conv_module_qs8_c(out, more.data, x, f, f, m, f, f, f, f, m, f, f, s->past, rows, dim, kernel,
+                             1e-5f, view.ahead, chunk, past, g.data, table, team);
         break;
     case CONFORMER_LAYER:
-        ee_conformer_layer_qs8_c(out, x, &s->layer, rows, dim, heads, ff, kernel, 1e-5f, g.data,
-                                 table, team);
+        ee_conformer_layer_qs8_c(out, x, &s->layer, chunk > 0 ? &kept.rows : NULL, &view, rows,
+                                 dim, heads, ff, kernel, 1e-5f, g.data, table, team);
+        check_past(&kept, v, rows, kernel);
         break;
     default:
         ee_exit_head_qs8_c(out, x, m, f, f, rows, dim, ff, table, team);
     }
-    CHECK(sentinels_intact(&g), "%s wrote before scratch", COMPOSITES[op]);
+    CHECK(sentinels_intact(&g) && sentinels_intact(&more), "%s wrote before scratch",
+          COMPOSITES[op]);
     guarded_free(&g);
+    guarded_free(&more);
 }
 
 /* Every composite: the same bytes from every table and every team, in place too. */
-static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel)
+static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel,
+                             const viewing *viewing)
 {
     const size_t widest = 3 * dim > ff ? 3 * dim : ff;
     const size_t row = ee_row_stride_qs8(dim > ff ? dim : ff);
     guarded matrix = random_rows(widest, row, row, 1);
     guarded floats = random_floats(kernel * ee_row_stride(dim) + widest, 0.02f);
+    guarded past = random_floats(viewing->past * 2 * dim, 1.0f);
     shape s = {.rows = rows, .dim = dim, .heads = heads, .ff = ff, .kernel = kernel,
-               .matrix = bytes_of(&matrix), .floats = floats.data};
+               .matrix = bytes_of(&matrix), .floats = floats.data, .viewing = *viewing,
+               .past = past.data};
     const void **const members = (const void **)(void *)&s.layer;
 
     for (size_t i = 0; i < sizeof(s.layer) / sizeof(*members); i++) {
@@ -314,6 +327,7 @@ static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, s
     }
     guarded_free(&matrix);
     guarded_free(&floats);
+    guarded_free(&past);
 }
 
 static void check_sizes(void)
@@ -322,9 +336,12 @@ static void check_sizes(void)
     CHECK(ee_row_stride_qs8(17) == 32, "two groups");
     CHECK(ee_feed_forward_qs8_scratch(10 * EE_BLOCK_FRAMES, 16, 64, NULL)
           == (size_t)EE_BLOCK_FRAMES * (4 + 4 * 64 + 64), "scratch of one block");
-    CHECK(ee_multi_head_attention_qs8_scratch(SIZE_MAX / 2, 8, 2, NULL) == SIZE_MAX, "saturation");
-    CHECK(ee_conv_module_qs8_scratch(SIZE_MAX / 4, 8, 3, NULL) == SIZE_MAX, "saturation");
-    CHECK(ee_conformer_layer_qs8_scratch(SIZE_MAX / 4, 256, 8, 2048, 31, NULL) == SIZE_MAX,
+    CHECK(ee_multi_head_attention_qs8_scratch(SIZE_MAX / 2, 8, 2, 0, 0, 0, NULL) == SIZE_MAX, "saturation");
+    CHECK(ee_conv_module_qs8_scratch(SIZE_MAX / 4, 8, 3, 1, 0, NULL) == SIZE_MAX, "saturation");
+    const ee_view full = {0, 0, 15}, wide = {16, SIZE_MAX, 15};
+    CHECK(ee_conformer_layer_qs8_scratch(&full, SIZE_MAX / 4, 256, 8, 2048, 31, NULL) == SIZE_MAX,
+          "saturation");
+    CHECK(ee_conformer_layer_qs8_scratch(&wide, 16, 256, 8, 2048, 31, NULL) == SIZE_MAX,
           "saturation");
     CHECK(ee_ops_qs8_for((ee_isa)99) == NULL && ee_ops_for((ee_isa)99) == NULL, "no such set");
 }
@@ -342,13 +359,18 @@ int main(void)
         CHECK(i == EE_ISA_C || isa->linear != portable->linear, "%s: its own kernels", isa_name);
         check_primitives();
         for (size_t n = 0; n < SIZE_COUNT; n++) {
-            check_composites(SIZES[n], 12, 3, 20, 5);
-            check_composites(5, SIZES[n], 1, 7, 3);
+            check_composites(SIZES[n], 12, 3, 20, 5, VIEWINGS);
+            check_composites(5, SIZES[n], 1, 7, 3, VIEWINGS);
         }
-        check_composites(0, 12, 3, 20, 5);
-        check_composites(97, 20, 4, 37, 5);
-        check_composites(50, 144, 4, 36, 15);
-        check_composites(271, 20, 4, 37, 5);
+        check_composites(0, 12, 3, 20, 5, VIEWINGS);
+        check_composites(97, 20, 4, 37, 5, VIEWINGS);
+        check_composites(50, 144, 4, 36, 15, VIEWINGS);
+        check_composites(271, 20, 4, 37, 5, VIEWINGS);
+        for (const viewing *v = VIEWINGS + 1; v < VIEWINGS + VIEWING_COUNT; v++) {
+            check_composites(1, 12, 3, 20, 5, v);
+            check_composites(17, 12, 3, 20, 5, v);
+            check_composites(97, 20, 4, 37, 5, v);
+        }
     }
     return check_result("check_qs8_ops");
 }

@@ -1,8 +1,8 @@
 //! Float32 ops: conformance.md, "Formulas". They may round as they like; here sums are of double
 //! precision and each result is rounded once, which the bounds of the tier f32 leave room for.
 
-use crate::ops::{halves, head_size, stem_frames, taps_inside, Answer, Mode};
-use crate::protocol::{argument, refused};
+use crate::ops::{halves, stem_frames, Answer, Mode, Taps};
+use crate::protocol::refused;
 use crate::tensors::{Matrix, Weights};
 
 pub struct Float32;
@@ -65,11 +65,11 @@ impl Mode for Float32 {
         Ok(Matrix::from_fn(x.rows, half, |t, d| gated(x.at(t, d), x.at(t, half + d))))
     }
 
-    fn depthwise_conv(&self, x: &Matrix, w: &Weights) -> Answer {
+    fn depthwise_conv(&self, x: &Matrix, w: &Weights, taps: &Taps) -> Answer {
         let (weight, bias) = (w.matrix("weight", x.cols)?, w.vector("bias", x.cols)?);
-        Ok(Matrix::from_fn(x.rows, x.cols, |t, d| {
-            let taps = taps_inside(t, weight.rows, x.rows);
-            let products = taps.map(|(j, u)| f64::from(x.at(u, d)) * f64::from(weight.at(j, d)));
+        Ok(Matrix::from_fn(taps.rows(weight.rows, x.rows)?, x.cols, |t, d| {
+            let inside = taps.inside(t, weight.rows, x.rows);
+            let products = inside.map(|(j, u)| f64::from(x.at(u, d)) * f64::from(weight.at(j, d)));
             (products.sum::<f64>() + f64::from(bias[d])) as f32
         }))
     }
@@ -93,26 +93,15 @@ impl Mode for Float32 {
         y
     }
 
-    fn multi_head_attention(&self, x: &Matrix, w: &Weights, heads: usize) -> Answer {
-        let (e, dim, frames) = (head_size(x.cols, heads)?, x.cols, x.rows);
-        let y = self.linear(x, &w.at("in"))?;
-        if y.cols != 3 * dim {
-            return Err(argument("in_weight"));
-        }
-        let mut context = Matrix::new(frames, dim);
-        for head in (0..dim).step_by(e) {
-            let part = |which, t| &y.row(t)[which * dim + head..][..e];
-            let c = 1.0 / (e as f64).sqrt();
-            let scores = Matrix::from_fn(frames, frames, |t, u| (dot(part(0, t), part(1, u)) * c) as f32);
-            let p = softmax(&scores);
-            for t in 0..frames {
-                for d in 0..e {
-                    let products = (0..frames).map(|u| f64::from(p.at(t, u)) * f64::from(part(2, u)[d]));
-                    context.data[t * dim + head + d] = products.sum::<f64>() as f32;
-                }
-            }
-        }
-        self.linear(&context, &w.at("out"))
+    fn attend(&self, queries: &Matrix, keys: &Matrix, values: &Matrix) -> Matrix {
+        let c = 1.0 / (queries.cols as f64).sqrt();
+        let p = softmax(&Matrix::from_fn(queries.rows, keys.rows, |t, u| {
+            (dot(queries.row(t), keys.row(u)) * c) as f32
+        }));
+        Matrix::from_fn(queries.rows, values.cols, |t, d| {
+            let products = (0..values.rows).map(|u| f64::from(p.at(t, u)) * f64::from(values.at(u, d)));
+            products.sum::<f64>() as f32
+        })
     }
 
     fn positions(&self, stem: &Weights, rows: usize) -> Answer {

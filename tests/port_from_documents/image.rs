@@ -8,6 +8,8 @@ const HEADER: usize = 1024;
 pub struct Model {
     pub int8: bool,
     pub heads: usize,
+    pub dim: usize,
+    pub kernel: usize,
     pub mels: usize,
     pub stem_stride: usize,
     pub stem_kernel: usize,
@@ -143,6 +145,8 @@ impl Model {
             heads,
             mels,
             stem_stride,
+            dim,
+            kernel,
             stem_kernel,
             max_frames,
             blank,

@@ -23,7 +23,7 @@ mod tensors;
 use float32::Float32;
 use image::Model;
 use model::{put_matrix, Policy};
-use ops::Mode;
+use ops::{Mode, Taps, View};
 use protocol::*;
 use qs8::Qs8;
 use std::io::{stdin, stdout, BufReader};
@@ -189,19 +189,43 @@ fn op_case(mut case: Body, result: &mut Body) -> Result<(), Failure> {
         None => (&Float32, &case.name),
     };
     let x = || w.any_matrix("x");
+    let past = |name, cols| match w.has(name) {
+        true => w.matrix(name, cols),
+        false => Ok(Matrix::new(0, cols)),
+    };
     let y = match op {
         "linear" if op != case.name => qs8::linear(&w.quantized("q")?, &w)?,
         "linear" => mode.linear(&x()?, &w)?,
         "layer_norm" => mode.layer_norm(&x()?, &w, eps()?)?,
         "silu" => mode.silu(&x()?),
         "glu" => mode.glu(&x()?)?,
-        "depthwise_conv" => mode.depthwise_conv(&x()?, &w)?,
+        "depthwise_conv" => {
+            let (before, after) = (number("before")?, number("after")?);
+            mode.depthwise_conv(&x()?, &w, &Taps { ahead: number("ahead")?, before, after })?
+        }
         "stem_conv" => mode.stem_conv(&x()?, &w, number("stride")?)?,
         "log_softmax" => mode.log_softmax(&x()?),
-        "multi_head_attention" => mode.multi_head_attention(&x()?, &w, number("heads")?)?,
+        "multi_head_attention" => {
+            let (x, view) = (x()?, View { chunk: number("chunk")?, left: number("left")?, ahead: 0 });
+            let past = past("past", 2 * x.cols)?;
+            let (y, kv) = mode.multi_head_attention(&x, &w, number("heads")?, &view, &past)?;
+            put_matrix(result, "kv", kv);
+            y
+        }
         "feed_forward" => mode.feed_forward(&x()?, &w, eps()?)?,
-        "conv_module" => mode.conv_module(&x()?, &w, eps()?)?,
-        "conformer_layer" => mode.conformer_layer(&x()?, &w, number("heads")?, eps()?)?,
+        "conv_module" => {
+            let (x, view) = (x()?, View { chunk: number("chunk")?, left: 0, ahead: number("ahead")? });
+            let past = past("past", x.cols)?;
+            let (y, gated) = mode.conv_module(&x, &w, eps()?, &view, &past)?;
+            put_matrix(result, "gated", gated);
+            y
+        }
+        "conformer_layer" => {
+            let x = x()?;
+            let view = View { chunk: number("chunk")?, left: number("left")?, ahead: number("ahead")? };
+            let (kv, gated) = (past("past.kv", 2 * x.cols)?, past("past.gated", x.cols)?);
+            mode.conformer_layer(&x, &w, number("heads")?, eps()?, &view, (&kv, &gated))?
+        }
         "exit_head" => mode.exit_head(&x()?, &w)?,
         "softmax" if op == case.name => float32::softmax(&x()?),
         "softmax" => return softmax_qs8(&x()?, &w, result),

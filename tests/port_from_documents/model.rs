@@ -3,7 +3,7 @@
 use crate::exact::{exp, sum};
 use crate::float32::Float32;
 use crate::image::Model;
-use crate::ops::{Answer, Mode};
+use crate::ops::{Answer, Mode, View};
 use crate::protocol::{argument, refused, Body, Data, Failure};
 use crate::qs8::Qs8;
 use crate::tensors::{Matrix, Weights};
@@ -50,11 +50,14 @@ impl<'a> Encoder<'a> {
 
     /// The log-probabilities of the next exit.
     fn next_exit(&mut self) -> Answer {
-        let weights = Weights::new(&self.model.tensors);
+        let model = self.model;
+        let weights = Weights::new(&model.tensors);
+        let view = View { chunk: 0, left: 0, ahead: model.kernel / 2 };
+        let nothing = (&Matrix::new(0, 2 * model.dim), &Matrix::new(0, model.dim));
         let group = weights.at("group").at(&(self.exits_done + 1).to_string());
-        for l in 1..=self.model.layers[self.exits_done] {
-            let layer = group.at("layer").at(&l.to_string());
-            self.x = self.mode.conformer_layer(&self.x, &layer, self.model.heads, self.model.norm_eps)?;
+        for l in 1..=model.layers[self.exits_done] {
+            let (mode, layer) = (self.mode, group.at("layer").at(&l.to_string()));
+            self.x = mode.conformer_layer(&self.x, &layer, model.heads, model.norm_eps, &view, nothing)?;
         }
         self.exits_done += 1;
         self.mode.exit_head(&self.x, &weights.at("head").at(&self.exits_done.to_string()))

@@ -1,10 +1,29 @@
 //! The ops that both modes have, and the composites, which are the same text in both
 //! (numerics.md, "Ops"; conformance.md, "Formulas").
 
+use std::ops::Range;
+
 use crate::protocol::{argument, Failure};
 use crate::tensors::{Matrix, Weights};
 
 pub type Answer = Result<Matrix, Failure>;
+
+/// numerics.md, "What a frame sees".
+pub struct View {
+    pub chunk: usize,
+    pub left: usize,
+    pub ahead: usize,
+}
+
+impl View {
+    /// The chunk of frame t, and with up to `left` frames before it, of `past` and so many frames,
+    /// counted from the oldest.
+    fn windows(&self, t: usize, frames: usize, past: usize, left: usize) -> (Range<usize>, Range<usize>) {
+        let start = if self.chunk == 0 { 0 } else { t / self.chunk * self.chunk };
+        let end = if self.chunk == 0 { frames } else { frames.min(start + self.chunk) };
+        (start..end, (past + start).saturating_sub(left)..past + end)
+    }
+}
 
 /// Arithmetic of int8 mode (`qs8::Qs8`) or of float32 (`float32::Float32`).
 pub trait Mode {
@@ -13,10 +32,11 @@ pub trait Mode {
     fn layer_norm(&self, x: &Matrix, w: &Weights, eps: f32) -> Answer;
     fn silu(&self, x: &Matrix) -> Matrix;
     fn glu(&self, x: &Matrix) -> Answer;
-    fn depthwise_conv(&self, x: &Matrix, w: &Weights) -> Answer;
+    fn depthwise_conv(&self, x: &Matrix, w: &Weights, taps: &Taps) -> Answer;
     fn stem_conv(&self, x: &Matrix, w: &Weights, stride: usize) -> Answer;
     fn log_softmax(&self, x: &Matrix) -> Matrix;
-    fn multi_head_attention(&self, x: &Matrix, w: &Weights, heads: usize) -> Answer;
+    /// The context of one head: each query over all keys and values.
+    fn attend(&self, queries: &Matrix, keys: &Matrix, values: &Matrix) -> Matrix;
     /// The first rows of stem.positions.
     fn positions(&self, stem: &Weights, rows: usize) -> Answer;
 
@@ -26,18 +46,59 @@ pub trait Mode {
         self.linear(&x, &w.at("down"))
     }
 
-    fn conv_module(&self, x: &Matrix, w: &Weights, eps: f32) -> Answer {
-        let x = self.layer_norm(x, &w.at("norm"), eps)?;
-        let x = self.glu(&self.linear(&x, &w.at("in"))?)?;
-        let x = self.silu(&self.depthwise_conv(&x, &w.at("depthwise"))?);
-        self.linear(&x, &w.at("out"))
+    /// Also keys and values. past: those of the frames before x.
+    fn multi_head_attention(
+        &self, x: &Matrix, w: &Weights, heads: usize, view: &View, past: &Matrix,
+    ) -> Result<(Matrix, Matrix), Failure> {
+        let (e, dim) = (head_size(x.cols, heads)?, x.cols);
+        let y = self.linear(x, &w.at("in"))?;
+        if y.cols != 3 * dim || past.cols != 2 * dim {
+            return Err(argument("in_weight or past"));
+        }
+        let kv = y.columns(dim..3 * dim);
+        let seen = past.then(&kv);
+        let mut context = Matrix::new(0, dim);
+        while context.rows < x.rows {
+            let (own, window) = view.windows(context.rows, x.rows, past.rows, view.left);
+            let (queries, seen) = (y.part(own.clone()), seen.part(window));
+            let heads = (0..dim).step_by(e).map(|d| {
+                let values = seen.columns(dim + d..dim + d + e);
+                self.attend(&queries.columns(d..d + e), &seen.columns(d..d + e), &values)
+            });
+            let heads: Vec<Matrix> = heads.collect();
+            context = context.then(&Matrix::from_fn(own.len(), dim, |t, d| heads[d / e].at(t, d % e)));
+        }
+        Ok((self.linear(&context, &w.at("out"))?, kv))
     }
 
-    fn conformer_layer(&self, x: &Matrix, w: &Weights, heads: usize, eps: f32) -> Answer {
+    /// Also what the GLU gives. past: that of the frames before x.
+    fn conv_module(
+        &self, x: &Matrix, w: &Weights, eps: f32, view: &View, past: &Matrix,
+    ) -> Result<(Matrix, Matrix), Failure> {
+        let y = self.layer_norm(x, &w.at("norm"), eps)?;
+        let gated = self.glu(&self.linear(&y, &w.at("in"))?)?;
+        let kernel = w.at("depthwise").matrix("weight", gated.cols)?.rows;
+        if view.ahead >= kernel || past.cols != gated.cols {
+            return Err(argument("ahead or past"));
+        }
+        let seen = past.then(&gated);
+        let mut y = Matrix::new(0, gated.cols);
+        while y.rows < x.rows {
+            let (own, window) = view.windows(y.rows, x.rows, past.rows, kernel - 1 - view.ahead);
+            let taps = Taps { ahead: view.ahead, before: window.len() - own.len(), after: 0 };
+            y = y.then(&self.depthwise_conv(&seen.part(window), &w.at("depthwise"), &taps)?);
+        }
+        Ok((self.linear(&self.silu(&y), &w.at("out"))?, gated))
+    }
+
+    /// past: keys and values, and gated rows, of the frames before x.
+    fn conformer_layer(
+        &self, x: &Matrix, w: &Weights, heads: usize, eps: f32, view: &View, past: (&Matrix, &Matrix),
+    ) -> Answer {
         let x = x.plus(&self.feed_forward(x, &w.at("ff1"), eps)?, 0.5);
         let y = self.layer_norm(&x, &w.at("attn").at("norm"), eps)?;
-        let x = x.plus(&self.multi_head_attention(&y, &w.at("attn"), heads)?, 1.0);
-        let x = x.plus(&self.conv_module(&x, &w.at("conv"), eps)?, 1.0);
+        let x = x.plus(&self.multi_head_attention(&y, &w.at("attn"), heads, view, past.0)?.0, 1.0);
+        let x = x.plus(&self.conv_module(&x, &w.at("conv"), eps, view, past.1)?.0, 1.0);
         let x = x.plus(&self.feed_forward(&x, &w.at("ff2"), eps)?, 0.5);
         self.layer_norm(&x, &w.at("norm"), eps)
     }
@@ -72,9 +133,26 @@ pub fn halves(x: &Matrix) -> Result<usize, Failure> {
     Ok(x.cols / 2)
 }
 
-/// What a depthwise convolution adds up for frame t: taps, each with its frame.
-pub fn taps_inside(t: usize, taps: usize, frames: usize) -> impl Iterator<Item = (usize, usize)> {
-    let before = taps / 2;
-    let inside = move |&j: &usize| t + j >= before && t + j < frames + before;
-    (0..taps).filter(inside).map(move |j| (j, t + j - before))
+/// Where the taps of a depthwise convolution lie, and how many of its frames have no result.
+pub struct Taps {
+    pub ahead: usize,
+    pub before: usize,
+    pub after: usize,
+}
+
+impl Taps {
+    /// Frames with a result.
+    pub fn rows(&self, kernel: usize, frames: usize) -> Result<usize, Failure> {
+        if self.ahead >= kernel {
+            return Err(argument("ahead"));
+        }
+        frames.checked_sub(self.before + self.after).ok_or_else(|| argument("before"))
+    }
+
+    /// What is added up for row t: taps, each with its frame.
+    pub fn inside(&self, t: usize, kernel: usize, frames: usize) -> impl Iterator<Item = (usize, usize)> {
+        let (t, behind) = (self.before + t, kernel - 1 - self.ahead);
+        let inside = move |&j: &usize| t + j >= behind && t + j < frames + behind;
+        (0..kernel).filter(inside).map(move |j| (j, t + j - behind))
+    }
 }

@@ -1,7 +1,7 @@
 //! int8 mode, exact to the bit: numerics.md, "int8 mode", "Ops".
 
 use crate::exact::{dot, exp, log, max, round, sum};
-use crate::ops::{halves, head_size, stem_frames, taps_inside, Answer, Mode};
+use crate::ops::{halves, stem_frames, Answer, Mode, Taps};
 use crate::protocol::{argument, refused};
 use crate::tensors::{Matrix, Quantized, Weights};
 
@@ -58,28 +58,6 @@ pub fn softmax(x: &[f32], value_scale: &[f32]) -> Probabilities {
     }
 }
 
-/// The context of one head; y holds queries, keys and values of all heads side by side.
-fn attention_head(y: &Matrix, head: usize, e: usize) -> Matrix {
-    let (frames, dim) = (y.rows, y.cols / 3);
-    let part = |which: usize| move |t: usize, d: usize| y.at(t, which * dim + head * e + d);
-    let queries = quantize(&Matrix::from_fn(frames, e, part(0)));
-    let keys = quantize(&Matrix::from_fn(frames, e, part(1)));
-    let values = quantize(&Matrix::from_fn(frames, e, part(2)));
-    let c = 1.0 / (e as f32).sqrt();
-    let mut context = Matrix::new(0, e);
-    for t in 0..frames {
-        let g = queries.scale[t] * c;
-        let score = |u| product(queries.row(t), keys.row(u)) as f32 * (g * keys.scale[u]);
-        let p = softmax(&(0..frames).map(score).collect::<Vec<f32>>(), &values.scale);
-        context.push((0..e).map(|d| {
-            let column: Vec<i8> = (0..frames).map(|u| values.row(u)[d]).collect();
-            let (high, low) = (product(&p.high, &column), product(&p.low, &column));
-            (high as f32 * 128.0 + low as f32) * p.f
-        }));
-    }
-    context
-}
-
 impl Mode for Qs8 {
     fn linear(&self, x: &Matrix, w: &Weights) -> Answer {
         linear(&quantize(x), w)
@@ -108,11 +86,11 @@ impl Mode for Qs8 {
         Ok(Matrix::from_fn(x.rows, half, |t, d| x.at(t, d) / (1.0 + exp(-x.at(t, half + d)))))
     }
 
-    fn depthwise_conv(&self, x: &Matrix, w: &Weights) -> Answer {
+    fn depthwise_conv(&self, x: &Matrix, w: &Weights, taps: &Taps) -> Answer {
         let (weight, bias) = (w.matrix("weight", x.cols)?, w.vector("bias", x.cols)?);
-        Ok(Matrix::from_fn(x.rows, x.cols, |t, d| {
-            let taps = taps_inside(t, weight.rows, x.rows);
-            taps.fold(bias[d], |y, (j, u)| y + x.at(u, d) * weight.at(j, d))
+        Ok(Matrix::from_fn(taps.rows(weight.rows, x.rows)?, x.cols, |t, d| {
+            let inside = taps.inside(t, weight.rows, x.rows);
+            inside.fold(bias[d], |y, (j, u)| y + x.at(u, d) * weight.at(j, d))
         }))
     }
 
@@ -137,15 +115,22 @@ impl Mode for Qs8 {
         y
     }
 
-    fn multi_head_attention(&self, x: &Matrix, w: &Weights, heads: usize) -> Answer {
-        let e = head_size(x.cols, heads)?;
-        let y = self.linear(x, &w.at("in"))?;
-        if y.cols != 3 * x.cols {
-            return Err(argument("in_weight"));
+    fn attend(&self, queries: &Matrix, keys: &Matrix, values: &Matrix) -> Matrix {
+        let (rows, e, frames) = (queries.rows, queries.cols, keys.rows);
+        let (queries, keys, values) = (quantize(queries), quantize(keys), quantize(values));
+        let c = 1.0 / (e as f32).sqrt();
+        let mut context = Matrix::new(0, e);
+        for t in 0..rows {
+            let g = queries.scale[t] * c;
+            let score = |u| product(queries.row(t), keys.row(u)) as f32 * (g * keys.scale[u]);
+            let p = softmax(&(0..frames).map(score).collect::<Vec<f32>>(), &values.scale);
+            context.push((0..e).map(|d| {
+                let column: Vec<i8> = (0..frames).map(|u| values.row(u)[d]).collect();
+                let (high, low) = (product(&p.high, &column), product(&p.low, &column));
+                (high as f32 * 128.0 + low as f32) * p.f
+            }));
         }
-        let contexts: Vec<Matrix> = (0..heads).map(|head| attention_head(&y, head, e)).collect();
-        let context = Matrix::from_fn(x.rows, x.cols, |t, d| contexts[d / e].at(t, d % e));
-        self.linear(&context, &w.at("out"))
+        context
     }
 
     fn positions(&self, stem: &Weights, rows: usize) -> Answer {

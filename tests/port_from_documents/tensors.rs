@@ -1,5 +1,7 @@
 //! Matrices, and the weights of a case or of a model by their names.
 
+use std::ops::Range;
+
 use crate::protocol::{argument, Data, Failure, Tensor, Tensors};
 
 /// Rows (frames) by columns (values), row-major.
@@ -37,6 +39,23 @@ impl Matrix {
 
     pub fn at(&self, t: usize, d: usize) -> f32 {
         self.data[t * self.cols + d]
+    }
+
+    /// Some rows.
+    pub fn part(&self, rows: Range<usize>) -> Matrix {
+        let data = self.data[rows.start * self.cols..rows.end * self.cols].to_vec();
+        Matrix { rows: rows.len(), cols: self.cols, data }
+    }
+
+    /// Some columns.
+    pub fn columns(&self, columns: Range<usize>) -> Matrix {
+        Matrix::from_fn(self.rows, columns.len(), |t, d| self.at(t, columns.start + d))
+    }
+
+    /// These rows, and then those.
+    pub fn then(&self, rows: &Matrix) -> Matrix {
+        let data = [&self.data[..], &rows.data].concat();
+        Matrix { rows: self.rows + rows.rows, cols: self.cols, data }
     }
 
     /// x + y * factor, two operations a value.

@@ -97,6 +97,6 @@ void ee_conv_module_f32_c(float *out, float *gated, const float *x,
     ee_for_blocks(team, &j.blocks, gate_task, &j);
     ee_for_blocks(team, &j.blocks, output_task, &j);
     if (gated != NULL) {
-        memcpy(gated, scratch + frames.past * dim, rows * dim * sizeof(float));
+        ee_copy_rows(gated, scratch + frames.past * dim, rows, dim, dim, dim);
     }
 }

@@ -113,6 +113,6 @@ void ee_conv_module_qs8_c(float *out, float *gated, const float *x,
     ee_for_blocks(team, &j.blocks, gate_task, &j);
     ee_for_blocks(team, &j.blocks, output_task, &j);
     if (gated != NULL) {
-        memcpy(gated, all_gated + frames.past * dim, rows * dim * sizeof(float));
+        ee_copy_rows(gated, all_gated + frames.past * dim, rows, dim, dim, dim);
     }
 }
