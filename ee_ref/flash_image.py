@@ -1,7 +1,8 @@
 """Flash images: a model and its front end as firmware reads them in place (FORMAT.md).
 
-A fixed header, constants (tensor table, front-end tables, labels), then the tensors of the stem, of
-exit 1, of exit 2, ... The bytes of an image up to the end of exit k are the image of k exits.
+A header with a table of sections, then the sections: tables of the front end, labels, the tensors
+of the stem, of exit 1, of exit 2, ... The bytes of an image up to the end of exit k are the image of
+k exits.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -27,19 +29,40 @@ from . import families
 from .config import DTYPES, MAX_EXITS, Config
 from .errors import ArgumentError, ModelFileError, shown_limit
 from .families import TensorSpec
-from .families.conformer import Config as ConformerConfig
+from .families.conformer import CONVS, POSITIONS
 from .frontend.tables import FrontendTables, frontend_tables, unsupported
 from .model_file import ModelFile, nearest_float32
 
 MAGIC = 0x4D494545
 """The bytes "EEIM"."""
-IMAGE_ABI = 1
+IMAGE_ABI = 3
 ALIGNMENT = 64
-HEADER_BYTES = 1024
+HEADER_BYTES = 2048
+MAX_SECTIONS = 104
 MAX_BYTES = 0x7FFFFFFF
 
-_SPANS = ("tensors", "window", "sines", "mel_first", "mel_count", "mel_weights", "mean", "scale",
-          "label_ends", "label_text")
+ARCHITECTURES = {1: "ee-conformer"}
+FRONTENDS = ("mel", "logmel")
+NAMED = {"dtype": DTYPES, "conv": CONVS, "positions": POSITIONS, "frontend": FRONTENDS}
+"""Fields that are a number in the header: that of the name in this list."""
+
+
+class Kind(IntEnum):
+    """Of sections. Readers skip what they do not know."""
+
+    FRONTEND = 1
+    LABELS = 2
+    STEM = 3
+    EXIT = 4
+
+
+class Section(NamedTuple):
+    """A part of an image: where it lies, and its checksum."""
+
+    kind: int
+    offset: int
+    bytes: int
+    crc32: int
 
 
 class _Header(NamedTuple):
@@ -50,6 +73,7 @@ class _Header(NamedTuple):
     header_crc32: int
     header_bytes: int
     model_crc32: int
+    architecture: int
     dtype: int
     exits: int
     dim: int
@@ -61,7 +85,12 @@ class _Header(NamedTuple):
     stem_kernel: int
     stem_stride: int
     max_frames: int
+    chunk: int
+    left: int
+    conv: int
+    positions: int
     blank: int
+    frontend: int
     sample_rate: int
     n_fft: int
     win_length: int
@@ -69,36 +98,37 @@ class _Header(NamedTuple):
     pad: int
     log_floor: float
     norm_eps: float
-    spans: tuple[tuple[int, int], ...]  # (offset, bytes), in the order of _SPANS
-    base_bytes: int
-    base_crc32: int
+    section_count: int
     layers_per_exit: tuple[int, ...]
-    exit_bytes: tuple[int, ...]
-    exit_crc32: tuple[int, ...]
+    sections: tuple[Section, ...]
 
     def pack(self) -> bytes:
-        arrays = [[*values, *[0] * (MAX_EXITS - len(values))]
-                  for values in (self.layers_per_exit, self.exit_bytes, self.exit_crc32)]
-        numbers = [*self[:24], *itertools.chain(*self.spans), self.base_bytes, self.base_crc32,
-                   *itertools.chain(*arrays)]
-        return _STRUCT.pack(*numbers).ljust(HEADER_BYTES, b"\0")
+        layers = [*self.layers_per_exit, *[0] * (MAX_EXITS - len(self.layers_per_exit))]
+        numbers = [*self[:-2], *layers, *itertools.chain(*self.sections)]
+        return struct.pack(f"{_FIELDS}{4 * len(self.sections)}I", *numbers).ljust(
+            HEADER_BYTES, b"\0")
 
     @classmethod
     def unpack(cls, data: bytes) -> _Header:
-        numbers = _STRUCT.unpack_from(data)
-        spans = numbers[24 : 24 + 2 * len(_SPANS)]
-        base = numbers[24 + 2 * len(_SPANS) :]
-        arrays = [base[2 + i * MAX_EXITS : 2 + (i + 1) * MAX_EXITS] for i in range(3)]
-        return cls(*numbers[:24], tuple(zip(spans[::2], spans[1::2])), *base[:2], *arrays)
+        fields = struct.unpack_from(_FIELDS, data)
+        sections = struct.iter_unpack("<4I", data[_SECTIONS_OFFSET:][: 16 * MAX_SECTIONS])
+        numbers = fields[:-MAX_EXITS]
+        return cls(*numbers, fields[-MAX_EXITS:],
+                   tuple(Section(*found) for found in sections)[: numbers[-1]])
 
     def trimmed(self) -> _Header:
         """Itself, with nothing beyond the last exit."""
-        return self._replace(
-            layers_per_exit=self.layers_per_exit[: self.exits],
-            exit_bytes=self.exit_bytes[: self.exits], exit_crc32=self.exit_crc32[: self.exits])
+        return self._replace(layers_per_exit=self.layers_per_exit[: self.exits])
+
+    @property
+    def exit_ends(self) -> tuple[int, ...]:
+        """Bytes of the image up to the end of each exit."""
+        return tuple(section.offset + section.bytes for section in self.sections
+                     if section.kind == Kind.EXIT)
 
 
-_STRUCT = struct.Struct(f"<22I2f{2 * len(_SPANS) + 2 + 3 * MAX_EXITS}I")
+_FIELDS = f"<28I2fI{MAX_EXITS}I"
+_SECTIONS_OFFSET = struct.calcsize(_FIELDS)
 _HEADER_CRC_OFFSET = 8
 
 
@@ -132,10 +162,9 @@ def build(file: ModelFile, exits: int | None = None, seconds: float | None = Non
     exits = file.config.exits if exits is None else exits
     if not 1 <= exits <= file.config.exits:
         raise ArgumentError(f"exits: expected 1..{file.config.exits}, found {exits}")
-    config = limited(file.config, seconds)
-    image = _build(config, file)
+    image = _build(limited(file.config, seconds), file)
     # All exits are laid out, whatever is asked for: an image of fewer is the first bytes of it.
-    return image[: _Header.unpack(image).exit_bytes[exits - 1]]
+    return image[: header(image).exit_ends[exits - 1]]
 
 
 def write(path: str | os.PathLike, image: bytes, *, overwrite: bool = False) -> None:
@@ -171,14 +200,10 @@ def limited(config: Config, seconds: float | None) -> Config:
 
 def exit_sizes(config: Config, tokens: Sequence[str], special: frozenset[int]) -> tuple[int, ...]:
     """Bytes of an image up to each exit. Raises ArgumentError for a front end C cannot do."""
-    constants = _constants(config, labels_of(tokens, special, config.blank), {})
-    return _plan(config, constants).exit_bytes
-
-
-def tensor_count(config: Config) -> int:
-    """Tensors of an image: those of the model but for the front end's."""
-    frontend = 2 if config.frontend == "logmel" else 0
-    return families.tensor_count(config) - frontend
+    sizes = [len(content) for content in _constants(config, labels_of(tokens, special, config.blank),
+                                                    {}).values()]
+    stem, *exits = _tensor_bytes(config)
+    return tuple(itertools.accumulate(exits, initial=HEADER_BYTES + sum(sizes) + stem))[1:]
 
 
 def labels_of(tokens: Sequence[str], special: frozenset[int], blank: int) -> tuple[str, ...]:
@@ -192,18 +217,13 @@ def labels_of(tokens: Sequence[str], special: frozenset[int], blank: int) -> tup
 # ---- Writing ----
 
 
-class _Plan(NamedTuple):
-    """Where everything lies: spans of _SPANS, offset of each tensor, ends of base and exits."""
-
-    spans: tuple[tuple[int, int], ...]
-    offsets: tuple[int, ...]
-    base_bytes: int
-    exit_bytes: tuple[int, ...]
-
-
-def _stored_specs(config: Config) -> list[TensorSpec]:
-    """The tensors that ee_model_open takes: those of the front end are spans of their own."""
-    return [spec for spec in families.tensors(config) if not spec.name.startswith("frontend.")]
+def _specs(config: Config) -> list[list[TensorSpec]]:
+    """The tensors of the stem, of exit 1, ...: those of the front end lie among its tables."""
+    parts: list[list[TensorSpec]] = [[] for _ in range(config.exits + 1)]
+    for spec in families.tensors(config):
+        if not spec.name.startswith("frontend."):
+            parts[spec.exit].append(spec)
+    return parts
 
 
 def _stored_dtype(spec: TensorSpec) -> np.dtype:
@@ -214,6 +234,15 @@ def _stored_bytes(spec: TensorSpec) -> int:
     return math.prod(spec.stored_shape) * _stored_dtype(spec).itemsize
 
 
+def _tensor_bytes(config: Config) -> list[int]:
+    """Bytes of the sections of tensors: of the stem, of exit 1, ..."""
+    sizes = [sum(align(_stored_bytes(spec), ALIGNMENT) for spec in specs)
+             for specs in _specs(config)]
+    if HEADER_BYTES + sum(sizes) > MAX_BYTES:
+        raise ArgumentError(f"flash image: expected at most {MAX_BYTES} bytes, found more")
+    return sizes
+
+
 def _stored(tensor: np.ndarray, spec: TensorSpec) -> bytes:
     """A tensor as the image holds it, rows padded as in a model file; of positions, those kept."""
     stored = np.zeros(spec.stored_shape, _stored_dtype(spec))
@@ -221,73 +250,67 @@ def _stored(tensor: np.ndarray, spec: TensorSpec) -> bytes:
     return stored.tobytes()
 
 
+def _joined(parts: Iterable[bytes]) -> bytes:
+    """Parts one after another, each at a multiple of ALIGNMENT."""
+    return b"".join(part.ljust(align(len(part), ALIGNMENT), b"\0") for part in parts)
+
+
 def _constants(
     config: Config, labels: Sequence[str], tensors: Mapping[str, np.ndarray]
-) -> dict[str, bytes]:
-    """The data of every span but the tensor table, which is zeros of its size."""
-    tables = frontend_tables(config)
+) -> dict[Kind, bytes]:
+    """The sections that are no tensors."""
+    tables = [np.asarray(table) for table in frontend_tables(config)]
+    if config.frontend == "logmel":
+        zeros = np.zeros(config.mels, np.float32)
+        tables += [tensors.get(f"frontend.{name}", zeros) for name in ("mean", "scale")]
     text = [label.encode() for label in labels]
-    ends = list(itertools.accumulate(map(len, text)))
-    logmel = config.frontend == "logmel"
-    zeros = np.zeros(config.mels, np.float32)
+    ends = np.array(list(itertools.accumulate(map(len, text))), "<u4")
     return {
-        "tensors": bytes(8 * len(_stored_specs(config))),
-        **{name: table.astype(table.dtype.newbyteorder("<")).tobytes()
-           for name, table in tables._asdict().items()},
-        "mean": tensors.get("frontend.mean", zeros).astype("<f4").tobytes() if logmel else b"",
-        "scale": tensors.get("frontend.scale", zeros).astype("<f4").tobytes() if logmel else b"",
-        "label_ends": np.array(ends, "<u4").tobytes(),
-        "label_text": b"".join(text),
+        Kind.FRONTEND: _joined(table.astype(table.dtype.newbyteorder("<")).tobytes()
+                               for table in tables),
+        Kind.LABELS: _joined([ends.tobytes(), b"".join(text)]),
     }
-
-
-def _plan(config: Config, constants: Mapping[str, bytes]) -> _Plan:
-    end = HEADER_BYTES
-    spans = []
-    for name in _SPANS:
-        spans.append((end, len(constants[name])))
-        end = align(end + len(constants[name]), ALIGNMENT)
-    offsets, ends = [], [0] * (config.exits + 1)
-    for spec in _stored_specs(config):
-        offsets.append(end)
-        end = ends[spec.exit] = align(end + _stored_bytes(spec), ALIGNMENT)
-    if end > MAX_BYTES:
-        raise ArgumentError(f"flash image: expected at most {MAX_BYTES} bytes, found {end}")
-    return _Plan(tuple(spans), tuple(offsets), ends[0], tuple(ends[1:]))
-
-
-def _tensor_table(plan: _Plan, specs: Sequence[TensorSpec]) -> bytes:
-    return b"".join(struct.pack("<2I", offset, _stored_bytes(spec))
-                    for offset, spec in zip(plan.offsets, specs, strict=True))
 
 
 def _build(config: Config, file: ModelFile) -> bytes:
     labels = labels_of(file.tokens, file.special, config.blank)
-    constants = _constants(config, labels, file.tensors)
-    plan = _plan(config, constants)
-    specs = _stored_specs(config)
-    constants["tensors"] = _tensor_table(plan, specs)
+    _tensor_bytes(config)  # not too many
+    contents: list[tuple[int, bytes]] = [*_constants(config, labels, file.tensors).items()]
+    for exit_, specs in enumerate(_specs(config)):
+        tensors = _joined(_stored(file.tensors[spec.name], spec) for spec in specs)
+        contents.append((Kind.EXIT if exit_ else Kind.STEM, tensors))
+    return _assembled(_described(config, file.header_checksum), contents)
 
-    image = bytearray(plan.exit_bytes[-1])
-    for name, (offset, size) in zip(_SPANS, plan.spans, strict=True):
-        image[offset : offset + size] = constants[name]
-    for offset, spec in zip(plan.offsets, specs, strict=True):
-        stored = _stored(file.tensors[spec.name], spec)
-        image[offset : offset + len(stored)] = stored
-    starts = (HEADER_BYTES, plan.base_bytes, *plan.exit_bytes)
-    crcs = [zlib.crc32(image[start:end]) for start, end in zip(starts, starts[1:])]
-    sizes = {name: getattr(config, name) for name in _Header._fields if hasattr(config, name)}
+
+def _described(config: Config, model_crc32: int) -> _Header:
+    """The header of an image, without its sections."""
+    values = {name: getattr(config, name) for name in _Header._fields if hasattr(config, name)}
     if config.frontend == "mel":
-        sizes["log_floor"] = 0.0
-    header = _Header(**{
-        **sizes, "magic": MAGIC, "abi": IMAGE_ABI, "header_crc32": 0, "header_bytes": HEADER_BYTES,
-        "model_crc32": file.header_checksum, "dtype": DTYPES.index(config.dtype),
-        "spans": plan.spans, "base_bytes": plan.base_bytes, "base_crc32": crcs[0],
-        "exit_bytes": plan.exit_bytes, "exit_crc32": tuple(crcs[1:]),
-    }).pack()
-    image[:HEADER_BYTES] = header
-    struct.pack_into("<I", image, _HEADER_CRC_OFFSET, zlib.crc32(header))
-    return bytes(image)
+        values["log_floor"] = 0.0
+    for name, names in NAMED.items():
+        values[name] = names.index(values[name])
+    numbers = {name: number for number, name in ARCHITECTURES.items()}
+    values |= {"magic": MAGIC, "abi": IMAGE_ABI, "header_crc32": 0, "header_bytes": HEADER_BYTES,
+               "model_crc32": model_crc32, "architecture": numbers[config.architecture],
+               "section_count": 0, "sections": ()}
+    return _Header(**values)
+
+
+def _assembled(header: _Header, contents: Sequence[tuple[int, bytes]]) -> bytes:
+    """The image of a header and sections (kind, content), in their order."""
+    offsets = itertools.accumulate((len(content) for _, content in contents), initial=HEADER_BYTES)
+    sections = tuple(
+        Section(kind, offset, len(content), zlib.crc32(content))
+        for (kind, content), offset in zip(contents, offsets))
+    return _sealed(header._replace(section_count=len(sections), sections=sections)) + b"".join(
+        content for _, content in contents)
+
+
+def _sealed(header: _Header) -> bytes:
+    """The bytes of a header whose checksum is right."""
+    packed = bytearray(header._replace(header_crc32=0).pack())
+    struct.pack_into("<I", packed, _HEADER_CRC_OFFSET, zlib.crc32(packed))
+    return bytes(packed)
 
 
 # ---- Reading ----
@@ -297,48 +320,64 @@ def parse(data: bytes) -> FlashImage:
     """Check an image whole and name what is in it. Raises ModelFileError."""
     header = _checked_header(data)
     exits = _exits_held(header, len(data))
-    starts = (HEADER_BYTES, header.base_bytes, *header.exit_bytes[:exits])
-    crcs = (header.base_crc32, *header.exit_crc32)
-    for number, (start, end, expected) in enumerate(zip(starts, starts[1:], crcs)):
-        what = f"the part of exit {number}" if number else "the part before exit 1"
-        _check_crc(what, zlib.crc32(data[start:end]), expected)
+    found: dict[int, list[Section]] = {}
+    for section in header.sections:
+        found.setdefault(section.kind, []).append(section)
+        content = data[section.offset : section.offset + section.bytes]
+        if section.offset < len(data):
+            _check_crc(_name(section, len(found[section.kind])), zlib.crc32(content), section.crc32)
 
     whole = _config(header)
-    spans = dict(zip(_SPANS, header.spans, strict=True))
-    for name, size in _table_sizes(whole).items():
-        if spans[name][1] != size:
-            raise ModelFileError(f"{name}: expected {size} bytes, found {spans[name][1]}")
-    if any(offset + size > header.base_bytes for offset, size in spans.values()):
-        raise ModelFileError("a table ends beyond the part before exit 1")
-    found = {name: data[offset : offset + size] for name, (offset, size) in spans.items()}
-    labels = _labels(found["label_ends"], found["label_text"])
+    _check_sizes(found, whole)
+    frontend, labels = (_content(data, found[kind][0]) for kind in (Kind.FRONTEND, Kind.LABELS))
+    texts = _labels(labels, whole.vocab)
     tensors = {}
     if whole.frontend == "logmel":
-        for name in ("mean", "scale"):
-            tensors[f"frontend.{name}"] = np.frombuffer(found[name], "<f4")
+        step = align(4 * whole.mels, ALIGNMENT)
+        for name, at in (("mean", len(frontend) - 2 * step), ("scale", len(frontend) - step)):
+            tensors[f"frontend.{name}"] = np.frombuffer(frontend, "<f4", whole.mels, at)
+    # What is no tensor and no label follows from the configuration.
+    constants = _constants(whole, texts, tensors)
+    for kind, content in ((Kind.FRONTEND, frontend), (Kind.LABELS, labels)):
+        if content != constants[kind]:
+            raise ModelFileError(f"{kind.name.lower()}: not the tables of this configuration")
+    for specs, section in zip(_specs(whole)[: exits + 1],
+                              [*found[Kind.STEM], *found[Kind.EXIT]], strict=False):
+        at = section.offset
+        for spec in specs:
+            stored = np.frombuffer(data, _stored_dtype(spec), math.prod(spec.stored_shape), at)
+            tensors[spec.name] = stored.reshape(spec.stored_shape)[..., : spec.shape[-1]]
+            at += align(_stored_bytes(spec), ALIGNMENT)
+    return FlashImage(
+        config=whole.first_exits(exits), labels=texts, tensors=MappingProxyType(tensors),
+        tables=frontend_tables(whole), exit_sizes=header.exit_ends[:exits], size=len(data),
+        model_checksum=header.model_crc32)
 
-    # Everything but labels and tensors follows from the configuration.
-    constants = _constants(whole, labels, tensors)
+
+def _content(data: bytes, section: Section) -> bytes:
+    return data[section.offset : section.offset + section.bytes]
+
+
+def _name(section: Section, number: int) -> str:
+    if section.kind == Kind.EXIT:
+        return f"the section of exit {number}"
+    known = section.kind in set(Kind)
+    return f"the section {Kind(section.kind).name.lower() if known else section.kind}"
+
+
+def _check_sizes(found: Mapping[int, Sequence[Section]], config: Config) -> None:
+    """Check that each section has the size that the configuration implies, where it does."""
+    for kind in (Kind.FRONTEND, Kind.LABELS, Kind.STEM):
+        if len(found.get(kind, ())) != 1:
+            raise ModelFileError(f"sections: expected one of kind {kind.name.lower()}, found "
+                                 f"{len(found.get(kind, ()))}")
     try:
-        plan = _plan(whole, constants)
+        expected = _tensor_bytes(config)
     except ArgumentError as error:
         raise ModelFileError(str(error)) from None
-    specs = _stored_specs(whole)
-    constants["tensors"] = _tensor_table(plan, specs)
-    for name, span in zip(_SPANS, plan.spans, strict=True):
-        if spans[name] != span or found[name] != constants[name]:
-            raise ModelFileError(f"{name}: not the table of this configuration")
-    if (header.base_bytes, header.exit_bytes[: whole.exits]) != (plan.base_bytes, plan.exit_bytes):
-        raise ModelFileError("sizes of exits that do not fit the configuration")
-    for spec, offset in zip(specs, plan.offsets, strict=True):
-        if spec.exit <= exits:
-            stored = np.frombuffer(
-                data, _stored_dtype(spec), math.prod(spec.stored_shape), offset)
-            tensors[spec.name] = stored.reshape(spec.stored_shape)[..., : spec.shape[-1]]
-    return FlashImage(
-        config=whole.first_exits(exits), labels=labels, tensors=MappingProxyType(tensors),
-        tables=frontend_tables(whole), exit_sizes=plan.exit_bytes[:exits], size=len(data),
-        model_checksum=header.model_crc32)
+    sizes = [section.bytes for kind in (Kind.STEM, Kind.EXIT) for section in found[kind]]
+    if sizes != expected:
+        raise ModelFileError(f"sections of tensors: expected {expected} bytes, found {sizes}")
 
 
 def _check_crc(what: str, found: int, expected: int) -> None:
@@ -362,37 +401,54 @@ def _checked_header(data: bytes) -> _Header:
     if not 1 <= header.exits <= MAX_EXITS:
         raise ModelFileError(f"exits: expected 1..{MAX_EXITS}, found {header.exits}")
     if header.trimmed().pack() != data[:HEADER_BYTES]:
-        raise ModelFileError("expected zeros in the header after the last exit, found others")
-    sizes = (HEADER_BYTES, header.base_bytes, *header.exit_bytes[: header.exits])
-    if any(a >= b or b % ALIGNMENT for a, b in zip(sizes, sizes[1:])):
-        raise ModelFileError(f"sizes of exits: expected increasing multiples of {ALIGNMENT}, found "
-                             f"{sizes}")
+        raise ModelFileError("expected zeros in the header after the last exit and section, found "
+                             "others")
+    _check_sections(header)
     return header
 
 
+def _check_sections(header: _Header) -> None:
+    """Check that sections follow each other, those of exits last, one for each exit."""
+    end = HEADER_BYTES
+    for number, section in enumerate(header.sections):
+        if section.offset != end or section.bytes < 1 or section.bytes % ALIGNMENT:
+            raise ModelFileError(
+                f"section {number}: expected a multiple of {ALIGNMENT} bytes from {end} on, found "
+                f"{section.bytes} from {section.offset} on")
+        end += section.bytes
+    exits = [section.kind == Kind.EXIT for section in header.sections]
+    if sum(exits) != header.exits or exits != sorted(exits):
+        raise ModelFileError(f"sections: expected {header.exits} of exits, and these last, found "
+                             f"{sum(exits)} of {len(exits)}")
+
+
 def _exits_held(header: _Header, size: int) -> int:
-    ends = header.exit_bytes[: header.exits]
-    if size not in ends:
-        raise ModelFileError(f"expected the end of an exit, {', '.join(map(str, ends))} bytes, "
-                             f"found {size}")
-    return ends.index(size) + 1
+    if size not in header.exit_ends:
+        raise ModelFileError("expected the end of an exit, "
+                             f"{', '.join(map(str, header.exit_ends))} bytes, found {size}")
+    return header.exit_ends.index(size) + 1
 
 
 def _config(header: _Header) -> Config:
-    if header.dtype >= len(DTYPES):
-        raise ModelFileError(f"dtype: expected 0..{len(DTYPES) - 1}, found {header.dtype}")
-    values = {field.name: getattr(header, field.name)
-              for field in dataclasses.fields(ConformerConfig) if hasattr(header, field.name)}
-    values["dtype"] = DTYPES[header.dtype]
+    if header.architecture not in ARCHITECTURES:
+        raise ModelFileError(f"architecture: expected one of {list(ARCHITECTURES)}, found "
+                             f"{header.architecture}")
+    family = families.FAMILIES[ARCHITECTURES[header.architecture]]
+    values: dict[str, Any] = {
+        field.name: getattr(header, field.name)
+        for field in dataclasses.fields(family.Config) if hasattr(header, field.name)}
+    for name, names in NAMED.items():
+        if values[name] >= len(names):
+            raise ModelFileError(f"{name}: expected 0..{len(names) - 1}, found {values[name]}")
+        values[name] = names[values[name]]
     values["layers_per_exit"] = header.layers_per_exit[: header.exits]
-    values["frontend"] = "logmel" if header.log_floor else "mel"
     values["norm_eps"] = nearest_float32(header.norm_eps)
-    if header.log_floor:
+    if values["frontend"] == "logmel":
         values["log_floor"] = nearest_float32(header.log_floor)
-    else:
-        del values["log_floor"]
+    elif values.pop("log_floor") != 0:
+        raise ModelFileError(f"log_floor: expected 0 for mel, found {header.log_floor}")
     try:
-        config = ConformerConfig(**values).validate()
+        config = family.Config(**values).validate()
     except ArgumentError as error:
         raise ModelFileError(str(error)) from None
     if reason := unsupported(config):
@@ -400,23 +456,16 @@ def _config(header: _Header) -> Config:
     return config
 
 
-def _table_sizes(config: Config) -> dict[str, int]:
-    """Bytes of the tables whose sizes can be told without making them."""
-    scales = 4 * config.mels if config.frontend == "logmel" else 0
-    return {"tensors": 8 * tensor_count(config), "window": 4 * config.win_length,
-            "sines": 4 * config.n_fft, "mel_first": 2 * config.mels,
-            "mel_count": 2 * config.mels, "mean": scales, "scale": scales,
-            "label_ends": 4 * config.vocab}
-
-
-def _labels(ends: bytes, text: bytes) -> tuple[str, ...]:
-    offsets = [0, *np.frombuffer(ends, "<u4").tolist()]
-    if sorted(offsets) != offsets or offsets[-1] != len(text):
-        raise ModelFileError(f"label_ends: expected increasing offsets up to {len(text)}")
+def _labels(section: bytes, vocab: int) -> tuple[str, ...]:
+    at = align(4 * vocab, ALIGNMENT)
+    offsets = [0, *np.frombuffer(section[: 4 * vocab], "<u4").tolist()]
+    if len(section) < at or sorted(offsets) != offsets or offsets[-1] > len(section) - at:
+        raise ModelFileError(f"labels: expected {vocab} increasing offsets of a text up to "
+                             f"{len(section) - at}")
     try:
-        return tuple(text[a:b].decode() for a, b in zip(offsets, offsets[1:]))
+        return tuple(section[at + a : at + b].decode() for a, b in zip(offsets, offsets[1:]))
     except UnicodeDecodeError as error:
-        raise ModelFileError(f"label_text: expected UTF-8: {error}") from None
+        raise ModelFileError(f"labels: expected UTF-8: {error}") from None
 
 
 # ---- Lies, for the conformance suite ----
@@ -427,22 +476,23 @@ def header(image: bytes) -> _Header:
     return _Header.unpack(image)
 
 
-def spans(header: _Header) -> dict[str, tuple[int, int]]:
-    """Offset and bytes of each table by its name."""
-    return dict(zip(_SPANS, header.spans, strict=True))
-
-
 def resealed(image: bytes, **fields: Any) -> bytes:
     """An image with other fields in its header and every checksum right again.
 
-    fields: those of the header by their names in FORMAT.md, a table's as (offset, bytes). Checksums
-    are of the bytes that `image` has now. So a reader is shown what checksums do not reveal.
+    fields: those of the header by their names in FORMAT.md. Checksums are of the bytes that `image`
+    has now. So a reader is shown what checksums do not reveal.
     """
-    told = header(image)
-    tables = {name: fields.pop(name, span) for name, span in spans(told).items()}
-    told = told._replace(spans=tuple(tables.values()), header_crc32=0, **fields)
-    starts = (HEADER_BYTES, told.base_bytes, *told.exit_bytes)
-    crcs = [zlib.crc32(image[start:end]) for start, end in zip(starts, starts[1:])]
-    sealed = bytearray(told._replace(base_crc32=crcs[0], exit_crc32=tuple(crcs[1:])).pack())
-    struct.pack_into("<I", sealed, _HEADER_CRC_OFFSET, zlib.crc32(sealed))
-    return bytes(sealed) + image[HEADER_BYTES:]
+    told = header(image)._replace(**fields)
+    return _sealed(told._replace(sections=tuple(
+        section._replace(crc32=zlib.crc32(_content(image, section)))
+        for section in told.sections))) + image[HEADER_BYTES:]
+
+
+def reassembled(image: bytes, contents: Sequence[tuple[int, bytes]]) -> bytes:
+    """An image of other sections (kind, content), with the header of `image`."""
+    return _assembled(header(image), contents)
+
+
+def contents(image: bytes) -> list[tuple[int, bytes]]:
+    """The sections (kind, content) of an image, unchecked."""
+    return [(section.kind, _content(image, section)) for section in header(image).sections]

@@ -60,8 +60,6 @@ def memory_plan(config: Config, seconds: float) -> MemoryPlan:
     Raises ArgumentError when the model has not so many positions, or a front end that the C library
     cannot do, and NativeUnavailable without it.
     """
-    from weights_io.gguf import align
-
     from . import flash_image
     from .native._frontend import NativeFrontend
     from .native._lib import ffi, lib
@@ -74,9 +72,7 @@ def memory_plan(config: Config, seconds: float) -> MemoryPlan:
     model = []
     for exits in range(1, config.exits + 1):
         cut = config.first_exits(exits)
-        memory = _size(lib.ee_model_size, _c_config(cut))
-        tensors = flash_image.tensor_count(cut) * ffi.sizeof("ee_tensor")
-        model.append(align(memory, lib.EE_MEMORY_ALIGNMENT) + tensors)
+        model.append(_size(lib.ee_model_size, _c_config(cut)))
     return MemoryPlan(
         seconds=seconds, frames=frames, rows=config.encoder_frames(frames), samples=2 * samples,
         features=4 * frames * config.mels,

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from weights_io.gguf import align
+
 from .. import flash_image
-from ..flash_image import ALIGNMENT, HEADER_BYTES, resealed
+from ..flash_image import ALIGNMENT, HEADER_BYTES, Kind, contents, reassembled, resealed
 from .draw import Stream
 from .judge import EXACT, Bound
 from .vector import Parameter, Vector
@@ -85,8 +87,8 @@ def _images(image: bytes) -> Iterator[_Image]:
 
 def _whole_images(image: bytes) -> Iterator[_Image]:
     """Images that are right, as far as they go."""
-    header = flash_image.header(image)
-    first, second, whole = header.exit_bytes[:3]
+    first, second, whole = flash_image.header(image).exit_ends
+    base = flash_image.header(image).sections[-3].offset
     yield _Image("whole", "EE_OK", image)
     yield _Image("first_exit", "EE_OK", image[:first])
     yield _Image("one_exit_of_three", "EE_OK", image, {"exits": 1})
@@ -96,7 +98,7 @@ def _whole_images(image: bytes) -> Iterator[_Image]:
     yield _Image("four_exits_of_three", "EE_ERR_IMAGE_EXITS", image, {"exits": 4})
     yield _Image("two_exits_of_one", "EE_ERR_IMAGE_EXITS", image[:first], {"exits": 2})
     for name, size in (("no_bytes", 0), ("part_of_the_header", 1000), ("header", HEADER_BYTES),
-                       ("no_exit", header.base_bytes), ("one_line_less", whole - ALIGNMENT),
+                       ("no_exit", base), ("one_line_less", whole - ALIGNMENT),
                        ("one_byte_less", whole - 1)):
         yield _Image(f"only_{name}", "EE_ERR_IMAGE_TRUNCATED", image[:size])
     yield _Image("one_line_more", "EE_ERR_IMAGE_TRUNCATED", image + bytes(ALIGNMENT))
@@ -107,6 +109,12 @@ def _whole_images(image: bytes) -> Iterator[_Image]:
     yield _Image("at_64", "EE_OK", image, {"offset": 64})
     yield _Image("memory_one_byte_short", "EE_ERR_MODEL_TOO_SMALL", image, {"memory": -1})
     yield _Image("memory_one_byte_more", "EE_OK", image, {"memory": 1})
+    parts = contents(image)
+    unknown = (99, bytes(range(ALIGNMENT)))
+    yield _Image("section_of_another_kind", "EE_OK",
+                 reassembled(image, [unknown, *parts[:2], unknown, *parts[2:]]))
+    yield _Image("sections_in_another_order", "EE_OK",
+                 reassembled(image, [*parts[2::-1], *parts[3:]]))
 
 
 def _damaged_images(image: bytes) -> Iterator[_Image]:
@@ -116,86 +124,89 @@ def _damaged_images(image: bytes) -> Iterator[_Image]:
     yield _Image("other_byte_order", "EE_ERR_IMAGE_MAGIC", _changed(image, 0, image[3::-1]))
     yield _Image("abi_0", "EE_ERR_IMAGE_ABI", _changed(image, 4, struct.pack("<I", 0)))
     yield _Image("abi_99", "EE_ERR_IMAGE_ABI", _changed(image, 4, struct.pack("<I", 99)))
+    sections = flash_image.header(image).sections
     places = {"header_checksum": 8, "header": 40, "header_zeros": HEADER_BYTES - 1,
-              "table": HEADER_BYTES, "stem": header.base_bytes - 2 * ALIGNMENT,
-              "first_exit": header.base_bytes, "last_exit": len(image) - 100,
-              "last_byte": len(image) - 1}
+              **{f"{Kind(section.kind).name.lower()}": section.offset + 1
+                 for section in sections[:4]},
+              "last_exit": len(image) - 100, "last_byte": len(image) - 1}
     for name, at in places.items():
         yield _Image(f"damaged_{name}", "EE_ERR_IMAGE_CHECKSUM", _flipped(image, at))
+    unknown = reassembled(image, [(99, bytes(ALIGNMENT)), *contents(image)])
+    yield _Image("damaged_unknown", "EE_ERR_IMAGE_CHECKSUM", _flipped(unknown, HEADER_BYTES))
 
 
 def _lying_headers(image: bytes) -> Iterator[_Image]:
     """Sizes that contradict each other, or that no model has; every checksum is right."""
     header = flash_image.header(image)
-    first, second, third = header.exit_bytes[:3]
-    rest = header.exit_bytes[3:]
-    base = header.base_bytes
+    layers = header.layers_per_exit
     layout: dict[str, dict[str, Any]] = {
-        "header_bytes": {"header_bytes": 512},
-        "exits_0": {"exits": 0},
-        "exits_65": {"exits": 65},
-        "base_in_the_header": {"base_bytes": HEADER_BYTES},
-        "base_off_a_line": {"base_bytes": base - 32},
-        "base_beyond_the_first_exit": {"base_bytes": first + ALIGNMENT},
-        "exit_off_a_line": {"exit_bytes": (first - 16, second, third, *rest)},
-        "exits_in_another_order": {"exit_bytes": (second, first, third, *rest)},
+        "header_bytes": {"header_bytes": 1024},
+        "exits_0": {"exits": 0}, "exits_2": {"exits": 2}, "exits_4": {"exits": 4},
         "blank_is_no_label": {"blank": header.vocab},
+        "two_layers": {"layers_per_exit": (2, *layers[1:])},
+        "ff": {"ff": header.ff + 16}, "max_frames": {"max_frames": header.max_frames + 1},
+        "vocab": {"vocab": header.vocab + 16},
+        "no_positions": {"positions": 1, "max_frames": 0},
     }
     config: dict[str, dict[str, Any]] = {
+        "architecture_0": {"architecture": 0}, "architecture_99": {"architecture": 99},
         "dim_0": {"dim": 0}, "dim_of_31_bits": {"dim": 1 << 31}, "heads_0": {"heads": 0},
         "heads_do_not_divide_dim": {"heads": 3}, "ff_0": {"ff": 0}, "kernel_0": {"kernel": 0},
         "kernel_even": {"kernel": 4}, "vocab_0": {"vocab": 0}, "stem_stride_0": {"stem_stride": 0},
-        "max_frames_0": {"max_frames": 0}, "dtype_2": {"dtype": 2}, "eps_0": {"norm_eps": 0.0},
-        "eps_nan": {"norm_eps": float("nan")}, "log_floor_nan": {"log_floor": float("nan")},
-        "log_floor_below_2_70": {"log_floor": 2.0**-71},
+        "max_frames_0": {"max_frames": 0}, "positions_and_none": {"positions": 1},
+        "positions_2": {"positions": 2}, "conv_3": {"conv": 3}, "left_alone": {"left": 4},
+        "chunk_that_the_convolution_leaves": {"chunk": 4},
+        "convolution_of_chunks_alone": {"conv": 2}, "dtype_2": {"dtype": 2},
+        "eps_0": {"norm_eps": 0.0}, "eps_nan": {"norm_eps": float("nan")},
+        "eps_below_2_to_minus_40": {"norm_eps": 2.0**-41},
+        "frontend_2": {"frontend": 2}, "floor_of_mel": {"frontend": 0},
+        "no_floor": {"log_floor": 0.0}, "log_floor_nan": {"log_floor": float("nan")},
+        "log_floor_subnormal": {"log_floor": 2.0**-130},
         "n_fft_no_power_of_two": {"n_fft": 48}, "hop_length_0": {"hop_length": 0},
-        "layers_0": {"layers_per_exit": (0, *header.layers_per_exit[1:])},
-        "layers_65": {"layers_per_exit": (65, *header.layers_per_exit[1:])},
+        "layers_0": {"layers_per_exit": (0, *layers[1:])},
+        "layers_65": {"layers_per_exit": (65, *layers[1:])},
     }
     for status, lies in (("EE_ERR_IMAGE_LAYOUT", layout), ("EE_ERR_CONFIG", config)):
         for name, fields in lies.items():
             yield _Image(f"lies_{name}", status, resealed(image, **fields))
-    yield _Image("lies_two_layers", "EE_ERR_TENSOR_COUNT",
-                 resealed(image, layers_per_exit=(2, *header.layers_per_exit[1:])))
-    yield _Image("lies_ff", "EE_ERR_TENSOR_SIZE", resealed(image, ff=header.ff + 1))
-    yield _Image("lies_max_frames", "EE_ERR_TENSOR_SIZE",
-                 resealed(image, max_frames=header.max_frames + 1))
 
 
 def _lying_tables(image: bytes) -> Iterator[_Image]:
-    """Tables elsewhere, of other sizes, or with impossible numbers; every checksum is right."""
-    header = flash_image.header(image)
-    tables = flash_image.spans(header)
-    at, size = tables["window"]
-    for name, span in {"in_the_header": (0, size), "off_a_line": (at + 4, size),
-                       "behind_the_base": (header.base_bytes, size),
-                       "at_the_end_of_32_bits": (0xFFFFFFC0, size),
-                       "too_long": (at, size + 4), "too_short": (at, size - 4)}.items():
-        yield _Image(f"table_{name}", "EE_ERR_IMAGE_LAYOUT", resealed(image, window=span))
-    for name in ("mel_weights", "label_text"):
-        at, size = tables[name]
-        yield _Image(f"{name}_too_short", "EE_ERR_IMAGE_LAYOUT",
-                     resealed(image, **{name: (at, size - 4)}))
-    at, size = tables["label_ends"]
+    """Sections elsewhere, of other sizes, or with impossible numbers; every checksum is right."""
+    header, parts = flash_image.header(image), contents(image)
+    layout = {
+        "frontend": parts[1:], "labels": [parts[0], *parts[2:]], "stem": [*parts[:2], *parts[3:]],
+        "last_exit": parts[:-1], "two_frontends": [parts[0], *parts],
+        "exit_before_the_stem": [*parts[:2], parts[3], parts[2], *parts[4:]],
+        **{f"{Kind(kind).name.lower()}_a_line_{name}": [
+            *parts[:number], (kind, content), *parts[number + 1 :]]
+           for number, (kind, whole) in enumerate(parts[:4])
+           for name, content in (("more", whole + bytes(ALIGNMENT)), ("less", whole[:-ALIGNMENT]))},
+    }
+    for name, sections in layout.items():
+        without = "without_" if name in ("frontend", "labels", "stem", "last_exit") else ""
+        yield _Image(f"section_{without}{name}", "EE_ERR_IMAGE_LAYOUT",
+                     reassembled(image, sections))
+    first = header.sections[0]
+    for name, lie in {"in_the_header": {"offset": 0}, "off_a_line": {"offset": first.offset + 4},
+                      "behind_a_gap": {"offset": first.offset + ALIGNMENT},
+                      "of_part_of_a_line": {"bytes": first.bytes - 4}, "empty": {"bytes": 0},
+                      "to_the_end_of_32_bits": {"bytes": 0xFFFFFFC0}}.items():
+        yield _Image(f"section_{name}", "EE_ERR_IMAGE_LAYOUT", resealed(
+            image, sections=(first._replace(**lie), *header.sections[1:])))
+    yield _Image("section_count_0", "EE_ERR_IMAGE_LAYOUT",
+                 resealed(image, section_count=0, sections=()))
+    yield _Image("section_count_of_32_bits", "EE_ERR_IMAGE_LAYOUT",
+                 resealed(image, section_count=0xFFFFFFFF))
+    labels = header.sections[1].offset
     yield _Image("labels_end_before_they_begin", "EE_ERR_IMAGE_LAYOUT", resealed(
-        _changed(image, at + 4, struct.pack("<I", 0xFFFFFFFF))))
-    at, _ = tables["mel_first"]
+        _changed(image, labels + 4, struct.pack("<I", 0xFFFFFFFF))))
+    yield _Image("labels_end_behind_their_section", "EE_ERR_IMAGE_LAYOUT", resealed(
+        _changed(image, labels + 4 * (header.vocab - 1), struct.pack("<I", 65))))
+    filters = first.offset + align(4 * header.win_length, ALIGNMENT) + align(
+        4 * header.n_fft, ALIGNMENT)
     yield _Image("mel_filter_beyond_the_spectrum", "EE_ERR_CONFIG", resealed(
-        _changed(image, at, struct.pack("<H", 0xFFFF))))
-
-    at, size = tables["tensors"]
-    yield _Image("tensors_cut_in_two", "EE_ERR_IMAGE_LAYOUT",
-                 resealed(image, tensors=(at, size - 4)))
-    yield _Image("tensors_one_less", "EE_ERR_TENSOR_COUNT",
-                 resealed(image, tensors=(at, size - 8)))
-    before, first = (struct.unpack_from("<2I", image, at + 8 * n) for n in (1, 2))
-    for name, status, span in (
-            ("off_a_line", "EE_ERR_IMAGE_LAYOUT", (first[0] + 4, first[1])),
-            ("over_another", "EE_ERR_IMAGE_LAYOUT", (before[0], first[1])),
-            ("beyond_the_image", "EE_ERR_IMAGE_LAYOUT", (first[0], 0xFFFFFFF0)),
-            ("one_row_less", "EE_ERR_TENSOR_SIZE", (first[0], first[1] - 16))):
-        yield _Image(f"tensor_{name}", status, resealed(
-            _changed(image, at + 16, struct.pack("<2I", *span))))
+        _changed(image, filters, struct.pack("<H", 0xFFFF))))
 
 
 # ---- Utterances ----

@@ -27,6 +27,8 @@ from ._table import SCALE_SUFFIX, Kind, Part, Row, Weights
 
 CONVS = ("centred", "causal", "chunk")
 POSITIONS = ("table", "none")
+MIN_NORM_EPS = 2.0**-40
+"""Below it int8 mode would meet subnormal numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,7 @@ class Config(shared.Config):
         require(self.stem_kernel == 3, "stem_kernel", "3")
         require(self.stem_stride == 2, "stem_stride", "2")
         self._require_positive("norm_eps")
+        require(self.norm_eps >= MIN_NORM_EPS, "norm_eps", "at least 2^-40")
         require(self.conv in CONVS, "conv", f"one of {list(CONVS)}")
         if self.chunk:
             require(self.conv != "centred", "conv", "'causal' or 'chunk' with a chunk")

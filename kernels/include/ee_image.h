@@ -22,12 +22,27 @@ extern "C" {
 
 /* cdef:begin */
 enum {
-    EE_IMAGE_ABI = 1,           /* changes when the layout of an image or its tensors do */
-    EE_IMAGE_HEADER_BYTES = 1024,
+    EE_IMAGE_ABI = 3,           /* changes when the layout of an image or its tensors do */
+    EE_IMAGE_HEADER_BYTES = 2048,
+    EE_IMAGE_SECTIONS = 104,    /* that a header has room for */
     EE_IMAGE_ALIGNMENT = 64,    /* of an image and of everything in it, in bytes */
     /* Stack that any call into this library uses at most, with the portable kernels and those of
      * microcontrollers: `make stack`; measured in tests/c/check_image.c. */
-    EE_STACK_BYTES = 2048
+    EE_STACK_BYTES = 3072
+};
+
+/* Kinds of sections. A reader skips those that it does not know. */
+enum {
+    EE_SECTION_FRONTEND = 1, /* tables of the front end */
+    EE_SECTION_LABELS = 2,
+    EE_SECTION_STEM = 3,     /* tensors of the stem */
+    EE_SECTION_EXIT = 4      /* tensors of an exit; as many as there are exits, and the last ones */
+};
+
+/* Kinds of front ends. */
+enum {
+    EE_FRONTEND_MEL = 0,   /* mel energies */
+    EE_FRONTEND_LOGMEL = 1 /* their logarithms, normalised */
 };
 
 /* An open image. Its pointers lead into the image and into the memory given to ee_image_open. */
@@ -43,8 +58,8 @@ typedef struct {
 } ee_image;
 
 /* Bytes of memory that ee_image_open needs for the first `exits` exits of an image, 0 for all that
- * it holds. Of the image only the header and the tensor table are read; checksums of the rest are
- * left to ee_image_open. */
+ * it holds. Of the image only the header is read; checksums of the rest are left to
+ * ee_image_open. */
 ee_status ee_image_memory(const void *image, size_t bytes, uint32_t exits, size_t *size);
 
 /* Checks an image whole, checksums first, and opens its first `exits` exits.

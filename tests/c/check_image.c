@@ -7,15 +7,14 @@
 #include "ee_image.h"
 #include "image_words.h"
 
-enum { ALL_EXITS = 3, SAMPLES = 600, MAX_BYTES = 1 << 18, MAX_TENSORS = 256 };
+enum { ALL_EXITS = 3, SAMPLES = 600, MAX_BYTES = 1 << 18 };
 
 static union {
     unsigned char bytes[MAX_BYTES];
     uint32_t words[MAX_BYTES / 4];
 } built;
-static size_t end;          /* of what is built so far */
-static uint32_t tensor_count;
-static uint32_t table[MAX_TENSORS][2];
+static size_t end; /* of what is built so far */
+static size_t exit_ends[ALL_EXITS];
 static const ee_ops *ops;
 
 static uint32_t bits_of(float x)
@@ -31,86 +30,58 @@ static void align_end(void)
     end = (end + 63) / 64 * 64;
 }
 
-/* A table of the header at the end; its bytes are written by the caller. */
-static void *add_span(uint32_t word, size_t bytes)
+/* So many bytes at the end, which the caller writes. */
+static void *add(size_t bytes)
 {
     void *const data = built.bytes + end;
 
-    built.words[word] = (uint32_t)end;
-    built.words[word + 1] = (uint32_t)bytes;
     end += bytes;
     align_end();
     return data;
 }
 
-static void *add_tensor(size_t bytes)
+static uint32_t *section(uint32_t number)
 {
-    void *const data = built.bytes + end;
-
-    table[tensor_count][0] = (uint32_t)end;
-    table[tensor_count++][1] = (uint32_t)bytes;
-    end += bytes;
-    align_end();
-    return data;
+    return built.words + SECTIONS + SECTION_WORDS * (size_t)number;
 }
 
-static void add_floats(size_t rows, size_t columns, float low, float range)
+static void begin_section(uint32_t kind)
 {
-    const size_t count = rows * ee_row_stride(columns);
-    float *const data = add_tensor(count * sizeof(float));
+    uint32_t *const begun = section(built.words[SECTION_COUNT]++);
 
-    for (size_t i = 0; i < count; i++) {
-        data[i] = low + random_float() * range;
+    begun[KIND] = kind;
+    begun[OFFSET] = (uint32_t)end;
+}
+
+static void end_section(void)
+{
+    uint32_t *const ended = section(built.words[SECTION_COUNT] - 1);
+
+    ended[BYTES] = (uint32_t)end - ended[OFFSET];
+    ended[CRC] = ee_crc32(built.bytes + ended[OFFSET], ended[BYTES]);
+}
+
+/* The number `i` of a tensor's floats: scales are small, and factors of norms about 1. */
+static float some_float(const ee_tensor_info *info)
+{
+    if (info->kind == EE_TENSOR_SCALES) {
+        return 0.003f + random_float() * 0.001f;
     }
+    return (strstr(info->name, "norm.weight") != NULL ? 1.0f : 0.0f) + random_float() * 0.3f;
 }
 
-/* A matrix: float32, or int8 and the scales of its rows. */
-static void add_matrix(size_t rows, size_t columns)
+static void add_tensor(const ee_tensor_info *info)
 {
-    if (built.words[DTYPE] == EE_DTYPE_F32) {
-        add_floats(rows, columns, 0.0f, 0.3f);
-        return;
+    unsigned char *const data = add(info->bytes);
+    const size_t stride = info->bytes / info->rows;
+
+    for (size_t i = 0; info->kind == EE_TENSOR_INT8 && i < info->bytes; i++) {
+        data[i] = (unsigned char)(int8_t)(i % stride < info->columns ? random_float() * 127.0f : 0);
     }
-    const size_t count = rows * ee_row_stride_qs8(columns);
-    int8_t *const data = add_tensor(count);
-    for (size_t i = 0; i < count; i++) {
-        const int inside = i % ee_row_stride_qs8(columns) < columns;
-        data[i] = (int8_t)(inside ? random_float() * 127.0f : 0.0f);
+    for (size_t i = 0; info->kind != EE_TENSOR_INT8 && i < info->bytes; i += sizeof(float)) {
+        const float value = some_float(info);
+        memcpy(data + i, &value, sizeof(value));
     }
-    add_floats(1, rows, 0.003f, 0.001f);
-}
-
-static void add_affine(size_t outs, size_t in)
-{
-    add_matrix(outs, in);
-    add_floats(1, outs, 0.0f, 0.3f);
-}
-
-static void add_norm(size_t dim)
-{
-    add_floats(1, dim, 1.0f, 0.3f);
-    add_floats(1, dim, 0.0f, 0.3f);
-}
-
-static void add_layer(void)
-{
-    const size_t dim = built.words[DIM], ff = built.words[FF];
-
-    add_norm(dim);
-    add_affine(ff, dim);
-    add_affine(dim, ff);
-    add_norm(dim);
-    add_affine(3 * dim, dim);
-    add_affine(dim, dim);
-    add_norm(dim);
-    add_affine(2 * dim, dim);
-    add_floats(built.words[KERNEL], dim, 0.0f, 0.3f);
-    add_floats(1, dim, 0.0f, 0.3f);
-    add_affine(dim, dim);
-    add_norm(dim);
-    add_affine(ff, dim);
-    add_affine(dim, ff);
-    add_norm(dim);
 }
 
 static void sign_header(unsigned char *image)
@@ -122,13 +93,20 @@ static void sign_header(unsigned char *image)
     memcpy(image + 4 * HEADER_CRC, &crc, sizeof(crc));
 }
 
-static void sign_base(unsigned char *image)
+/* Every section that lies within the image. */
+static void sign_sections(unsigned char *image)
 {
-    uint32_t base;
+    uint32_t words[SECTION_WORDS], count;
 
-    memcpy(&base, image + 4 * BASE_BYTES, sizeof(base));
-    const uint32_t crc = ee_crc32(image + EE_IMAGE_HEADER_BYTES, base - EE_IMAGE_HEADER_BYTES);
-    memcpy(image + 4 * BASE_CRC, &crc, sizeof(crc));
+    memcpy(&count, image + 4 * SECTION_COUNT, sizeof(count));
+    for (uint32_t i = 0; i < count && i < EE_IMAGE_SECTIONS; i++) {
+        unsigned char *const at = image + 4 * (SECTIONS + SECTION_WORDS * (size_t)i);
+        memcpy(words, at, sizeof(words));
+        if (words[OFFSET] <= end && words[BYTES] <= end - words[OFFSET]) {
+            words[CRC] = ee_crc32(image + words[OFFSET], words[BYTES]);
+            memcpy(at, words, sizeof(words));
+        }
+    }
     sign_header(image);
 }
 
@@ -136,29 +114,32 @@ static void sign_base(unsigned char *image)
 static void build_image(uint32_t dtype)
 {
     const uint32_t sizes[] = {
-        0x4D494545, 1, 0, 1024, 0xC0FFEE, dtype, ALL_EXITS, 12, 3, 20, 5, 4, 3, 3, 2, 20, 0,
-        16000, 16, 12, 10, 4, bits_of(1e-6f), bits_of(1e-5f),
+        0x4D494545, 3, 0, 2048, 0xC0FFEE, EE_ARCH_CONFORMER, dtype, ALL_EXITS, 12, 3, 20, 5, 4, 3,
+        3, 2, 20, 0, 0, 0, 0, 0, EE_FRONTEND_LOGMEL, 16000, 16, 12, 10, 4, bits_of(1e-6f),
+        bits_of(1e-5f),
+    };
+    const ee_config config = {
+        .architecture = EE_ARCH_CONFORMER, .exits = ALL_EXITS, .layers_per_exit = {1, 1, 2},
+        .dim = 12, .heads = 3, .ff = 20, .kernel = 5, .vocab = 4, .mels = 3, .stem_kernel = 3,
+        .stem_stride = 2, .max_frames = 20, .norm_eps = 1e-5f, .dtype = dtype,
     };
     const uint32_t ends[4] = {0, 1, 2, 4};
     const double turn = 2.0 * acos(-1.0) / 16.0;
+    ee_tensor_info info;
 
     memset(&built, 0, sizeof(built));
     memcpy(built.words, sizes, sizeof(sizes));
+    memcpy(built.words + LAYERS, config.layers_per_exit, sizeof(config.layers_per_exit));
     end = EE_IMAGE_HEADER_BYTES;
-    tensor_count = 0;
-    built.words[LAYERS] = built.words[LAYERS + 1] = 1;
-    built.words[LAYERS + 2] = 2;
 
-    add_span(TENSORS, (dtype == EE_DTYPE_F32 ? 5 + 4 * 28 + 6 : 8 + 4 * 36 + 9) * sizeof(table[0]));
-    float *const window = add_span(WINDOW, 12 * sizeof(float));
-    float *const sines = add_span(SINES, 16 * sizeof(float));
-    uint16_t *const first = add_span(MEL_FIRST, 3 * sizeof(uint16_t));
-    uint16_t *const count = add_span(MEL_COUNT, 3 * sizeof(uint16_t));
-    float *const weights = add_span(MEL_WEIGHTS, 6 * sizeof(float));
-    float *const mean = add_span(MEAN, 3 * sizeof(float));
-    float *const scale = add_span(SCALE, 3 * sizeof(float));
-    memcpy(add_span(LABEL_ENDS, sizeof(ends)), ends, sizeof(ends));
-    memcpy(add_span(LABEL_TEXT, 4), " A B", 4);
+    begin_section(EE_SECTION_FRONTEND);
+    float *const window = add(12 * sizeof(float));
+    float *const sines = add(16 * sizeof(float));
+    uint16_t *const first = add(3 * sizeof(uint16_t));
+    uint16_t *const count = add(3 * sizeof(uint16_t));
+    float *const weights = add(6 * sizeof(float));
+    float *const mean = add(3 * sizeof(float));
+    float *const scale = add(3 * sizeof(float));
     for (size_t i = 0; i < 12; i++) {
         window[i] = (float)(0.5 - 0.5 * cos(2.0 * acos(-1.0) * (double)i / 12.0));
     }
@@ -172,24 +153,22 @@ static void build_image(uint32_t dtype)
         mean[m] = -3.0f;
         scale[m] = 0.5f;
     }
-
-    add_matrix(built.words[MAX_FRAMES], 12);
-    add_affine(12, 3 * 3);
-    add_affine(12, 3 * 12);
-    built.words[BASE_BYTES] = (uint32_t)end;
-    for (uint32_t e = 0; e < ALL_EXITS; e++) {
-        const size_t start = end;
-        for (uint32_t l = 0; l < built.words[LAYERS + e]; l++) {
-            add_layer();
+    end_section();
+    begin_section(EE_SECTION_LABELS);
+    memcpy(add(sizeof(ends)), ends, sizeof(ends));
+    memcpy(add(4), " A B", 4);
+    end_section();
+    begin_section(EE_SECTION_STEM);
+    for (size_t i = 0; ee_tensor_at(&config, i, &info) == EE_OK; i++) {
+        if (info.exit > built.words[SECTION_COUNT] - 3) {
+            end_section();
+            begin_section(EE_SECTION_EXIT);
         }
-        add_affine(4, 12);
-        built.words[EXIT_BYTES + e] = (uint32_t)end;
-        built.words[EXIT_CRC + e] = ee_crc32(built.bytes + start, end - start);
+        add_tensor(&info);
+        exit_ends[info.exit > 0 ? info.exit - 1 : 0] = end;
     }
-    CHECK(tensor_count * sizeof(table[0]) == built.words[TENSORS + 1], "%u tensors",
-          (unsigned)tensor_count);
-    memcpy(built.bytes + built.words[TENSORS], table, tensor_count * sizeof(table[0]));
-    sign_base(built.bytes);
+    end_section();
+    sign_header(built.bytes);
 }
 
 /* A copy of the first bytes, up to an unreadable page. */
@@ -246,7 +225,7 @@ static void check_opening(void)
     char whole[sizeof(text)];
 
     for (uint32_t held = 1; held <= ALL_EXITS; held++) {
-        guarded copy = copy_of(built.words[EXIT_BYTES + held - 1]);
+        guarded copy = copy_of(exit_ends[held - 1]);
         const size_t bytes = copy.count * sizeof(float);
         for (uint32_t exits = 0; exits <= ALL_EXITS + 1; exits++) {
             const ee_status expected = exits <= held ? EE_OK : EE_ERR_IMAGE_EXITS;
@@ -263,7 +242,7 @@ static void check_opening(void)
                 continue;
             }
             CHECK(image.config.exits == (exits == 0 ? held : exits), "exits");
-            CHECK(image.bytes == built.words[EXIT_BYTES + image.config.exits - 1], "bytes");
+            CHECK(image.bytes == exit_ends[image.config.exits - 1], "bytes");
             CHECK(image.model_checksum == 0xC0FFEE && image.sample_rate == 16000, "numbers");
             run_image(&image);
             if (image.config.exits == 1 && held == 1 && exits == 0) {
@@ -315,14 +294,14 @@ static void check_lengths(void)
 {
     ee_image image;
 
-    for (size_t bytes = 0; bytes < end; bytes += bytes < 1100 || bytes + 70 > end ? 4 : 64) {
+    for (size_t bytes = 0; bytes < end; bytes += bytes < 2200 || bytes + 70 > end ? 4 : 64) {
         guarded copy = copy_of(bytes);
         int whole = 0;
 
         /* The copy begins where its length puts it: align it, or see that this comes first. */
         const int aligned = bytes % 64 == 0;
         for (uint32_t e = 0; e < ALL_EXITS; e++) {
-            whole = whole || bytes == built.words[EXIT_BYTES + e];
+            whole = whole || bytes == exit_ends[e];
         }
         const ee_status status = ee_image_open(&image, copy.data, bytes, 0, memory, sizeof(memory),
                                                ops);
@@ -345,13 +324,10 @@ static void check_lie(guarded *copy, const char *what, size_t where, uint32_t va
 
     memcpy(&right, data + where, sizeof(right));
     memcpy(data + where, &value, sizeof(value));
-    /* A base that lies beyond the image cannot be signed. */
-    uint32_t base;
-    memcpy(&base, data + 4 * BASE_BYTES, sizeof(base));
-    if (base > EE_IMAGE_HEADER_BYTES && base <= end && where != 4 * BASE_CRC) {
-        sign_base(data);
-    } else {
+    if (where < EE_IMAGE_HEADER_BYTES) {
         sign_header(data);
+    } else {
+        sign_sections(data);
     }
     image.model = (ee_model *)(void *)memory;
     const ee_status status = ee_image_open(&image, data, end, 0, memory, sizeof(memory), ops);
@@ -388,20 +364,11 @@ static void check_lies(void)
             check_lie(&copy, "word", 4 * (size_t)word, wrong[i]);
         }
     }
-    for (uint32_t i = 0; i < 2 * tensor_count; i++) {
-        const size_t where = built.words[TENSORS] + 4 * (size_t)i;
-        const uint32_t right = built.words[where / 4];
-        const uint32_t wrong[] = {0, right + 64, right - 64, right + 16, 0xFFFFFFC0, 0xFFFFFFFF};
-        for (size_t j = 0; j < sizeof(wrong) / sizeof(wrong[0]); j++) {
-            check_lie(&copy, "tensor", where, wrong[j]);
-        }
-    }
-    const uint32_t tables[] = {MEL_FIRST, MEL_COUNT, LABEL_ENDS, LABEL_TEXT};
-    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
-        for (uint32_t at = 0; at < built.words[tables[i] + 1]; at += 4) {
-            check_lie(&copy, "table", built.words[tables[i]] + (size_t)at, 0xFFFFFFFF);
-            check_lie(&copy, "table", built.words[tables[i]] + (size_t)at, 0x00010001);
-        }
+    /* Front end and labels. */
+    const size_t tables_end = section(1)[OFFSET] + (size_t)section(1)[BYTES];
+    for (size_t at = EE_IMAGE_HEADER_BYTES; at < tables_end; at += 4) {
+        check_lie(&copy, "table", at, 0xFFFFFFFF);
+        check_lie(&copy, "table", at, 0x00010001);
     }
     CHECK(memcmp(copy.data, built.bytes, end) == 0, "put back");
     guarded_free(&copy);
@@ -416,16 +383,18 @@ static void check_names(void)
         int sign;
         ee_status status;
     } damages[] = {
-        {0, 1, 0, EE_ERR_IMAGE_MAGIC}, {4 * ABI, 3, 1, EE_ERR_IMAGE_ABI},
+        {0, 1, 0, EE_ERR_IMAGE_MAGIC}, {4 * ABI, 2, 1, EE_ERR_IMAGE_ABI},
         {4 * HEADER_CRC, 1, 0, EE_ERR_IMAGE_CHECKSUM}, {4 * DIM, 1, 0, EE_ERR_IMAGE_CHECKSUM},
         {EE_IMAGE_HEADER_BYTES - 1, 1, 0, EE_ERR_IMAGE_CHECKSUM},
         {EE_IMAGE_HEADER_BYTES, 1, 0, EE_ERR_IMAGE_CHECKSUM},
-        {end - 1, 0x80, 0, EE_ERR_IMAGE_CHECKSUM},
-        {built.words[EXIT_BYTES], 1, 0, EE_ERR_IMAGE_CHECKSUM},
+        {end - 1, 0x80, 0, EE_ERR_IMAGE_CHECKSUM}, {exit_ends[0], 1, 0, EE_ERR_IMAGE_CHECKSUM},
         {4 * EXITS, 0x80, 1, EE_ERR_IMAGE_LAYOUT}, {4 * DTYPE, 0x40, 1, EE_ERR_CONFIG},
-        {4 * DIM, 0x40, 1, EE_ERR_CONFIG}, {4 * FF, 0x40, 1, EE_ERR_TENSOR_SIZE},
+        {4 * ARCHITECTURE, 0x40, 1, EE_ERR_CONFIG}, {4 * FRONTEND, 1, 1, EE_ERR_CONFIG},
+        {4 * DIM, 0x40, 1, EE_ERR_CONFIG}, {4 * FF, 0x40, 1, EE_ERR_IMAGE_LAYOUT},
         {4 * BLANK, 0x40, 1, EE_ERR_IMAGE_LAYOUT}, {4 * N_FFT, 1, 1, EE_ERR_CONFIG},
-        {4 * LAYERS, 3, 1, EE_ERR_TENSOR_COUNT}, {4 * WINDOW, 4, 1, EE_ERR_IMAGE_LAYOUT},
+        {4 * LAYERS, 3, 1, EE_ERR_IMAGE_LAYOUT}, {4 * SECTION_COUNT, 1, 1, EE_ERR_IMAGE_LAYOUT},
+        {4 * (SECTIONS + OFFSET), 4, 1, EE_ERR_IMAGE_LAYOUT},
+        {4 * (SECTIONS + KIND), 8, 1, EE_ERR_IMAGE_LAYOUT},
     };
     guarded copy = copy_of(end);
     unsigned char *const data = (unsigned char *)copy.data;

@@ -1,19 +1,24 @@
 //! Opens a flash image: FORMAT.md, "Flash images", with the tensors of its "Tensors".
 
+use std::iter::once;
+
 use crate::features::LEAST_FLOOR;
 use crate::protocol::{crc32, multiple, refused, word, Data, Failure, Tensor, Tensors};
 
-const HEADER: usize = 1024;
+const HEADER: usize = 2048;
 
 pub struct Model {
     pub int8: bool,
     pub heads: usize,
     pub dim: usize,
-    pub kernel: usize,
     pub mels: usize,
     pub stem_stride: usize,
     pub stem_kernel: usize,
     pub max_frames: usize,
+    pub chunk: usize,
+    pub left: usize,
+    /// Frames that the depthwise convolution reaches ahead.
+    pub ahead: usize,
     pub blank: usize,
     pub n_fft: usize,
     pub win_length: usize,
@@ -63,71 +68,79 @@ impl Model {
         check(image.len() >= HEADER, TRUNCATED)?;
         let fields = words(&image[..HEADER]);
         #[rustfmt::skip]
-        let [_, abi, header_crc32, header_bytes, _, dtype, all_exits, dim, heads, ff, kernel, vocab, mels, stem_kernel,
-            stem_stride, max_frames, blank, _, n_fft, win_length, hop_length, pad] =
-            <[usize; 22]>::try_from(&fields[..22]).expect("22 fields");
-        let (log_floor, norm_eps) = (f32::from_bits(word(image, 88)), f32::from_bits(word(image, 92)));
-        let (tables, base_bytes, base_crc32) = (&fields[24..44], fields[44], fields[45]);
-        let (layers, exit_bytes, exit_crc32) = (&fields[46..110], &fields[110..174], &fields[174..238]);
+        let [_, abi, header_crc32, header_bytes, _, architecture, dtype, all_exits, dim, heads, ff, kernel, vocab,
+            mels, stem_kernel, stem_stride, max_frames, chunk, left, conv, positions, blank, frontend, _, n_fft,
+            win_length, hop_length, pad] = <[usize; 28]>::try_from(&fields[..28]).expect("28 fields");
+        let (log_floor, norm_eps) = (f32::from_bits(word(image, 112)), f32::from_bits(word(image, 116)));
+        let (count, layers) = (fields[30], &fields[31..95]);
 
         check(image.starts_with(b"EEIM"), "EE_ERR_IMAGE_MAGIC")?;
-        check(abi == 1, "EE_ERR_IMAGE_ABI")?;
+        check(abi == 3, "EE_ERR_IMAGE_ABI")?;
         let crc = |parts: &[&[u8]]| crc32(parts) as usize;
         check(crc(&[&image[..8], &[0; 4], &image[12..HEADER]]) == header_crc32, CHECKSUM)?;
-        check(header_bytes == HEADER && (1..=64).contains(&all_exits), LAYOUT)?;
-        let ends: Vec<usize> = [&[HEADER, base_bytes], &exit_bytes[..all_exits]].concat();
-        check(ends.windows(2).all(|w| w[0] < w[1] && w[1] % 64 == 0), LAYOUT)?;
+        check(header_bytes == HEADER && count <= 104, LAYOUT)?;
+        // Kind, offset, bytes and checksum of each section.
+        let sections: Vec<&[usize]> = fields[95..95 + 4 * count].chunks(4).collect();
+        let mut end = HEADER;
+        for section in &sections {
+            check(section[1] == end && section[2] > 0 && section[2] % 64 == 0, LAYOUT)?;
+            end += section[2];
+        }
+        check(end <= u32::MAX as usize && (1..=64).contains(&all_exits) && all_exits <= count, LAYOUT)?;
+        let (before, of_exits) = sections.split_at(count - all_exits);
+        check(before.iter().all(|s| s[0] != 4) && of_exits.iter().all(|s| s[0] == 4), LAYOUT)?;
 
         // The exits asked for have to be there; if none are, the bytes end where an exit ends.
-        let held = exit_bytes[..all_exits].iter().filter(|&&end| end <= image.len()).count();
-        let ends_there = held > 0 && exit_bytes[held - 1] == image.len();
+        let ends: Vec<usize> = of_exits.iter().map(|s| s[1] + s[2]).collect();
+        let held = ends.iter().filter(|&&end| end <= image.len()).count();
+        let ends_there = held > 0 && ends[held - 1] == image.len();
         let exits = match asked {
             None => check(ends_there, TRUNCATED).map(|()| held)?,
             Some(n) if n <= held => check(n > 0, TRUNCATED).map(|()| n)?,
             Some(n) if n > all_exits || ends_there => return Err(refused("EE_ERR_IMAGE_EXITS")),
             Some(_) => return Err(refused(TRUNCATED)),
         };
-        let mut from = HEADER;
-        for k in 0..=exits {
-            let (to, right) =
-                if k == 0 { (base_bytes, base_crc32) } else { (exit_bytes[k - 1], exit_crc32[k - 1]) };
-            check(crc(&[&image[from..to]]) == right, CHECKSUM)?;
-            from = to;
+        let content = |section: &[usize]| &image[section[1]..section[1] + section[2]];
+        for section in sections.iter().filter(|s| s[1] < ends[exits - 1]) {
+            check(crc(&[content(section)]) == section[3], CHECKSUM)?;
         }
 
-        let sizes =
-            [dim, heads, ff, kernel, vocab, mels, stem_kernel, stem_stride, max_frames, hop_length, pad + 1];
+        check(architecture == 1, CONFIG)?;
+        let sizes = [dim, heads, ff, kernel, vocab, mels, stem_kernel, stem_stride, hop_length, pad + 1];
         check(dtype <= 1 && sizes.iter().all(|n| (1..=1 << 16).contains(n)), CONFIG)?;
         check(dim % heads == 0 && kernel % 2 == 1 && stem_stride <= stem_kernel, CONFIG)?;
-        check(norm_eps > 0.0 && norm_eps <= 1.0, CONFIG)?;
-        check(log_floor == 0.0 || log_floor >= LEAST_FLOOR && log_floor.is_finite(), CONFIG)?;
+        check((2f32.powi(-40)..=1.0).contains(&norm_eps), CONFIG)?;
+        check(chunk <= 1 << 16 && left <= 1 << 16 && (chunk > 0 || left == 0) && conv <= 2, CONFIG)?;
+        check(if chunk > 0 { conv != 0 } else { conv != 2 }, CONFIG)?;
+        check(positions <= 1 && max_frames <= 1 << 16 && (positions == 1) == (max_frames == 0), CONFIG)?;
+        check(layers[..exits].iter().all(|n| (1..=64).contains(n)), CONFIG)?;
+        let right_floor = match frontend {
+            0 => log_floor == 0.0,
+            _ => log_floor >= LEAST_FLOOR && log_floor.is_finite(),
+        };
+        check(frontend <= 1 && right_floor, CONFIG)?;
         check(n_fft.is_power_of_two() && (4..=1 << 16).contains(&n_fft) && win_length <= n_fft, CONFIG)?;
-        check(layers[..all_exits].iter().all(|n| (1..=64).contains(n)), CONFIG)?;
         check(blank < vocab, LAYOUT)?;
 
-        // Tables, each of the size that the configuration implies.
-        let table = |i: usize, bytes: usize| {
-            let at = tables[2 * i];
-            check(
-                tables[2 * i + 1] == bytes && at >= HEADER && at + bytes <= base_bytes && at % 64 == 0,
-                LAYOUT,
-            )?;
-            Ok(&image[at..at + bytes])
+        let only = |kind| match before.iter().filter(|s| s[0] == kind).collect::<Vec<_>>()[..] {
+            [section] => Ok(Reader { rest: content(section) }),
+            _ => Err(refused(LAYOUT)),
         };
-        let shapes = Shapes { int8: dtype == 1, dim, ff, kernel, vocab, mels, stem_kernel, max_frames };
-        let places = words(table(0, tables[1])?);
-        check(tables[1] % 8 == 0, LAYOUT)?;
-        let mel_first = halves(table(3, 2 * mels)?);
-        let mel_count = halves(table(4, 2 * mels)?);
+        let (mut tables, mut texts, stem) = (only(1)?, only(2)?, only(3)?);
+        let window = floats(tables.take(4 * win_length)?);
+        let sines = floats(tables.take(4 * n_fft)?);
+        let mel_first = halves(tables.take(2 * mels)?);
+        let mel_count = halves(tables.take(2 * mels)?);
         for (first, count) in mel_first.iter().zip(&mel_count) {
             check(first + count <= n_fft / 2 + 1, CONFIG)?;
         }
-        let mel_weights = floats(table(5, 4 * mel_count.iter().sum::<usize>())?);
-        let normalised = if log_floor > 0.0 { mels } else { 0 };
-        let (mean, scale) = (floats(table(6, 4 * normalised)?), floats(table(7, 4 * normalised)?));
-        let label_ends = words(table(8, 4 * vocab)?);
-        let label_text = table(9, tables[19])?;
-        check(label_ends.last() == Some(&label_text.len()), LAYOUT)?;
+        let mel_weights = floats(tables.take(4 * mel_count.iter().sum::<usize>())?);
+        let normalised = if frontend == 1 { 4 * mels } else { 0 };
+        let (mean, scale) = (floats(tables.take(normalised)?), floats(tables.take(normalised)?));
+        tables.end()?;
+        let label_ends = words(texts.take(4 * vocab)?);
+        let label_text = texts.take(label_ends[vocab - 1])?;
+        texts.end()?;
 
         let (mut filters, mut from) = (Vec::new(), 0);
         for (&first, &count) in mel_first.iter().zip(&mel_count) {
@@ -139,16 +152,26 @@ impl Model {
             labels.push(label_text.get(from..end).ok_or_else(|| refused(LAYOUT))?.to_vec());
             from = end;
         }
-        let tensors = tensors(image, &places, exit_bytes[exits - 1], shapes.list(&layers[..exits]))?;
+        let shapes = Shapes { int8: dtype == 1, dim, ff, kernel, vocab, mels, stem_kernel, max_frames };
+        let readers = of_exits[..exits].iter().map(|section| Reader { rest: content(section) });
+        let mut tensors = Tensors::new();
+        for (mut reader, list) in once(stem).chain(readers).zip(shapes.list(&layers[..exits])) {
+            for (name, shape, dtype) in list {
+                tensors.insert(name, reader.tensor(shape, dtype)?);
+            }
+            reader.end()?;
+        }
         Ok(Model {
             int8: dtype == 1,
             heads,
             mels,
             stem_stride,
             dim,
-            kernel,
             stem_kernel,
             max_frames,
+            chunk,
+            left,
+            ahead: if conv == 1 { 0 } else { kernel / 2 },
             blank,
             n_fft,
             win_length,
@@ -157,8 +180,8 @@ impl Model {
             log_floor,
             norm_eps,
             layers: layers[..exits].to_vec(),
-            window: floats(table(1, 4 * win_length)?),
-            sines: floats(table(2, 4 * n_fft)?),
+            window,
+            sines,
             filters,
             normalisation: mean.into_iter().zip(scale).collect(),
             labels,
@@ -167,30 +190,35 @@ impl Model {
     }
 }
 
-/// The tensors of the exits opened, which end at `last`: each behind the one before, at a multiple of 64.
-fn tensors(image: &[u8], places: &[usize], last: usize, list: Vec<Described>) -> Result<Tensors, Failure> {
-    let (mut tensors, mut end) = (Tensors::new(), HEADER);
-    let opened: Vec<&[usize]> = places.chunks(2).take_while(|place| place[0] < last).collect();
-    for place in &opened {
-        check(place[0] % 64 == 0 && place[0] >= end && place[1] <= last - place[0], LAYOUT)?;
-        end = place[0] + place[1];
-    }
-    check(opened.len() == list.len(), "EE_ERR_TENSOR_COUNT")?;
-    for ((name, shape, dtype), place) in list.into_iter().zip(opened) {
-        tensors.insert(name, tensor(&image[place[0]..place[0] + place[1]], shape, dtype)?);
-    }
-    Ok(tensors)
+/// What is left of a section, whose parts begin at multiples of 64.
+struct Reader<'a> {
+    rest: &'a [u8],
 }
 
-/// A tensor without the padding of its rows.
-fn tensor(bytes: &[u8], shape: Vec<usize>, dtype: u8) -> Result<Tensor, Failure> {
-    let rows = shape[..shape.len() - 1].iter().product::<usize>();
-    let row_bytes = shape[shape.len() - 1] * Data::size(dtype).expect("a dtype of Shapes");
-    let padded = multiple(row_bytes, 16);
-    check(bytes.len() == rows * padded, "EE_ERR_TENSOR_SIZE")?;
-    let values: Vec<u8> = bytes.chunks(padded).flat_map(|row| &row[..row_bytes]).copied().collect();
-    let data = Data::parse(dtype, &values).expect("a dtype of Shapes");
-    Ok(Tensor { shape, data })
+impl<'a> Reader<'a> {
+    fn take(&mut self, bytes: usize) -> Result<&'a [u8], Failure> {
+        let whole = multiple(bytes, 64);
+        check(whole <= self.rest.len(), LAYOUT)?;
+        let (taken, rest) = self.rest.split_at(whole);
+        self.rest = rest;
+        Ok(&taken[..bytes])
+    }
+
+    /// Nothing may be left.
+    fn end(&self) -> Result<(), Failure> {
+        check(self.rest.is_empty(), LAYOUT)
+    }
+
+    /// A tensor without the padding of its rows.
+    fn tensor(&mut self, shape: Vec<usize>, dtype: u8) -> Result<Tensor, Failure> {
+        let rows = shape[..shape.len() - 1].iter().product::<usize>();
+        let row_bytes = shape[shape.len() - 1] * Data::size(dtype).expect("a dtype of Shapes");
+        let padded = multiple(row_bytes, 16);
+        let bytes = self.take(rows * padded)?;
+        let values: Vec<u8> = bytes.chunks(padded).flat_map(|row| &row[..row_bytes]).copied().collect();
+        let data = Data::parse(dtype, &values).expect("a dtype of Shapes");
+        Ok(Tensor { shape, data })
+    }
 }
 
 struct Shapes {
@@ -207,8 +235,9 @@ struct Shapes {
 type Described = (String, Vec<usize>, u8);
 
 impl Shapes {
-    /// Name, shape and dtype of every tensor, in canonical order: the table of FORMAT.md.
-    fn list(&self, layers: &[usize]) -> Vec<Described> {
+    /// Name, shape and dtype of the tensors of the stem, of exit 1, and so on, in canonical order: the
+    /// table of FORMAT.md.
+    fn list(&self, layers: &[usize]) -> Vec<Vec<Described>> {
         let (d, ff) = (self.dim, self.ff);
         // Parts of a layer: rows and columns of the weight, no columns for a norm.
         let parts = [
@@ -228,10 +257,14 @@ impl Shapes {
             ("norm", d, 0),
         ];
         let mut list = Vec::new();
-        self.matrix(&mut list, "stem.positions", self.max_frames, d);
+        if self.max_frames > 0 {
+            self.matrix(&mut list, "stem.positions", self.max_frames, d);
+        }
         self.part(&mut list, "stem.conv1", d, self.stem_kernel * self.mels);
         self.part(&mut list, "stem.conv2", d, self.stem_kernel * d);
+        let mut lists = vec![list];
         for (g, &count) in layers.iter().enumerate() {
+            let mut list = Vec::new();
             for l in 0..count {
                 for (name, rows, cols) in parts {
                     let name = format!("group.{}.layer.{}.{}", g + 1, l + 1, name);
@@ -239,8 +272,9 @@ impl Shapes {
                 }
             }
             self.part(&mut list, &format!("head.{}", g + 1), self.vocab, d);
+            lists.push(list);
         }
-        list
+        lists
     }
 
     fn part(&self, list: &mut Vec<Described>, name: &str, rows: usize, cols: usize) {

@@ -11,7 +11,7 @@ use crate::tensors::{Matrix, Weights};
 /// Whether the encoder takes these features.
 pub fn session(model: &Model, features: &Matrix) -> Result<(), Failure> {
     let frames = |n: usize| n.checked_sub(model.stem_kernel).map_or(0, |n| 1 + n / model.stem_stride);
-    if frames(frames(features.rows)) > model.max_frames {
+    if model.max_frames > 0 && frames(frames(features.rows)) > model.max_frames {
         return Err(refused("EE_ERR_TOO_MANY_FRAMES"));
     }
     finite(features.data.iter().all(|v| v.is_finite()))
@@ -44,7 +44,10 @@ impl<'a> Encoder<'a> {
         let stem = Weights::new(&model.tensors).at("stem");
         let x = mode.stem_conv(features, &stem.at("conv1"), model.stem_stride)?;
         let x = mode.stem_conv(&x, &stem.at("conv2"), model.stem_stride)?;
-        let x = x.plus(&mode.positions(&stem, x.rows)?, 1.0);
+        let x = match model.max_frames {
+            0 => x,
+            _ => x.plus(&mode.positions(&stem, x.rows)?, 1.0),
+        };
         Ok(Encoder { model, mode, x, exits_done: 0 })
     }
 
@@ -52,7 +55,7 @@ impl<'a> Encoder<'a> {
     fn next_exit(&mut self) -> Answer {
         let model = self.model;
         let weights = Weights::new(&model.tensors);
-        let view = View { chunk: 0, left: 0, ahead: model.kernel / 2 };
+        let view = View { chunk: model.chunk, left: model.left, ahead: model.ahead };
         let nothing = (&Matrix::new(0, 2 * model.dim), &Matrix::new(0, model.dim));
         let group = weights.at("group").at(&(self.exits_done + 1).to_string());
         for l in 1..=model.layers[self.exits_done] {

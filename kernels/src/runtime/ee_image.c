@@ -6,28 +6,26 @@
 
 enum { MAGIC = 0x4D494545 }; /* the bytes "EEIM" */
 
-/* Where a table lies: bytes from the start of the image. */
 typedef struct {
-    uint32_t offset, bytes;
-} span;
+    uint32_t kind, offset, bytes, crc32;
+} image_section;
 
-/* The first EE_IMAGE_HEADER_BYTES of an image, little-endian, zeros after the last field. */
+/* The first EE_IMAGE_HEADER_BYTES of an image, little-endian, zeros after the last section. */
 typedef struct {
     uint32_t magic, abi, header_crc32, header_bytes, model_crc32;
-    uint32_t dtype, exits, dim, heads, ff, kernel, vocab, mels, stem_kernel, stem_stride;
-    uint32_t max_frames, blank, sample_rate, n_fft, win_length, hop_length, pad;
+    uint32_t architecture, dtype, exits, dim, heads, ff, kernel, vocab, mels;
+    uint32_t stem_kernel, stem_stride, max_frames, chunk, left, conv, positions, blank;
+    uint32_t frontend, sample_rate, n_fft, win_length, hop_length, pad;
     float log_floor, norm_eps;
-    span tensors, window, sines, mel_first, mel_count, mel_weights, mean, scale;
-    span label_ends, label_text;
-    uint32_t base_bytes, base_crc32; /* everything before exit 1 */
+    uint32_t section_count;
     uint32_t layers_per_exit[EE_MAX_EXITS];
-    uint32_t exit_bytes[EE_MAX_EXITS]; /* of the image up to the end of each exit */
-    uint32_t exit_crc32[EE_MAX_EXITS]; /* of what each exit adds */
+    image_section sections[EE_IMAGE_SECTIONS];
 } image_header;
 
 typedef char header_fits[sizeof(image_header) <= EE_IMAGE_HEADER_BYTES ? 1 : -1];
 typedef char header_is_packed[
-    sizeof(image_header) == (24 + 20 + 2 + 3 * EE_MAX_EXITS) * sizeof(uint32_t) ? 1 : -1];
+    sizeof(image_header) == (31 + EE_MAX_EXITS + 4 * EE_IMAGE_SECTIONS) * sizeof(uint32_t) ? 1
+                                                                                          : -1];
 
 /* The checksum of the header, its own four bytes taken as zero. */
 static uint32_t header_crc(const image_header *header)
@@ -41,6 +39,39 @@ static uint32_t header_crc(const image_header *header)
     crc = ee_crc32_update_c(crc, bytes + own + sizeof(zeros),
                             EE_IMAGE_HEADER_BYTES - own - sizeof(zeros));
     return ~crc;
+}
+
+/* Sections one after another, those of exits last, one for each exit. */
+static int has_its_sections(const image_header *header)
+{
+    uint32_t end = EE_IMAGE_HEADER_BYTES;
+    uint32_t exits = 0;
+
+    if (header->section_count > EE_IMAGE_SECTIONS) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < header->section_count; i++) {
+        const image_section *const section = &header->sections[i];
+        if (section->offset != end || section->bytes == 0
+            || section->bytes % EE_IMAGE_ALIGNMENT != 0 || section->bytes > UINT32_MAX - end
+            || (exits > 0 && section->kind != EE_SECTION_EXIT)) {
+            return 0;
+        }
+        exits += section->kind == EE_SECTION_EXIT;
+        end += section->bytes;
+    }
+    return exits == header->exits && exits >= 1 && exits <= EE_MAX_EXITS;
+}
+
+/* The section of an exit, from 1; 0: the one before those of exits. */
+static const image_section *exit_section(const image_header *header, uint32_t exit)
+{
+    return &header->sections[header->section_count - header->exits + exit - 1];
+}
+
+static size_t end_of(const image_section *section)
+{
+    return (size_t)section->offset + section->bytes;
 }
 
 /* Header and sizes; *exits becomes the number to open. */
@@ -64,24 +95,14 @@ static ee_status check_header(const image_header *header, size_t bytes, uint32_t
     if (header_crc(header) != header->header_crc32) {
         return EE_ERR_IMAGE_CHECKSUM;
     }
-    if (header->header_bytes != EE_IMAGE_HEADER_BYTES
-        || header->exits < 1 || header->exits > EE_MAX_EXITS) {
+    if (header->header_bytes != EE_IMAGE_HEADER_BYTES || !has_its_sections(header)) {
         return EE_ERR_IMAGE_LAYOUT;
     }
-    uint32_t end = EE_IMAGE_HEADER_BYTES;
     uint32_t held = 0;
-    int exact = 0;
-    for (uint32_t e = 0; e <= header->exits; e++) {
-        const uint32_t next = e == 0 ? header->base_bytes : header->exit_bytes[e - 1];
-        if (next <= end || next % EE_IMAGE_ALIGNMENT != 0) {
-            return EE_ERR_IMAGE_LAYOUT;
-        }
-        end = next;
-        if (end <= bytes) {
-            held = e;
-            exact = end == bytes;
-        }
+    while (held < header->exits && end_of(exit_section(header, held + 1)) <= bytes) {
+        held++;
     }
+    const int exact = held > 0 && end_of(exit_section(header, held)) == bytes;
     if (held < 1 || (*exits == 0 && !exact)) {
         return EE_ERR_IMAGE_TRUNCATED;
     }
@@ -92,26 +113,82 @@ static ee_status check_header(const image_header *header, size_t bytes, uint32_t
     return EE_OK;
 }
 
-/* The parts of the image that hold the exits opened: before exit 1, exit 1, exit 2, ... */
-static ee_status check_parts(const image_header *header, uint32_t exits)
+static const unsigned char *start_of(const image_header *header, const image_section *section)
 {
-    const unsigned char *const image = (const unsigned char *)header;
-    uint32_t start = EE_IMAGE_HEADER_BYTES;
+    return (const unsigned char *)header + section->offset;
+}
 
-    for (uint32_t e = 0; e <= exits; e++) {
-        const uint32_t end = e == 0 ? header->base_bytes : header->exit_bytes[e - 1];
-        const uint32_t crc = e == 0 ? header->base_crc32 : header->exit_crc32[e - 1];
-        if (ee_crc32(image + start, end - start) != crc) {
+/* Every section up to that of the last exit opened, also of kinds that are skipped. */
+static ee_status check_sections(const image_header *header, uint32_t exits)
+{
+    const image_section *const last = exit_section(header, exits);
+
+    for (const image_section *section = header->sections; section <= last; section++) {
+        if (ee_crc32(start_of(header, section), section->bytes) != section->crc32) {
             return EE_ERR_IMAGE_CHECKSUM;
         }
-        start = end;
     }
     return EE_OK;
 }
 
+/* The one section of a kind, or NULL. */
+static const image_section *section_of(const image_header *header, uint32_t kind)
+{
+    const image_section *found = NULL;
+
+    for (uint32_t i = 0; i < header->section_count; i++) {
+        if (header->sections[i].kind == kind) {
+            if (found != NULL) {
+                return NULL;
+            }
+            found = &header->sections[i];
+        }
+    }
+    return found;
+}
+
+/* ---- What lies in a section: one after another, each at a multiple of EE_IMAGE_ALIGNMENT ---- */
+
+typedef struct {
+    const unsigned char *next;
+    size_t left;
+} section_reader;
+
+/* A section that there is not holds nothing. */
+static section_reader reader_of(const image_header *header, const image_section *section)
+{
+    section_reader reader = {NULL, 0};
+
+    if (section != NULL) {
+        reader.next = start_of(header, section);
+        reader.left = section->bytes;
+    }
+    return reader;
+}
+
+/* The next `bytes` bytes, or NULL when there are not so many. */
+static const void *take(section_reader *reader, size_t bytes)
+{
+    const size_t whole = ee_whole_lines(bytes);
+    const void *const taken = reader->next;
+
+    if (taken == NULL || whole > reader->left) {
+        reader->left = 0;
+        return NULL;
+    }
+    reader->next += whole;
+    reader->left -= whole;
+    return taken;
+}
+
+static const void *take_floats(section_reader *reader, size_t count)
+{
+    return take(reader, ee_size_mul(count, sizeof(float)));
+}
+
 static void read_config(ee_config *config, const image_header *header, uint32_t exits)
 {
-    config->architecture = EE_ARCH_CONFORMER;
+    config->architecture = header->architecture;
     config->exits = exits;
     config->dim = header->dim;
     config->heads = header->heads;
@@ -122,10 +199,10 @@ static void read_config(ee_config *config, const image_header *header, uint32_t 
     config->stem_kernel = header->stem_kernel;
     config->stem_stride = header->stem_stride;
     config->max_frames = header->max_frames;
-    config->chunk = 0;
-    config->left = 0;
-    config->conv = EE_CONV_CENTRED;
-    config->positions = EE_POSITIONS_TABLE;
+    config->chunk = header->chunk;
+    config->left = header->left;
+    config->conv = header->conv;
+    config->positions = header->positions;
     config->norm_eps = header->norm_eps;
     config->dtype = header->dtype;
     for (uint32_t e = 0; e < EE_MAX_EXITS; e++) {
@@ -133,89 +210,52 @@ static void read_config(ee_config *config, const image_header *header, uint32_t 
     }
 }
 
-/* The table in a span, or NULL unless it has this size and lies aligned before exit 1. */
-static const void *table(const image_header *header, span where, size_t bytes)
-{
-    if (where.bytes != bytes || where.offset % EE_IMAGE_ALIGNMENT != 0
-        || where.offset < EE_IMAGE_HEADER_BYTES || where.offset > header->base_bytes
-        || where.bytes > header->base_bytes - where.offset) {
-        return NULL;
-    }
-    return (const unsigned char *)header + where.offset;
-}
-
-/* How many tensors the exits opened have; EE_ERR_IMAGE_LAYOUT unless they lie one after another,
- * aligned, within those exits. */
-static ee_status count_tensors(const image_header *header, uint32_t exits, size_t *count)
-{
-    const span *const tensors = table(header, header->tensors, header->tensors.bytes);
-    const uint32_t last = header->exit_bytes[exits - 1];
-    uint32_t end = header->tensors.offset;
-
-    *count = 0;
-    if (tensors == NULL || header->tensors.bytes % sizeof(span) != 0) {
-        return EE_ERR_IMAGE_LAYOUT;
-    }
-    for (size_t i = 0; i < header->tensors.bytes / sizeof(span) && tensors[i].offset < last; i++) {
-        if (tensors[i].offset % EE_IMAGE_ALIGNMENT != 0 || tensors[i].offset < end
-            || tensors[i].bytes > last - tensors[i].offset) {
-            return EE_ERR_IMAGE_LAYOUT;
-        }
-        end = tensors[i].offset + tensors[i].bytes;
-        *count = i + 1;
-    }
-    return EE_OK;
-}
-
 static ee_status open_frontend(ee_frontend *frontend, const image_header *header)
 {
+    section_reader reader = reader_of(header, section_of(header, EE_SECTION_FRONTEND));
     const size_t mels = header->mels;
     size_t weights = 0;
+    const int has_floor = header->frontend == EE_FRONTEND_LOGMEL;
 
+    if (header->frontend > EE_FRONTEND_LOGMEL
+        || !(has_floor ? header->log_floor > 0.0f : header->log_floor == 0.0f)) {
+        return EE_ERR_CONFIG;
+    }
     frontend->mels = header->mels;
     frontend->n_fft = header->n_fft;
     frontend->win_length = header->win_length;
     frontend->hop_length = header->hop_length;
     frontend->pad = header->pad;
     frontend->log_floor = header->log_floor;
-    frontend->window = table(header, header->window,
-                             ee_size_mul(header->win_length, sizeof(float)));
-    frontend->sines = table(header, header->sines,
-                            ee_size_mul(header->n_fft, sizeof(float)));
-    frontend->mel_first = table(header, header->mel_first, mels * sizeof(uint16_t));
-    frontend->mel_count = table(header, header->mel_count, mels * sizeof(uint16_t));
-    frontend->mel_weights = table(header, header->mel_weights, header->mel_weights.bytes);
-    frontend->mean = NULL;
-    frontend->scale = NULL;
-
-    const ee_status status = ee_frontend_check(frontend);
-    if (status != EE_OK) {
-        return status == EE_ERR_ARGUMENT ? EE_ERR_IMAGE_LAYOUT : status;
-    }
-    for (size_t m = 0; m < mels; m++) {
+    frontend->window = take_floats(&reader, header->win_length);
+    frontend->sines = take_floats(&reader, header->n_fft);
+    frontend->mel_first = take(&reader, mels * sizeof(uint16_t));
+    frontend->mel_count = take(&reader, mels * sizeof(uint16_t));
+    for (size_t m = 0; frontend->mel_count != NULL && m < mels; m++) {
         weights += frontend->mel_count[m];
     }
-    if (header->mel_weights.bytes != ee_size_mul(weights, sizeof(float))) {
-        return EE_ERR_IMAGE_LAYOUT;
+    frontend->mel_weights = take_floats(&reader, weights);
+    frontend->mean = has_floor ? take_floats(&reader, mels) : NULL;
+    frontend->scale = has_floor ? take_floats(&reader, mels) : NULL;
+
+    const ee_status status = ee_frontend_check(frontend);
+    if (status != EE_OK && status != EE_ERR_ARGUMENT) {
+        return status;
     }
-    if (header->log_floor > 0.0f) {
-        frontend->mean = table(header, header->mean, mels * sizeof(float));
-        frontend->scale = table(header, header->scale, mels * sizeof(float));
-        if (frontend->mean == NULL || frontend->scale == NULL) {
-            return EE_ERR_IMAGE_LAYOUT;
-        }
-    }
-    return EE_OK;
+    return status == EE_OK && reader.left == 0
+                   && (!has_floor || (frontend->mean != NULL && frontend->scale != NULL))
+               ? EE_OK
+               : EE_ERR_IMAGE_LAYOUT;
 }
 
 static ee_status open_labels(ee_labels *labels, const image_header *header)
 {
+    section_reader reader = reader_of(header, section_of(header, EE_SECTION_LABELS));
     uint32_t end = 0;
 
     labels->vocab = header->vocab;
-    labels->ends = table(header, header->label_ends, header->vocab * sizeof(uint32_t));
-    labels->text = table(header, header->label_text, header->label_text.bytes);
-    if (labels->ends == NULL || labels->text == NULL || header->blank >= header->vocab) {
+    labels->ends = take(&reader, header->vocab * sizeof(uint32_t));
+    if (labels->ends == NULL || header->blank >= header->vocab) {
         return EE_ERR_IMAGE_LAYOUT;
     }
     for (uint32_t v = 0; v < labels->vocab; v++) {
@@ -224,47 +264,52 @@ static ee_status open_labels(ee_labels *labels, const image_header *header)
         }
         end = labels->ends[v];
     }
-    return end == header->label_text.bytes ? EE_OK : EE_ERR_IMAGE_LAYOUT;
+    labels->text = take(&reader, end);
+    return labels->text != NULL && reader.left == 0 ? EE_OK : EE_ERR_IMAGE_LAYOUT;
 }
 
-/* The memory of an open image: the model, rounded up, then the table that ee_model_open reads. */
-typedef struct {
-    size_t model, tensors, total;
-} memory_plan;
-
-static ee_status plan_memory(memory_plan *plan, const image_header *header, const ee_config *config)
+/* The tensors of a model, which follow from its configuration, into `tensors` unless it is NULL.
+ * EE_ERR_IMAGE_LAYOUT unless they fill the sections of the stem and of the exits opened. */
+static ee_status take_tensors(const void **tensors, const image_header *header,
+                              const ee_config *config)
 {
-    ee_status status = ee_model_size(config, &plan->model);
+    section_reader reader = reader_of(header, section_of(header, EE_SECTION_STEM));
+    ee_tensor_info info;
+    uint32_t exit = 0;
 
-    if (status != EE_OK) {
-        return status;
+    for (size_t i = 0; ee_tensor_at(config, i, &info) == EE_OK; i++) {
+        if (info.exit != exit) {
+            if (reader.left > 0) {
+                return EE_ERR_IMAGE_LAYOUT;
+            }
+            exit = info.exit;
+            reader = reader_of(header, exit_section(header, exit));
+        }
+        const void *const data = take(&reader, info.bytes);
+        if (data == NULL) {
+            return EE_ERR_IMAGE_LAYOUT;
+        }
+        if (tensors != NULL) {
+            tensors[i] = data;
+        }
     }
-    status = count_tensors(header, config->exits, &plan->tensors);
-    plan->model = (plan->model + EE_MEMORY_ALIGNMENT - 1) / EE_MEMORY_ALIGNMENT
-                  * EE_MEMORY_ALIGNMENT;
-    plan->total = plan->model + plan->tensors * sizeof(ee_tensor);
-    return status;
+    return reader.left == 0 ? EE_OK : EE_ERR_IMAGE_LAYOUT;
 }
 
 ee_status ee_image_memory(const void *image, size_t bytes, uint32_t exits, size_t *size)
 {
     const image_header *const header = image;
     ee_config config;
-    memory_plan plan;
 
     if (size == NULL) {
         return EE_ERR_ARGUMENT;
     }
-    ee_status status = check_header(header, bytes, &exits);
+    const ee_status status = check_header(header, bytes, &exits);
     if (status != EE_OK) {
         return status;
     }
     read_config(&config, header, exits);
-    status = plan_memory(&plan, header, &config);
-    if (status == EE_OK) {
-        *size = plan.total;
-    }
-    return status;
+    return ee_model_size(&config, size);
 }
 
 ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint32_t exits,
@@ -272,7 +317,6 @@ ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint3
 {
     const image_header *const header = image;
     ee_image result;
-    memory_plan plan;
 
     if (opened == NULL) {
         return EE_ERR_ARGUMENT;
@@ -286,11 +330,11 @@ ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint3
     }
     ee_status status = check_header(header, bytes, &exits);
     if (status == EE_OK) {
-        status = check_parts(header, exits);
+        status = check_sections(header, exits);
     }
     if (status == EE_OK) {
         read_config(&result.config, header, exits);
-        status = plan_memory(&plan, header, &result.config);
+        status = ee_config_check(&result.config);
     }
     if (status == EE_OK) {
         status = open_frontend(&result.frontend, header);
@@ -298,28 +342,20 @@ ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint3
     if (status == EE_OK) {
         status = open_labels(&result.labels, header);
     }
+    if (status == EE_OK) {
+        status = take_tensors(NULL, header, &result.config);
+    }
+    if (status == EE_OK) {
+        status = ee_model_begin(memory, size, &result.config, ops, &result.model);
+    }
     if (status != EE_OK) {
         return status;
     }
-    if (size < plan.total) {
-        return EE_ERR_MODEL_TOO_SMALL;
-    }
-
-    const span *const spans = table(header, header->tensors, header->tensors.bytes);
-    ee_tensor *const tensors = (ee_tensor *)(void *)((unsigned char *)memory + plan.model);
-    for (size_t i = 0; i < plan.tensors; i++) {
-        tensors[i].data = (const unsigned char *)header + spans[i].offset;
-        tensors[i].bytes = spans[i].bytes;
-    }
-    status = ee_model_open(memory, plan.model, &result.config, tensors, plan.tensors, ops,
-                           &result.model);
-    if (status != EE_OK) {
-        return status;
-    }
+    (void)take_tensors(result.model->tensors, header, &result.config);
     result.sample_rate = header->sample_rate;
     result.blank = header->blank;
     result.model_checksum = header->model_crc32;
-    result.bytes = header->exit_bytes[exits - 1];
+    result.bytes = end_of(exit_section(header, exits));
     *opened = result;
     return EE_OK;
 }

@@ -92,6 +92,12 @@ static arena_plan plan_arena(const ee_config *config, size_t rows, const ee_team
     return plan;
 }
 
+/* Whether an utterance may have so many rows. */
+static int has_positions(const ee_config *config, size_t rows)
+{
+    return config->positions == EE_POSITIONS_NONE || rows <= config->max_frames;
+}
+
 static int is_usable(const ee_team *team)
 {
     return team == NULL
@@ -110,7 +116,7 @@ ee_status ee_arena_size(const ee_config *config, size_t capacity, const ee_team 
         return EE_ERR_ARGUMENT;
     }
     const size_t rows = ee_encoder_frames(config, capacity);
-    if (config->positions == EE_POSITIONS_TABLE && rows > config->max_frames) {
+    if (!has_positions(config, rows)) {
         return EE_ERR_TOO_MANY_FRAMES;
     }
     const size_t end = plan_arena(config, rows, team).end;
@@ -303,8 +309,8 @@ ee_status ee_session_feed(ee_session *session, const float *features, size_t fra
         return EE_ERR_ALIGNMENT;
     }
     if (frames > s->capacity - waiting
-        || (config->positions == EE_POSITIONS_TABLE
-            && s->before + s->rows + rows_of(window, s->joined + frames) > config->max_frames)) {
+        || !has_positions(config,
+                          s->before + s->rows + rows_of(window, s->joined + frames))) {
         return EE_ERR_TOO_MANY_FRAMES;
     }
     if (!all_finite(features, frames * config->mels)) {

@@ -92,27 +92,31 @@ static void run_image(const ee_image *image)
 
 /* What was accepted lies where it should: a byte too far within the image is no fault for the
  * sanitizer. */
-static void check_spans(const unsigned char *data, const ee_image *image)
+static void check_places(const unsigned char *data, const ee_image *image)
 {
-    const uint32_t base = fuzz_get(data + 4 * BASE_BYTES);
     const ee_frontend *const f = &image->frontend;
+    const ee_labels *const labels = &image->labels;
+    const unsigned char *const end = data + image->bytes;
     size_t weights = 0;
 
-    for (uint32_t pair = TENSORS; pair < BASE_BYTES; pair += 2) {
-        const uint32_t offset = fuzz_get(data + 4 * (size_t)pair);
-        const uint32_t bytes = fuzz_get(data + 4 * (size_t)pair + 4);
-        const int used = f->log_floor > 0.0f || (pair != MEAN && pair != SCALE);
-        EXPECT(!used || (offset >= EE_IMAGE_HEADER_BYTES && (uint64_t)offset + bytes <= base));
-    }
     for (uint32_t m = 0; m < f->mels; m++) {
         weights += f->mel_count[m];
     }
-    EXPECT(fuzz_get(data + 4 * (MEL_WEIGHTS + 1)) == weights * sizeof(float));
-    EXPECT(fuzz_get(data + 4 * (LABEL_TEXT + 1)) == image->labels.ends[image->labels.vocab - 1]);
-    const unsigned char *at = data + fuzz_get(data + 4 * TENSORS);
-    const unsigned char *const end = at + fuzz_get(data + 4 * (TENSORS + 1));
-    for (; at < end && fuzz_get(at) < image->bytes; at += 8) {
-        EXPECT((uint64_t)fuzz_get(at) + fuzz_get(at + 4) <= image->bytes);
+    const struct {
+        const void *data;
+        size_t bytes;
+    } tables[] = {
+        {f->window, f->win_length * sizeof(float)}, {f->sines, f->n_fft * sizeof(float)},
+        {f->mel_first, f->mels * sizeof(uint16_t)}, {f->mel_count, f->mels * sizeof(uint16_t)},
+        {f->mel_weights, weights * sizeof(float)},
+        {labels->ends, labels->vocab * sizeof(uint32_t)},
+        {labels->text, labels->ends[labels->vocab - 1]},
+    };
+
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+        const unsigned char *const at = tables[i].data;
+        EXPECT(at >= data + EE_IMAGE_HEADER_BYTES && at <= end
+               && tables[i].bytes <= (size_t)(end - at));
     }
 }
 
@@ -134,7 +138,7 @@ static void open_image(const unsigned char *data, size_t size, uint32_t exits)
     EXPECT(planned == EE_OK || status != EE_OK);
     if (status == EE_OK) {
         EXPECT(image.bytes <= size && image.config.exits >= 1);
-        check_spans(data, &image);
+        check_places(data, &image);
         run_image(&image);
         EXPECT(ee_image_open(&image, data, size, exits, memory, needed - 1, ops)
                == EE_ERR_MODEL_TOO_SMALL);
@@ -166,7 +170,7 @@ static uint32_t some_word(fuzz_random *random)
     case 0:
         return LAYERS + exit;
     case 1:
-        return EXIT_BYTES + exit;
+        return SECTIONS + fuzz_below(random, 6 * SECTION_WORDS);
     case 2:
         return fuzz_below(random, EE_IMAGE_HEADER_BYTES / 4);
     default:
@@ -174,17 +178,30 @@ static uint32_t some_word(fuzz_random *random)
     }
 }
 
-/* A word of the table that a pair of offset and bytes in the header leads to; of its last two, one
- * time in two. */
-static void change_table(unsigned char *image, size_t size, uint32_t pair, fuzz_random *random)
+/* The offset and the bytes of a section that lies in the image, or of nothing. */
+static uint32_t some_section(unsigned char *image, size_t size, uint32_t *bytes,
+                             fuzz_random *random)
 {
-    const uint32_t offset = fuzz_get(word_of(image, pair));
-    const uint32_t bytes = fuzz_get(word_of(image, pair + 1));
+    unsigned char *const section = word_of(image, SECTIONS + SECTION_WORDS * fuzz_below(random, 6));
+    const uint32_t offset = fuzz_get(section + 4 * OFFSET);
 
-    if (bytes >= 4 && offset < size && bytes <= size - offset) {
-        const uint32_t words = bytes / 4;
-        const uint32_t last = words - 1 - (words > 1 ? fuzz_below(random, 2) : 0);
-        const uint32_t word = fuzz_below(random, 2) ? last : fuzz_below(random, words);
+    *bytes = fuzz_get(section + 4 * BYTES);
+    if (offset > size || *bytes > size - offset) {
+        *bytes = 0;
+    }
+    return offset;
+}
+
+/* A word of a section; of its first four, one time in two. */
+static void change_section(unsigned char *image, size_t size, fuzz_random *random)
+{
+    uint32_t bytes;
+    const uint32_t offset = some_section(image, size, &bytes, random);
+    const uint32_t words = bytes / 4;
+
+    if (words > 0) {
+        const uint32_t first = words < 4 ? words : 4;
+        const uint32_t word = fuzz_below(random, fuzz_below(random, 2) ? first : words);
         unsigned char *const at = image + offset + 4 * (size_t)word;
         fuzz_put(at, fuzz_value(random, fuzz_get(at)));
     }
@@ -193,13 +210,12 @@ static void change_table(unsigned char *image, size_t size, uint32_t pair, fuzz_
 static size_t change(unsigned char *image, size_t size, size_t capacity, fuzz_random *random)
 {
     unsigned char *at;
+    uint32_t offset, bytes;
 
     switch (fuzz_below(random, 10)) {
     case 0:
-        change_table(image, size, TENSORS, random);
-        break;
     case 1:
-        change_table(image, size, TENSORS + 2 * fuzz_below(random, 10), random);
+        change_section(image, size, random);
         break;
     case 2:
         fuzz_change_float(image + EE_IMAGE_HEADER_BYTES, size - EE_IMAGE_HEADER_BYTES, random);
@@ -210,8 +226,8 @@ static size_t change(unsigned char *image, size_t size, size_t capacity, fuzz_ra
     case 4:
         return fuzz_change_size(image, size, capacity, random);
     case 5:
-        at = word_of(image, EXIT_BYTES + fuzz_below(random, 3));
-        return fuzz_get(at) < size ? fuzz_get(at) : size;
+        offset = some_section(image, size, &bytes, random);
+        return bytes > 0 ? offset + bytes : size;
     default:
         at = word_of(image, some_word(random));
         fuzz_put(at, fuzz_value(random, fuzz_get(at)));
