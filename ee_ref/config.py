@@ -54,6 +54,8 @@ class Config(ABC):
 
     architecture: ClassVar[str]
     """The name of the family in model files."""
+    number: ClassVar[int]
+    """The same in flash images and in C."""
     since: ClassVar[int] = 3
     """The first format version of model files that has the family."""
 

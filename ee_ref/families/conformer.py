@@ -44,6 +44,7 @@ class Config(shared.Config):
     """
 
     architecture: ClassVar[str] = "ee-conformer"
+    number: ClassVar[int] = 1
     since: ClassVar[int] = 1
 
     norm_eps: float = 1e-5

@@ -38,6 +38,9 @@ typedef struct {
 typedef struct {
     uint32_t architecture;
     const ee_tensor_table *stem_tensors, *layer_tensors, *head_tensors;
+    /* The bytes of ee_config that only this architecture reads: a flash image has a section of
+     * them. */
+    size_t own_offset, own_bytes;
 
     /* EE_OK or EE_ERR_CONFIG: the fields that are this architecture's own. Below, configurations
      * are checked, and exits are counted from 0. */
