@@ -397,6 +397,7 @@ def test_c_takes_the_tensors_of_the_file(family, change):
     """One order, and the names, shapes and types of one table."""
     config = dataclasses.replace(family, **change)
     c_config, lib = _session._c_config(config), _lib.lib
+    assert c_config.architecture == config.number
     specs = [spec for spec in tensor_specs(config) if not spec.name.startswith("frontend.")]
     info = _lib.ffi.new("ee_tensor_info *")
     for number, spec in enumerate(specs):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,14 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ee_ref import families, model_file, ops
+import ee_ref
+from ee_ref import families, flash_image, model_file, ops
 from ee_ref.cli import main
 from ee_ref.conformance.draw import (
     SMALL, SMALL_SPLITFORMER, random_features, random_int8_model, random_state_dict,
 )
 from ee_ref.convert import convert_state_dict
 from ee_ref.encoder import ReferenceEncoder
-from ee_ref.errors import ArgumentError, CheckpointError, ModelFileError
+from ee_ref.errors import ArgumentError, CheckpointError, EeError, ModelFileError
 from ee_ref.families import conformer, splitformer
 from ee_ref.info import describe
 from tests.conftest import ISAS
@@ -275,6 +278,85 @@ def test_quantize_and_its_report(path, tmp_path, capsys):
     assert main(["quantize", str(path), "-o", str(int8)]) == 0
     assert "group.1.parallel" in capsys.readouterr().out
     assert model_file.read(int8).config == replace(SMALL_SPLITFORMER, dtype="qs8")
+
+
+# ---- Flash images ----
+
+
+@pytest.fixture
+def native(native_library):
+    from tests.firmware.image import NativeImage
+
+    return NativeImage
+
+
+def test_an_image_and_its_prefixes_are_models(path, native):
+    file = model_file.read(path)
+    whole = flash_image.build(file)
+    for exits in range(1, SMALL.exits + 1):
+        image = flash_image.build(file, exits)
+        assert whole.startswith(image)
+        config = SMALL_SPLITFORMER.first_exits(exits)
+        assert flash_image.parse(image).config == config == native(image).config
+        features = small_features(50)
+        for opened in (native(image), native(whole, exits)):
+            found = np.stack([out.log_probs for out in opened.exits(features)])
+            expected = log_probs(SMALL_SPLITFORMER, file.tensors, features)[:exits]
+            assert_close(found, expected, 5e-6, f"{exits} exits")
+
+
+def test_only_families_that_need_it_have_a_section_of_their_own(path, tmp_path):
+    (kind, own), *_ = flash_image.contents(flash_image.build(model_file.read(path)))
+    assert kind == flash_image.Kind.FAMILY and own == bytes([1, 0, 1]) + bytes(61)
+    config, tensors = convert_state_dict(random_state_dict(SMALL, 1), heads=4)
+    model_file.write(tmp_path / "plain.gguf", config, TOKENS, {1}, tensors)
+    plain = flash_image.build(model_file.read(tmp_path / "plain.gguf"))
+    assert flash_image.Kind.FAMILY not in dict(flash_image.contents(plain))
+
+
+@pytest.mark.parametrize("own, message", [
+    ([bytes([1, 0, 2]) + bytes(61)], "parallel: expected 3 counts in 0..1"),
+    ([bytes([1, 1, 1]) + bytes(61)], "sections of tensors: expected"),
+    ([bytes([1, 0, 1]) + bytes(125)], "family: not the tables"),
+    ([bytes([1, 0, 1]) + bytes(61)] * 2, "family: not the tables"),
+    ([], "parallel: expected 3 counts in 0..1, found ()"),
+])
+def test_sections_of_the_family_that_lie(own, message, path, native, monkeypatch):
+    image = flash_image.build(model_file.read(path))
+    _, *rest = flash_image.contents(image)
+    lie = flash_image.reassembled(
+        image, [*((flash_image.Kind.FAMILY, content) for content in own), *rest])
+    with pytest.raises(ModelFileError, match=re.escape(message)):
+        flash_image.parse(lie)
+    monkeypatch.setattr(flash_image, "parse", lambda image: pytest.fail("C opened it"))
+    with pytest.raises(EeError):
+        native(lie)
+
+
+def test_plan_and_export(path, tmp_path, native_library, capsys):
+    assert main(["info", str(path), "--seconds", "1", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["device"]
+    image = tmp_path / "image.bin"
+    assert main(["export", str(path), "--seconds", "1", "-o", str(image)]) == 0
+    assert image.stat().st_size == plan["flash"][-1]
+    found = flash_image.read(image)
+    assert found.config.parallel == (1, 0, 1) and found.config.max_frames == plan["rows"]
+
+
+# ---- Audio to text ----
+
+
+@pytest.mark.parametrize("name", ["numpy", "native"])
+def test_transcribe_stops_early(name, path, tensors, native_library):
+    model = ee_ref.load(path, backend=name)
+    samples = np.sin(np.arange(12_000, dtype=np.float32)) * np.float32(0.1)
+    expected = list(ReferenceEncoder(SMALL_SPLITFORMER, tensors).exits(model.features(samples)))
+    for exit_ in (1, 2, 3):
+        found = model.transcribe((samples, 16_000), exit=exit_)
+        assert found.exit == exit_
+        best = ee_ref.decode.greedy(expected[exit_ - 1].log_probs)
+        assert found.text == model.tokens.text(best.tokens)
+    assert model.transcribe((samples, 16_000), policy=ee_ref.exits.Entropy(1.0)).exit == 1
 
 
 # ---- Checkpoints ----

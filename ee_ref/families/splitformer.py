@@ -39,6 +39,7 @@ class Config(conformer.Config):
     """
 
     architecture: ClassVar[str] = "ee-splitformer"
+    number: ClassVar[int] = 2
     since: ClassVar[int] = 3
 
     parallel: tuple[int, ...]
