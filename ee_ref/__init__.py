@@ -17,16 +17,18 @@ from .errors import EeError
 
 if TYPE_CHECKING:
     from . import (
-        audio, bench, calibration, config, conformance, decode, encoder, errors, evaluation, exits,
-        formats, frontend, info, loading, model, native, ops, plan, tokens,
+        audio, bench, calibration, config, conformance, convert, decode, encoder, errors, evaluation,
+        exits, families, flash_image, formats, frontend, info, loading, model, model_file, native,
+        ops, plan, quantize, tokens,
     )
     from .loading import load
     from .model import Model
 
 __version__ = "0.1.0"
 __all__ = ["EeError", "Model", "load", "audio", "bench", "calibration", "config", "conformance",
-           "decode", "encoder", "errors", "evaluation", "exits", "formats", "frontend", "info",
-           "loading", "model", "native", "ops", "plan", "tokens"]
+           "convert", "decode", "encoder", "errors", "evaluation", "exits", "families",
+           "flash_image", "formats", "frontend", "info", "loading", "model", "model_file", "native",
+           "ops", "plan", "quantize", "tokens"]
 
 _ROOMS = {"Model": "model", "load": "loading"}
 _OLD_NAMES = ("features", "frontend_tables", "pipeline")

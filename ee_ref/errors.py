@@ -25,7 +25,7 @@ def some(items: Sequence[object], count: int = 4) -> str:
 
 def shown_limit(seconds: float) -> str:
     """A limit for a message, rounded down to hundredths: what exceeds it never looks equal."""
-    return f"{math.floor(seconds * 100) / 100:.2f}"
+    return f"{math.floor(seconds * 100) / 100 if math.isfinite(seconds) else seconds:.2f}"
 
 
 class EeError(Exception):

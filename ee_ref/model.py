@@ -23,9 +23,11 @@ from . import audio as audio_stage
 from . import encoder, exits
 from .clock import StageClock
 from .config import Config
-from .decode import Hypothesis, greedy, token_confidences
+from .decode import Alignment, Hypothesis, token_confidences
+from .decode.greedy import align
 from .errors import ArgumentError, ModelFileError, shown
-from .exits import AnyPolicy, Policy, Scores, Utterance
+from .exits import AnyPolicy, Decision, Policy, Scores, Utterance
+from .exits.policy import Course
 from .frontend import FrontEnd, front_end
 from .tokens import Tokens, Word
 
@@ -76,20 +78,21 @@ class Result:
 class Run:
     """What `Model.run` returns.
 
-    out: the output of the exit where it stopped. score, margin: see `Result`.
+    out: the output of the exit where it stopped, or of the last. decision: what the policy said
+    there. greedy: the best label of its every frame, where it was measured.
     encoder_seconds, rule_seconds: by the clock of the run, for each exit visited, what its layers
     and what its scores and the rule took.
-    outputs, scores: `ExitOutput` and `exits.Scores` of each exit visited, where every one was asked
-    for, else empty.
+    outputs, measured: `ExitOutput`, and `exits.Scores` with the greedy alignment that they are of,
+    for each exit visited, where every one was asked for, else empty.
     """
 
     out: encoder.ExitOutput
-    score: float
-    margin: float | None
+    decision: Decision
+    greedy: Alignment | None
     encoder_seconds: tuple[float, ...]
     rule_seconds: tuple[float, ...]
     outputs: tuple[encoder.ExitOutput, ...] = ()
-    scores: tuple[Scores, ...] = ()
+    measured: tuple[tuple[Scores, Alignment], ...] = ()
 
 
 def _encoder(file: model_file.ModelFile, backend: str, threads: int) -> encoder.Encoder:
@@ -145,10 +148,10 @@ class Model:
     def exits(self, features: np.ndarray) -> Generator[encoder.ExitOutput, None, None]:
         """Run the encoder from exit to exit.
 
-        features: (frames, mels) float32. Yields `ExitOutput(exit, log_probs)` with exit = 1, 2, ...
-        and log_probs (encoder frames, vocab) float32. The layers after an exit run when the next
-        one is asked for; leaving the loop stops the work. Raises TooLongError when there are more
-        encoder frames than positions.
+        features: (frames, mels) float32, of a whole utterance. Yields an `ExitOutput` for exit 1,
+        2, ... with log_probs (encoder frames, vocab) float32. The layers after an exit run when the
+        next one is asked for; leaving the loop stops the work. Raises TooLongError when there are
+        more encoder frames than the model admits.
         """
         return self._encoder.exits(features)
 
@@ -178,12 +181,9 @@ class Model:
 
         run = self.run(mel, policy, clock=clock, started=clock.started)
 
-        log_probs = run.out.log_probs
-        hypotheses = (decoder or self.decode)(log_probs)
-        if isinstance(hypotheses, Hypothesis):
-            hypotheses = [hypotheses]
+        hypotheses = self._hypotheses(run, decoder)
         best = hypotheses[0]
-        confidences = token_confidences(log_probs, best)
+        confidences = token_confidences(run.out.log_probs, best)
         clock.lap("decode")
 
         duration = len(samples) / self.config.sample_rate
@@ -193,8 +193,8 @@ class Model:
         return Result(
             text=self.tokens.text(best.tokens),
             exit=run.out.exit,
-            score=run.score,
-            margin=run.margin,
+            score=run.decision.score,
+            margin=run.decision.margin if math.isfinite(run.decision.margin) else None,
             confidence=min((word.confidence for word in words), default=1.0),
             words=words,
             n_best=[Alternative(self.tokens.text(h.tokens), h.score, h.tokens) for h in hypotheses],
@@ -223,26 +223,33 @@ class Model:
         if clock is None:
             clock = StageClock()
         utterance = self.utterance(len(features), started)
-        rule = exits.begin(policy, utterance)
+        course = Course(policy, utterance, measures=every)
         begun = clock.lap("policy")
-        in_encoder, in_rule, outputs, scores = [], [], [], []
+        in_encoder, in_rule, outputs, measured = [], [], [], []
         for out in self.exits(features):
             in_encoder.append(clock.lap("encoder"))
-            if every:
-                outputs.append(out)
-                scores.append(utterance.scores(out))
-            stop, score = rule(out)
+            decision = course(out)
             in_rule.append(begun + clock.lap("policy"))
             begun = 0.0
-            if stop:
+            if every:
+                outputs.append(out)
+                measured.append(course.measured)
+            if decision.stop:
                 break
-        margin = exits.margin_of(rule, score)
-        return Run(out, score, margin if math.isfinite(margin) else None, tuple(in_encoder),
-                   tuple(in_rule), tuple(outputs), tuple(scores))
+        greedy = course.measured and course.measured[1]
+        return Run(out, decision, greedy, tuple(in_encoder), tuple(in_rule), tuple(outputs),
+                   tuple(measured))
+
+    def _hypotheses(self, run: Run, decoder: Decoder | None) -> Sequence[Hypothesis]:
+        """What the decoder finds, best first; without one, the greedy path that the run walked."""
+        if decoder is not None:
+            found = decoder(run.out.log_probs)
+            return [found] if isinstance(found, Hypothesis) else found
+        return [(run.greedy or align(run.out.log_probs, self.config.blank)).best]
 
     def decode(self, log_probs: np.ndarray) -> Hypothesis:
         """The greedy hypothesis of an exit. log_probs: (frames, vocab)."""
-        return greedy(log_probs, self.config.blank)
+        return align(log_probs, self.config.blank).best
 
     def text(self, log_probs: np.ndarray) -> str:
         """The words of the greedy hypothesis of an exit, separated by spaces."""
@@ -277,7 +284,7 @@ class Model:
             policy = self.policies.get(DEFAULT_POLICY)
         if policy is None:
             policy = exits.Fixed(self.config.exits if exit is None else exit)
-        deepest = exits.deepest_fixed(policy)
+        deepest = getattr(policy, "deepest", 0)
         if deepest > self.config.exits:
             raise ArgumentError(
                 f"exit: expected an integer in 1..{self.config.exits}, found {deepest}"
@@ -301,7 +308,7 @@ class Model:
         return lru_cache(maxsize=1024)(self.config.costs)
 
     @cached_property
-    def _measure(self) -> Callable[..., tuple[Scores, np.ndarray]]:
+    def _measure(self) -> Callable[..., tuple[Scores, Alignment]]:
         if self.backend == "native":
             from .native._exits import measure
 

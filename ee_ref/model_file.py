@@ -68,9 +68,9 @@ _REQUIRED = {
 class ModelFile:
     """A checked, mapped model file.
 
-    tensors: name -> read-only array of the logical shape, float32 or int8 (`families.tensors`), a view of
-    the mapped file (rows are padded in the file, so strides can exceed the shape); the arrays keep
-    the mapping alive.
+    tensors: name -> read-only array of the logical shape, float32 or int8 (`families.tensors`), a
+    view of the mapped file (rows are padded in the file, so strides can exceed the shape); the
+    arrays keep the mapping alive.
     checksums: name -> CRC-32 of the tensor's bytes in the file. header_checksum covers these too.
     special: ids of tokens that never appear in text. metadata: every field of the header, as plain
     Python values. size: bytes of the file. exit_sizes: bytes of the file up to each exit.
@@ -157,7 +157,6 @@ def _read(data: memoryview, path: str, crc32: Callable[[Any], int]) -> ModelFile
 
 def _check_fields(fields: Mapping[str, Field]) -> None:
     """Check that this is a file of this profile and version, with all of its fields."""
-
     family = FAMILIES[_known(fields, _ARCHITECTURE, FAMILIES)].Config
     version = _known(fields, _VERSION, (known for known in VERSIONS if known >= family.since))
     required = _required(family, version)

@@ -122,9 +122,20 @@ def link_to_installed(folder: Path, name: str, sources: Iterable[Path]) -> list[
     return ["env", f"PYTHONPATH={WHERE_FOUND}", sys.executable, str(INSTALLED), str(shared)]
 
 
-KERNELS = tuple(re.findall(r"^    ee_(\w+_qs8) \*", (
-    DESK.parent / "include" / "ee_kernels_qs8.h").read_text(), re.MULTILINE))
+HEADERS = {dtype: (DESK.parent / "include" / name).read_text() for dtype, name in (
+    ("f32", "ee_kernels.h"), ("qs8", "ee_kernels_qs8.h"))}
+"""What the C library says of its ops."""
+
+KERNELS = tuple(re.findall(r"^    ee_(\w+_qs8) \*", HEADERS["qs8"], re.MULTILINE))
 """The primitives of int8 mode: a port of kernels/conformance can make each wrong by one bit."""
+
+
+def in_place(dtype: str) -> list[str]:
+    """The ops of whose kernels the header says that out may be x."""
+    found = re.findall(
+        rf"out may be\s+(?:\* )?x\. \*/\n(?:typedef )?void ee_(\w+)_{dtype}(?:_c)?\(",
+        HEADERS[dtype])
+    return [op if dtype == "f32" else f"{op}_{dtype}" for op in found]
 
 
 def cases_with_values(vectors: Vectors, op: str) -> list[Vector]:

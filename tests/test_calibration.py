@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ee_ref
-from ee_ref import cli, exits
-from ee_ref import model_file
+from ee_ref import calibration, cli, exits, model_file
 from ee_ref.calibration import fit, points, risk
+from ee_ref.encoder import ExitOutput
 from ee_ref.errors import ArgumentError, ModelFileError
 from ee_ref.evaluation import figures
+from ee_ref.exits.policy import Course
+from ee_ref.exits.scores import POSTERIORS
 from tests.test_evaluation import recordings, table
 
 
@@ -24,19 +26,19 @@ def simulated(n=400, seed=0, noise=0.3):
     errors = (np.arange(4)[None, :] < need[:, None]).astype(int)
     sure = np.arange(4)[None, :] - need[:, None] + noise * rng.standard_normal((n, 4))
     sure = 1 / (1 + np.exp(-sure))
-    features = np.zeros((n, 4, len(exits.FEATURES)))
-    for number, name in enumerate(exits.FEATURES):
-        features[..., number] = 1 - sure if name.startswith("entropy") else sure
-    features[..., exits.FEATURES.index("same")] = sure > 0.6
+    scores = {name: 1 - sure if name.startswith("entropy") else sure
+              for name in ("entropy", *exits.FEATURES)}
+    scores["same"] = (sure > 0.6).astype(float)
     return table(errors, np.ones(n, int), seconds=rng.uniform(0.5, 3, n), layers=[2, 3, 4, 5],
-                 features=features, scores={"entropy": 1 - sure, "least_confidence": sure})
+                 scores=scores)
 
 
 def test_every_family_gets_shallower_as_depth_gets_dearer():
     part = simulated()
-    for name, family in fit.families(part).items():
-        depth = [figures.figures(part, fit.choices(family(part, price), part), draws=2)["depth"]
-                 for price in fit.prices(part)]
+    for name in ("fixed", "patience", "entropy", "entropy, per exit", "learned"):
+        path = fit.families(part)[name](part, fit.prices(part))
+        depth = [figures.figures(part, fit.choices(policy, part), draws=2)["depth"]
+                 for policy in path]
         if name not in ("learned", "patience"):  # the exact minimisers
             assert all(a >= b - 1e-9 for a, b in zip(depth, depth[1:])), name
         assert depth[0] > depth[-1] or name == "patience", name
@@ -49,8 +51,8 @@ def test_a_threshold_for_each_exit_is_no_worse_than_one_for_all():
     families = fit.families(part)
     for price in fit.prices(part)[::8]:
         loss = part.word_errors + price * part.layers * part.seconds[:, None]
-        for score in part.scores:
-            one, several = (loss[rows, fit.choices(families[name](part, price), part)].sum()
+        for score in ("entropy", "least_confidence"):
+            one, several = (loss[rows, fit.choices(families[name](part, [price])[0], part)].sum()
                             for name in (score, f"{score}, per exit"))
             assert several <= one * 1.02 + 1e-9
 
@@ -59,14 +61,14 @@ def test_a_threshold_for_each_exit_is_no_worse_than_one_for_all():
 def test_good_scores_beat_fixed_exits_on_utterances_not_fitted_to(name):
     part, other = simulated(seed=2), simulated(seed=3)
     gained = []
-    for price in fit.prices(part)[10:30:4]:
-        choice = fit.choices(fit.families(part)[name](part, price), other)
+    for policy in fit.families(part)[name](part, fit.prices(part)[10:30:4]):
+        choice = fit.choices(policy, other)
         gained.append(figures.against_mixture(other, choice)["relative"][0])
     assert max(gained) > 40 and min(gained) > -15
 
 
 def test_learned_never_goes_on_because_it_is_surer():
-    policy = fit.families(simulated())["learned"](simulated(), float(fit.prices(simulated())[20]))
+    [policy] = fit.families(simulated())["learned"](simulated(), fit.prices(simulated())[20:21])
     for row in policy.weights:
         for name, weight in zip(exits.FEATURES, row):
             assert weight <= 0 if name.startswith("entropy") else weight >= 0
@@ -78,38 +80,77 @@ def log_probs_of(seed, sharpness):
     return (x - np.logaddexp.reduce(x, axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_choices_from_a_table_are_those_of_the_running_policy():
-    runs = [[log_probs_of(10 * n + k, 1 + 2 * k) for k in range(4)] for n in range(30)]
-    for run in runs[::3]:
-        run[2] = run[1]
+def measured(runs):
+    """A table of utterances by their log-probabilities at each exit."""
     scores = []
     for run in runs:
-        utterance = exits.Utterance()
-        scores.append([utterance.scores(exits_out(k + 1, rows)) for k, rows in enumerate(run)])
-    named = {name: np.array([[getattr(s, name) for s in row] for row in scores])
-             for name in exits.SCORES if not name.startswith("posterior")}
-    part = table(np.zeros((30, 4), int), np.ones(30, int), scores=named,
-                 features=np.array([[exits.features_of(s) for s in row] for row in scores]))
-    weights = tuple(np.linspace(-2, 2, len(exits.FEATURES)))
-    middle = float(np.median(named["path"]))
-    for policy in (exits.Fixed(3), exits.Patience(1), exits.Learned((weights,) * 3, (-1.0,) * 3),
-                   exits.Threshold("path", middle), exits.Threshold("path", (None, middle, 0.0)),
-                   exits.Entropy(float(np.median(named["entropy"])))):
-        found = []
-        for run in runs:
-            rule = exits.begin(policy, exits.Utterance())
-            stops = [rule(exits_out(k + 1, rows))[0] for k, rows in enumerate(run)]
-            found.append(stops.index(True) if True in stops else 3)
-        assert fit.choices(policy, part).tolist() == found
-        assert isinstance(policy, exits.Fixed) or len(set(found)) > 1
-    with pytest.raises(ArgumentError, match="scores measured"):
-        fit.choices(exits.Deadline(5), part)
+        course = Course(exits.Fixed(9), exits.Utterance(), measures=True)
+        for number, rows in enumerate(run, start=1):
+            course(ExitOutput(number, 0, rows, rows))
+            scores.append(course.measured[0])
+    shape = len(runs), len(runs[0])
+    named = {name: np.reshape([getattr(s, name) for s in scores], shape).astype(float)
+             for name in exits.Scores._fields}
+    for number, name in enumerate(POSTERIORS):
+        named[name] = np.array([[exits.n_best_posterior(rows)[number] for rows in run]
+                                for run in runs])
+    return table(np.zeros(shape, int), np.ones(len(runs), int), seconds=np.arange(1, len(runs) + 1),
+                 scores=named)
 
 
-def exits_out(exit, log_probs):
-    from ee_ref.encoder import ExitOutput
+@pytest.fixture(scope="module")
+def runs():
+    found = [[log_probs_of(10 * n + k, 1 + 2 * k) for k in range(4)] for n in range(30)]
+    for run in found[::3]:
+        run[2] = run[1]
+    return found
 
-    return ExitOutput(exit, 0, log_probs, log_probs)
+
+class Twice:
+    """A policy of a user's own: the second exit at which the path is probable."""
+
+    def decide(self, at, state):
+        times = (0 if state is None else state) + (at.scores.path > 0.6)
+        return exits.Decision(times >= 2, times, times - 2), times
+
+
+ALIKE = exits.Fixed(3), exits.Budget(2, costs=(1, 2, 4, 5))
+"""Rules that choose the same exit for every utterance."""
+WEIGHTS = tuple(np.linspace(-2, 2, len(exits.FEATURES)))
+
+
+@pytest.mark.parametrize("policy", [
+    *ALIKE, exits.Patience(1), exits.Learned((WEIGHTS,) * 3, (-1.0,) * 3),
+    exits.Threshold("path", 0.8), exits.Threshold("path", (None, 0.8, 0.0)), exits.Entropy(0.1),
+    exits.Posterior(0.6), exits.Threshold("posterior_per_token", 0.8), exits.Budget(500.0),
+    exits.Within(exits.Patience(1), 2, 4),
+    exits.Within(exits.Entropy(0.1), floor=2), exits.FirstOf(exits.Fixed(4), exits.Patience(1)),
+    exits.FirstOf(exits.Threshold("path", 0.8), exits.Within(exits.Patience(1), 3)), Twice(),
+    lambda out: (out.scores.path + out.exit > 3.7, out.scores.path),
+], ids=lambda policy: repr(policy).split(" at 0x")[0])
+def test_a_table_chooses_as_the_running_policy(policy, runs):
+    part = measured(runs)
+    found = []
+    for number, run in enumerate(runs):
+        course = Course(policy, exits.Utterance(4, costs=tuple(part.costs[number])))
+        stops = [course(ExitOutput(k + 1, 0, rows, rows)).stop for k, rows in enumerate(run)]
+        found.append(stops.index(True) if True in stops else 3)
+    assert fit.choices(policy, part).tolist() == found
+    assert (len(set(found)) == 1) == (policy in ALIKE)
+
+
+@pytest.mark.parametrize("policy, what", [
+    (exits.Deadline(5), "a clock"), (exits.Posterior(0.5, n_best=3), "n_best=3"),
+    (lambda out: (out.log_probs.max() > 0, 0.0), "log-probabilities"),
+])
+def test_what_a_table_does_not_hold(policy, what, runs):
+    with pytest.raises(ArgumentError, match=f"scores measured, found one that asks for .*{what}"):
+        fit.choices(policy, measured(runs))
+
+
+def test_a_score_that_was_not_measured():
+    with pytest.raises(ArgumentError, match="asks for path"):
+        fit.choices(exits.Threshold("path", 0.5), table([[0, 0]], [1]))
 
 
 @settings(max_examples=30)
@@ -168,7 +209,7 @@ def test_the_proved_bound_holds_as_often_as_stated():
         own = population.rows(rng.integers(len(population), size=400))
         point = points.guaranteed_point(
             own, points.Target("wer", 5.0), [str(i) for i in range(400)], 0.8,
-            ["least_confidence, per exit"], seed=split)
+            {name: fit.families(own)[name] for name in ["least_confidence, per exit"]}, seed=split)
         choice = fit.choices(exits.from_plain(point["policy"]), population)
         loss = risk.added_loss(population.word_errors, population.words, choice).mean()
         broken += loss > 0.05
@@ -199,13 +240,15 @@ def test_what_is_no_target(text):
 def test_points_keep_their_targets():
     part = simulated()
     fold = fit.folds(list(part.ids))
-    found = points.curves(part, fold, ("learned", "least_confidence, per exit", "fixed"))
+    families = {name: fit.families(part)[name]
+                for name in ("learned", "least_confidence, per exit", "fixed")}
+    found = points.curves(part, fold, families)
     full = 100 * part.word_errors[:, -1].sum() / part.words.sum()
-    bounded = points.point(part, points.Target("wer", 2.0), found, full)
+    bounded = points.point(part, points.Target("wer", 2.0), families, found, full)
     assert bounded["wer"] <= full + 2.0 + 1e-3 and bounded["depth"] < 4.5
-    cheap = points.point(part, points.Target("cost", 0.5), found, full)
+    cheap = points.point(part, points.Target("cost", 0.5), families, found, full)
     assert cheap["depth"] <= 2.5 + 1e-3
-    best = points.point(part, points.Target("best", 1.0), found, full)
+    best = points.point(part, points.Target("best", 1.0), families, found, full)
     word = 100 / part.words.sum()
     fewest = min(point["wer"] for path in found.values() for point in path)
     assert fewest <= best["wer"] + 1e-3 and best["wer"] <= fewest + word + 1e-3
@@ -213,14 +256,43 @@ def test_points_keep_their_targets():
     # Where nothing else keeps a word error rate, the full depth does.
     none = {"fixed": [point for point in found["fixed"] if point["wer"] > full + 2.0]}
     assert none["fixed"]
-    kept = points.point(part, points.Target("wer", 0.0), none, full)
+    kept = points.point(part, points.Target("wer", 0.0), families, none, full)
     assert kept["policy"] == {"kind": "fixed", "n": part.word_errors.shape[1]}
     assert kept["depth"] == part.layers[-1]
     assert kept["wer"] == pytest.approx(full, abs=1e-3)
     with pytest.raises(ArgumentError, match="least depth"):
-        points.point(part, points.Target("cost", 0.1), found, full)
+        points.point(part, points.Target("cost", 0.1), families, found, full)
     with pytest.raises(ArgumentError, match="guarantee"):
-        points.guaranteed_point(part, points.Target("cost", 0.5), list(part.ids), 0.9, ["entropy"])
+        points.guaranteed_point(part, points.Target("cost", 0.5), list(part.ids), 0.9, families)
+
+
+def test_the_calibrator_is_an_estimator():
+    part = simulated()
+    shown = []
+
+    def progress(items, total):
+        shown.append(total)
+        return items
+
+    found = calibration.Calibrator({"fast": "cost 0.5", "deep": "best"}, progress=progress)
+    assert found.fit(part, part.ids) is found and shown == [len(fit.families(part))]
+    assert list(found.points_) == ["fast", "deep"]
+    assert set(found.curves_) == set(fit.families(part)) >= set(calibration.CHOSEN_FROM)
+    assert found.points_["fast"]["family"] in calibration.CHOSEN_FROM
+    assert found.report_["points"] is found.points_ and found.report_["utterances"] == len(part)
+    only = calibration.Calibrator({"fast": "cost 0.5"}, families=("patience", "fixed"))
+    assert only.fit(part, part.ids).points_["fast"]["family"] in ("patience", "fixed")
+    own = {"from exit 2": fit.cheapest(
+        lambda _: [exits.Within(exits.Fixed(n), floor=2) for n in (2, 1)])}
+    point = calibration.Calibrator({"fast": "cost 0.6"}, ("patience",), own=own).fit(
+        part, part.ids).points_["fast"]
+    assert exits.from_plain(point["policy"]) == exits.Within(exits.Fixed(2), floor=2)
+    with pytest.raises(ArgumentError, match="family: expected one of .*, found 'luck'"):
+        calibration.Calibrator(families=("luck",)).fit(part, part.ids)
+    with pytest.raises(ArgumentError, match="5 groups or more, found 2"):
+        only.fit(part, ["a", "b"] * 200)
+    with pytest.raises(ArgumentError, match="guarantee"):
+        calibration.Calibrator(confidence=0.9)
 
 
 POINTS = {"balanced": {"policy": {"kind": "fixed", "n": 2}, "target": "wer+0.3"},

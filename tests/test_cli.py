@@ -68,6 +68,14 @@ def test_policies(run, clip):
     assert json.loads(out)["margin"] <= 0
 
 
+def test_a_deadline_is_in_seconds(run, clip):
+    _, out, _ = run(clip, "--format", "json", "--deadline", "0")
+    found = json.loads(out)
+    assert found["exit"] == 1 and found["score"] > 0
+    code, _, err = run(clip, "--deadline", "30")
+    assert code == 2 and "expected seconds, at most 10, found 30" in err
+
+
 def test_beam_and_n_best(run, clip):
     code, out, _ = run(clip, "--beam", "6", "--n-best", "3", "--format", "json")
     assert code == 0 and len(json.loads(out)["n_best"]) == 3

@@ -1,7 +1,7 @@
 """The rules of the house: one stem names everything about an op, and stages keep apart.
 
-An op `glu` is ee_ref/ops/glu.py, its line in ee_ref/ops/_lines.py, its call in
-ee_ref/native/_kernel.py, kernels/src/ops/glu/ee_glu_f32_c.c, its prototype in ee_kernels.h and
+An op `glu` is ee_ref/ops/glu.py, its line in ee_ref/ops/_lines.py, once more with its call in
+kernels/conformance/ops.inc, kernels/src/ops/glu/ee_glu_f32_c.c, its prototype in ee_kernels.h and
 ee_ref/conformance/cases/glu.py. Its int8 twin is `glu_qs8` in Python and ee_glu_qs8_c in the same
 folder. A missing one fails here by name; kernels/README.md lists the other files that a new op
 touches.
@@ -14,7 +14,6 @@ import importlib
 import inspect
 import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +108,13 @@ def test_every_kernel_is_a_file_and_a_prototype():
         assert match, f"{path}: expected ee_OP_DTYPE_ISA.c, of {DTYPES} and {ISAS}"
         assert match["op"] == path.parent.name, f"{path}: in the folder of another op"
         assert re.search(rf"\b{name}\s*\(", path.read_text()), f"{path}: does not define {name}"
+
+
+def test_every_instruction_set_is_in_the_documents():
+    text = (ROOT / "kernels" / "README.md").read_text()
+    (row,) = re.findall(r"^\| isa \| (.*) \|$", text, re.MULTILINE)
+    assert " ".join(re.findall("`([^`/]+)`", row)).split() == ISAS
+    assert {*re.findall(r"^\| `(\w+)` \| ", text, re.MULTILINE)} >= {*ISAS} - {"c"}
 
 
 def test_every_variant_is_in_the_table_of_its_instruction_set():

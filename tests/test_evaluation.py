@@ -38,7 +38,7 @@ def recordings(folder, count=4):
     return path
 
 
-def table(errors, words, seconds=None, layers=None, features=None, scores=None):
+def table(errors, words, seconds=None, layers=None, scores=None):
     """A table of word errors (n, K); everything else is made up to fit."""
     errors = np.array(errors)
     n, count = errors.shape
@@ -47,8 +47,7 @@ def table(errors, words, seconds=None, layers=None, features=None, scores=None):
     words = np.array(words)
     costs = layers * seconds[:, None]
     return Table(tuple(f"u{i}" for i in range(n)), errors, 2 * errors, words, 3 * words, seconds,
-                 layers, 10 * costs, 0.01 * costs, scores or {},
-                 np.zeros((n, count, len(exits.FEATURES))) if features is None else features)
+                 layers, 10 * costs, 0.01 * costs, scores or {})
 
 
 def test_json_lines(tmp_path):

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from ee_ref import families
+from ee_ref import families, flash_image, load, model_file
 from ee_ref.config import Config
-from ee_ref.conformance.draw import SMALL
+from ee_ref.conformance.draw import SMALL, Stream, random_state_dict
+from ee_ref.convert import convert_state_dict
 from ee_ref.errors import ArgumentError
 from ee_ref.families import conformer
+from ee_ref.quantize import quantize
 from tests.conftest import ROOT
 
 LIMITED = replace(SMALL, chunk=4, left=8, conv="chunk", positions="none", max_frames=0)
@@ -81,6 +83,21 @@ def test_costs_of_a_limited_view_count_what_a_frame_sees():
 def test_the_first_exits_keep_their_layers(exits):
     expected = replace(SMALL, exits=exits, layers_per_exit=(1, 2, 1)[:exits])
     assert SMALL.first_exits(exits) == expected
+
+
+@pytest.mark.parametrize("dtype", ["f32", "qs8"])
+def test_a_model_without_positions_takes_audio_of_any_length(backend, dtype, tmp_path):
+    config, tensors = convert_state_dict(random_state_dict(LIMITED, 1), heads=LIMITED.heads, extras={
+        name: getattr(LIMITED, name) for name in ("chunk", "left", "conv", "positions")})
+    if dtype == "qs8":
+        config, tensors = quantize(config, tensors)
+    tokens = tuple(f"<{number}>" for number in range(config.vocab))
+    model_file.write(tmp_path / "m.gguf", config, tokens, {}, tensors)
+    model = load(tmp_path / "m.gguf", backend=backend)
+    found = model.transcribe(Stream(1)(60 * 16000, low=-0.1, high=0.1))
+    assert found.exit == LIMITED.exits and found.duration == 60
+    assert model.info()["exits"][-1]["multiply_accumulates"]["10 s"] is not None
+    assert flash_image.parse(flash_image.build(model.file)).config == config
 
 
 def test_every_family_names_itself():

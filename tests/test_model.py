@@ -66,14 +66,14 @@ def test_a_run_goes_to_the_last_exit_or_where_the_policy_stops(model):
     assert [out.exit for out in whole.outputs] == [1, 2, 3] and whole.out is whole.outputs[-1]
     for found, expected in zip(whole.outputs, outputs):
         np.testing.assert_array_equal(found.log_probs, expected.log_probs)
-    assert [scores.entropy for scores in whole.scores] == [
+    assert [scores.entropy for scores, _ in whole.measured] == [
         exits.frame_entropy(out.log_probs) for out in outputs]
-    assert whole.scores[2].agreement == np.mean(
+    assert whole.measured[2][0].agreement == np.mean(
         outputs[1].log_probs.argmax(1) == outputs[2].log_probs.argmax(1))
     assert len(whole.encoder_seconds) == len(whole.rule_seconds) == 3
     early = model.run(features, exits.Fixed(2))
-    assert (early.out.exit, early.score, early.margin) == (2, 2.0, 0.0)
-    assert early.outputs == early.scores == () and len(early.encoder_seconds) == 2
+    assert (early.out.exit, *early.decision) == (2, True, 2.0, 0.0)
+    assert early.outputs == early.measured == () and len(early.encoder_seconds) == 2
 
 
 def test_a_run_counts_its_time_by_the_clock_it_is_given(model):
@@ -355,8 +355,8 @@ def test_exits_can_be_closed(model):
 
 @pytest.mark.parametrize("samples", [0, 1, 300, 1119])
 @pytest.mark.parametrize("policy", [
-    exits.Deadline(30), exits.Budget(1e6), exits.Entropy(0.01), exits.Posterior(0.5),
-    exits.Patience(1), exits.FirstOf(exits.Deadline(30), exits.Within(exits.Patience(1), floor=2)),
+    exits.Deadline(0.03), exits.Budget(1e6), exits.Entropy(0.01), exits.Posterior(0.5),
+    exits.Patience(1), exits.FirstOf(exits.Deadline(0.03), exits.Within(exits.Patience(1), floor=2)),
 ], ids=lambda policy: type(policy).__name__)
 def test_a_clip_shorter_than_a_frame(model, samples, policy):
     with warnings.catch_warnings():

@@ -11,7 +11,7 @@ from ee_ref.conformance.draw import SMALL, random_features, random_int8_model
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, NativeUnavailable, ShapeError
 from ee_ref.families import tensors as tensor_specs
-from tests.support import FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_SEED, frozen
+from tests.support import FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_SEED, frozen, in_place
 from tests.test_ops import Guards, assert_same, flat
 
 try:
@@ -22,10 +22,6 @@ except NativeUnavailable as error:
 
 ALL = [pytest.param(op, case, id=f"{op}-{case.name}")
        for op in op_names("qs8") for case in cases_of(op)]
-
-IN_PLACE = ("conformer_layer_qs8", "conv_module_qs8", "feed_forward_qs8", "layer_norm_qs8",
-            "log_softmax_qs8", "multi_head_attention_qs8", "silu_qs8")
-"""The ops of whose kernels ee_kernels_qs8.h says "out may be x"."""
 
 
 def run(package, op: str, arguments: dict) -> list[np.ndarray]:
@@ -93,7 +89,7 @@ def test_c_gives_the_bytes_of_numpy_inside_sentinels(op, case, isa, monkeypatch)
     assert_same(arguments, case.arguments(), name)
 
 
-@pytest.mark.parametrize("op", IN_PLACE)
+@pytest.mark.parametrize("op", in_place("qs8"))
 def test_c_works_in_place(op, isa, monkeypatch):
     for case in cases_of(op):
         arguments = case.arguments()

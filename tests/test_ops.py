@@ -13,13 +13,9 @@ from ee_ref import native, ops
 from ee_ref.conformance.cases import cases_of, op_names, outputs
 from ee_ref.conformance.draw import Stream
 from ee_ref.ops._lines import lines
-from tests.support import assert_close, error
+from tests.support import assert_close, error, in_place
 
 ALL = [pytest.param(op, case, id=f"{op}-{case.name}") for op in op_names() for case in cases_of(op)]
-
-IN_PLACE = ("conformer_layer", "conv_module", "feed_forward", "layer_norm", "log_softmax",
-            "multi_head_attention", "silu", "softmax")
-"""The ops of whose kernels ee_kernels.h says "out may be x"."""
 
 
 @pytest.mark.parametrize("op, case", ALL)
@@ -51,7 +47,7 @@ def test_c_gives_numpy_and_pytorch_values_inside_sentinels(op, case, isa, ops_go
     assert_same(arguments, case.arguments(), name)
 
 
-@pytest.mark.parametrize("op", IN_PLACE)
+@pytest.mark.parametrize("op", in_place("f32"))
 def test_c_works_in_place(op, isa, monkeypatch):
     for case in cases_of(op):
         arguments = case.arguments()

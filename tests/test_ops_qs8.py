@@ -422,13 +422,13 @@ def test_frame_entropy(rows):
 @given(st.floats(2.0**-20, 1.0, width=32), st.sampled_from([-1, 0, 1]))
 def test_entropy_decides_between_float32_numbers(threshold, step):
     class Out:
+        exit = 1
         log_probs = np.log(np.full((3, 4), 0.25, np.float32))
 
     score = frame_entropy(Out.log_probs)
     limit = np.nextafter(F(score), F(step * 10 + score), dtype=np.float32)
-    stop, found = Entropy(float(limit))(Out())
-    assert found == score and stop == (step >= 0)
-    assert (Entropy(float(limit)).margin(score) >= 0) == stop
+    stop, found, margin = Entropy(float(limit))(Out())
+    assert found == score and stop == (step >= 0) == (margin >= 0)
     assert Entropy(float(limit) * (1 + 1e-12))(Out())[0] == stop  # rounds to the same float32
 
 

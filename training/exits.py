@@ -15,8 +15,7 @@ import numpy as np
 
 import ee_ref
 from ee_ref import exits
-from ee_ref.calibration import fit, plot, points, risk
-from ee_ref.cli.calibrate import CHOSEN_FROM
+from ee_ref.calibration import CHOSEN_FROM, fit, plot, points, risk
 from ee_ref.evaluation import figures, manifest, report, run
 from ee_ref import model_file
 
@@ -27,7 +26,7 @@ FAMILIES = (*CHOSEN_FROM, "least_confidence", "agreement", "entropy_speech", "pa
 LEVELS = (0.25, 0.5, 0.75)
 NEAR = 0.1
 SPLITS, BOUND, CONFIDENCE = 200, 2.0, 0.9
-DEADLINE_MS, DEADLINE_UTTERANCES = 60.0, 400
+DEADLINE, DEADLINE_UTTERANCES = 0.06, 400
 
 
 def measured(model, path, threads, posteriors):
@@ -47,7 +46,8 @@ def of_kind(recordings, commands):
 def judged(dev, dev_groups, test):
     """Everything about one kind of speech: curves on dev, and on test the families at three depths and the points."""
     fold = fit.folds(dev_groups)
-    curves = points.curves(dev, fold, FAMILIES)
+    known = fit.families(dev)
+    curves = points.curves(dev, fold, {name: known[name] for name in FAMILIES})
     count = test.word_errors.shape[1]
     found = {
         "utterances": len(test), "words": int(test.words.sum()), "seconds": float(test.seconds.sum()),
@@ -56,8 +56,8 @@ def judged(dev, dev_groups, test):
     }
     for name in curves:
         path = []
-        for point in curves[name]:
-            choice = fit.choices(fit.families(dev)[name](dev, point["price"]), test)
+        for policy in known[name](dev, [point["price"] for point in curves[name]]):
+            choice = fit.choices(policy, test)
             whole = figures.figures(test, choice, draws=2)
             path.append({"wer": whole["wer"][0], **{key: whole[key] for key in ("depth", "depth_share", "time")}})
         found["curves"][name] = path
@@ -65,7 +65,7 @@ def judged(dev, dev_groups, test):
         rows = {}
         for name, path in curves.items():
             near = min(path, key=lambda point: abs(point["depth_share"] - level))
-            choice = fit.choices(fit.families(dev)[name](dev, near["price"]), test)
+            choice = fit.choices(*known[name](dev, [near["price"]]), test)
             rows[name] = {"dev_share": near["depth_share"], "dev_gain": near["wer"] - figures.mixture(dev, near["depth"])[0],
                           **figures.against_mixture(test, choice)}
         near = [name for name in CHOSEN_FROM if name != "fixed" and abs(rows[name]["dev_share"] - level) <= NEAR]
@@ -83,7 +83,7 @@ def guarantee(table):
         order = rng.permutation(len(table))
         own, other = table.rows(order[: len(order) // 2]), table.rows(order[len(order) // 2:])
         point = points.guaranteed_point(own, points.Target("wer", BOUND), list(own.ids), CONFIDENCE,
-                                        ["least_confidence, per exit"], seed=split)
+                                        {name: fit.families(own)[name] for name in ["least_confidence, per exit"]}, seed=split)
         choice = fit.choices(exits.from_plain(point["policy"]), other)
         loss = risk.added_loss(other.word_errors, other.words, choice).mean()
         broken += loss > BOUND / 100
@@ -110,17 +110,17 @@ def deadline(model, recordings):
 
         model._encoder.exits = slowed
         samples = ee_ref.audio.read(recording.path, model.config.sample_rate)
-        policy = exits.FirstOf(exits.Deadline(DEADLINE_MS), exits.Fixed(model.config.exits))
+        policy = exits.FirstOf(exits.Deadline(DEADLINE), exits.Fixed(model.config.exits))
         begun = time.perf_counter()
         result = model.transcribe((samples, model.config.sample_rate), policy=policy)
-        took = 1000 * (time.perf_counter() - begun)
-        after = took - 1000 * (reached[-1] - begun)      # decoding, which exit 1 would have needed too
-        if 1000 * (reached[0] - begun) + after <= DEADLINE_MS:
+        took = time.perf_counter() - begun
+        after = took - (reached[-1] - begun)      # decoding, which exit 1 would have needed too
+        if reached[0] - begun + after <= DEADLINE:
             possible += 1
-            kept += took <= DEADLINE_MS
+            kept += took <= DEADLINE
             chosen.append(result.exit)
     del model._encoder.exits
-    return {"milliseconds": DEADLINE_MS, "utterances": len(chosen_recordings), "possible": possible, "kept": kept,
+    return {"milliseconds": 1000 * DEADLINE, "utterances": len(chosen_recordings), "possible": possible, "kept": kept,
             "histogram": np.bincount(np.array(chosen) - 1, minlength=model.config.exits).tolist()}
 
 

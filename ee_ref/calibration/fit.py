@@ -14,12 +14,15 @@ on). Nothing here looks at more than scores, errors, layers and seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import numpy as np
 
 from .. import exits
 from ..errors import ArgumentError
 from ..evaluation.run import Table
+from ..exits.policy import KINDS, as_policy
+from ..exits.rules import log_odds
 
 GRID = 200
 """Thresholds tried for a score, at its quantiles."""
@@ -34,7 +37,8 @@ _CONFIDENT = [(None, 0.0) if name.startswith("entropy") else (0.0, None) for nam
 """Bounds of the weights of `learned`: more confidence, by any score, is never a reason to go on.
 Unbounded weights fit the calibration set better, but may call speech of another kind confident."""
 
-Fit = Callable[[Table, float], exits.Policy]
+Fit = Callable[[Table, Sequence[float]], list[exits.Policy]]
+"""The policies of a family that fit a table best, one for each price."""
 
 
 def prices(table: Table) -> np.ndarray:
@@ -42,52 +46,65 @@ def prices(table: Table) -> np.ndarray:
     return PRICES * max(1, table.words.sum()) / max(1e-9, _cost(table)[:, -1].sum())
 
 
-def choices(policy: exits.Policy, table: Table) -> np.ndarray:
-    """(n,) exits, from 0, that a policy of this package chooses by the scores in the table.
+class _Exit(exits.Observation):
+    """An exit of all utterances of a table at once: what is known of each is an array (n,)."""
+
+    def __init__(self, table: Table, exit: int) -> None:
+        self.exit, self._measured = exit, table.scores
+        self.utterance = exits.Utterance(
+            table.word_errors.shape[1], costs=tuple(table.costs.T),
+            clock=lambda: _not_measured("a clock"))
+
+    @property
+    def scores(self) -> exits.Scores:
+        return exits.Scores(*map(self.score, exits.Scores._fields))
+
+    @property
+    def log_probs(self) -> NoReturn:
+        _not_measured("log-probabilities")
+
+    def score(self, name: str) -> np.ndarray:
+        if name not in self._measured:
+            _not_measured(name)
+        return self._measured[name][:, self.exit - 1]
+
+    def posterior(self, n_best: int = 10, blank: int | None = None) -> tuple[np.ndarray, ...]:
+        if n_best != 10 or blank is not None:
+            _not_measured(f"a posterior of n_best={n_best}, blank={blank}")
+        return self.score("posterior"), self.score("posterior_per_token")
+
+
+def _not_measured(what: str) -> NoReturn:
+    raise ArgumentError("policy: expected one that goes by the scores measured, found one that "
+                        f"asks for {what}")
+
+
+def choices(policy: exits.AnyPolicy, table: Table) -> np.ndarray:
+    """(n,) exits, from 0, that a policy chooses by the scores in the table.
 
     Raises ArgumentError for one that needs something else: a clock, or a score not measured.
     """
-    n, count = table.word_errors.shape
-    stop = np.zeros((n, count), bool)
-    if isinstance(policy, exits.Fixed):
-        stop[:, policy.n - 1 :] = True
-    elif isinstance(policy, exits.Entropy):
-        return choices(exits.Threshold("entropy", float(np.float32(policy.threshold))), table)
-    elif isinstance(policy, exits.Threshold) and policy.score in table.scores:
-        several = isinstance(policy.threshold, tuple)
-        limits = list(policy.threshold) if several else [policy.threshold] * count
-        for exit, limit in enumerate(limits[:count]):
-            if limit is not None:
-                score = table.scores[policy.score][:, exit]
-                stop[:, exit] = score >= limit if _larger(policy.score) else score <= limit
-    elif isinstance(policy, exits.Patience):
-        same = table.features[:, :, exits.FEATURES.index("same")] > 0
-        in_a_row = np.zeros(n, int)
-        for exit in range(count):
-            in_a_row = np.where(same[:, exit], in_a_row + 1, 0)
-            stop[:, exit] = in_a_row >= policy.exits
-    elif isinstance(policy, exits.Learned):
-        for exit, (row, bias) in enumerate(zip(policy.weights[:count], policy.bias)):
-            stop[:, exit] = table.features[:, exit] @ np.array(row) + bias >= policy.threshold
-    else:
-        raise ArgumentError(f"policy: expected one that goes by the scores measured, "
-                            f"found {policy!r}")
+    policy, state = as_policy(policy), None
+    stop = np.zeros(table.word_errors.shape, bool)
+    for exit in range(stop.shape[1]):
+        decision, state = policy.decide(_Exit(table, exit + 1), state)
+        stop[:, exit] = decision.stop
     stop[:, -1] = True
     return stop.argmax(axis=1)
 
 
 def families(table: Table) -> dict[str, Fit]:
     """Name -> fit, for every kind of policy that the scores in the table allow."""
-    found: dict[str, Fit] = {"fixed": _fixed, "patience": _patience}
+    found: dict[str, Fit] = {}
+    for kind, rule in KINDS.items():
+        if rules := rule.candidates(table.word_errors.shape[1]):
+            found[kind] = cheapest(lambda _, rules=rules: rules)
     for score in table.scores:
-        found[score] = _one_threshold(score)
-        found[f"{score}, per exit"] = _threshold_per_exit(score)
-    found["learned"] = _learned
+        if score in exits.SCORES:
+            found[score] = cheapest(lambda part, score=score: _thresholds(score, part))
+            found[f"{score}, per exit"] = _each_price(_threshold_per_exit, score)
+    found["learned"] = _each_price(_learned)
     return found
-
-
-def _larger(score: str) -> bool:
-    return exits.SCORES[score].larger
 
 
 def _cost(table: Table) -> np.ndarray:
@@ -95,49 +112,27 @@ def _cost(table: Table) -> np.ndarray:
     return table.layers[None, :] * table.seconds[:, None]
 
 
-def _loss(table: Table, price: float) -> np.ndarray:
-    """(n, K) what is minimised."""
-    return table.word_errors + price * _cost(table)
-
-
-def _best(name: str, policies: Callable[[], Sequence[exits.Policy]], table: Table, price: float
-          ) -> exits.Policy:
-    """The policy with the least loss, the first of equals.
-
-    The cost and the errors of each policy do not depend on the price, so they are computed once and
-    kept in the table's cache under `name`.
-    """
-    if name not in table.cache:
-        found = policies()
+def cheapest(candidates: Callable[[Table], Sequence[exits.AnyPolicy]]) -> Fit:
+    """A family of these policies: that with the least loss at each price, the first of equals."""
+    def fit(table: Table, prices: Sequence[float]) -> list[exits.Policy]:
+        found = candidates(table)
         rows, cost = np.arange(len(table)), _cost(table)
         chosen = [choices(policy, table) for policy in found]
-        table.cache[name] = (
-            found, np.array([table.word_errors[rows, choice].sum() for choice in chosen]),
-            np.array([cost[rows, choice].sum() for choice in chosen]))
-    found, errors, costs = table.cache[name]
-    return found[int((errors + price * costs).argmin())]
-
-
-def _fixed(table: Table, price: float) -> exits.Policy:
-    count = table.word_errors.shape[1]
-    return _best("fixed", lambda: [exits.Fixed(n) for n in range(count, 0, -1)], table, price)
-
-
-def _patience(table: Table, price: float) -> exits.Policy:
-    count = table.word_errors.shape[1]
-    return _best("patience", lambda: [exits.Patience(n) for n in range(count, 0, -1)], table, price)
-
-
-def _one_threshold(score: str) -> Fit:
-    def thresholds(table: Table) -> list[exits.Policy]:
-        values = np.unique(np.quantile(
-            table.scores[score], np.linspace(0, 1, GRID), method="nearest"))
-        return [exits.Threshold(score, float(value)) for value in values]
-
-    def fit(table: Table, price: float) -> exits.Policy:
-        return _best(score, lambda: thresholds(table), table, price)
+        errors = np.array([table.word_errors[rows, choice].sum() for choice in chosen])
+        costs = np.array([cost[rows, choice].sum() for choice in chosen])
+        return [found[int((errors + price * costs).argmin())] for price in prices]
 
     return fit
+
+
+def _each_price(rule: Callable[..., exits.Policy], *arguments: str) -> Fit:
+    """rule(table, price, *arguments) for each price."""
+    return lambda table, prices: [rule(table, price, *arguments) for price in prices]
+
+
+def _thresholds(score: str, table: Table) -> list[exits.Policy]:
+    values = np.unique(np.quantile(table.scores[score], np.linspace(0, 1, GRID), method="nearest"))
+    return [exits.Threshold(score, float(value)) for value in values]
 
 
 def _backwards(table: Table, price: float, rule: Callable[[int, np.ndarray], np.ndarray]) -> None:
@@ -145,36 +140,32 @@ def _backwards(table: Table, price: float, rule: Callable[[int, np.ndarray], np.
 
     gain (n,): loss saved by stopping at this exit instead of going on with the rules fitted so far.
     """
-    loss = _loss(table, price)
+    loss = table.word_errors + price * _cost(table)
     onward = loss[:, -1]
     for exit in range(loss.shape[1] - 2, -1, -1):
         stops = rule(exit, onward - loss[:, exit])
         onward = np.where(stops, loss[:, exit], onward)
 
 
-def _threshold_per_exit(score: str) -> Fit:
-    sign = 1 if _larger(score) else -1
+def _threshold_per_exit(table: Table, price: float, score: str) -> exits.Policy:
+    sign = 1 if exits.SCORES[score] else -1
+    values = sign * table.scores[score]
+    found: list[float | None] = [None] * values.shape[1]
 
-    def fit(table: Table, price: float) -> exits.Policy:
-        values = sign * table.scores[score]
-        found: list[float | None] = [None] * values.shape[1]
+    def rule(exit: int, gain: np.ndarray) -> np.ndarray:
+        order = np.argsort(-values[:, exit], kind="stable")
+        ranked = values[order, exit]
+        total = np.cumsum(gain[order])
+        # Equal scores stop together: only their last one may be the threshold.
+        total[:-1][ranked[:-1] == ranked[1:]] = -np.inf
+        best = int(total.argmax())
+        if total[best] <= 0:
+            return np.zeros(len(gain), bool)
+        found[exit] = float(sign * ranked[best])
+        return values[:, exit] >= ranked[best]
 
-        def rule(exit: int, gain: np.ndarray) -> np.ndarray:
-            order = np.argsort(-values[:, exit], kind="stable")
-            ranked = values[order, exit]
-            total = np.cumsum(gain[order])
-            # Equal scores stop together: only their last one may be the threshold.
-            total[:-1][ranked[:-1] == ranked[1:]] = -np.inf
-            best = int(total.argmax())
-            if total[best] <= 0:
-                return np.zeros(len(gain), bool)
-            found[exit] = float(sign * ranked[best])
-            return values[:, exit] >= ranked[best]
-
-        _backwards(table, price, rule)
-        return exits.Threshold(score, tuple(found))
-
-    return fit
+    _backwards(table, price, rule)
+    return exits.Threshold(score, tuple(found))
 
 
 def _learned(table: Table, price: float) -> exits.Policy:
@@ -183,7 +174,8 @@ def _learned(table: Table, price: float) -> exits.Policy:
     bias = [0.0] * (count - 1)
 
     def rule(exit: int, gain: np.ndarray) -> np.ndarray:
-        x = table.features[:, exit]
+        features = [table.scores[name][:, exit] for name in exits.FEATURES]
+        x = np.stack(features, axis=-1)
         mean, scale = x.mean(axis=0), x.std(axis=0)
         scale = np.where(scale > 1e-6, scale, 1.0)
         found = _logistic((x - mean) / scale, gain)
@@ -191,7 +183,7 @@ def _learned(table: Table, price: float) -> exits.Policy:
         # Six digits keep the file small; the decisions that follow are those of the rounded ones.
         weights[exit] = tuple(float(f"{value:.6g}") for value in row)
         bias[exit] = float(f"{found[-1] - row @ mean:.6g}")
-        return x @ np.array(weights[exit]) + bias[exit] >= 0
+        return log_odds(weights[exit], bias[exit], features) >= 0
 
     _backwards(table, price, rule)
     return exits.Learned(tuple(weights), tuple(bias))
@@ -227,8 +219,8 @@ def held_out_choices(
     for number in np.unique(fold):
         held_out = fold == number
         others, own = table.rows(~held_out), table.rows(held_out)
-        for row, price in zip(found, prices):
-            row[held_out] = choices(fit(others, price), own)
+        for row, policy in zip(found, fit(others, prices)):
+            row[held_out] = choices(policy, own)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,7 @@ class Target:
         match = re.fullmatch(r"(wer\+|cost )(\d+(?:\.\d+)?)", text.strip())
         if match is None or (match[1] == "cost " and not 0 < float(match[2]) <= 1):
             raise ArgumentError(
-                f"target: expected wer+POINTS, cost SHARE or best, as in wer+0.5 or "
-                f"cost 0.5, "
+                "target: expected wer+POINTS, cost SHARE or best, as in wer+0.5 or cost 0.5, "
                 f"found {text!r}")
         return cls(match[1].strip(" +"), float(match[2]))
 
@@ -44,23 +43,16 @@ class Target:
 
 
 def curves(
-    table: Table, fold: np.ndarray, names: Iterable[str] | None = None,
+    table: Table, fold: np.ndarray, families: Mapping[str, fit.Fit],
     progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
 ) -> dict[str, list[dict[str, Any]]]:
     """Family -> a point for each price, of cross-validation: `price`, `wer` [%], `depth` (layers),
-    `depth_share`, `cost`, `time`. names: the families; all by default."""
-    known = fit.families(table)
-    names = list(known) if names is None else list(names)
-    found: dict[str, list[dict[str, Any]]] = {}
-    for name in progress(names, len(names)):
-        if name not in known:
-            raise ArgumentError(f"family: expected one of {sorted(known)}, found {name!r}")
-        prices = fit.prices(table)
-        found[name] = [
-            {"price": float(price), **_brief(table, choice)}
-            for price, choice in zip(
-                prices, fit.held_out_choices(known[name], table, prices, fold))]
-    return found
+    `depth_share`, `cost`, `time`."""
+    prices = fit.prices(table)
+    return {
+        name: [{"price": float(price), **_brief(table, choice)} for price, choice in zip(
+            prices, fit.held_out_choices(families[name], table, prices, fold))]
+        for name in progress(families, len(families))}
 
 
 def _brief(table: Table, choice: np.ndarray) -> dict[str, float]:
@@ -96,17 +88,18 @@ def choose(
 
 
 def point(
-    table: Table, target: Target, found: dict[str, list[dict[str, Any]]], full_wer: float
+    table: Table, target: Target, families: Mapping[str, fit.Fit],
+    found: dict[str, list[dict[str, Any]]], full_wer: float,
 ) -> dict[str, Any]:
     """An operating point: `policy` as plain data, fitted to the whole table, and its `figures`.
 
-    The full depth where nothing else keeps a word error rate. Raises ArgumentError when nothing
-    keeps a share of the layers.
+    found: the curves of the families that it may come from. The full depth where nothing else keeps
+    a word error rate. Raises ArgumentError when nothing keeps a share of the layers.
     """
     chosen = choose(target, found, full_wer, 100 / max(1, table.words.sum()))
     if chosen is not None:
         name, price, brief = chosen
-        policy = fit.families(table)[name](table, price)
+        [policy] = families[name](table, [price])
     elif target.kind == "wer":
         count = table.word_errors.shape[1]
         name, policy = "fixed", exits.Fixed(count)
@@ -128,7 +121,7 @@ def require_bound(target: Target) -> None:
 
 def guaranteed_point(
     table: Table, target: Target, groups: Sequence[str], confidence: float,
-    names: Sequence[str], seed: int = 0,
+    families: Mapping[str, fit.Fit], seed: int = 0,
 ) -> dict[str, Any]:
     """An operating point whose added error is proved: `risk` on half the set, fitted to the other.
 
@@ -142,11 +135,11 @@ def guaranteed_point(
     require_bound(target)
     half = fit.folds(groups, 2, seed) == 0
     fitted, proving = table.rows(half), table.rows(~half)
-    alpha, delta = target.value / 100, (1 - confidence) / len(names)
+    alpha, delta = target.value / 100, (1 - confidence) / len(families)
     best: tuple[float, str, exits.Policy] = (
         1.0, "fixed", exits.Fixed(table.word_errors.shape[1]))
-    for name in names:
-        path = [fit.families(table)[name](fitted, price) for price in fit.prices(fitted)]
+    for name, family in families.items():
+        path = family(fitted, fit.prices(fitted))
         chosen = [fit.choices(policy, proving) for policy in path]
         losses = [risk.added_loss(proving.word_errors, proving.words, choice)
                   for choice in chosen]

@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser, or_all: bool = False) -> None
         help="let the utterance choose: fast, balanced or accurate in a calibrated model (default: "
         f"balanced, or the last exit), or with --threshold a rule: {_RULES}")
     parser.add_argument("--threshold", type=float, metavar="X", help="threshold of --policy")
-    parser.add_argument("--deadline", type=float, metavar="MS",
-                        help="also stop in time for a result after so many milliseconds")
+    parser.add_argument("--deadline", type=float, metavar="S",
+                        help="also stop in time for a result after so many seconds, as 0.03")
     parser.add_argument("--floor", type=int, metavar="N", help="never stop before exit N")
     parser.add_argument("--ceiling", type=int, metavar="N", help="always stop at exit N")
 
@@ -61,22 +61,16 @@ def policy_of(args: argparse.Namespace, model: Model) -> AnyPolicy:
 
 def _named(args: argparse.Namespace, model: Model) -> AnyPolicy | str:
     """The rule of that name, or the name itself of an operating point of the model."""
-    from .. import exits
+    from ..exits.policy import named, rule_names
 
     name, threshold = args.policy, args.threshold
     if name in model.policies:
         if threshold is not None:
             raise ArgumentError(f"--policy {name} has its own thresholds; found --threshold")
         return name
-    if name not in (*exits.SCORES, "patience"):
-        known = ", ".join((*model.policies, *exits.SCORES, "patience"))
+    if name not in rule_names():
+        known = ", ".join((*model.policies, *rule_names()))
         raise ArgumentError(f"--policy {name}: expected one of {known}")
     if threshold is None:
         raise ArgumentError(f"--policy {name} needs --threshold X")
-    if name == "entropy":
-        return exits.Entropy(threshold)
-    if name == "posterior":
-        return exits.Posterior(threshold, blank=model.config.blank)
-    if name == "patience":
-        return exits.Patience(int(threshold) if threshold.is_integer() else threshold)
-    return exits.Threshold(name, threshold)
+    return named(name, threshold)

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     model = load(args.model, backend=args.backend, threads=args.threads)
     seconds = args.seconds
     if seconds is None:
-        seconds = min(10.0, math.floor(10 * model.config.max_seconds) / 10)
+        seconds = math.floor(10 * min(10.0, model.config.max_seconds)) / 10
     found = {"model": model.file.path, "dtype": model.config.dtype, "threads": model.threads,
              **bench.machine(), **bench.measure(model, seconds, args.runs)}
     print(json.dumps(found, ensure_ascii=False, indent=2) if args.json else _text(found))

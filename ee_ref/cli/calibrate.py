@@ -6,25 +6,11 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import ArgumentError
 from . import _progress, _recordings
 from .eval import add_inputs
-
-if TYPE_CHECKING:
-    from ..evaluation.run import Table
-
-POINTS = {"fast": "cost 0.4", "balanced": None, "accurate": "best"}
-"""Operating points and their targets; that of `balanced` is --target."""
-
-CHOSEN_FROM = ("learned", "least_confidence, per exit", "agreement, per exit", "entropy, per exit",
-               "entropy", "patience", "fixed")
-"""Families an operating point may come from. The plot shows all families, but the best of twenty by
-cross-validation would be the luckiest, and a search for the N best costs more than it saves."""
-
-PROVED_FROM = ("learned", "least_confidence, per exit", "entropy")
-"""Families tried with --confidence; each one more leaves less confidence for the others."""
 
 
 def add_parser(subparsers) -> None:
@@ -70,8 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from weights_io import files
 
     from .. import model_file
-    from ..calibration import plot
-    from ..calibration.points import Target, require_bound
+    from ..calibration import Calibrator, plot
     from ..evaluation import manifest
     from ..evaluation import run as runs
     from ..loading import BUNDLED, load, thread_count
@@ -79,11 +64,7 @@ def run(args: argparse.Namespace) -> int:
     threads = thread_count(args.threads)
     if args.plot:
         plot.require(args.plot)
-    targets = {name: Target.parse(text) for name, text in _targets(args).items()}
-    if args.confidence is not None and not 0 < args.confidence < 1:
-        raise ArgumentError(f"--confidence {args.confidence}: expected between 0 and 1")
-    if args.confidence is not None:
-        require_bound(targets["balanced"])
+    calibrator = Calibrator(_targets(args), confidence=args.confidence, progress=_progress.bar)
     if args.model in (None, *BUNDLED) and args.output is None and not args.dry_run:
         raise ArgumentError("the bundled model is not replaced: expected --model, --output or "
                             "--dry-run")
@@ -101,9 +82,8 @@ def run(args: argparse.Namespace) -> int:
     code = left_out.exit_code()
     table = runs.table(model, utterances, args.normaliser)
     groups = [manifest.group(utterance.recording, args.group) for utterance in utterances]
-    report = calibrate(table, groups, targets, args.confidence)
-    report.update(split=args.manifest.stem, where=args.where, normaliser=args.normaliser,
-                  left_out=left_out.count)
+    report = {**calibrator.fit(table, groups).report_, "split": args.manifest.stem,
+              "where": args.where, "normaliser": args.normaliser, "left_out": left_out.count}
     sys.stdout.write(_text(report))
     if args.json:
         files.write_atomic(args.json, [(json.dumps(report, indent=1) + "\n").encode()], args.force)
@@ -112,56 +92,23 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         replaced = args.output is None
         model_file.store_operating_points(
-            model.file, args.output or args.model, _stored(report["points"], args.normaliser),
+            model.file, args.output or args.model,
+            {name: {**point, "normaliser": args.normaliser}
+             for name, point in calibrator.points_.items()},
             overwrite=replaced or args.force)
     return code
 
 
 def _targets(args: argparse.Namespace) -> dict[str, str]:
-    found = {name: target or args.target for name, target in POINTS.items()}
+    from ..calibration import POINTS
+
+    found = {**POINTS, "balanced": args.target}
     for text in args.point:
         name, equals, target = text.partition("=")
         if not equals or not name.isidentifier():
             raise ArgumentError(f"--point {text}: expected NAME=TARGET")
         found[name] = target
     return found
-
-
-def calibrate(table: "Table", groups: list[str], targets: dict[str, Any],
-              confidence: float | None = None) -> dict[str, Any]:
-    """The report: figures of fixed exits and the oracle, `curves` by family, `points` by name."""
-    import numpy as np
-
-    from ..calibration import fit, points
-    from ..evaluation import figures
-
-    if not table.words.sum():
-        raise ArgumentError(f"calibration set: expected words in the transcripts, found none in "
-                            f"{len(table)}")
-    count = table.word_errors.shape[1]
-    fold = fit.folds(groups)
-    if len(np.unique(fold)) < 5:
-        raise ArgumentError(f"calibration set too small: expected 5 groups or more, "
-                            f"found {len(set(groups))}")
-    curves = points.curves(table, fold, progress=_progress.bar)
-    exits = [figures.figures(table, np.full(len(table), exit)) for exit in range(count)]
-    full_wer = exits[-1]["wer"][0]
-    chosen_from = {name: curves[name] for name in CHOSEN_FROM}
-    found = {}
-    for name, target in targets.items():
-        if confidence is not None and name == "balanced":
-            found[name] = points.guaranteed_point(table, target, groups, confidence,
-                                                  PROVED_FROM)
-        else:
-            found[name] = points.point(table, target, chosen_from, full_wer)
-    return {"utterances": len(table), "words": int(table.words.sum()),
-            "seconds": float(table.seconds.sum()), "layers": table.layers.tolist(),
-            "exits": exits, "oracle": figures.figures(table, figures.oracle(table)),
-            "curves": curves, "points": found}
-
-
-def _stored(points: dict[str, Any], normaliser: str) -> dict[str, Any]:
-    return {name: {**point, "normaliser": normaliser} for name, point in points.items()}
 
 
 def _text(report: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from weights_io import files
 
@@ -19,7 +19,6 @@ from . import _console, _policy
 
 if TYPE_CHECKING:
     from .. import exits
-    from ..encoder import ExitOutput
     from ..model import Result
 
 
@@ -108,23 +107,13 @@ class _Stoppable:
     """A policy that gives up, with KeyboardInterrupt, once `stopped` is set."""
 
     def __init__(self, policy: exits.Policy, stopped: threading.Event):
-        self._policy = policy
-        self._stopped = stopped
+        self._policy, self._stopped = policy, stopped
+        self.needs_scores = policy.needs_scores
 
-    def start(self, utterance: exits.Utterance) -> _Stoppable:
-        from ..exits import begin
-
-        return _Stoppable(begin(self._policy, utterance), self._stopped)
-
-    def margin(self, score: float) -> float:
-        from ..exits import margin_of
-
-        return margin_of(self._policy, score)
-
-    def __call__(self, out: ExitOutput) -> tuple[bool, float]:
+    def decide(self, at: exits.Observation, state: Any) -> tuple[exits.Decision, Any]:
         if self._stopped.is_set():
             raise KeyboardInterrupt
-        return self._policy(out)
+        return self._policy.decide(at, state)
 
 
 def _results(

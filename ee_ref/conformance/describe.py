@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from ..ops._lines import lines
 from .vector import Vector
 
 
 def op_table(cases: Iterable[Vector]) -> str:
     """One line an op: tier, number of cases, inputs, parameters, outputs, bounds. Markdown.
 
-    A tensor is its name, dtype and number of axes; "?" marks what some of the cases lack.
+    A tensor is its name and the shape that the line of the op gives, or else dtype and number of
+    axes. "?" marks what some of the cases lack.
     """
     by_op: dict[tuple[str, str], list[Vector]] = {}
     for case in cases:
@@ -20,15 +22,24 @@ def op_table(cases: Iterable[Vector]) -> str:
     lines = ["| tier | op | cases | inputs | parameters | outputs | bounds |",
              "|---|---|---|---|---|---|---|"]
     for (tier, op), group in by_op.items():
-        cells = (tier, f"`{op}`", len(group), _tensors([case.inputs for case in group]),
-                 _parameters(group), _tensors([case.expected for case in group]), _bounds(group))
+        shapes = _shapes(op)
+        cells = (tier, f"`{op}`", len(group), _tensors([case.inputs for case in group], shapes),
+                 _parameters(group), _tensors([case.expected for case in group], shapes),
+                 _bounds(group))
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _tensors(groups: list[Mapping[str, np.ndarray]]) -> str:
+def _shapes(op: str) -> dict[str, str]:
+    """Tensor -> its shape in letters, of an op that has a line."""
+    line = lines().get(op)
+    arguments = (*line.inputs, *line.outputs) if line else ()
+    return {argument.name: argument.spelled for argument in arguments if argument.shape}
+
+
+def _tensors(groups: list[Mapping[str, np.ndarray]], shapes: Mapping[str, str]) -> str:
     names = dict.fromkeys(_family(name) for group in groups for name in group)
-    return ", ".join(_tensor(name, groups) for name in names)
+    return ", ".join(_tensor(name, groups, shapes.get(name)) for name in names)
 
 
 def _family(name: str) -> str:
@@ -37,12 +48,14 @@ def _family(name: str) -> str:
     return f"{stem}_N" if number.isdigit() else name
 
 
-def _tensor(name: str, groups: list[Mapping[str, np.ndarray]]) -> str:
-    found = [array for group in groups for key, array in group.items() if _family(key) == name]
-    dtypes = sorted({array.dtype.name for array in found})
-    axes = sorted({array.ndim for array in found})
+def _tensor(name: str, groups: list[Mapping[str, np.ndarray]], shape: str | None) -> str:
     missing = any(name not in map(_family, group) for group in groups)
-    return f"`{name}`{'?' if missing else ''} {'/'.join(dtypes)} {'/'.join(map(str, axes))}"
+    if shape is None:
+        found = [array for group in groups for key, array in group.items() if _family(key) == name]
+        dtypes = sorted({array.dtype.name for array in found})
+        axes = sorted({array.ndim for array in found})
+        shape = f"{'/'.join(dtypes)} {'/'.join(map(str, axes))}"
+    return f"`{name}`{'?' if missing else ''} {shape}"
 
 
 def _parameters(group: list[Vector]) -> str:

@@ -105,15 +105,17 @@ def random_state_dict(config: Config, seed: int, qk_gain: float = 1.0) -> dict[s
         return draw(size, low=-bound, high=bound)
 
     def norm(name: str, size: int) -> None:
-        state[f"{name}.weight"], state[f"{name}.bias"] = draw(size, low=0.5, high=1.5), even(size, 0.1)
+        state[f"{name}.weight"] = draw(size, low=0.5, high=1.5)
+        state[f"{name}.bias"] = even(size, 0.1)
 
     for source in families.of(config).sources(config):
         shape, size = source.shape, source.shape[0]
         if source.module is Module.TENSOR:
-            low, high = _RANGES.get(source.source, (0.0, 0.0))
-            state[source.source] = (
-                draw(*shape, low=low, high=high) if low < high
-                else sinusoids(size, shape[-1]).reshape(shape))
+            if source.source in _RANGES:
+                low, high = _RANGES[source.source]
+                state[source.source] = draw(*shape, low=low, high=high)
+            else:
+                state[source.source] = sinusoids(size, shape[-1]).reshape(shape)
         elif source.module is Module.NORM:
             norm(source.source, size)
         else:

@@ -15,8 +15,9 @@ from math import inf
 
 import numpy as np
 
+from ..checks import check_count
 from ..errors import ArgumentError
-from .hypothesis import Hypothesis, check_count, checked_log_probs
+from .hypothesis import Hypothesis, checked_log_probs
 
 MAX_BEAM_WIDTH = 10_000
 """Prefixes kept, of some hundred bytes each; no model gains by more than a hundred."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 
-from .hypothesis import Hypothesis, checked_log_probs
+from .hypothesis import Hypothesis, checked_log_probs, token_confidences
 
 
 def greedy(log_probs: np.ndarray, blank: int = 0) -> Hypothesis:
@@ -14,16 +17,44 @@ def greedy(log_probs: np.ndarray, blank: int = 0) -> Hypothesis:
     score is the log-probability of that alignment: sum over frames of the largest log-probability.
     Raises ArgumentError for NaN, values above 0, another shape, or a blank outside 0..V-1.
     """
-    log_probs = checked_log_probs(log_probs, blank)
-    if not len(log_probs):
-        return Hypothesis((), 0.0, ())
-    labels = log_probs.argmax(axis=1)
-    highest = log_probs.max(axis=1)
+    return align(log_probs, blank).best
 
-    tokens, frames = [], []
-    starts = np.flatnonzero(np.diff(labels, prepend=-1))
-    for start, end in zip(starts, [*starts[1:], len(labels)]):
-        if labels[start] != blank:
-            tokens.append(int(labels[start]))
-            frames.append(int(start + highest[start:end].argmax()))
-    return Hypothesis(tuple(tokens), float(highest.sum(dtype=np.float64)), tuple(frames))
+
+def align(log_probs: np.ndarray, blank: int = 0) -> Alignment:
+    """The same alignment, with what `exits.measure` asks of it. Raises as `greedy` does."""
+    log_probs = checked_log_probs(log_probs, blank)
+    return Alignment(log_probs, log_probs.argmax(axis=1).astype(np.uint32), blank)
+
+
+@dataclass(eq=False)
+class Alignment:
+    """The best label of every frame, and what follows from it.
+
+    log_probs: (T, V). labels: (T,) uint32, of equal labels the lowest. blank: the CTC blank.
+    """
+
+    log_probs: np.ndarray
+    labels: np.ndarray
+    blank: int
+
+    @cached_property
+    def highest(self) -> np.ndarray:
+        """(T,) log-probability of the label of every frame."""
+        return self.log_probs[np.arange(len(self.labels)), self.labels]
+
+    @cached_property
+    def best(self) -> Hypothesis:
+        """The tokens, and the frame of each one's run where it is most probable."""
+        labels, highest = self.labels, self.highest
+        tokens, frames = [], []
+        starts = np.flatnonzero(np.diff(labels.astype(np.int64), prepend=-1))
+        for start, end in zip(starts, [*starts[1:], len(labels)]):
+            if labels[start] != self.blank:
+                tokens.append(int(labels[start]))
+                frames.append(int(start + highest[start:end].argmax()))
+        return Hypothesis(tuple(tokens), float(highest.sum(dtype=np.float64)), tuple(frames))
+
+    @cached_property
+    def confidences(self) -> tuple[float, ...]:
+        """`token_confidences` of `best`."""
+        return token_confidences(self.log_probs, self.best)

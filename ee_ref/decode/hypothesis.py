@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import check_count
 from ..errors import ArgumentError
+from ..ops._exact import ONE, exp
 
 # Rounding may lift a log-probability above zero by about this much; logits are far beyond it.
 _ROUNDING = 1e-3
@@ -31,8 +32,9 @@ class Hypothesis(NamedTuple):
 def token_confidences(log_probs: np.ndarray, hypothesis: Hypothesis) -> tuple[float, ...]:
     """Probability of each token of `hypothesis` at its emission frame, in [0, 1].
 
-    log_probs: (T, V), the ones that were decoded. Raises ArgumentError when the hypothesis has
-    tokens or frames that log_probs lacks.
+    log_probs: (T, V), the ones that were decoded, taken as float32; the exponential is that of
+    docs/numerics.md. Raises ArgumentError when the hypothesis has tokens or frames that log_probs
+    lacks.
     """
     rows, labels = np.shape(log_probs)
     frames, tokens = np.array(hypothesis.frames, int), np.array(hypothesis.tokens, int)
@@ -45,8 +47,8 @@ def token_confidences(log_probs: np.ndarray, hypothesis: Hypothesis) -> tuple[fl
             f"expected a hypothesis of these log-probabilities, {rows} frames of {labels} labels, "
             f"found frames {hypothesis.frames} of tokens {hypothesis.tokens}"
         )
-    probabilities = np.exp(np.asarray(log_probs)[frames, tokens].astype(np.float64))
-    return tuple(np.minimum(probabilities, 1.0).tolist())
+    probabilities = exp(np.asarray(log_probs)[frames, tokens].astype(np.float32))
+    return tuple(np.minimum(probabilities, ONE).tolist())
 
 
 def _within(indices: np.ndarray, size: int) -> bool:
@@ -69,11 +71,3 @@ def checked_log_probs(log_probs: np.ndarray, blank: int) -> np.ndarray:
             f"expected log-probabilities, none NaN or above 0, found a maximum of {highest}"
         )
     return log_probs
-
-
-def check_count(name: str, value: object, low: int, high: int | None = None) -> None:
-    """Raise ArgumentError unless `value` is an integer in low..high."""
-    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
-    if not is_integer or value < low or (high is not None and value > high):
-        expected = f"at least {low}" if high is None else f"in {low}..{high}"
-        raise ArgumentError(f"{name}: expected an integer {expected}, found {value!r}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import accumulate
+from dataclasses import dataclass
+from itertools import accumulate, zip_longest
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from .. import audio, exits, formats
 from ..clock import StageClock
 from ..errors import EeError
+from ..exits.scores import POSTERIORS
 from ..loading import thread_count
 from ..model import Model
 from . import scoring
@@ -132,10 +133,10 @@ def _measured(model: Model, recording: Recording, policy: exits.AnyPolicy | None
                   "seconds_used": sum(alone.encoder_seconds) + in_rule, "score_seconds": in_rule}
     return Utterance(
         recording, len(samples) / config.sample_rate,
-        texts=tuple(model.text(out.log_probs) for out in whole.outputs),
+        texts=tuple(model.tokens.text(greedy.best.tokens) for _, greedy in whole.measured),
         times=tuple(accumulate(whole.encoder_seconds)),
         costs=config.costs(len(features)),
-        scores=whole.scores,
+        scores=tuple(scores for scores, _ in whole.measured),
         posteriors=tuple(exits.n_best_posterior(out.log_probs, blank=config.blank)
                          for out in whole.outputs if posteriors),
         **chosen)
@@ -171,7 +172,7 @@ class Table:
 
     word_errors, character_errors (n, K) int; words, characters (n,) of the references; seconds (n,)
     of audio; layers (K,) up to each exit; costs, times (n, K) up to each exit; scores: name ->
-    (n, K); features (n, K, len(exits.FEATURES)). cache: what fits keep between prices.
+    (n, K), of the fields of `exits.Scores` and, where they were measured, the two posteriors.
     """
 
     ids: tuple[str, ...]
@@ -184,8 +185,6 @@ class Table:
     costs: np.ndarray
     times: np.ndarray
     scores: dict[str, np.ndarray]
-    features: np.ndarray
-    cache: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -199,7 +198,7 @@ class Table:
 
         whole = {name: cut(getattr(self, name)) for name in (
             "word_errors", "character_errors", "words", "characters", "seconds", "costs", "times",
-            "scores", "features")}
+            "scores")}
         return Table(ids=tuple(np.array(self.ids, object)[which]), layers=self.layers, **whole)
 
 
@@ -208,12 +207,9 @@ def table(model: Model, utterances: Sequence[Utterance], normalise: str) -> Tabl
     counted = [scoring.count([u.recording.text] * len(u.texts), u.texts, normalise)
                for u in utterances]
     errors = np.array(counted, np.int64)  # (n, K, 4)
-    names = [name for name in exits.SCORES if not name.startswith("posterior")]
-    scores = {name: np.array([[getattr(s, name) for s in u.scores] for u in utterances])
-              for name in names}
-    if utterances and utterances[0].posteriors:
-        for number, name in enumerate(("posterior", "posterior_per_token")):
-            scores[name] = np.array([[p[number] for p in u.posteriors] for u in utterances])
+    measured = np.array([[s + p for s, p in zip_longest(u.scores, u.posteriors, fillvalue=())]
+                         for u in utterances], float)  # (n, K, scores)
+    names = exits.Scores._fields + POSTERIORS
     return Table(
         ids=tuple(u.recording.id for u in utterances),
         word_errors=errors[..., 0], character_errors=errors[..., 1],
@@ -222,6 +218,6 @@ def table(model: Model, utterances: Sequence[Utterance], normalise: str) -> Tabl
         layers=np.cumsum(model.config.layers_per_exit),
         costs=np.array([u.costs for u in utterances], float),
         times=np.array([u.times for u in utterances]),
-        scores=scores,
-        features=np.array([[exits.features_of(s) for s in u.scores] for u in utterances]),
+        scores={name: measured[..., number] for number, name
+                in enumerate(names[: measured.shape[-1]])},
     )

@@ -1,39 +1,40 @@
 """When to stop: scores of an exit, and policies that act on them (docs/decoding.md, docs/exits.md).
 
-A policy is any callable `(out) -> (stop, score)`, with `out.exit` the number of the exit, from 1,
-and `out.log_probs` its log-probabilities (frames, vocab). `Model.transcribe` asks it after each
-exit and decodes the first one where it says stop, or the last. Writing one takes a few lines:
+A policy is asked after each exit; `Model.transcribe` decodes the first one where it says stop, or
+the last. The short way to write one is a function of an exit that gives (stop, score), or a
+`Decision`, which says too how far the score is past its threshold:
 
-    def confident(out: ExitLike) -> tuple[bool, float]:
-        score = float(np.exp(out.log_probs.max(axis=1)).min(initial=1.0))
-        return score > 0.9, score
+    def confident(out: Observation) -> Decision:
+        margin = out.scores.least_confidence - 0.9
+        return Decision(margin >= 0, out.scores.least_confidence, margin)
 
-With a method `margin(score)` as well, a policy also says how far a score is past its threshold:
+`out.exit` is the number of the exit, from 1, `out.log_probs` its log-probabilities (frames, vocab),
+`out.scores` its `Scores`, and `out.utterance` knows costs, blank and clock.
 
-    class Confident:
-        def __call__(self, out: ExitLike) -> tuple[bool, float]:
-            return confident(out)
-        def margin(self, score: float) -> float:
-            return score - 0.9
+A policy that must remember something is an object with a method `decide(at, state)`, which gives
+the decision and the state that it wants to see at the next exit. It changes nothing of itself, so
+that one object serves any number of utterances at once:
 
-A policy that must remember something of an utterance, or wants to know its cost or the time, has a
-method `start(utterance: Utterance)` that returns such a callable for this utterance alone; the
-policy itself stays unchanged, so that one object serves any number of utterances at once.
+    class Twice:
+        def decide(self, at: Observation, state: int | None) -> tuple[Decision, int]:
+            times = (state or 0) + (at.scores.path > 0.99)
+            return Decision(times >= 2, times, times - 2), times
 """
 
-from .policies import (
-    AnyPolicy, Budget, Deadline, Entropy, FirstOf, Fixed, Learned, Patience, PerUtterance, Policy,
-    Posterior, Rule, Threshold, Within, begin, deepest_fixed, margin_of,
-)
+from . import rules
+from .clock import Deadline
+from .combined import FirstOf, Within
+from .policy import AnyPolicy, Decision, Policy
+from .rules import *  # noqa: F403
 from .scores import (
-    FEATURES, SCORES, ExitLike, Scores, Utterance, features_of, frame_entropy, measure,
-    n_best_posterior, sentence_posterior,
+    FEATURES, SCORES, Scores, frame_entropy, measure, n_best_posterior, sentence_posterior,
 )
 from .stored import from_plain, to_plain
+from .utterance import ExitLike, Observation, Utterance
 
 __all__ = [
-    "AnyPolicy", "Budget", "Deadline", "Entropy", "ExitLike", "FEATURES", "FirstOf", "Fixed",
-    "Learned", "Patience", "PerUtterance", "Policy", "Posterior", "Rule", "SCORES", "Scores",
-    "Threshold", "Utterance", "Within", "begin", "deepest_fixed", "features_of", "frame_entropy",
-    "from_plain", "margin_of", "measure", "n_best_posterior", "sentence_posterior", "to_plain",
+    "AnyPolicy", "Deadline", "Decision", "ExitLike", "FEATURES", "FirstOf", "Observation", "Policy",
+    "SCORES", "Scores", "Utterance", "Within", "frame_entropy", "from_plain", "measure",
+    "n_best_posterior", "sentence_posterior", "to_plain",
 ]
+__all__ += rules.__all__

@@ -7,30 +7,18 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import decode
-from ..decode.hypothesis import checked_log_probs
+from ..decode.greedy import Alignment, align
 from ..errors import ArgumentError
 from ..ops._exact import ONE, ZERO, exp, log, row_sum
 
 # Log-probabilities up to here count as those of 0.
 _LOG_OF_ZERO = np.float32(-87)
-
-
-class ExitLike(Protocol):
-    """What a policy sees of an exit: ee_ref.encoder.ExitOutput, or anything alike."""
-
-    @property
-    def exit(self) -> int: ...
-
-    @property
-    def log_probs(self) -> np.ndarray: ...
 
 
 class Scores(NamedTuple):
@@ -130,131 +118,63 @@ def n_best_posterior(
 
 
 def measure(
-    log_probs: np.ndarray, blank: int = 0, before: np.ndarray | None = None
-) -> tuple[Scores, np.ndarray]:
-    """The `Scores` of an exit, and its best label of every frame, (T,) uint32.
+    log_probs: np.ndarray, blank: int = 0, before: Alignment | None = None
+) -> tuple[Scores, Alignment]:
+    """The `Scores` of an exit, and the greedy alignment that they are of.
 
-    log_probs: (T, V) float32; of equal labels the lowest is best. before: the labels of the exit
+    log_probs: (T, V) float32; of equal labels the lowest is best. before: the alignment of the exit
     before, None at the first. `ee_ref.native._exits.measure` gives the same bytes.
     Raises ArgumentError for NaN, values above 0, another shape or a blank outside 0..V-1.
     """
-    log_probs = checked_log_probs(np.asarray(log_probs, np.float32), blank)
-    frames, vocab = log_probs.shape
-    if before is not None and before.shape != (frames,):
-        raise ArgumentError(f"before: expected labels ({frames},), found {before.shape}")
+    found = align(np.asarray(log_probs, np.float32), blank)
+    frames, vocab = found.log_probs.shape
+    if vocab < 2:
+        raise ArgumentError(f"expected log-probabilities of 2 labels or more, found {vocab}")
     later = before is not None
+    if later and before.labels.shape != (frames,):
+        raise ArgumentError(
+            f"before: expected labels ({frames},), found {before.labels.shape}")
     if not frames:
-        return (Scores(0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, float(later), int(later), 0, 0),
-                np.zeros(0, np.uint32))
-    best = decode.greedy(log_probs, blank)
-    labels = log_probs.argmax(axis=1).astype(np.uint32)
-    speech = labels != blank
+        return Scores(0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, float(later), int(later), 0, 0), found
+    speech = found.labels != blank
     of_frames, of_speech = np.float32(frames), np.float32(speech.sum())
-    row_sums = _row_sums(log_probs)
+    row_sums = _row_sums(found.log_probs)
     total = ZERO - row_sum(row_sums)
     spoken = ZERO - row_sum(np.where(speech, row_sums, ZERO))
     log_vocab = log(np.float32(vocab))
-    highest = log_probs.max(axis=1)
-    confidences = np.minimum(exp(highest[list(best.frames)]), ONE)
-    path = np.minimum(exp(row_sum(highest) / of_frames), ONE)
-    tokens = len(best.tokens)
+    confidences = np.array(found.confidences, np.float32)
+    tokens = len(confidences)
     scores = Scores(
         entropy=_clipped(total / (of_frames * np.float32(vocab))),
         entropy_normalised=_clipped(total / (of_frames * log_vocab)),
         entropy_speech=_clipped(spoken / (of_speech * log_vocab)) if speech.any() else 0.0,
-        path=float(path),
-        least_confidence=float(confidences.min()) if tokens else 1.0,
+        path=float(np.minimum(exp(row_sum(found.highest) / of_frames), ONE)),
+        least_confidence=min(found.confidences, default=1.0),
         mean_confidence=float(row_sum(confidences) / np.float32(tokens)) if tokens else 1.0,
         blank_share=float((of_frames - of_speech) / of_frames),
-        agreement=float(np.float32((labels == before).sum()) / of_frames) if later else 0.0,
-        same=int(later and _collapsed(before, blank) == best.tokens),
+        agreement=(float(np.float32((found.labels == before.labels).sum()) / of_frames)
+                   if later else 0.0),
+        same=int(later and before.best.tokens == found.best.tokens),
         tokens=tokens,
         frames=frames,
     )
-    return scores, labels
+    return scores, found
 
 
 def _clipped(entropy: np.float32) -> float:
     return float(entropy) if entropy > 0 else 0.0
 
 
-def _collapsed(labels: np.ndarray, blank: int) -> tuple[int, ...]:
-    """The tokens of a greedy alignment."""
-    kept = labels[np.flatnonzero(np.diff(labels.astype(np.int64), prepend=-1))]
-    return tuple(int(label) for label in kept if label != blank)
+POSTERIORS = ("posterior", "posterior_per_token")
+"""Scores that search for the N best at every exit visited: the two of `n_best_posterior`."""
 
-
-@dataclass
-class Utterance:
-    """What a policy may ask about the utterance that it decides on. Made by `Model.transcribe`.
-
-    exits: exits of the model; blank: its CTC blank. costs: multiply-accumulates of the encoder up
-    to each exit, (exits,), empty when unknown. started: when the caller asked for this utterance,
-    by `clock`, in seconds. encoder_started: when its first layer began to run.
-    measure: `measure`, or its twin in C. One utterance belongs to one thread.
-    """
-
-    exits: int = 0
-    blank: int = 0
-    costs: tuple[int, ...] = ()
-    clock: Callable[[], float] = time.perf_counter
-    started: float = 0.0
-    encoder_started: float = 0.0
-    measure: Callable[..., tuple[Scores, np.ndarray]] = measure
-    _exit: int = field(default=0, init=False, repr=False)
-    _scores: Scores | None = field(default=None, init=False, repr=False)
-    _labels: np.ndarray | None = field(default=None, init=False, repr=False)
-
-    def scores(self, out: ExitLike) -> Scores:
-        """`Scores` at this exit, computed once however many ask.
-
-        To compare with the exit before, it has to be called at every exit on the way; after a gap
-        the exit counts as a first one.
-        """
-        if self._scores is None or out.exit != self._exit:
-            before = self._labels if out.exit == self._exit + 1 else None
-            self._scores, self._labels = self.measure(out.log_probs, self.blank, before)
-            self._exit = out.exit
-        return self._scores
-
-
-class Score(NamedTuple):
-    """larger: whether a larger score is more confident. of: (utterance, out) -> the score."""
-
-    larger: bool
-    of: Callable[[Utterance, ExitLike], float]
-
-
-def _greedy(name: str, larger: bool) -> Score:
-    index = Scores._fields.index(name)
-    return Score(larger, lambda utterance, out: utterance.scores(out)[index])
-
-
-def _posterior(index: int) -> Score:
-    return Score(True, lambda utterance, out: n_best_posterior(
-        out.log_probs, blank=utterance.blank)[index])
-
-
-SCORES: dict[str, Score] = {
-    "entropy": _greedy("entropy", False),
-    "entropy_normalised": _greedy("entropy_normalised", False),
-    "entropy_speech": _greedy("entropy_speech", False),
-    "path": _greedy("path", True),
-    "least_confidence": _greedy("least_confidence", True),
-    "mean_confidence": _greedy("mean_confidence", True),
-    "blank_share": _greedy("blank_share", True),
-    "agreement": _greedy("agreement", True),
-    "posterior": _posterior(0),
-    "posterior_per_token": _posterior(1),
+SCORES = {
+    "entropy": False, "entropy_normalised": False, "entropy_speech": False, "path": True,
+    "least_confidence": True, "mean_confidence": True, "blank_share": True, "agreement": True,
+    **dict.fromkeys(POSTERIORS, True),
 }
-"""Scores by name, for `Threshold`; the last two search for the N best at every exit visited."""
-
+"""The scores that `Threshold` goes by: name -> whether a larger one is more confident."""
 
 FEATURES = ("entropy_normalised", "entropy_speech", "path", "least_confidence", "mean_confidence",
             "agreement", "same")
 """What `Learned` weighs: `Scores` of those names."""
-
-
-def features_of(scores: Scores) -> tuple[float, ...]:
-    """The values of FEATURES."""
-    return scores[1:6] + scores[7:9]

@@ -31,7 +31,10 @@ __all__ = [
 class Family(Protocol):
     """What a family offers."""
 
-    Config: type[shared.Config]
+    @property
+    def Config(self) -> type[shared.Config]:
+        """Its configuration; `Config.architecture` is the name of the family in model files."""
+        ...
 
     def parts(self, config: Any) -> Iterator[Part]:
         """All tensors, in the order of the model file: the front end, then what lies before the

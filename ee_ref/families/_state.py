@@ -44,7 +44,7 @@ class ExitOutput(NamedTuple):
 
 
 class Head(NamedTuple):
-    """What the head of an exit gives. kind: "ctc", log-probabilities of labels. columns: of them."""
+    """What the head of an exit gives: of kind "ctc" log-probabilities of so many labels."""
 
     kind: str
     columns: int
@@ -104,9 +104,9 @@ class State:
 
         inputs: (frames, mels) float32 features, already normalised where the model wants it; they
         may be changed afterwards. A block of which no exit was given is part of the next one.
-        Raises ShapeError for other shapes or dtypes, ArgumentError for NaN or infinity, TooLongError
-        for more than `capacity` or than the model admits, StateError after the last inputs or while
-        another thread uses the state. It is then as it was.
+        Raises ShapeError for other shapes or dtypes, ArgumentError for NaN or infinity,
+        TooLongError for more than `capacity` or than the model admits, StateError after the last
+        inputs or while another thread uses the state. It is then as it was.
         """
         with self._alone():
             check_features(self.config, inputs)

@@ -8,6 +8,7 @@ can take: `STEM`, `LAYER`, `HEAD`, `stem`, `layers`, `head`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,9 +55,14 @@ class Config(shared.Config):
     positions: str = field(default="table", metadata={"since": 3})
 
     @property
+    def ahead(self) -> int:
+        """Frames ahead that the depthwise convolution reaches, within the chunk."""
+        return 0 if self.conv == "causal" else self.kernel // 2
+
+    @property
     def view(self) -> View:
         """What a frame of a layer sees of the others."""
-        return View(self.chunk, self.left, 0 if self.conv == "causal" else self.kernel // 2)
+        return View(self.chunk, self.left, self.ahead)
 
     @property
     def window(self) -> int:
@@ -273,8 +279,8 @@ def layers(config: Config, weights: Sequence[Mapping[str, np.ndarray]], ops: Mod
 
     def run(x: np.ndarray, past: Sequence[LayerPast] | None
             ) -> tuple[np.ndarray, Sequence[LayerPast]]:
-        new = []
-        for own, before in zip(weights, past or [None] * len(weights)):
+        new: list[LayerPast] = []
+        for own, before in zip(weights, past or itertools.repeat(None)):
             x, after = conformer_layer(x, own, config.heads, config.norm_eps, config.view, before)
             new.append(after)
         return x, new
@@ -293,7 +299,7 @@ def reach(config: Config) -> int:
     """Chunks before its own on which a frame depends through one layer."""
     if not config.chunk:
         return 0
-    behind = config.kernel - 1 - config.view.ahead
+    behind = config.kernel - 1 - config.ahead
     return -(-behind // config.chunk) - (-config.left // config.chunk)
 
 

@@ -27,6 +27,7 @@ except NativeUnavailable as _error:
             raise NativeUnavailable(str(_unavailable)) from _unavailable
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 else:
-    globals().update({op: _kernel.adapter(op) for op in _kernel.CALLS})
+    globals().update({op: _kernel.adapter(op) for op in __all__
+                      if not op.startswith("conformer_layer")})
     conformer_layer = _conformer_layer.conformer_layer
     conformer_layer_qs8 = _conformer_layer.conformer_layer_qs8

@@ -1,9 +1,8 @@
 """The adapters: an op of `ee_ref.ops` with its kernel behind it, made of its line.
 
-The line of an op (`ee_ref.ops._lines`) says which arrays it takes and gives; `CALLS` says what
-follows the pointers of these in the call of the kernel. The weights of a layer are a
-mapping, so that the two `conformer_layer` are by hand, in `_conformer_layer.py`, over the same
-`kernel`.
+The line of an op (`ee_ref.ops._lines`) says which arrays it takes and gives, and `call_of` what
+follows the pointers of these in the call of the kernel. The weights of a layer are a mapping, so
+that the two `conformer_layer` are by hand, in `_conformer_layer.py`, over the same `kernel`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from .. import ops as specifications
 from ..errors import ArgumentError, ShapeError
 from ..ops._lines import Argument, Line, lines
 from ._arrays import check, int8_rows, padded, padded_int8, pointer, scratch, scratch_qs8
-from ._lib import lib, ops, ops_qs8, team
+from ._lib import ffi, lib, ops, ops_qs8, team
 
 
 class Call(NamedTuple):
@@ -38,42 +37,36 @@ class Call(NamedTuple):
     overwrites: str = ""
 
 
-def _composite(sizes: str, scratch: str = "") -> Call:
-    return Call(sizes, scratch, True)
-
-
-CALLS = {
-    "silu": Call("T*D"),
-    "glu": Call("T D"),
-    "softmax": Call("T D"),
-    "log_softmax": Call("T D"),
-    "layer_norm": Call("T D eps"),
-    "linear": Call("T I O O I I"),
-    "depthwise_conv": Call("N before after D K ahead D"),
-    "stem_conv": _composite("F C O K stride"),
-    "exit_head": _composite("T D V"),
-    "feed_forward": _composite("T D H eps", "T D H"),
-    "conv_module": _composite("T D K eps ahead chunk P", "T D K ahead P"),
-    "multi_head_attention": _composite(
-        "T D heads chunk left P", "T D heads chunk left P"),
-    "quantize_qs8": Call("T I q.stride I"),
-    "softmax_qs8": Call("T D high.stride", overwrites="x"),
-    "silu_qs8": Call("T*D"),
-    "glu_qs8": Call("T D"),
-    "log_softmax_qs8": Call("T D"),
-    "layer_norm_qs8": Call("T D eps"),
-    "linear_qs8": Call("T I O O q.stride weight.stride"),
-    "depthwise_conv_qs8": Call("N before after D K ahead D"),
-    "stem_conv_qs8": Call("F C O K stride"),
-    "exit_head_qs8": _composite("T D V"),
-    "feed_forward_qs8": _composite("T D H eps", "T D H"),
-    "conv_module_qs8": _composite("T D K eps ahead chunk P", "T D K ahead P"),
-    "multi_head_attention_qs8": _composite(
-        "T D heads chunk left P", "T D heads chunk left P"),
+OTHERWISE: dict[str, dict[str, str]] = {
+    "silu": {"sizes": "T*D"},
+    "linear": {"sizes": "T I O O I I"},
+    "depthwise_conv": {"sizes": "N before after D K ahead D"},
+    "conv_module": {"scratch": "T D K ahead P"},
+    "quantize_qs8": {"sizes": "T I q.stride I"},
+    "linear_qs8": {"sizes": "T I O O q.stride weight.stride"},
+    "softmax_qs8": {"sizes": "T D high.stride", "overwrites": "x"},
 }
+"""Where a kernel is not called as `call_of` says; of both modes, unless the int8 op has a row."""
 
-LAYER = _composite("T D heads H K eps", "view T D heads H K")
+LAYER = Call("T D heads H K eps", "view T D heads H K", is_composite=True)
 """How the two `conformer_layer` are called after their pointers, of which `view` is one."""
+
+
+def call_of(op: str) -> Call:
+    """How the kernel of an op is called: with sizes and scalars as the line first names them.
+
+    Scratch is for all of these but eps, where the library has a function that says how much. What
+    is no member of the table of an instruction set is a composite.
+    """
+    stem, mode = op.removesuffix("_qs8"), "qs8" if op.endswith("_qs8") else "f32"
+    sizes = dict.fromkeys(word for argument in lines()[op].inputs for word in argument.words)
+    needs_scratch = hasattr(lib, f"ee_{stem}_{mode}_scratch")
+    usual = Call(
+        sizes=" ".join(sizes),
+        scratch=" ".join(word for word in sizes if word != "eps" and needs_scratch),
+        is_composite=stem not in dict(ffi.typeof(f"ee_ops_{mode}").fields),
+    )
+    return usual._replace(**OTHERWISE.get(op, OTHERWISE.get(stem, {})))
 
 
 def adapter(op: str) -> Callable[..., Any]:
@@ -82,7 +75,7 @@ def adapter(op: str) -> Callable[..., Any]:
     Raises ShapeError for an array of another dtype, shape or layout, ArgumentError for a scalar
     out of its range.
     """
-    line, call, specification = lines()[op], CALLS[op], getattr(specifications, op)
+    line, call, specification = lines()[op], call_of(op), getattr(specifications, op)
     signature = inspect.signature(specification)
     scalars = [argument.name for argument in line.inputs if argument.shape is None]
 
@@ -96,8 +89,8 @@ def adapter(op: str) -> Callable[..., Any]:
             if argument.shape is not None:
                 _take(argument, given[argument.name], sizes)
         _obey(line, sizes)
-        outputs = [_made(argument, sizes, given.get("x") if first else None)
-                   for first, argument in zip((True, False, False), line.outputs)]
+        outputs = [_made(argument, sizes, None if number else given.get("x"))
+                   for number, argument in enumerate(line.outputs)]
         inputs = [_laid_out(argument, given[argument.name], call)
                   for argument in line.inputs if argument.shape is not None]
         names = [argument.name for argument in (*line.outputs, *line.inputs)

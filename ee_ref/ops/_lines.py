@@ -10,9 +10,10 @@ after`, which is what is left, and `N frames of F K stride`, the outputs of a co
 padding.
 
 The adapters of `ee_ref.native`, the outputs of the conformance cases and the contract test follow
-these lines. `weights` of a layer is a mapping of its tensors by name 
-(ee_ref/families/conformer.py); its `view` and `past` are those of `_view.py`, and what it keeps comes after y. A port is sent the
-tensors of `weights`, the scalars of `view`, and past.kv? (P 2D), past.gated? (Q D).
+these lines. `weights` of a layer is a mapping of its tensors by name
+(ee_ref/families/conformer.py); its `view` and `past` are those of `_view.py`, and what it keeps
+comes after y. A port is sent the tensors of `weights`, the scalars of `view`, and
+past.kv? (P 2D), past.gated? (Q D).
 """
 
 from __future__ import annotations
@@ -80,6 +81,19 @@ class Argument(NamedTuple):
     shape: tuple[tuple[str, ...], ...] | None
     is_int8: bool = False
     is_optional: bool = False
+
+    @property
+    def words(self) -> list[str]:
+        """The letters of an array; of a scalar its name."""
+        if self.shape is None:
+            return [self.name]
+        return [factor for axis in self.shape for factor in axis if factor.isalpha()]
+
+    @property
+    def spelled(self) -> str:
+        """The shape of an array as in a line, with int8 behind it: "(O KC) int8"."""
+        axes = " ".join(map("".join, self.shape or ()))
+        return f"({axes}){' int8' if self.is_int8 else ''}"
 
 
 class Line(NamedTuple):

@@ -22,7 +22,7 @@ class View(NamedTuple):
 
 
 FULL = View()
-"""All frames, and a convolution that reaches as far back as ahead."""
+"""All frames, and a centred convolution."""
 
 
 class LayerPast(NamedTuple):
@@ -46,9 +46,10 @@ def windows(frames: int, chunk: int, left: int, past: int) -> Iterator[tuple[sli
 
     The second slice is of the frames with `past` older ones before them.
     """
-    for start in range(0, frames, chunk or max(frames, 1)):
-        end = min(start + chunk, frames) if chunk else frames
-        yield slice(start, end), slice(past + max(start - left, -past), past + end)
+    step = chunk or max(frames, 1)
+    for start in range(0, frames, step):
+        end = min(start + step, frames)
+        yield slice(start, end), slice(max(past + start - left, 0), past + end)
 
 
 def after_past(past: np.ndarray | None, rows: np.ndarray) -> np.ndarray:

@@ -20,7 +20,8 @@ def conformer_layer_qs8(
 
     x += ff1(x) / 2; x += attention(layer_norm(x)); x += conv(x); x += ff2(x) / 2; layer_norm(x)
     weights: the tensors of one layer by the part of their name after `group.G.layer.L.`
-    (ee_ref/families/conformer.py), int8 matrices with their scales: ff1.*, attn.*, conv.*, ff2.*, norm.*
+    (ee_ref/families/conformer.py), int8 matrices with their scales: ff1.*, attn.*, conv.*, ff2.*,
+    norm.*
     past: as in `conformer_layer`, float32.
     x (T, D) float32 -> (T, D), the past of the frames after x
     """

@@ -100,7 +100,8 @@ def model_points(rng: Random, data: bytes) -> bytes:
         {"kind": "threshold", "score": "entropy", "threshold": [0.5, None]},
         {"kind": "fixed", "exit": 1},
         {"kind": "within", "policy": {"kind": "patience", "count": 1}, "floor": 1, "ceiling": 2},
-        {"kind": "first_of", "policies": [{"kind": "deadline", "milliseconds": 3}]},
+        {"kind": "first_of", "policies": [{"kind": "deadline", "milliseconds": 3},
+                                          {"kind": "deadline", "seconds": 0.03}]},
         {"kind": "learned", "weights": [[0.5] * 4], "bias": [1.0], "threshold": 0.5},
         {"kind": rng.choice(("entropy", "posterior", "budget")), "threshold": values(rng)},
     ]

@@ -16,9 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ee_ref
+from ee_ref.calibration import Calibrator, fit
 from ee_ref.encoder import ExitOutput
 from ee_ref.evaluation import figures, manifest, run
-from ee_ref.exits import Budget, Entropy, ExitLike, Fixed, Learned, Policy, Posterior, Threshold
+from ee_ref.exits import (
+    AnyPolicy, Budget, Decision, Entropy, ExitLike, Fixed, Learned, Observation, Policy, Posterior,
+    Threshold,
+)
 from ee_ref.exits import Deadline, FirstOf, Patience, Within
 
 
@@ -53,15 +57,17 @@ def choose_the_depth(samples: NDArray[np.float32]) -> None:
         print(out.exit, model.text(out.log_probs))
         if good_enough(out):
             break
-    model.transcribe("speech.wav", policy=FirstOf(Deadline(30), Within(Patience(1), floor=2)))
+    model.transcribe("speech.wav", policy=FirstOf(Deadline(0.03), Within(Patience(1), floor=2)))
 
 
 def how_it_went(model: ee_ref.Model, samples: NDArray[np.float32]) -> float:
     run: ee_ref.model.Run = model.run(model.features(samples), Fixed(2), every=True)
     seconds: tuple[float, ...] = run.encoder_seconds
     best = [model.decode(out.log_probs).score for out in run.outputs]
-    margin: float | None = run.margin
-    return sum(seconds) + sum(best) + run.scores[0].entropy + (margin or 0.0)
+    stop, score, margin = run.decision
+    scores, greedy = run.measured[0]
+    print(stop, greedy.best.tokens)
+    return sum(seconds) + sum(best) + scores.entropy + score + margin
 
 
 def good_enough(out: ExitOutput) -> bool:
@@ -76,48 +82,34 @@ def many_utterances(paths: list[str]) -> None:
             print(result.text)
 
 
-class Confident:
-    def __call__(self, out: ExitLike) -> tuple[bool, float]:
-        score = float(np.exp(out.log_probs.max(axis=1)).min(initial=1.0))
-        return score > 0.9, score
-
-    def margin(self, score: float) -> float:
-        return score - 0.9
+def confident(out: Observation) -> Decision:
+    margin = out.scores.least_confidence - 0.9
+    return Decision(margin >= 0, out.scores.least_confidence, margin)
 
 
-class Alternating:
+class Twice:
     """A policy that remembers something of an utterance."""
 
-    def start(self, utterance: ee_ref.exits.Utterance) -> Policy:
-        stops = 0
-
-        def rule(out: ExitLike) -> tuple[bool, float]:
-            nonlocal stops
-            stops += utterance.scores(out).least_confidence > 0.5
-            return stops == 2, float(stops)
-
-        return rule
+    def decide(self, at: Observation, state: int | None) -> tuple[Decision, int]:
+        times = (state or 0) + (at.scores.path > 0.99)
+        return Decision(times >= 2, times, times - 2), times
 
 
 def at_the_third(out: ExitLike) -> tuple[bool, float]:
-    return out.exit == 3, 0.0
-
-
-def of_an_exit(one: ExitOutput) -> tuple[bool, float]:
-    return one.exit == 3, 0.0
+    return out.exit == 3, float(np.exp(out.log_probs.max(axis=1)).min(initial=1.0))
 
 
 def policies_of_every_kind(model: ee_ref.Model) -> list[ee_ref.exits.AnyPolicy]:
-    confident: Policy = Confident()
-    found: list[Policy] = [
-        confident, at_the_third, lambda out: (out.exit == 2, 1.0), Fixed(2), Entropy(0.01),
+    twice: Policy = Twice()
+    found: list[AnyPolicy] = [
+        twice, confident, at_the_third, lambda out: (out.exit == 2, 1.0), Fixed(2), Entropy(0.01),
         Posterior(0.5, n_best=5), Threshold("path", (0.9, None)), Threshold("agreement", 0.5),
-        Learned([[0.0] * 7], [1.0]), Patience(), Deadline(30, reserve=2), Budget(3e7),
-        Budget(3, costs=[1, 2, 4]), Within(at_the_third, ceiling=4), Within(Confident(), 2),
-        FirstOf(Deadline(20), Alternating(), at_the_third), *model.policies.values()]
+        Learned([[0.0] * 7], [1.0]), Patience(), Deadline(0.03, reserve=0.002), Budget(3e7),
+        Budget(3, costs=[1, 2, 4]), Within(at_the_third, ceiling=4), Within(Twice(), 2),
+        FirstOf(Deadline(0.02), Twice(), at_the_third), *model.policies.values()]
     for policy in found:
         model.transcribe("speech.wav", policy=policy)
-    for rule in (Confident(), Alternating(), at_the_third, of_an_exit):
+    for rule in (confident, Twice(), at_the_third):
         model.transcribe("speech.wav", None, rule)
     stored = ee_ref.exits.to_plain(Fixed(2))
     return [ee_ref.exits.from_plain(stored), model.policy(exit=2), model.policy(policy="fast")]
@@ -175,7 +167,7 @@ def what_is_an_error(model: ee_ref.Model) -> None:
     model.transcribe("speech.wav", policy=good_enough)  # type: ignore[arg-type]
     model.transcribe("speech.wav").words[0].speaker  # type: ignore[attr-defined]
     model.features("speech.wav")  # type: ignore[arg-type]
-    FirstOf(Deadline(30), "fast")  # type: ignore[arg-type]
+    FirstOf(Deadline(0.03), "fast")  # type: ignore[arg-type]
     Within(2, floor=2)  # type: ignore[arg-type]
     ee_ref.load(threads="2")  # type: ignore[arg-type]
     ee_ref.transcribe  # type: ignore[attr-defined]
@@ -186,3 +178,6 @@ def evaluated(model: ee_ref.Model) -> None:
     utterances = run.run(model, recordings, Fixed(2), threads=2)
     table = run.table(model, utterances, "plain")
     print(figures.figures(table, np.zeros(len(table), int))["wer"])
+    found = Calibrator({"fast": "cost 0.5"}, own={"late": fit.cheapest(
+        lambda table: [Within(Patience(n), floor=2) for n in (3, 2, 1)])})
+    print(found.fit(table, table.ids).points_["fast"], found.curves_["late"])

@@ -9,8 +9,9 @@ from . import BIT_EXACT, conformer_layer
 def _quantized(case):
     def arguments():
         made = case.arguments()
-        weights = dict(made["weights"])
+        weights = {}
         for name, _, kind in LAYER:
+            weights[name] = made["weights"][name]
             if kind is Kind.MATRIX:
                 weights[name], weights[name + SCALE_SUFFIX] = quantize_qs8(weights[name])
         return {**made, "weights": weights}

@@ -1,0 +1,68 @@
+"""What a rule may ask: of the utterance, and of an exit of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ..decode import Alignment
+from .scores import POSTERIORS, Scores, measure, n_best_posterior
+
+
+class ExitLike(Protocol):
+    """An exit: ee_ref.encoder.ExitOutput, an `Observation`, or anything alike."""
+
+    @property
+    def exit(self) -> int: ...
+
+    @property
+    def log_probs(self) -> np.ndarray: ...
+
+
+class Utterance(NamedTuple):
+    """What is known of an utterance before its first exit. Made by `Model.utterance`.
+
+    exits: exits of the model; blank: its CTC blank. costs: multiply-accumulates of the encoder up
+    to each exit, (exits,), empty when unknown. started: when the caller asked for this utterance,
+    by `clock`, in seconds. encoder_started: when its first layer began to run.
+    measure: `measure`, or its twin in C.
+    """
+
+    exits: int = 0
+    blank: int = 0
+    costs: tuple[Any, ...] = ()
+    clock: Callable[[], float] = time.perf_counter
+    started: float = 0.0
+    encoder_started: float = 0.0
+    measure: Callable[..., tuple[Scores, Alignment]] = measure
+
+
+class Observation:
+    """An exit as a rule sees it.
+
+    exit: its number, from 1. log_probs: (T, V). scores: its `Scores`, None for a policy that says
+    `needs_scores = False`. utterance: whose exit it is.
+
+    Calibration shows rules all utterances of a set at once (ee_ref/calibration/fit.py). Every score
+    and cost is then an array (n,), and there are neither log-probabilities nor a clock.
+    """
+
+    def __init__(
+        self, exit: int, log_probs: np.ndarray, scores: Scores, utterance: Utterance
+    ) -> None:
+        self.exit, self.log_probs, self.scores = exit, log_probs, scores
+        self.utterance = utterance
+
+    def score(self, name: str) -> float:
+        """The score of that name: a field of `Scores`, or one of the two posteriors."""
+        if name in POSTERIORS:
+            return self.posterior()[POSTERIORS.index(name)]
+        return getattr(self.scores, name)
+
+    def posterior(self, n_best: int = 10, blank: int | None = None) -> tuple[float, float]:
+        """`n_best_posterior` of this exit; blank: None for that of the utterance."""
+        return n_best_posterior(
+            self.log_probs, n_best, self.utterance.blank if blank is None else blank)
