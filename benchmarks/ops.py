@@ -124,10 +124,8 @@ def _own_macs(op: str, arguments: Mapping[str, Any]) -> int:
     if stem in ("linear", "depthwise_conv"):
         rows = len(arguments["q" if is_int8 and stem == "linear" else "x"])
         return rows * arguments["weight"].size
-    if stem == "stem_conv" and is_int8:
-        outs, window = arguments["weight"].shape
-        frames, channels = arguments["x"].shape
-        return ((frames - window // channels) // arguments.get("stride", 2) + 1) * outs * window
+    if stem == "linear_digits":
+        return 2 * len(arguments["x"]) * arguments["weight"].size
     if stem == "multi_head_attention":
         rows, dim = arguments["x"].shape
         return 2 * rows * rows * dim

@@ -13,6 +13,7 @@ from .config import Config
 from .errors import ArgumentError
 from .families import SCALE_SUFFIX
 from .ops import quantize_qs8
+from .ops._exact import flush
 
 
 def quantize(
@@ -21,8 +22,9 @@ def quantize(
     """Configuration and tensors of the int8 model of a float32 one.
 
     Each row of a matrix (an output channel; a frame of the positions) becomes int8 with a scale of
-    its own, by `ee_ref.ops.quantize_qs8`; the other tensors stay as they are. Calibration data is
-    not needed: activations get their scales when the model runs.
+    its own, by `ee_ref.ops.quantize_qs8`; the other tensors stay as they are, but for numbers below
+    2**-50, which become 0: docs/numerics.md counts on there being none. Calibration data is not
+    needed: activations get their scales when the model runs.
     Raises ArgumentError for a model that is not float32.
     """
     if config.dtype != "f32":
@@ -33,7 +35,7 @@ def quantize(
         if spec.is_quantizable:
             quantized[spec.name], quantized[spec.name + SCALE_SUFFIX] = quantize_qs8(tensor)
         else:
-            quantized[spec.name] = tensor
+            quantized[spec.name] = flush(tensor)
     return dataclasses.replace(config, dtype="qs8"), quantized
 
 

@@ -124,10 +124,10 @@ EDGES = [
     *(f"integer/linear_qs8/rows_{n}" for n in (127, 128, 129, 255, 256, 257)),
     "integer/quantize_qs8/ties_to_even", "integer/quantize_qs8/beside_ties",
     "integer/quantize_qs8/both_ends", "integer/linear_qs8/largest_product",
-    "integer/linear_qs8/sums_beyond_2_24", "integer/linear_qs8/subnormal_scales",
-    "integer/quantize_qs8/subnormal", "int8/silu_qs8/subnormal", "int8/glu_qs8/subnormal",
-    "int8/layer_norm_qs8/subnormal", "int8/depthwise_conv_qs8/subnormal",
-    "int8/stem_conv_qs8/subnormal", "f32/silu/powers_to_subnormal",
+    "integer/linear_qs8/sums_beyond_2_24", "integer/linear_qs8/smallest_scales",
+    "integer/quantize*_qs8/subnormal", "int8/silu_qs8/smallest", "int8/glu_qs8/flushed",
+    "int8/layer_norm_qs8/*_flushed", "int8/depthwise_conv_qs8/smallest",
+    "int8/stem_conv_qs8/below_the_smallest_scale", "f32/silu/powers_to_subnormal",
     "int8/depthwise_conv_qs8/minus_zero", "f32/softmax/minus_inf", "f32/log_softmax/minus_inf",
     "frontend/features/*_silence", "frontend/features/*_no_samples",
     *(f"model/exits/{model}_{edge}" for model in ("small-int8", "small-f32", "commands")
@@ -157,11 +157,15 @@ def test_edges_are_what_their_names_say(vectors):
     assert len(by_name["model/exits/small-int8_no_frames"].expected["log_probs_1"]) == 0
     sums = by_name["integer/linear_qs8/sums_beyond_2_24"].expected["y"]
     assert sums.min() > 2**24
-    for op in ("silu", "layer_norm", "depthwise_conv", "stem_conv"):
-        y = by_name[f"int8/{op}_qs8/subnormal"].expected["y"]
-        assert (y != 0).any() and np.abs(y[y != 0]).min() < 2.0**-126, op
-    y = by_name["integer/linear_qs8/subnormal_scales"].expected["y"]
-    assert np.abs(y).min() < 2.0**-126
+    for case in ("glu_qs8/flushed", "layer_norm_qs8/differences_flushed",
+                 "layer_norm_qs8/products_flushed"):
+        y = by_name[f"int8/{case}"].expected["y"]
+        assert 0 < np.count_nonzero(y) < y.size and not np.signbit(y[y == 0]).any(), case
+        assert np.abs(y[y != 0]).min() >= 2.0**-50, case
+    y = by_name["int8/depthwise_conv_qs8/smallest"].expected["y"]
+    assert 2.0**-126 < np.abs(y[y != 0]).min() < 2.0**-120
+    y = by_name["integer/linear_qs8/smallest_scales"].expected["y"]
+    assert 2.0**-126 < np.abs(y).min() < 2.0**-80
     y = by_name["int8/depthwise_conv_qs8/minus_zero"].expected["y"]
     assert not y.any() and np.signbit(y).all()
     ties = by_name["integer/quantize_qs8/ties_to_even"].expected["q"]

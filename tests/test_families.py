@@ -93,7 +93,7 @@ def test_a_model_without_positions_takes_audio_of_any_length(backend, dtype, tmp
         config, tensors = quantize(config, tensors)
     tokens = tuple(f"<{number}>" for number in range(config.vocab))
     model_file.write(tmp_path / "m.gguf", config, tokens, {}, tensors)
-    model = load(tmp_path / "m.gguf", backend=backend)
+    model = load(tmp_path / "m.gguf", backend="numpy" if backend == "numpy" else "native")
     found = model.transcribe(Stream(1)(60 * 16000, low=-0.1, high=0.1))
     assert found.exit == LIMITED.exits and found.duration == 60
     assert model.info()["exits"][-1]["multiply_accumulates"]["10 s"] is not None

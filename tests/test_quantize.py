@@ -73,7 +73,7 @@ def test_matrices_become_int8_and_the_rest_stays(tensors):
         found = quantized[spec.name]
         assert found.shape == spec.shape and found.dtype == spec.dtype
         if spec.dtype == "float32" and not spec.name.endswith("_scale"):
-            assert found is tensors[spec.name]
+            np.testing.assert_array_equal(found, tensors[spec.name], strict=True)
     matrices = [spec for spec in tensor_specs(config) if spec.dtype == "int8"]
     assert len(matrices) == 3 + 8 * sum(SMALL.layers_per_exit) + SMALL.exits
     for spec in matrices:
@@ -94,6 +94,16 @@ def test_signal_to_noise():
     assert signal_to_noise(x, x) == math.inf
     assert signal_to_noise(x, x * np.float32(1.5)) == pytest.approx(20 * math.log10(2))
     assert signal_to_noise(x * 0, x) == -math.inf
+
+
+def test_numbers_whose_products_could_be_subnormal_become_zero(tensors):
+    name = "group.1.layer.1.conv.depthwise.weight"
+    small = tensors[name].copy()
+    small.flat[:3] = 2.0**-51, -(2.0**-149), -(2.0**-50)
+    _, quantized = quantize(SMALL, {**tensors, name: small})
+    found = quantized[name].ravel()
+    assert found[:3].tolist() == [0, 0, -(2.0**-50)] and not np.signbit(found[1])
+    assert np.array_equal(found[3:], small.ravel()[3:])
 
 
 def test_an_int8_model_is_not_quantised_again(tensors):

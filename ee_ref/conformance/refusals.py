@@ -161,7 +161,7 @@ def _lying_headers(image: bytes) -> Iterator[_Image]:
         "eps_below_2_to_minus_40": {"norm_eps": 2.0**-41},
         "frontend_2": {"frontend": 2}, "floor_of_mel": {"frontend": 0},
         "no_floor": {"log_floor": 0.0}, "log_floor_nan": {"log_floor": float("nan")},
-        "log_floor_subnormal": {"log_floor": 2.0**-130},
+        "log_floor_below_2_70": {"log_floor": 2.0**-71},
         "n_fft_no_power_of_two": {"n_fft": 48}, "hop_length_0": {"hop_length": 0},
         "layers_0": {"layers_per_exit": (0, *layers[1:])},
         "layers_65": {"layers_per_exit": (65, *layers[1:])},

@@ -40,7 +40,7 @@ VERSION = 2
 """The version of the vectors; any change of a byte needs a new one (docs/conformance.md)."""
 
 TIERS = ("integer", "int8", "f32", "frontend", "model", "decision", "status")
-INTEGER_OPS = ("quantize_qs8", "linear_qs8")
+INTEGER_OPS = ("quantize_qs8", "quantize_digits_qs8", "linear_qs8")
 
 GOLDEN = Path(__file__).parent / "golden"
 MAX_INPUT_BYTES = 3_000_000

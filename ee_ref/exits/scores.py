@@ -19,6 +19,7 @@ from ..ops._exact import ONE, ZERO, exp, log, row_sum
 
 # Log-probabilities up to here count as those of 0.
 _LOG_OF_ZERO = np.float32(-87)
+_LEAST_ENTROPY = 2.0**-100
 
 
 class Scores(NamedTuple):
@@ -74,7 +75,7 @@ def frame_entropy(log_probs: np.ndarray) -> float:
     entropy = float((ZERO - row_sum(_row_sums(log_probs))) / (frames * labels))
     if not math.isfinite(entropy) or np.isnan(log_probs).any():
         raise ArgumentError(f"expected log-probabilities, found {log_probs.max()} among them")
-    return max(0.0, entropy)
+    return _clipped(entropy)
 
 
 def _row_sums(log_probs: np.ndarray) -> np.ndarray:
@@ -161,8 +162,9 @@ def measure(
     return scores, found
 
 
-def _clipped(entropy: np.float32) -> float:
-    return float(entropy) if entropy > 0 else 0.0
+def _clipped(entropy: np.float32 | float) -> float:
+    """0 where it is negative by rounding, or so small that its quotient may be subnormal."""
+    return float(entropy) if entropy >= _LEAST_ENTROPY else 0.0
 
 
 POSTERIORS = ("posterior", "posterior_per_token")

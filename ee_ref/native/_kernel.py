@@ -43,6 +43,8 @@ OTHERWISE: dict[str, dict[str, str]] = {
     "depthwise_conv": {"sizes": "N before after D K ahead D"},
     "conv_module": {"scratch": "T D K ahead P"},
     "quantize_qs8": {"sizes": "T I q.stride I"},
+    "quantize_digits_qs8": {"sizes": "T I high.stride I"},
+    "linear_digits_qs8": {"sizes": "T I O I"},
     "linear_qs8": {"sizes": "T I O O q.stride weight.stride"},
     "softmax_qs8": {"sizes": "T D high.stride", "overwrites": "x"},
 }

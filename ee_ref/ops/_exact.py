@@ -14,6 +14,10 @@ def _constant(hexadecimal: str) -> np.float32:
 
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
+TOP = np.float32(127 * 128)
+"""The largest integer that two digits of int8 hold: 128 high + low."""
+
+_SMALLEST = np.float32(2.0**-50)
 
 _LANES = 8
 _ROUNDER = _constant("0x1.8p+23")
@@ -37,23 +41,13 @@ def round_even(x: np.ndarray) -> np.ndarray:
 
 
 def row_sum(x: np.ndarray) -> np.ndarray:
-    """SUM over the last axis: value i goes to lane i mod 8, then a tree. (..., n) -> (...)"""
-    return _tree(x.shape[:-1], (x[..., i : i + _LANES] for i in range(0, x.shape[-1], _LANES)))
+    """SUM over the last axis: value i goes to lane i mod 8, then lanes 4, 2 and 1 apart are added.
 
-
-def row_dot(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """DOT of every row of x with every row of weight. (T, n), (outs, n) -> (T, outs)"""
-    products = (
-        x[:, None, i : i + _LANES] * weight[:, i : i + _LANES]
-        for i in range(0, x.shape[-1], _LANES)
-    )
-    return _tree((len(x), len(weight)), products)
-
-
-def _tree(shape: tuple[int, ...], groups) -> np.ndarray:
-    """Sum of groups (*shape, up to 8): lane by lane in order, then lanes 4, 2 and 1 apart."""
-    lanes = np.zeros((*shape, _LANES), np.float32)
-    for group in groups:
+    (..., n) -> (...)
+    """
+    lanes = np.zeros((*x.shape[:-1], _LANES), np.float32)
+    for i in range(0, x.shape[-1], _LANES):
+        group = x[..., i : i + _LANES]
         lanes[..., : group.shape[-1]] += group
     for apart in (4, 2, 1):
         lanes = lanes[..., :apart] + lanes[..., apart : 2 * apart]
@@ -93,6 +87,11 @@ def _horner(coefficients: tuple[np.float32, ...], x: np.ndarray) -> np.ndarray:
     return y
 
 
+def flush(x: np.ndarray) -> np.ndarray:
+    """FLUSH: x, or +0 where its magnitude is below 2**-50, so that no product is subnormal."""
+    return np.where(np.abs(x) < _SMALLEST, ZERO, x)
+
+
 def integer_product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Dot products of the last axes, in int32. (..., T, n), (..., outs, n) int8 -> (..., T, outs)
 
@@ -105,3 +104,12 @@ def integer_product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
         part = a.astype(np.float32) @ np.swapaxes(b, -1, -2).astype(np.float32)
         total += part.astype(np.int32)
     return total
+
+
+def digits_product(high: np.ndarray, low: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Dot products of rows of two digits, 128 high + low, each digit's exact and rounded once.
+
+    (..., T, n) twice, (..., outs, n) int8 -> (..., T, outs) float32
+    """
+    high, low = (integer_product(digit, weight).astype(np.float32) for digit in (high, low))
+    return high * np.float32(128) + low

@@ -45,12 +45,14 @@ conformer_layer: x (T D), weights, heads, eps, view, past? -> y (T D); heads div
     ahead below K, chunk natural, left natural
 
 quantize_qs8: x (T I) -> q (T I) int8, scale (T)
+quantize_digits_qs8: x (T I) -> high (T I) int8, low (T I) int8, scale (T)
 softmax_qs8: x (T D), value_scale (D) -> high (T D) int8, low (T D) int8, scale (T)
 silu_qs8: x (T D) -> y (T D)
 glu_qs8: x (T 2D) -> y (T D)
 log_softmax_qs8: x (T D) -> y (T D)
 layer_norm_qs8: x (T D), weight (D), bias (D), eps -> y (T D)
 linear_qs8: q (T I) int8, scale (T), weight (O I) int8, weight_scale (O), bias (O) -> y (T O)
+linear_digits_qs8: x (T I), weight (O I) int8, weight_scale (O), bias (O) -> y (T O)
 depthwise_conv_qs8: x (T D), weight (K D), bias (D), ahead?, before, after -> y (N D); K odd,
     ahead below K, N of T without before after
 stem_conv_qs8: x (F C), weight (O KC) int8, weight_scale (O), bias (O), stride -> y (N O);

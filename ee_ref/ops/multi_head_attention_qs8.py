@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._exact import ONE, integer_product
+from ._exact import ONE, digits_product, integer_product
 from ._view import after_past, windows
 from .linear_qs8 import linear_qs8
 from .quantize_qs8 import quantize_qs8
@@ -41,8 +41,7 @@ def multi_head_attention_qs8(
         scales = q_scale[:, own, None] * k_scale[:, None, window]
         scores = integer_product(q[:, own], k[:, window]).astype(np.float32) * scales
         high, low, scale = softmax_qs8(scores, v_scale[:, window])
-        high, low = (integer_product(p, v[:, :, window]).astype(np.float32) for p in (high, low))
-        mixed[:, own] = (high * np.float32(128) + low) * scale[:, :, None]
+        mixed[:, own] = digits_product(high, low, v[:, :, window]) * scale[:, :, None]
 
     context = mixed.transpose(1, 0, 2).reshape(frames, dim)
     return linear_qs8(*quantize_qs8(context), out_weight, out_weight_scale, out_bias), kv

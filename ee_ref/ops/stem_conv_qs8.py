@@ -2,19 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._exact import row_dot
+from .linear_digits_qs8 import linear_digits_qs8
 
 
 def stem_conv_qs8(
     x: np.ndarray, weight: np.ndarray, weight_scale: np.ndarray, bias: np.ndarray, stride: int = 2
 ) -> np.ndarray:
-    """y[t] = (weight @ x[stride t : stride t + kernel].ravel()) weight_scale + bias, in float32.
+    """y[t] = weight @ x[stride t : stride t + kernel].ravel() + bias, each window in two digits.
 
-    The weights are int8 used as floats, and x is not quantised. Otherwise as `stem_conv`.
+    Otherwise as `stem_conv`.
     x (T, C) float32, weight (out, kernel C) int8, weight_scale (out,), bias (out,)
     -> (T', out) float32, T' = (T - kernel) // stride + 1, or no frames when T < kernel
     """
     kernel = weight.shape[1] // x.shape[1]
     starts = stride * np.arange((len(x) - kernel) // stride + 1)
     windows = x[starts[:, None] + np.arange(kernel)].reshape(-1, weight.shape[1])
-    return row_dot(windows, weight.astype(np.float32)) * weight_scale + bias
+    return linear_digits_qs8(windows, weight, weight_scale, bias)

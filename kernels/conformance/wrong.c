@@ -28,6 +28,15 @@ static void wrong_quantize(int8_t *q, float *scale, const float *x, size_t rows,
     }
 }
 
+static void wrong_quantize_digits(int8_t *high, int8_t *low, float *scale, const float *x,
+                                  size_t rows, size_t in, size_t q_stride, size_t x_stride)
+{
+    right->quantize_digits(high, low, scale, x, rows, in, q_stride, x_stride);
+    if (rows > 0) {
+        low[(rows - 1) * q_stride + in - 1] ^= 1;
+    }
+}
+
 static void wrong_linear(float *out, const int8_t *q, const float *scale, const int8_t *weight,
                          const float *weight_scale, const float *bias, size_t rows, size_t in,
                          size_t outs, size_t out_stride, size_t q_stride, size_t weight_stride)
@@ -80,14 +89,6 @@ static void wrong_depthwise_conv(float *out, const float *x, const float *weight
     flip(out, rows * dim);
 }
 
-static void wrong_stem_conv(float *out, const float *x, const int8_t *weight,
-                            const float *weight_scale, const float *bias, size_t frames,
-                            size_t channels, size_t outs, size_t kernel, size_t stride)
-{
-    right->stem_conv(out, x, weight, weight_scale, bias, frames, channels, outs, kernel, stride);
-    flip(out, ee_stem_conv_f32_frames(frames, kernel, stride) * outs);
-}
-
 #define WRONG(kernel)                             \
     if (strcmp(op, #kernel "_qs8") == 0) {        \
         kernels.kernel = wrong_##kernel;          \
@@ -101,6 +102,7 @@ const ee_ops *ee_conformance_wrong(const ee_ops *all, const char *op)
     ops = *all;
     ops.qs8 = &kernels;
     WRONG(quantize)
+    WRONG(quantize_digits)
     WRONG(linear)
     WRONG(layer_norm)
     WRONG(silu)
@@ -108,6 +110,5 @@ const ee_ops *ee_conformance_wrong(const ee_ops *all, const char *op)
     WRONG(softmax)
     WRONG(log_softmax)
     WRONG(depthwise_conv)
-    WRONG(stem_conv)
     return NULL;
 }

@@ -5,7 +5,7 @@
  *
  *   Rows of int8 are ee_row_stride_qs8(n) bytes or more apart, a multiple of 16, and begin at a
  *   multiple of 16. Kernels read them in whole groups of 16. Behind the n values of a row of
- *   activations the group is filled with zeros, as ee_quantize_qs8 and ee_softmax_qs8 do; what the
+ *   activations the group is filled with zeros, as quantize, quantize_digits and softmax do; what the
  *   padding of a row of weights holds does not matter.
  *   Values are in -127..127; no sum may have more than 65536 products.
  *   Floats are finite. Where they are not, the values written are unspecified.
@@ -29,6 +29,14 @@ extern "C" {
 typedef void ee_quantize_qs8(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
                              size_t q_stride, size_t x_stride);
 ee_quantize_qs8 ee_quantize_qs8_c;
+
+/* Integers of 15 bits in two digits: x[t, i] = (128 * high[t, i] + low[t, i]) * scale[t] up to
+ * rounding, scale[t] = max |x[t]| / 16256; all 0 for a row below 2^-40
+ * x (rows, in) with x_stride; high, low (rows, in) with q_stride, zeros behind each row; scale
+ * (rows). */
+typedef void ee_quantize_digits_qs8(int8_t *high, int8_t *low, float *scale, const float *x,
+                                    size_t rows, size_t in, size_t q_stride, size_t x_stride);
+ee_quantize_digits_qs8 ee_quantize_digits_qs8_c;
 
 /* out[t, o] = (sum_i q[t, i] * weight[o, i]) * (scale[t] * weight_scale[o]) + bias[o]
  * q (rows, in), scale (rows), weight (outs, in), weight_scale (outs), bias (outs) or NULL for none,
@@ -78,18 +86,10 @@ typedef void ee_depthwise_conv_qs8(float *out, const float *x,
                                    size_t kernel, size_t ahead, size_t weight_stride);
 ee_depthwise_conv_qs8 ee_depthwise_conv_qs8_c;
 
-/* out[t, o] = (weight[o] @ (x[stride*t], ..., x[stride*t + kernel-1])) * weight_scale[o] + bias[o]
- * x (frames, channels) float; weight (outs, kernel*channels) int8, taps outer, channels inner, rows
- * of ee_row_stride_qs8; out (ee_stem_conv_f32_frames(frames, kernel, stride), outs). */
-typedef void ee_stem_conv_qs8(float *out, const float *x, const int8_t *weight,
-                              const float *weight_scale, const float *bias,
-                              size_t frames, size_t channels, size_t outs,
-                              size_t kernel, size_t stride);
-ee_stem_conv_qs8 ee_stem_conv_qs8_c;
-
 /* The primitives of int8 mode of one instruction set; as ee_ops_f32. */
 typedef struct {
     ee_quantize_qs8 *quantize;
+    ee_quantize_digits_qs8 *quantize_digits;
     ee_linear_qs8 *linear;
     ee_layer_norm_qs8 *layer_norm;
     ee_silu_qs8 *silu;
@@ -97,7 +97,6 @@ typedef struct {
     ee_softmax_qs8 *softmax;
     ee_log_softmax_qs8 *log_softmax;
     ee_depthwise_conv_qs8 *depthwise_conv;
-    ee_stem_conv_qs8 *stem_conv;
 } ee_ops_qs8;
 
 /* As ee_ops_f32_for. */
@@ -106,6 +105,24 @@ const ee_ops_qs8 *ee_ops_qs8_for(ee_isa isa);
 /* ---- Composites of int8 mode -----------------------------------------------------------------
  * Weight matrices have rows of ee_row_stride_qs8(n) bytes, depthwise weights of ee_row_stride(n)
  * floats. */
+
+/* out[t, o] = (sum_i x[t, i] * weight[o, i]) * weight_scale[o] + bias[o], x in two digits
+ * x (rows, in) with x_stride, rows may overlap; weight (outs, in), bias (outs); out (rows, outs). */
+void ee_linear_digits_qs8_c(float *out, const float *x, const int8_t *weight,
+                            const float *weight_scale, const float *bias,
+                            size_t rows, size_t in, size_t outs, size_t x_stride,
+                            void *scratch, const ee_ops_qs8 *ops, const ee_team *team);
+size_t ee_linear_digits_qs8_scratch(size_t rows, size_t in, size_t outs, const ee_team *team);
+
+/* out[t] = weight @ (x[stride*t], ..., x[stride*t + kernel-1]) + bias, by linear_digits
+ * x (frames, channels) float; weight (outs, kernel*channels), taps outer, channels inner; bias
+ * (outs); out (ee_stem_conv_f32_frames(frames, kernel, stride), outs). */
+void ee_stem_conv_qs8_c(float *out, const float *x, const int8_t *weight,
+                        const float *weight_scale, const float *bias,
+                        size_t frames, size_t channels, size_t outs, size_t kernel, size_t stride,
+                        void *scratch, const ee_ops_qs8 *ops, const ee_team *team);
+size_t ee_stem_conv_qs8_scratch(size_t frames, size_t channels, size_t outs, size_t kernel,
+                                size_t stride, const ee_team *team);
 
 /* For each head h of width e = dim/heads, with (q, k, v) = in_weight @ x + in_bias:
  *   context_h = softmax(q_h k_h^T / sqrt(e)) v_h;  out = out_weight @ context + out_bias
@@ -192,12 +209,13 @@ void ee_conformer_layer_qs8_c(float *out, const float *x, const ee_conformer_wei
 size_t ee_conformer_layer_qs8_scratch(const ee_view *view, size_t rows, size_t dim, size_t heads,
                                       size_t ff, size_t kernel, const ee_team *team);
 
-/* out = log_softmax(weight @ x + bias), x not quantised
+/* out = log_softmax(weight @ x + bias), by linear_digits
  * x (rows, dim); weight (vocab, dim), weight_scale, bias (vocab); out (rows, vocab). */
 void ee_exit_head_qs8_c(float *out, const float *x, const int8_t *weight,
                         const float *weight_scale, const float *bias,
-                        size_t rows, size_t dim, size_t vocab, const ee_ops_qs8 *ops,
-                        const ee_team *team);
+                        size_t rows, size_t dim, size_t vocab, void *scratch,
+                        const ee_ops_qs8 *ops, const ee_team *team);
+size_t ee_exit_head_qs8_scratch(size_t rows, size_t dim, size_t vocab, const ee_team *team);
 
 /* Bytes from one row of n int8 values to the next: n rounded up to 16. */
 size_t ee_row_stride_qs8(size_t n);
@@ -206,6 +224,7 @@ size_t ee_row_stride_qs8(size_t n);
 /* ---- Variants of the primitives: as in ee_kernels.h, with the same bytes -------------------- */
 
 ee_quantize_qs8 ee_quantize_qs8_avx2, ee_quantize_qs8_avx512, ee_quantize_qs8_neon;
+ee_quantize_digits_qs8 ee_quantize_digits_qs8_avx2, ee_quantize_digits_qs8_neon;
 ee_linear_qs8 ee_linear_qs8_avx2, ee_linear_qs8_vnni, ee_linear_qs8_neon,
     ee_linear_qs8_dot, ee_linear_qs8_i8mm, ee_linear_qs8_dsp, ee_linear_qs8_mve;
 ee_layer_norm_qs8 ee_layer_norm_qs8_avx2, ee_layer_norm_qs8_neon;
@@ -215,8 +234,6 @@ ee_softmax_qs8 ee_softmax_qs8_avx2, ee_softmax_qs8_avx512, ee_softmax_qs8_neon;
 ee_log_softmax_qs8 ee_log_softmax_qs8_avx2, ee_log_softmax_qs8_neon;
 ee_depthwise_conv_qs8 ee_depthwise_conv_qs8_avx2, ee_depthwise_conv_qs8_avx512,
     ee_depthwise_conv_qs8_neon;
-ee_stem_conv_qs8 ee_stem_conv_qs8_avx2, ee_stem_conv_qs8_avx512, ee_stem_conv_qs8_neon,
-    ee_stem_conv_qs8_dsp;
 
 #ifdef __cplusplus
 }

@@ -103,6 +103,41 @@ static void check_quantize(size_t rows, size_t in, size_t padding)
     guarded_free(&expected_scale);
 }
 
+static void check_quantize_digits(size_t rows, size_t in, size_t padding)
+{
+    const size_t x_stride = in + padding;
+    const size_t stride = ee_row_stride_qs8(in) + 16 * padding;
+    guarded x = random_floats((rows - 1) * x_stride + in, 30.0f);
+    guarded high = guarded_rows(rows, stride), expected_high = guarded_rows(rows, stride);
+    guarded low = guarded_rows(rows, stride), expected_low = guarded_rows(rows, stride);
+    guarded scale = guarded_floats(rows), expected_scale = guarded_floats(rows);
+
+    for (size_t i = 0; i < in; i++) {
+        x.data[i] *= 1e-33f; /* a row below the smallest scale */
+    }
+    portable->quantize_digits(bytes_of(&expected_high), bytes_of(&expected_low),
+                              expected_scale.data, x.data, rows, in, stride, x_stride);
+    isa->quantize_digits(bytes_of(&high), bytes_of(&low), scale.data, x.data, rows, in, stride,
+                         x_stride);
+    CHECK(scale.data[0] == 0.0f, "%s quantize_digits: scale %g", isa_name, (double)scale.data[0]);
+    expect("quantize_digits high", &high, &expected_high, rows, in);
+    expect("quantize_digits low", &low, &expected_low, rows, in);
+    expect("quantize_digits scale", &scale, &expected_scale, rows, in);
+    for (size_t t = 0; t < rows; t++) {
+        for (size_t i = in; i < ee_row_stride_qs8(in); i++) {
+            CHECK(bytes_of(&high)[t * stride + i] == 0 && bytes_of(&low)[t * stride + i] == 0,
+                  "%s quantize_digits: padding", isa_name);
+        }
+    }
+    guarded_free(&x);
+    guarded_free(&high);
+    guarded_free(&expected_high);
+    guarded_free(&low);
+    guarded_free(&expected_low);
+    guarded_free(&scale);
+    guarded_free(&expected_scale);
+}
+
 static void check_softmax(size_t rows, size_t dim, int is_zero)
 {
     const size_t stride = ee_row_stride_qs8(dim);
@@ -163,29 +198,6 @@ static void check_softmax_not_finite(void)
 enum { ROW_RANGE = 120 };
 #include "check_rows.h"
 
-static void check_stem_conv(size_t rows, size_t channels, size_t outs, size_t kernel, size_t stride)
-{
-    const size_t frames = (rows - 1) * stride + kernel, window = kernel * channels;
-    guarded x = random_floats(frames * channels, 3.0f);
-    guarded weight = random_rows(outs, window, ee_row_stride_qs8(window), 1);
-    guarded scale = random_floats(outs, 0.01f);
-    guarded bias = random_floats(outs, 1.0f);
-    guarded out = guarded_floats(rows * outs);
-    guarded expected = guarded_floats(rows * outs);
-
-    portable->stem_conv(expected.data, x.data, bytes_of(&weight), scale.data, bias.data, frames,
-                        channels, outs, kernel, stride);
-    isa->stem_conv(out.data, x.data, bytes_of(&weight), scale.data, bias.data, frames, channels,
-                   outs, kernel, stride);
-    expect("stem_conv", &out, &expected, rows, outs);
-    guarded_free(&x);
-    guarded_free(&weight);
-    guarded_free(&scale);
-    guarded_free(&bias);
-    guarded_free(&out);
-    guarded_free(&expected);
-}
-
 static void check_primitives(void)
 {
     for (size_t i = 0; i < SIZE_COUNT; i++) {
@@ -197,6 +209,8 @@ static void check_primitives(void)
         check_linear(n, n, n, 0, 1);
         check_quantize(3, n, 0);
         check_quantize(2, n, 1);
+        check_quantize_digits(3, n, 0);
+        check_quantize_digits(2, n, 1);
         check_softmax(3, n, 0);
         check_softmax(2, n, 1);
         check_layer_norm(3, n);
@@ -205,9 +219,6 @@ static void check_primitives(void)
         check_row_op("log_softmax", isa->log_softmax, portable->log_softmax, 3, n, n, 1);
         check_depthwise_conv(n, 9, 5, n % 5);
         check_depthwise_conv(20, n, 31, 15);
-        check_stem_conv(n, 5, 7, 3, 2);
-        check_stem_conv(5, n, 3, 3, 2);
-        check_stem_conv(4, 16, n, 1, 1);
     }
     check_softmax_not_finite();
     /* Beyond one block of `in` and one block of rows. */
@@ -222,11 +233,13 @@ static void check_primitives(void)
 }
 
 typedef enum {
-    FEED_FORWARD, ATTENTION, CONV_MODULE, CONFORMER_LAYER, EXIT_HEAD, COMPOSITE_COUNT
+    FEED_FORWARD, ATTENTION, CONV_MODULE, CONFORMER_LAYER, LINEAR_DIGITS, STEM_CONV, EXIT_HEAD,
+    COMPOSITE_COUNT
 } composite;
 
 static const char *const COMPOSITES[] = {"feed_forward", "multi_head_attention", "conv_module",
-                                         "conformer_layer", "exit_head"};
+                                         "conformer_layer", "linear_digits", "stem_conv",
+                                         "exit_head"};
 
 typedef struct {
     size_t rows, dim, heads, ff, kernel;
@@ -251,7 +264,10 @@ static void run_composite(composite op, float *out, const float *x, const shape 
         ee_feed_forward_qs8_scratch(rows, dim, ff, team),
         ee_multi_head_attention_qs8_scratch(rows, dim, heads, chunk, left, past, team),
         ee_conv_module_qs8_scratch(rows, dim, kernel, view.ahead, past, team),
-        ee_conformer_layer_qs8_scratch(&view, rows, dim, heads, ff, kernel, team), 0,
+        ee_conformer_layer_qs8_scratch(&view, rows, dim, heads, ff, kernel, team),
+        ee_linear_digits_qs8_scratch(rows, dim, ff, team),
+        ee_stem_conv_qs8_scratch(rows, dim, ff, 1, 1, team),
+        ee_exit_head_qs8_scratch(rows, dim, ff, team),
     };
     guarded g = guarded_floats(sizes[op] / sizeof(float));
     guarded more = guarded_floats(rows * 2 * dim);
@@ -276,8 +292,14 @@ static void run_composite(composite op, float *out, const float *x, const shape 
                                  dim, heads, ff, kernel, 1e-5f, g.data, table, team);
         check_past(&kept, v, rows, kernel);
         break;
+    case LINEAR_DIGITS:
+        ee_linear_digits_qs8_c(out, x, m, f, f, rows, dim, ff, dim, g.data, table, team);
+        break;
+    case STEM_CONV:
+        ee_stem_conv_qs8_c(out, x, m, f, f, rows, dim, ff, 1, 1, g.data, table, team);
+        break;
     default:
-        ee_exit_head_qs8_c(out, x, m, f, f, rows, dim, ff, table, team);
+        ee_exit_head_qs8_c(out, x, m, f, f, rows, dim, ff, g.data, table, team);
     }
     CHECK(sentinels_intact(&g) && sentinels_intact(&more), "%s wrote before scratch",
           COMPOSITES[op]);
@@ -306,7 +328,7 @@ static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, s
     s.layer.attn_out_weight = s.layer.conv_in_weight = s.layer.conv_out_weight = s.matrix;
     s.layer.ff2_up_weight = s.layer.ff2_down_weight = s.matrix;
     for (composite op = 0; op < COMPOSITE_COUNT; op++) {
-        const size_t count = rows * (op == EXIT_HEAD ? ff : dim);
+        const size_t count = rows * (op >= LINEAR_DIGITS ? ff : dim);
         guarded x = random_floats(rows * dim, 1.0f);
         guarded expected = guarded_floats(count);
 
@@ -315,7 +337,7 @@ static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, s
             guarded out = guarded_floats(count);
             run_composite(op, out.data, x.data, &s, isa, TEAMS[t]);
             expect(COMPOSITES[op], &out, &expected, rows, dim);
-            if (op != EXIT_HEAD) {
+            if (op < LINEAR_DIGITS) {
                 memcpy(out.data, x.data, count * sizeof(float));
                 run_composite(op, out.data, out.data, &s, isa, TEAMS[t]);
                 expect(COMPOSITES[op], &out, &expected, rows, dim);

@@ -105,8 +105,6 @@ static void check_config(void)
 
     config.norm_eps = NAN;
     CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "norm_eps NaN");
-    config.norm_eps = 0.0f;
-    CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "norm_eps 0");
     config.norm_eps = 0x1.fffffep-41f;
     CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "norm_eps below 2^-40");
     config.norm_eps = 0x1p-40f;
@@ -588,20 +586,24 @@ static void check_stream_plan(const ee_model *model, const float *features)
 {
     enum { AROUND = 4096, TURNS = 40 };
     const size_t slice = 64, capacity = most_waiting() + slice;
-    size_t bytes = 0, touched = 0, before = 0;
+    size_t bytes = 0, touched = 0, before = 0, fed = 0;
     ee_session *session = NULL;
-    ee_output out;
+    ee_output out = {0};
 
     CHECK(ee_arena_size(&config, capacity, NULL, &bytes) == EE_OK, "arena");
     unsigned char *const memory = aligned_memory(AROUND + bytes + AROUND);
     memset(memory, 0xA5, AROUND + bytes + AROUND);
     CHECK(ee_session_open(&session, model, NULL, memory + AROUND, bytes, capacity) == EE_OK, "open");
+    /* At first all that a feed may bring, for the stem; at last the same with a whole past. */
     for (size_t turn = 0; turn < TURNS; turn++) {
-        CHECK(ee_session_feed(session, features + turn % 10 * MELS, slice, 0) == EE_OK, "feed");
+        const size_t frames = turn == 0 ? capacity : slice;
+
+        CHECK(ee_session_feed(session, features + turn % 10 * MELS, frames, 0) == EE_OK, "feed");
+        fed += frames;
         for (uint32_t e = 0; e < 1 + turn % config.exits && step(session, &out); e++) {
         }
     }
-    const size_t waiting = TURNS * slice - 4 * (out.first + out.rows);
+    const size_t waiting = fed - 4 * (out.first + out.rows);
     CHECK(ee_session_feed(session, features, capacity - waiting + 1, 0) == EE_ERR_TOO_MANY_FRAMES,
           "one frame more than the capacity");
     CHECK(ee_session_feed(session, features, capacity - waiting, 1) == EE_OK, "the capacity");

@@ -35,9 +35,9 @@ pub fn sum(values: impl Iterator<Item = f32>) -> f32 {
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
-/// DOT: each product is rounded before it is added.
-pub fn dot(x: &[f32], w: &[f32]) -> f32 {
-    sum(x.iter().zip(w).map(|(x, w)| x * w))
+/// FLUSH
+pub fn flush(x: f32) -> f32 {
+    if x.abs() < power_of_two(-50) { 0.0 } else { x }
 }
 
 /// MAX: a zero is +0.

@@ -230,6 +230,8 @@ fn op_case(mut case: Body, result: &mut Body) -> Result<(), Failure> {
         "softmax" if op == case.name => float32::softmax(&x()?),
         "softmax" => return softmax_qs8(&x()?, &w, result),
         "quantize" if op != case.name => return quantize_qs8(&x()?, result),
+        "quantize_digits" => return quantize_digits_qs8(&x()?, result),
+        "linear_digits" => mode.stem_conv(&x()?, &w, 1)?, // a convolution of one tap
         _ => return Err(Failure::Unsupported(format!("no op {}", case.name))),
     };
     put_matrix(result, "y", y);
@@ -238,13 +240,21 @@ fn op_case(mut case: Body, result: &mut Body) -> Result<(), Failure> {
 
 fn softmax_qs8(x: &Matrix, w: &Weights, result: &mut Body) -> Result<(), Failure> {
     let value_scale = w.vector("value_scale", x.cols)?;
-    let rows: Vec<qs8::Probabilities> =
-        (0..x.rows).map(|t| qs8::softmax(x.row(t), &value_scale)).collect();
+    put_digits(x, |row| qs8::softmax(row, &value_scale), result);
+    Ok(())
+}
+
+fn quantize_digits_qs8(x: &Matrix, result: &mut Body) -> Result<(), Failure> {
+    put_digits(x, qs8::quantize_digits, result);
+    Ok(())
+}
+
+fn put_digits(x: &Matrix, digits: impl Fn(&[f32]) -> qs8::Digits, result: &mut Body) {
+    let rows: Vec<qs8::Digits> = (0..x.rows).map(|t| digits(x.row(t))).collect();
     let shape = [x.rows, x.cols];
     result.put("high", &shape, Data::Int8(rows.iter().flat_map(|p| &p.high).copied().collect()));
     result.put("low", &shape, Data::Int8(rows.iter().flat_map(|p| &p.low).copied().collect()));
-    result.put("scale", &[x.rows], Data::Float(rows.iter().map(|p| p.f).collect()));
-    Ok(())
+    result.put("scale", &[x.rows], Data::Float(rows.iter().map(|p| p.scale).collect()));
 }
 
 fn quantize_qs8(x: &Matrix, result: &mut Body) -> Result<(), Failure> {

@@ -131,7 +131,7 @@ fn frame_entropy(log_probs: &Matrix) -> f32 {
     let term = |&l: &f32| if l > -87.0 { exp(l) * l } else { 0.0 };
     let h = sum((0..log_probs.rows).map(|t| sum(log_probs.row(t).iter().map(term))));
     let entropy = (0.0 - h) / (log_probs.rows as f32 * log_probs.cols as f32);
-    if entropy > 0.0 {
+    if entropy >= 2f32.powi(-100) {
         entropy
     } else {
         0.0 // also of no frames, 0/0

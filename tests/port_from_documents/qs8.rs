@@ -1,6 +1,6 @@
 //! int8 mode, exact to the bit: numerics.md, "int8 mode", "Ops".
 
-use crate::exact::{dot, exp, log, max, round, sum};
+use crate::exact::{exp, flush, log, max, round, sum};
 use crate::ops::{halves, stem_frames, Answer, Mode, Taps};
 use crate::protocol::{argument, refused};
 use crate::tensors::{Matrix, Quantized, Weights};
@@ -37,24 +37,47 @@ pub fn linear(x: &Quantized, w: &Weights) -> Answer {
     }))
 }
 
-/// A row of probabilities with the scales of the values in them: (128 high + low) f.
-pub struct Probabilities {
+/// A row in two digits: (128 high + low) scale.
+pub struct Digits {
     pub high: Vec<i8>,
     pub low: Vec<i8>,
-    pub f: f32,
+    pub scale: f32,
 }
 
-pub fn softmax(x: &[f32], value_scale: &[f32]) -> Probabilities {
+impl Digits {
+    /// Of a row of integers.
+    fn new(p: &[i32], scale: f32) -> Digits {
+        let high = p.iter().map(|p| (p + 64) >> 7);
+        let low = p.iter().zip(high.clone()).map(|(p, high)| (p - 128 * high) as i8).collect();
+        Digits { high: high.map(|digit| digit as i8).collect(), low, scale }
+    }
+
+    /// 128 float(a) + float(b), the sums of both digits.
+    fn product(&self, w: &[i8]) -> f32 {
+        product(&self.high, w) as f32 * 128.0 + product(&self.low, w) as f32
+    }
+}
+
+pub fn quantize_digits(x: &[f32]) -> Digits {
+    let least = f32::from_bits((127 - 40) << 23); // 2^-40
+    let a = x.iter().fold(0f32, |a, v| a.max(v.abs()));
+    let (scale, v) = if a < least { (0.0, 0.0) } else { (a / 16256.0, 16256.0 / a) };
+    Digits::new(&x.iter().map(|x| round(x * v) as i32).collect::<Vec<i32>>(), scale)
+}
+
+/// A row of probabilities with the scales of the values in them.
+pub fn softmax(x: &[f32], value_scale: &[f32]) -> Digits {
     let m = max(x);
-    let e: Vec<f32> = x.iter().map(|x| exp((x - m).max(-30.0))).collect();
+    let e: Vec<f32> = x.iter().map(|x| exp(x - m)).collect();
     let w: Vec<f32> = e.iter().zip(value_scale).map(|(e, s)| e * s).collect();
-    let top = max(&w);
+    let least = f32::from_bits((127 - 80) << 23); // 2^-80
+    let top = if max(&w) < least { 0.0 } else { max(&w) };
     let v = if top > 0.0 { 16256.0 / top } else { 0.0 };
     let p: Vec<i32> = w.iter().map(|w| round(w * v) as i32).collect();
-    Probabilities {
+    Digits {
         high: p.iter().map(|p| (p >> 7) as i8).collect(),
         low: p.iter().map(|p| (p & 127) as i8).collect(),
-        f: (top / 16256.0) / sum(e.iter().copied()),
+        scale: (top / 16256.0) / sum(e.iter().copied()),
     }
 }
 
@@ -69,10 +92,10 @@ impl Mode for Qs8 {
         let mut y = Matrix::new(0, x.cols);
         for t in 0..x.rows {
             let mean = sum(x.row(t).iter().copied()) * r;
-            let c: Vec<f32> = x.row(t).iter().map(|x| x - mean).collect();
-            let var = dot(&c, &c) * r;
+            let c: Vec<f32> = x.row(t).iter().map(|x| flush(x - mean)).collect();
+            let var = sum(c.iter().map(|c| c * c)) * r;
             let inv = 1.0 / (var + eps).sqrt();
-            y.push((0..x.cols).map(|d| (c[d] * inv) * weight[d] + bias[d]));
+            y.push((0..x.cols).map(|d| flush((c[d] * inv) * weight[d]) + bias[d]));
         }
         Ok(y)
     }
@@ -83,7 +106,9 @@ impl Mode for Qs8 {
 
     fn glu(&self, x: &Matrix) -> Answer {
         let half = halves(x)?;
-        Ok(Matrix::from_fn(x.rows, half, |t, d| x.at(t, d) / (1.0 + exp(-x.at(t, half + d)))))
+        Ok(Matrix::from_fn(x.rows, half, |t, d| {
+            flush(x.at(t, d) / (1.0 + exp(-x.at(t, half + d))))
+        }))
     }
 
     fn depthwise_conv(&self, x: &Matrix, w: &Weights, taps: &Taps) -> Answer {
@@ -94,15 +119,18 @@ impl Mode for Qs8 {
         }))
     }
 
+    /// linear_digits of every window.
     fn stem_conv(&self, x: &Matrix, w: &Weights, stride: usize) -> Answer {
         let weight = w.quantized("weight")?;
         let bias = w.vector("bias", weight.scale.len())?;
-        let frames = stem_frames(x, weight.cols, stride)?;
-        let floats: Vec<f32> = weight.q.iter().map(|&q| q.into()).collect();
-        Ok(Matrix::from_fn(frames, bias.len(), |t, o| {
-            let window = &x.data[t * stride * x.cols..][..weight.cols];
-            dot(window, &floats[o * weight.cols..][..weight.cols]) * weight.scale[o] + bias[o]
-        }))
+        let mut y = Matrix::new(0, bias.len());
+        for t in 0..stem_frames(x, weight.cols, stride)? {
+            let window = quantize_digits(&x.data[t * stride * x.cols..][..weight.cols]);
+            y.push((0..bias.len()).map(|o| {
+                window.product(weight.row(o)) * (window.scale * weight.scale[o]) + bias[o]
+            }));
+        }
+        Ok(y)
     }
 
     fn log_softmax(&self, x: &Matrix) -> Matrix {
@@ -126,8 +154,7 @@ impl Mode for Qs8 {
             let p = softmax(&(0..frames).map(score).collect::<Vec<f32>>(), &values.scale);
             context.push((0..e).map(|d| {
                 let column: Vec<i8> = (0..frames).map(|u| values.row(u)[d]).collect();
-                let (high, low) = (product(&p.high, &column), product(&p.low, &column));
-                (high as f32 * 128.0 + low as f32) * p.f
+                p.product(&column) * p.scale
             }));
         }
         context

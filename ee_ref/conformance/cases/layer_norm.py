@@ -3,14 +3,18 @@ import numpy as np
 from ..draw import EDGES, Case, Stream
 
 
-def case(name, rows, size, *, scale=1.0, offset=0.0, bias_scale=1.0, eps=1e-5, tolerance=2e-6,
-         reason="two float32 means and a square root", change=None):
+def case(name, rows, size, *, scale=1.0, offset=0.0, weight_scale=1.0, bias_scale=1.0, eps=1e-5,
+         tolerance=2e-6, reason="two float32 means and a square root", change=None):
     def arguments():
         draw = Stream(rows * 1000 + size)
         x = draw(rows, size) * np.float32(scale) + np.float32(offset)
         weight, bias = draw.norm(size)
-        bias = bias * np.float32(bias_scale)
-        return {"x": x if change is None else change(x), "weight": weight, "bias": bias, "eps": eps}
+        return {
+            "x": x if change is None else change(x),
+            "weight": weight * np.float32(weight_scale),
+            "bias": bias * np.float32(bias_scale),
+            "eps": eps,
+        }
 
     return Case(name, arguments, tolerance, reason)
 

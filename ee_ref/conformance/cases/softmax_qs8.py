@@ -35,10 +35,30 @@ def _one_value_row_far_larger(made):
 
 
 def _large_value_row_far_below(made):
-    """Below the least score that counts, and yet the largest product."""
+    """Below the least exponential, and yet the largest product."""
     made["x"][:] = 0
     made["x"][:, 5] = -1000
-    made["value_scale"][5] *= np.float32(2.0**60)
+    made["value_scale"][5] *= np.float32(2.0**126)
+
+
+def _values_only_far_below(by):
+    """Products about 2**-80, the least that are not taken for zeros."""
+    def change(made):
+        made["x"][:] = -by
+        made["x"][:, 5] = 0
+        made["value_scale"][5] = 0
+    return change
+
+
+def _at_the_least_weight(made):
+    """2**-80 is not taken for zero, the number before it is."""
+    made["x"][:] = 0
+    made["value_scale"][:] = np.float32(2.0**-80)
+
+
+def _below_the_least_weight(made):
+    made["x"][:] = 0
+    made["value_scale"][:] = np.nextafter(np.float32(2.0**-80), np.float32(0))
 
 
 def _only_the_last_value_row(made):
@@ -73,12 +93,16 @@ CASES = [
     case("huge", 3, 33, spread=1e38),
     case("far_above_zero", 3, 33, change=_shift(1000)),
     case("far_below_zero", 3, 33, change=_shift(-1000)),
-    case("least_score_that_counts", 3, 64, spread=20.0, change=_scale_values(2.0**40, every=3)),
+    case("least_exponential", 3, 64, spread=60.0, change=_scale_values(2.0**90, every=3)),
     case("zero_value_rows", 4, 33, change=_scale_values(0, every=2)),
     case("all_values_zero", 4, 33, change=_scale_values(0)),
     case("only_the_last_value_row", 3, 33, change=_only_the_last_value_row),
     case("one_value_row_far_larger", 3, 33, change=_one_value_row_far_larger),
     case("large_value_row_far_below", 3, 33, change=_large_value_row_far_below),
+    case("values_above_the_least", 3, 33, change=_values_only_far_below(50)),
+    case("values_below_the_least", 3, 33, change=_values_only_far_below(60)),
+    case("at_the_least_weight", 2, 33, change=_at_the_least_weight),
+    case("below_the_least_weight", 2, 33, change=_below_the_least_weight),
     case("ties_to_even", 2, 40, change=_halves),
     case("sum_in_lanes", 2, 1000, change=_sum_in_lanes),
     case("smallest_value_scales", 3, 33, spread=40.0, change=_smallest_scales),

@@ -31,6 +31,15 @@ static inline int ee_is_finite(float x)
     return (ee_float_bits(x) & 0x7F800000u) != 0x7F800000u;
 }
 
+/* What FLUSH leaves as it is, so that products are not subnormal. */
+#define EE_SMALLEST 0x1p-50f
+
+/* FLUSH(x); by bits, which is quick where floats are emulated. */
+static inline float ee_flush(float x)
+{
+    return (ee_float_bits(x) & 0x7FFFFFFFu) < ee_float_bits(EE_SMALLEST) ? 0.0f : x;
+}
+
 /* x + 1.5 * 2^23, |x| <= 2^22: the sum has no bits left for a fraction, so that it is rounded to an
  * integer, half to even, which its low bits hold. */
 static inline float ee_shifted(float x)
@@ -107,6 +116,18 @@ static inline float ee_sum_lanes(const float lanes[8])
     const float b = (lanes[1] + lanes[5]) + (lanes[3] + lanes[7]);
 
     return a + b;
+}
+
+/* max |x[i]|, 0 without values. */
+static inline float ee_largest_magnitude(const float *x, size_t count)
+{
+    float max = 0.0f;
+
+    for (size_t i = 0; i < count; i++) {
+        const float magnitude = x[i] < 0.0f ? -x[i] : x[i];
+        max = magnitude > max ? magnitude : max;
+    }
+    return max;
 }
 
 /* MAX(x), count at least 1. */

@@ -6,6 +6,7 @@
 
 #include <immintrin.h>
 
+#include "ee_exact.h"
 #include "ee_qs8.h"
 #include "ee_target.h"
 
@@ -42,6 +43,14 @@ static inline __m256 ee_exact_keep(__m256 v, size_t count)
     return _mm256_and_ps(v, _mm256_castsi256_ps(ee_exact_mask(count)));
 }
 
+static inline __m256 ee_exact_flush(__m256 v)
+{
+    const __m256 magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);
+
+    return _mm256_and_ps(
+        v, _mm256_cmp_ps(magnitude, _mm256_set1_ps(EE_SMALLEST), _CMP_GE_OQ));
+}
+
 /* The tree of SUM: lanes 4 apart, then 2, then 1. */
 static inline float ee_exact_sum(__m256 lanes)
 {
@@ -58,6 +67,18 @@ static inline float ee_exact_largest(__m256 lanes)
 
     max = _mm_max_ps(max, _mm_movehl_ps(max, max));
     return _mm_cvtss_f32(_mm_max_ss(max, _mm_shuffle_ps(max, max, 1)));
+}
+
+/* max |x[i]|, 0 without values. */
+static inline float ee_exact_largest_magnitude(const float *x, size_t count)
+{
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    __m256 max = _mm256_setzero_ps();
+
+    for (size_t i = 0; i < count; i += 8) {
+        max = _mm256_max_ps(max, _mm256_andnot_ps(sign, ee_exact_load(x + i, count - i)));
+    }
+    return ee_exact_largest(max);
 }
 
 /* MAX of a row, count at least 1. */

@@ -4,8 +4,10 @@
 #ifndef EE_EXACT_NEON_H
 #define EE_EXACT_NEON_H
 
+#include "ee_exact.h"
 #include "ee_neon.h"
 #include "ee_qs8.h"
+#include "ee_target.h"
 
 /* The eight lanes of SUM. */
 typedef struct {
@@ -73,6 +75,20 @@ static inline ee_lanes8 ee_exact_scale(ee_lanes8 a, float b)
     return a;
 }
 
+static inline float32x4_t ee_exact_flush4(float32x4_t v)
+{
+    const uint32x4_t counts = vcageq_f32(v, vdupq_n_f32(EE_SMALLEST));
+
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), counts));
+}
+
+static inline ee_lanes8 ee_exact_flush(ee_lanes8 v)
+{
+    v.low = ee_exact_flush4(v.low);
+    v.high = ee_exact_flush4(v.high);
+    return v;
+}
+
 /* The tree of SUM: lanes 4 apart, then 2, then 1. */
 static inline float ee_exact_sum(ee_lanes8 lanes)
 {
@@ -80,6 +96,28 @@ static inline float ee_exact_sum(ee_lanes8 lanes)
     const float32x2_t two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
 
     return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+}
+
+/* max |x[i]|, 0 without values. */
+static inline float ee_exact_largest_magnitude(const float *x, size_t count)
+{
+    float32x4_t max[4];
+    size_t i = 0;
+
+    EE_UNROLL
+    for (size_t v = 0; v < 4; v++) {
+        max[v] = vdupq_n_f32(0.0f);
+    }
+    for (; i + 16 <= count; i += 16) {
+        EE_UNROLL
+        for (size_t v = 0; v < 4; v++) {
+            max[v] = vmaxq_f32(max[v], vabsq_f32(vld1q_f32(x + i + 4 * v)));
+        }
+    }
+    for (; i < count; i += 4) {
+        max[0] = vmaxq_f32(max[0], vabsq_f32(ee_neon_load(x + i, count - i, 0.0f)));
+    }
+    return vmaxvq_f32(vmaxq_f32(vmaxq_f32(max[0], max[1]), vmaxq_f32(max[2], max[3])));
 }
 
 /* MAX of a row, count at least 1. */

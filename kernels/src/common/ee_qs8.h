@@ -5,25 +5,25 @@
 #include "ee_kernels_qs8.h"
 #include "ee_size.h"
 
-/* A row whose largest magnitude is below this is quantised to zeros. */
+/* A row whose largest magnitude is below this is quantised to zeros, by one digit or two. */
 #define EE_SMALLEST_MAX 0x1p-40f
 
-/* Attention takes a score that is further below the largest for one that is so far below. */
-#define EE_SMALLEST_EXPONENT (-30.0f)
+/* The largest integer of two digits, 128 * high + low. */
+#define EE_TOP_DIGITS 16256.0f
 
-/* The largest probability of attention as an integer: two digits of 7 bits, 127 * 128. */
-#define EE_TOP_PROBABILITY 16256.0f
+/* A row of attention's weights whose largest is below this is taken for zeros. */
+#define EE_SMALLEST_WEIGHT 0x1p-80f
 
 /* What makes integers of a row's weights, of which the largest is `top`. */
 static inline float ee_probability_gain(float top)
 {
-    return top > 0.0f ? EE_TOP_PROBABILITY / top : 0.0f;
+    return top >= EE_SMALLEST_WEIGHT ? EE_TOP_DIGITS / top : 0.0f;
 }
 
 /* What a product of these integers and values is multiplied by; sum: of the exponentials. */
 static inline float ee_probability_scale(float top, float sum)
 {
-    return (top / EE_TOP_PROBABILITY) / sum;
+    return top >= EE_SMALLEST_WEIGHT ? (top / EE_TOP_DIGITS) / sum : 0.0f;
 }
 
 /* Bytes of (rows, columns) floats in scratch, where everything begins at a multiple of 16. */

@@ -37,6 +37,12 @@ static ee_exit_row best_exit_row(void)
     return ee_exit_row_c;
 }
 
+/* An entropy: 0 where it is negative by rounding, or so small that its quotient may be subnormal. */
+static float clipped(float entropy)
+{
+    return entropy >= 0x1p-100f ? entropy : 0.0f;
+}
+
 ee_status ee_frame_entropy(float *entropy, const float *log_probs, size_t rows, size_t vocab)
 {
     float lanes[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
@@ -65,7 +71,7 @@ ee_status ee_frame_entropy(float *entropy, const float *log_probs, size_t rows, 
     if (!ee_is_finite(mean)) {
         return EE_ERR_NOT_FINITE;
     }
-    *entropy = mean > 0.0f ? mean : 0.0f;
+    *entropy = clipped(mean);
     return EE_OK;
 }
 
@@ -100,11 +106,6 @@ ee_status ee_policy_stop(const ee_policy *policy, uint32_t exit, const float *lo
 
 /* Rounding may lift a log-probability above zero by about this much; logits are far beyond it. */
 static const float ROUNDING = 1e-3f;
-
-static float positive(float x)
-{
-    return x > 0.0f ? x : 0.0f;
-}
 
 static float at_most_1(float x)
 {
@@ -218,10 +219,10 @@ ee_status ee_exit_scores(ee_scores *scores, uint32_t *labels, const uint32_t *be
     const float log_vocab = ee_log((float)vocab);
     const float total = 0.0f - ee_sum_lanes(all);
 
-    scores->entropy = positive(total / (frames * (float)vocab));
-    scores->entropy_normalised = positive(total / (frames * log_vocab));
+    scores->entropy = clipped(total / (frames * (float)vocab));
+    scores->entropy_normalised = clipped(total / (frames * log_vocab));
     if (speech > 0) {
-        scores->entropy_speech = positive(
+        scores->entropy_speech = clipped(
             (0.0f - ee_sum_lanes(spoken)) / ((float)speech * log_vocab));
     }
     scores->path = at_most_1(ee_exp(ee_sum_lanes(highest) / frames));

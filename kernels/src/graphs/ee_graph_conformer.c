@@ -163,24 +163,33 @@ static size_t between(const ee_config *config, size_t rows)
     return ee_size_add(ee_size_mul(rows - 1, config->stem_stride), config->stem_kernel);
 }
 
-/* In turn: the output of the first convolution, what a layer needs, the log-probabilities. */
+/* In turn: the output of the first convolution and what either of them needs; what a layer needs;
+ * the log-probabilities and what a head needs. */
 size_t ee_conformer_scratch(const ee_config *config, size_t rows, const ee_team *team)
 {
-    const size_t floats = ee_size_max(ee_size_mul(between(config, rows), config->dim),
-                                      ee_size_mul(rows, config->vocab));
     const ee_view view = view_of(config);
     size_t layer;
 
 #ifndef EE_NO_F32
     if (config->dtype == EE_DTYPE_F32) {
+        const size_t floats = ee_size_max(ee_size_mul(between(config, rows), config->dim),
+                                          ee_size_mul(rows, config->vocab));
         layer = ee_conformer_layer_f32_scratch(&view, rows, config->dim, config->heads,
                                                config->ff, config->kernel, team);
         return ee_size_mul(ee_size_max(floats, layer), sizeof(float));
     }
 #endif
-    layer = ee_conformer_layer_qs8_scratch(&view, rows, config->dim, config->heads, config->ff,
+    const size_t dim = config->dim, kernel = config->stem_kernel, stride = config->stem_stride;
+    const size_t middle = between(config, rows);
+    const size_t conv1 = ee_stem_conv_qs8_scratch(between(config, middle), config->mels, dim,
+                                                  kernel, stride, team);
+    const size_t conv2 = ee_stem_conv_qs8_scratch(middle, dim, dim, kernel, stride, team);
+    const size_t head = ee_exit_head_qs8_scratch(rows, dim, config->vocab, team);
+
+    layer = ee_conformer_layer_qs8_scratch(&view, rows, dim, config->heads, config->ff,
                                            config->kernel, team);
-    return ee_size_max(ee_size_mul(floats, sizeof(float)), layer);
+    layer = ee_size_max(layer, ee_size_add(ee_floats_qs8(middle, dim), ee_size_max(conv1, conv2)));
+    return ee_size_max(layer, ee_size_add(ee_floats_qs8(rows, config->vocab), head));
 }
 
 /* ---- Stem ---- */
@@ -199,7 +208,7 @@ static void stem_f32(const ee_model *model, float *x, const float *inputs, size_
 
     take(conv, sizeof(conv), tensors);
     ee_stem_conv_f32_c(scratch, inputs, conv[0].weight, conv[0].bias,
-                       (middle - 1) * c->stem_stride + c->stem_kernel, c->mels, c->dim,
+                       between(c, middle), c->mels, c->dim,
                        c->stem_kernel, c->stem_stride, ops, team);
     ee_stem_conv_f32_c(x, scratch, conv[1].weight, conv[1].bias, middle, c->dim, c->dim,
                        c->stem_kernel, c->stem_stride, ops, team);
@@ -213,52 +222,25 @@ static void stem_f32(const ee_model *model, float *x, const float *inputs, size_
 
 #endif
 
-typedef struct {
-    float *out;
-    const float *x;
-    const affine_qs8 *conv;
-    size_t channels, outs, kernel, stride;
-    ee_blocks blocks;
-    const ee_ops_qs8 *ops;
-} stem_conv_job;
-
-static void stem_conv_task(void *context, size_t item, size_t worker)
-{
-    const stem_conv_job *const j = context;
-    const ee_block b = ee_block_of(&j->blocks, item, worker);
-    const size_t frames = (b.count - 1) * j->stride + j->kernel;
-
-    j->ops->stem_conv(j->out + b.first * j->outs, j->x + b.first * j->stride * j->channels,
-                      j->conv->weight, j->conv->scale, j->conv->bias, frames, j->channels, j->outs,
-                      j->kernel, j->stride);
-}
-
-/* A convolution of the stem, a block of output frames a task. */
-static void stem_conv(float *out, const float *x, const affine_qs8 *conv, size_t rows,
-                      size_t channels, const ee_model *model, const ee_team *team)
-{
-    const ee_config *const c = &model->config;
-    const stem_conv_job j = {
-        out, x, conv, channels, c->dim, c->stem_kernel, c->stem_stride,
-        ee_blocks_without_scratch(rows, ee_block_frames(rows, team)), model->ops->qs8,
-    };
-
-    ee_for_blocks(team, &j.blocks, stem_conv_task, &j);
-}
-
 static void stem_qs8(const ee_model *model, float *x, const float *inputs, size_t first,
-                     size_t rows, float *scratch, const ee_team *team)
+                     size_t rows, void *scratch, const ee_team *team)
 {
     const ee_config *const c = &model->config;
+    const ee_ops_qs8 *const ops = model->ops->qs8;
+    const size_t kernel = c->stem_kernel, stride = c->stem_stride;
     const size_t middle = between(c, rows);
+    float *const convolved = scratch;
+    void *const rest = (char *)scratch + ee_floats_qs8(middle, c->dim);
     const void *const *tensors = model->tensors;
     const int8_t *const positions = c->max_frames > 0 ? *tensors++ : NULL;
     const float *const scales = c->max_frames > 0 ? *tensors++ : NULL;
     affine_qs8 conv[2];
 
     take(conv, sizeof(conv), tensors);
-    stem_conv(scratch, inputs, &conv[0], middle, c->mels, model, team);
-    stem_conv(x, scratch, &conv[1], rows, c->dim, model, team);
+    ee_stem_conv_qs8_c(convolved, inputs, conv[0].weight, conv[0].scale, conv[0].bias,
+                       between(c, middle), c->mels, c->dim, kernel, stride, rest, ops, team);
+    ee_stem_conv_qs8_c(x, convolved, conv[1].weight, conv[1].scale, conv[1].bias, middle, c->dim,
+                       c->dim, kernel, stride, rest, ops, team);
     for (size_t t = 0; positions != NULL && t < rows; t++) {
         const int8_t *const position = positions + (first + t) * ee_row_stride_qs8(c->dim);
         for (size_t d = 0; d < c->dim; d++) {
@@ -334,7 +316,7 @@ void ee_conformer_head(const ee_model *model, uint32_t exit, ee_output *out, con
 
     take(&head, sizeof(head), tensors);
     ee_exit_head_qs8_c(scratch, x, head.weight, head.scale, head.bias, rows, c->dim, c->vocab,
-                       model->ops->qs8, team);
+                       (char *)scratch + ee_floats_qs8(rows, c->vocab), model->ops->qs8, team);
 }
 
 /* ---- The graph: groups are their layers, one after another ---- */

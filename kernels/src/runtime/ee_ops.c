@@ -55,56 +55,55 @@
 #define F32_DSP F32_C
 #define F32_MVE F32_C
 
-#define QS8_C                                  \
-    .quantize = ee_quantize_qs8_c,             \
-    .linear = ee_linear_qs8_c,                 \
-    .layer_norm = ee_layer_norm_qs8_c,         \
-    .silu = ee_silu_qs8_c,                     \
-    .glu = ee_glu_qs8_c,                       \
-    .softmax = ee_softmax_qs8_c,               \
-    .log_softmax = ee_log_softmax_qs8_c,       \
-    .depthwise_conv = ee_depthwise_conv_qs8_c, \
-    .stem_conv = ee_stem_conv_qs8_c
+#define QS8_C                                    \
+    .quantize = ee_quantize_qs8_c,               \
+    .quantize_digits = ee_quantize_digits_qs8_c, \
+    .linear = ee_linear_qs8_c,                   \
+    .layer_norm = ee_layer_norm_qs8_c,           \
+    .silu = ee_silu_qs8_c,                       \
+    .glu = ee_glu_qs8_c,                         \
+    .softmax = ee_softmax_qs8_c,                 \
+    .log_softmax = ee_log_softmax_qs8_c,         \
+    .depthwise_conv = ee_depthwise_conv_qs8_c
 
-#define QS8_AVX2                                  \
-    QS8_C,                                        \
-    .quantize = ee_quantize_qs8_avx2,             \
-    .linear = ee_linear_qs8_avx2,                 \
-    .layer_norm = ee_layer_norm_qs8_avx2,         \
-    .silu = ee_silu_qs8_avx2,                     \
-    .glu = ee_glu_qs8_avx2,                       \
-    .softmax = ee_softmax_qs8_avx2,               \
-    .log_softmax = ee_log_softmax_qs8_avx2,       \
-    .depthwise_conv = ee_depthwise_conv_qs8_avx2, \
-    .stem_conv = ee_stem_conv_qs8_avx2
+#define QS8_AVX2                                    \
+    QS8_C,                                          \
+    .quantize = ee_quantize_qs8_avx2,               \
+    .quantize_digits = ee_quantize_digits_qs8_avx2, \
+    .linear = ee_linear_qs8_avx2,                   \
+    .layer_norm = ee_layer_norm_qs8_avx2,           \
+    .silu = ee_silu_qs8_avx2,                       \
+    .glu = ee_glu_qs8_avx2,                         \
+    .softmax = ee_softmax_qs8_avx2,                 \
+    .log_softmax = ee_log_softmax_qs8_avx2,         \
+    .depthwise_conv = ee_depthwise_conv_qs8_avx2
 
 /* Sums of floats have eight lanes in int8 mode: ops with one sum a row stay with AVX2. */
-#define QS8_AVX512                                  \
-    QS8_AVX2,                                       \
-    .quantize = ee_quantize_qs8_avx512,             \
-    .silu = ee_silu_qs8_avx512,                     \
-    .glu = ee_glu_qs8_avx512,                       \
-    .softmax = ee_softmax_qs8_avx512,               \
-    .depthwise_conv = ee_depthwise_conv_qs8_avx512, \
-    .stem_conv = ee_stem_conv_qs8_avx512
+#define QS8_AVX512                      \
+    QS8_AVX2,                           \
+    .quantize = ee_quantize_qs8_avx512, \
+    .silu = ee_silu_qs8_avx512,         \
+    .glu = ee_glu_qs8_avx512,           \
+    .softmax = ee_softmax_qs8_avx512,   \
+    .depthwise_conv = ee_depthwise_conv_qs8_avx512
 
 #define QS8_VNNI QS8_AVX512, .linear = ee_linear_qs8_vnni
 
-#define QS8_NEON                                  \
-    QS8_C,                                        \
-    .quantize = ee_quantize_qs8_neon,             \
-    .linear = ee_linear_qs8_neon,                 \
-    .layer_norm = ee_layer_norm_qs8_neon,         \
-    .silu = ee_silu_qs8_neon,                     \
-    .glu = ee_glu_qs8_neon,                       \
-    .softmax = ee_softmax_qs8_neon,               \
-    .log_softmax = ee_log_softmax_qs8_neon,       \
-    .depthwise_conv = ee_depthwise_conv_qs8_neon, \
-    .stem_conv = ee_stem_conv_qs8_neon
+#define QS8_NEON                                    \
+    QS8_C,                                          \
+    .quantize = ee_quantize_qs8_neon,               \
+    .quantize_digits = ee_quantize_digits_qs8_neon, \
+    .linear = ee_linear_qs8_neon,                   \
+    .layer_norm = ee_layer_norm_qs8_neon,           \
+    .silu = ee_silu_qs8_neon,                       \
+    .glu = ee_glu_qs8_neon,                         \
+    .softmax = ee_softmax_qs8_neon,                 \
+    .log_softmax = ee_log_softmax_qs8_neon,         \
+    .depthwise_conv = ee_depthwise_conv_qs8_neon
 
 #define QS8_DOT QS8_NEON, .linear = ee_linear_qs8_dot
 #define QS8_I8MM QS8_DOT, .linear = ee_linear_qs8_i8mm
-#define QS8_DSP QS8_C, .linear = ee_linear_qs8_dsp, .stem_conv = ee_stem_conv_qs8_dsp
+#define QS8_DSP QS8_C, .linear = ee_linear_qs8_dsp
 #define QS8_MVE QS8_DSP, .linear = ee_linear_qs8_mve
 
 #ifdef EE_NO_F32

@@ -14,7 +14,7 @@ void ee_glu_qs8_avx2(float *out, const float *x, size_t rows, size_t dim)
         for (size_t d = 0; d < dim; d += 8) {
             const __m256 v = ee_exact_load(value + d, dim - d);
             const __m256 g = ee_exact_load(gate + d, dim - d);
-            ee_exact_store(out + t * dim + d, ee_exact_gate(v, g), dim - d);
+            ee_exact_store(out + t * dim + d, ee_exact_flush(ee_exact_gate(v, g)), dim - d);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #ifdef EE_HAVE_AVX512
 
+#include "../../common/ee_exact.h"
 #include "../../common/ee_exact_avx512.h"
 
 EE_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl")
@@ -16,7 +17,10 @@ void ee_glu_qs8_avx512(float *out, const float *x, size_t rows, size_t dim)
             const __mmask16 exists = ee_exact_lanes(dim - d);
             const __m512 v = _mm512_maskz_loadu_ps(exists, value + d);
             const __m512 g = _mm512_maskz_loadu_ps(exists, gate + d);
-            _mm512_mask_storeu_ps(out + t * dim + d, exists, ee_exact_gate16(v, g));
+            const __m512 y = ee_exact_gate16(v, g);
+            const __mmask16 counts = _mm512_cmp_ps_mask(
+                _mm512_abs_ps(y), _mm512_set1_ps(EE_SMALLEST), _CMP_GE_OQ);
+            _mm512_mask_storeu_ps(out + t * dim + d, exists, _mm512_maskz_mov_ps(counts, y));
         }
     }
 }

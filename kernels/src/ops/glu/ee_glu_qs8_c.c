@@ -7,7 +7,7 @@ void ee_glu_qs8_c(float *out, const float *x, size_t rows, size_t dim)
         const float *value = x + t * 2 * dim;
         const float *gate = value + dim;
         for (size_t d = 0; d < dim; d++) {
-            out[t * dim + d] = value[d] / (1.0f + ee_exp(-gate[d]));
+            out[t * dim + d] = ee_flush(value[d] / (1.0f + ee_exp(-gate[d])));
         }
     }
 }

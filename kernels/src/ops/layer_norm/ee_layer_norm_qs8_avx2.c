@@ -8,6 +8,11 @@
 
 EE_TARGET_BEGIN("avx2")
 
+static inline __m256 centre(const float *x, size_t count, __m256 mean)
+{
+    return ee_exact_flush(_mm256_sub_ps(ee_exact_load(x, count), mean));
+}
+
 void ee_layer_norm_qs8_avx2(float *out, const float *x, const float *weight, const float *bias,
                             size_t rows, size_t dim, float eps)
 {
@@ -24,7 +29,7 @@ void ee_layer_norm_qs8_avx2(float *out, const float *x, const float *weight, con
 
         lanes = _mm256_setzero_ps();
         for (size_t d = 0; d < dim; d += 8) {
-            const __m256 centred = _mm256_sub_ps(ee_exact_load(row + d, dim - d), mean);
+            const __m256 centred = centre(row + d, dim - d, mean);
             const __m256 square = _mm256_mul_ps(centred, centred);
             lanes = _mm256_add_ps(lanes, ee_exact_keep(square, dim - d));
         }
@@ -32,11 +37,10 @@ void ee_layer_norm_qs8_avx2(float *out, const float *x, const float *weight, con
         const __m256 inverse = _mm256_set1_ps(1.0f / sqrtf(variance + eps));
 
         for (size_t d = 0; d < dim; d += 8) {
-            const __m256 centred = _mm256_sub_ps(ee_exact_load(row + d, dim - d), mean);
-            const __m256 w = ee_exact_load(weight + d, dim - d);
-            const __m256 y = _mm256_add_ps(_mm256_mul_ps(_mm256_mul_ps(centred, inverse), w),
-                                           ee_exact_load(bias + d, dim - d));
-            ee_exact_store(out + t * dim + d, y, dim - d);
+            const __m256 normal = _mm256_mul_ps(centre(row + d, dim - d, mean), inverse);
+            const __m256 y = _mm256_mul_ps(normal, ee_exact_load(weight + d, dim - d));
+            const __m256 b = ee_exact_load(bias + d, dim - d);
+            ee_exact_store(out + t * dim + d, _mm256_add_ps(ee_exact_flush(y), b), dim - d);
         }
     }
 }

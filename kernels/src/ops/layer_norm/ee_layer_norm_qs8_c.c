@@ -14,14 +14,15 @@ void ee_layer_norm_qs8_c(float *out, const float *x, const float *weight, const 
 
         float lanes[8] = {0.0f};
         for (size_t d = 0; d < dim; d++) {
-            const float centred = row[d] - mean;
+            const float centred = ee_flush(row[d] - mean);
             lanes[d % 8] += centred * centred;
         }
         const float variance = ee_sum_lanes(lanes) * one_over_dim;
         const float inverse = 1.0f / sqrtf(variance + eps);
 
         for (size_t d = 0; d < dim; d++) {
-            out[t * dim + d] = ((row[d] - mean) * inverse) * weight[d] + bias[d];
+            const float centred = ee_flush(row[d] - mean);
+            out[t * dim + d] = ee_flush((centred * inverse) * weight[d]) + bias[d];
         }
     }
 }

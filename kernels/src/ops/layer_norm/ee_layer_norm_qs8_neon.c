@@ -6,13 +6,17 @@
 
 #include "../../common/ee_exact_neon.h"
 
+static inline ee_lanes8 centre(const float *x, size_t count, float mean)
+{
+    return ee_exact_flush(ee_exact_sub(ee_exact_load(x, count), mean));
+}
+
 /* Eight values of the result, or `count`. */
 static inline void normalise(float *out, const float *x, const float *weight, const float *bias,
                              size_t count, float mean, float inverse)
 {
-    const ee_lanes8 centred = ee_exact_sub(ee_exact_load(x, count), mean);
-    const ee_lanes8 y = ee_exact_mul(ee_exact_scale(centred, inverse),
-                                     ee_exact_load(weight, count));
+    const ee_lanes8 normal = ee_exact_scale(centre(x, count, mean), inverse);
+    const ee_lanes8 y = ee_exact_flush(ee_exact_mul(normal, ee_exact_load(weight, count)));
 
     ee_exact_store(out, ee_exact_add(y, ee_exact_load(bias, count)), count);
 }
@@ -34,10 +38,10 @@ void ee_layer_norm_qs8_neon(float *out, const float *x, const float *weight, con
 
         lanes = zeros;
         for (size_t d = 0; d < whole; d += 8) {
-            const ee_lanes8 centred = ee_exact_sub(ee_exact_load(x + d, 8), mean);
+            const ee_lanes8 centred = centre(x + d, 8, mean);
             lanes = ee_exact_add(lanes, ee_exact_mul(centred, centred));
         }
-        const ee_lanes8 last = ee_exact_sub(ee_exact_load(x + whole, left), mean);
+        const ee_lanes8 last = centre(x + whole, left, mean);
         lanes = ee_exact_add(lanes, ee_exact_keep(ee_exact_mul(last, last), left));
         const float variance = ee_exact_sum(lanes) * one_over_dim;
         const float inverse = 1.0f / sqrtf(variance + eps);

@@ -8,26 +8,13 @@
 
 EE_TARGET_BEGIN("avx2")
 
-static inline float largest_magnitude(const float *x, size_t count)
-{
-    const __m256 sign = _mm256_set1_ps(-0.0f);
-    __m256 max = _mm256_setzero_ps();
-
-    for (size_t i = 0; i < count; i += 8) {
-        max = _mm256_max_ps(max, _mm256_andnot_ps(sign, ee_exact_load(x + i, count - i)));
-    }
-    __m128 half = _mm_max_ps(_mm256_castps256_ps128(max), _mm256_extractf128_ps(max, 1));
-    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
-    return _mm_cvtss_f32(_mm_max_ss(half, _mm_shuffle_ps(half, half, 1)));
-}
-
 void ee_quantize_qs8_avx2(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
                           size_t q_stride, size_t x_stride)
 {
     for (size_t t = 0; t < rows; t++) {
         const float *row = x + t * x_stride;
         int8_t *const to = q + t * q_stride;
-        const float max = largest_magnitude(row, in);
+        const float max = ee_exact_largest_magnitude(row, in);
 
         if (max < EE_SMALLEST_MAX) {
             scale[t] = 0.0f;

@@ -9,12 +9,8 @@ void ee_quantize_qs8_c(int8_t *q, float *scale, const float *x, size_t rows, siz
     for (size_t t = 0; t < rows; t++) {
         const float *row = x + t * x_stride;
         int8_t *const to = q + t * q_stride;
+        const float max = ee_largest_magnitude(row, in);
 
-        float max = 0.0f;
-        for (size_t i = 0; i < in; i++) {
-            const float magnitude = row[i] < 0.0f ? -row[i] : row[i];
-            max = magnitude > max ? magnitude : max;
-        }
         memset(to, 0, ee_row_stride_qs8(in));
         if (max < EE_SMALLEST_MAX) {
             scale[t] = 0.0f;

@@ -9,27 +9,6 @@
 
 enum { GROUP = 16 };
 
-static inline float largest_magnitude(const float *x, size_t count)
-{
-    float32x4_t max[4];
-    size_t i = 0;
-
-    EE_UNROLL
-    for (size_t v = 0; v < 4; v++) {
-        max[v] = vdupq_n_f32(0.0f);
-    }
-    for (; i + GROUP <= count; i += GROUP) {
-        EE_UNROLL
-        for (size_t v = 0; v < 4; v++) {
-            max[v] = vmaxq_f32(max[v], vabsq_f32(vld1q_f32(x + i + 4 * v)));
-        }
-    }
-    for (; i < count; i += 4) {
-        max[0] = vmaxq_f32(max[0], vabsq_f32(ee_neon_load(x + i, count - i, 0.0f)));
-    }
-    return vmaxvq_f32(vmaxq_f32(vmaxq_f32(max[0], max[1]), vmaxq_f32(max[2], max[3])));
-}
-
 /* 16 values rounded to even; lanes without a value are 0. */
 static inline int8x16_t quantize_group(const float *x, size_t count, float inverse)
 {
@@ -52,7 +31,7 @@ void ee_quantize_qs8_neon(int8_t *q, float *scale, const float *x, size_t rows, 
     for (size_t t = 0; t < rows; t++) {
         const float *row = x + t * x_stride;
         int8_t *const to = q + t * q_stride;
-        const float max = largest_magnitude(row, in);
+        const float max = ee_exact_largest_magnitude(row, in);
 
         if (max < EE_SMALLEST_MAX) {
             scale[t] = 0.0f;

@@ -15,8 +15,7 @@ typedef struct {
 static inline __attribute__((always_inline)) void
 weigh(weighing *w, float *x, const float *value_scale, size_t count)
 {
-    const __m256 below = _mm256_sub_ps(ee_exact_load(x, count), w->max);
-    __m256 e = ee_exact_exp(_mm256_max_ps(below, _mm256_set1_ps(EE_SMALLEST_EXPONENT)));
+    __m256 e = ee_exact_exp(_mm256_sub_ps(ee_exact_load(x, count), w->max));
 
     if (count < 8) {
         e = ee_exact_keep(e, count);

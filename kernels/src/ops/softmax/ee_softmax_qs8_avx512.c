@@ -30,8 +30,7 @@ static inline float weigh(float *x, const float *value_scale, size_t dim, float 
     for (size_t d = 0; d < dim; d += 16) {
         const __mmask16 exists = ee_exact_lanes(dim - d);
         const __m512 below = _mm512_sub_ps(_mm512_maskz_loadu_ps(exists, x + d), max);
-        const __m512 e = _mm512_maskz_mov_ps(
-            exists, ee_exact_exp16(_mm512_max_ps(below, _mm512_set1_ps(EE_SMALLEST_EXPONENT))));
+        const __m512 e = _mm512_maskz_mov_ps(exists, ee_exact_exp16(below));
         const __m512 weight = _mm512_mul_ps(e, _mm512_maskz_loadu_ps(exists, value_scale + d));
 
         lanes = _mm256_add_ps(lanes, _mm512_castps512_ps256(e));

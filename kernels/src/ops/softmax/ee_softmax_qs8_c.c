@@ -11,8 +11,7 @@ static float weigh(float *x, const float *value_scale, size_t dim)
     float lanes[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
 
     for (size_t d = 0; d < dim; d++) {
-        const float below = x[d] - max;
-        const float e = ee_exp(below < EE_SMALLEST_EXPONENT ? EE_SMALLEST_EXPONENT : below);
+        const float e = ee_exp(x[d] - max);
         lanes[d % 8] += e;
         x[d] = e * value_scale[d];
     }

@@ -18,12 +18,8 @@ typedef struct {
 static inline __attribute__((always_inline)) void
 weigh(weighing *w, float *x, const float *value_scale, size_t count)
 {
-    const float32x4_t least = vdupq_n_f32(EE_SMALLEST_EXPONENT);
-    ee_lanes8 e = ee_exact_sub(ee_exact_load(x, count), w->max);
-
-    e.low = vmaxq_f32(e.low, least);
-    e.high = vmaxq_f32(e.high, least);
-    e = ee_exact_keep(ee_exact_exp(e), count);
+    const ee_lanes8 below = ee_exact_sub(ee_exact_load(x, count), w->max);
+    const ee_lanes8 e = ee_exact_keep(ee_exact_exp(below), count);
     const ee_lanes8 weight = ee_exact_mul(e, ee_exact_load(value_scale, count));
     w->sum = ee_exact_add(w->sum, e);
     w->top = vmaxq_f32(w->top, vmaxq_f32(weight.low, weight.high));

@@ -1,26 +1,20 @@
-#include "../../common/ee_exact.h"
+#include "../../common/ee_size.h"
 #include "ee_kernels_qs8.h"
 
-/* With frames contiguous, the window of an output frame is one run of kernel*channels floats and
- * the next window begins stride*channels floats later. */
+size_t ee_stem_conv_qs8_scratch(size_t frames, size_t channels, size_t outs, size_t kernel,
+                                size_t stride, const ee_team *team)
+{
+    return ee_linear_digits_qs8_scratch(ee_stem_conv_f32_frames(frames, kernel, stride),
+                                        ee_size_mul(kernel, channels), outs, team);
+}
+
+/* A linear op over overlapping rows, as ee_stem_conv_f32_c. */
 void ee_stem_conv_qs8_c(float *out, const float *x, const int8_t *weight,
                         const float *weight_scale, const float *bias,
-                        size_t frames, size_t channels, size_t outs, size_t kernel, size_t stride)
+                        size_t frames, size_t channels, size_t outs, size_t kernel, size_t stride,
+                        void *scratch, const ee_ops_qs8 *ops, const ee_team *team)
 {
-    const size_t window = kernel * channels;
-    const size_t weight_stride = ee_row_stride_qs8(window);
-    const size_t rows = ee_stem_conv_f32_frames(frames, kernel, stride);
-
-    for (size_t t = 0; t < rows; t++) {
-        for (size_t o = 0; o < outs; o++) {
-            const float *const xs = x + t * stride * channels;
-            const int8_t *const w = weight + o * weight_stride;
-
-            float lanes[8] = {0.0f};
-            for (size_t i = 0; i < window; i++) {
-                lanes[i % 8] += xs[i] * (float)w[i];
-            }
-            out[t * outs + o] = ee_sum_lanes(lanes) * weight_scale[o] + bias[o];
-        }
-    }
+    ee_linear_digits_qs8_c(out, x, weight, weight_scale, bias,
+                           ee_stem_conv_f32_frames(frames, kernel, stride), kernel * channels, outs,
+                           stride * channels, scratch, ops, team);
 }

@@ -1,0 +1,102 @@
+"""int8 mode on a CPU that flushes subnormal numbers to zero: the same bytes (docs/numerics.md).
+
+Vector units of microcontrollers (MVE) do so and cannot be told otherwise. Here this machine's CPU is
+told to, operands and results, while NumPy and the C library compute.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from ee_ref import audio, loading, ops
+from ee_ref.conformance.cases import cases_of, op_names
+from ee_ref.conformance.draw import SMALL, random_features, random_int8_model
+from ee_ref.encoder import NativeEncoder, ReferenceEncoder
+from ee_ref.exits import scores
+from tests.support import SMALL_SEED
+from tests.test_native_qs8 import assert_same_bytes, run
+
+SWITCH = r"""
+#if defined(__SSE__)
+#include <immintrin.h>
+/* FTZ and DAZ of MXCSR. */
+void flush(int on) { _mm_setcsr((_mm_getcsr() & ~0x8040u) | (on ? 0x8040u : 0)); }
+#elif defined(__aarch64__)
+/* FZ of FPCR. */
+void flush(int on)
+{
+    unsigned long control;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(control));
+    control = (control & ~(1ul << 24)) | (on ? 1ul << 24 : 0);
+    __asm__ volatile("msr fpcr, %0" : : "r"(control));
+}
+#else
+#error "no switch known"
+#endif
+"""
+
+
+@pytest.fixture(scope="module")
+def flushed(tmp_path_factory):
+    """A context in which this thread flushes."""
+    folder = tmp_path_factory.mktemp("flush")
+    (folder / "flush.c").write_text(SWITCH)
+    built = subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "flush.so", folder / "flush.c"],
+                           capture_output=True, text=True)
+    if built.returncode:
+        pytest.skip(f"cannot switch this CPU: {built.stderr.strip().splitlines()[-1]}")
+    switch = ctypes.CDLL(str(folder / "flush.so")).flush
+    smallest, factor = np.full(64, 2.0**-126, np.float32), np.float32(0.5)
+
+    @contextmanager
+    def context():
+        switch(1)
+        try:
+            assert not (smallest * factor).any(), "this CPU does not flush"
+            yield
+        finally:
+            switch(0)
+
+    return context
+
+
+@pytest.mark.parametrize("op", op_names("qs8"))
+def test_ops_give_the_same_bytes(op, flushed, isa):
+    from ee_ref import native
+
+    for case in cases_of(op):
+        expected, arguments = run(ops, op, case.arguments()), case.arguments()
+        for package in (ops, native):
+            with flushed():
+                found = run(package, op, arguments)
+            assert_same_bytes(found, expected, f"{package.__name__}.{op}/{case.name} on {isa}")
+
+
+def test_a_whole_model_gives_the_same_bytes(flushed, isa):
+    config, tensors = random_int8_model(SMALL, SMALL_SEED)
+    features = random_features(160, 5, SMALL.mels)
+    for scale in (1.0, 2.0**-35, 2.0**-120):
+        judge(config, tensors, features * np.float32(scale), flushed, f"small, {scale:g}, {isa}")
+
+
+def test_the_bundled_model_gives_the_same_bytes(flushed, isa):
+    model = loading.load()
+    samples = audio.read(loading.bundled_model().parent / "demo.wav", model.config.sample_rate)
+    judge(model.config, model.file.tensors, model.features(samples)[:300], flushed,
+          f"bundled, {isa}")
+
+
+def judge(config, tensors, features, flushed, what):
+    expected = list(ReferenceEncoder(config, tensors).exits(features))
+    for encoder in (ReferenceEncoder(config, tensors), NativeEncoder(config, tensors)):
+        with flushed():
+            found = list(encoder.exits(features))
+            measured = [scores.measure(out.log_probs, config.blank)[0] for out in found]
+        assert_same_bytes([out.log_probs for out in found],
+                          [out.log_probs for out in expected], what)
+        assert measured == [scores.measure(out.log_probs, config.blank)[0] for out in expected]
