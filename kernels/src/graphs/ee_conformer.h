@@ -16,7 +16,8 @@ ee_window ee_conformer_window(const ee_config *config);
 size_t ee_conformer_layer_reach(const ee_config *config);
 size_t ee_conformer_cache_bytes(const ee_config *config);
 
-/* Of stem, layer or head, whichever needs the most. */
+/* Bytes: of a layer; of stem, layer or head, whichever needs the most. */
+size_t ee_conformer_layer_scratch(const ee_config *config, size_t rows, const ee_team *team);
 size_t ee_conformer_scratch(const ee_config *config, size_t rows, const ee_team *team);
 
 void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, size_t first,

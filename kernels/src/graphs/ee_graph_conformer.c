@@ -163,20 +163,32 @@ static size_t between(const ee_config *config, size_t rows)
     return ee_size_add(ee_size_mul(rows - 1, config->stem_stride), config->stem_kernel);
 }
 
+size_t ee_conformer_layer_scratch(const ee_config *config, size_t rows, const ee_team *team)
+{
+    const ee_view view = view_of(config);
+
+#ifndef EE_NO_F32
+    if (config->dtype == EE_DTYPE_F32) {
+        return ee_size_mul(ee_conformer_layer_f32_scratch(&view, rows, config->dim, config->heads,
+                                                          config->ff, config->kernel, team),
+                           sizeof(float));
+    }
+#endif
+    return ee_conformer_layer_qs8_scratch(&view, rows, config->dim, config->heads, config->ff,
+                                          config->kernel, team);
+}
+
 /* In turn: the output of the first convolution and what either of them needs; what a layer needs;
  * the log-probabilities and what a head needs. */
 size_t ee_conformer_scratch(const ee_config *config, size_t rows, const ee_team *team)
 {
-    const ee_view view = view_of(config);
-    size_t layer;
+    const size_t layer = ee_conformer_layer_scratch(config, rows, team);
 
 #ifndef EE_NO_F32
     if (config->dtype == EE_DTYPE_F32) {
         const size_t floats = ee_size_max(ee_size_mul(between(config, rows), config->dim),
                                           ee_size_mul(rows, config->vocab));
-        layer = ee_conformer_layer_f32_scratch(&view, rows, config->dim, config->heads,
-                                               config->ff, config->kernel, team);
-        return ee_size_mul(ee_size_max(floats, layer), sizeof(float));
+        return ee_size_max(ee_size_mul(floats, sizeof(float)), layer);
     }
 #endif
     const size_t dim = config->dim, kernel = config->stem_kernel, stride = config->stem_stride;
@@ -186,10 +198,9 @@ size_t ee_conformer_scratch(const ee_config *config, size_t rows, const ee_team 
     const size_t conv2 = ee_stem_conv_qs8_scratch(middle, dim, dim, kernel, stride, team);
     const size_t head = ee_exit_head_qs8_scratch(rows, dim, config->vocab, team);
 
-    layer = ee_conformer_layer_qs8_scratch(&view, rows, dim, config->heads, config->ff,
-                                           config->kernel, team);
-    layer = ee_size_max(layer, ee_size_add(ee_floats_qs8(middle, dim), ee_size_max(conv1, conv2)));
-    return ee_size_max(layer, ee_size_add(ee_floats_qs8(rows, config->vocab), head));
+    const size_t stem = ee_size_add(ee_floats_qs8(middle, dim), ee_size_max(conv1, conv2));
+    return ee_size_max(ee_size_max(stem, layer),
+                       ee_size_add(ee_floats_qs8(rows, config->vocab), head));
 }
 
 /* ---- Stem ---- */
