@@ -40,13 +40,26 @@ static size_t slow_bytes(const ee_config *config, size_t rows)
     return ee_whole_lines(ee_size_mul(ee_size_mul(half(rows), config->dim), sizeof(float)));
 }
 
-/* The rows at half rate lie before the scratch of what runs meanwhile. Fewer rows may be cut into
- * longer blocks and need more scratch. */
+static int has_parallel(const ee_config *config)
+{
+    int found = 0;
+
+    for (uint32_t e = 0; e < config->exits; e++) {
+        found |= config->parallel[e];
+    }
+    return found;
+}
+
+/* The rows at half rate lie before the scratch of the layers that run meanwhile. Fewer rows may be
+ * cut into longer blocks and need more scratch. */
 static size_t scratch_bytes(const ee_config *config, size_t rows, const ee_team *team)
 {
-    return ee_size_add(slow_bytes(config, rows),
-                       ee_size_max(ee_conformer_scratch(config, rows, team),
-                                   ee_conformer_scratch(config, half(rows), team)));
+    const size_t one_layer = ee_size_max(ee_conformer_layer_scratch(config, rows, team),
+                                         ee_conformer_layer_scratch(config, half(rows), team));
+    const size_t beside = ee_size_add(slow_bytes(config, rows), one_layer);
+    const size_t plain = ee_conformer_scratch(config, rows, team);
+
+    return has_parallel(config) ? ee_size_max(plain, beside) : plain;
 }
 
 static void group(const ee_model *model, uint32_t exit, float *x, size_t rows,
