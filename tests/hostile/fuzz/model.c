@@ -1,7 +1,8 @@
 /* A model from any configuration: what opens is run, with every tensor in memory of exactly its
  * size. The input is words: exits to max_frames, norm_eps, dtype, the view, the architecture, the
- * layers of four exits, mel frames, how to run, what the tensors hold; then pairs of which tensor
- * has how many bytes more or fewer. */
+ * layers of four exits, mel frames, how to run, what the tensors hold (its bits also say which
+ * exits of a Splitformer have a parallel layer); then pairs of which tensor has how many bytes
+ * more or fewer. */
 #include "ee.h"
 #include "fuzz.h"
 
