@@ -93,6 +93,11 @@ class Config(ABC):
 
     @property
     @abstractmethod
+    def stride(self) -> int:
+        """Frames of features from one encoder frame to the next."""
+
+    @property
+    @abstractmethod
     def frame_seconds(self) -> float:
         """Seconds between two encoder frames."""
 

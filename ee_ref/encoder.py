@@ -1,13 +1,13 @@
 """The encoder: features in, the outputs of one exit after another out.
 
-`ReferenceEncoder` runs the NumPy ops by the graph of the model's family, `native._session.NativeModel`
-the C runtime; both follow `Encoder`. `exits` returns a generator: it stands still after each exit,
-and whoever stops asking has stopped the work.
+`ReferenceEncoder` runs the NumPy ops by the graph of the model's family, `NativeModel` of
+native/_session.py the C runtime; both follow `Encoder`. `exits` returns a generator: it stands
+still after each exit, and whoever stops asking has stopped the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +18,18 @@ from .families import ExitOutput as ExitOutput
 from .families import State
 
 
+class Session(Protocol):
+    """One utterance on its way through an encoder: see `families.State`."""
+
+    def feed(self, inputs: np.ndarray, last: bool = False) -> None:
+        """Add inputs, begin the next block, and say whether these were the last ones."""
+        ...
+
+    def exits(self) -> Iterator[ExitOutput]:
+        """The outputs of the block, from the first exit that it was not given yet to the last."""
+        ...
+
+
 class Encoder(Protocol):
     """An early-exit encoder over one set of weights."""
 
@@ -25,7 +37,7 @@ class Encoder(Protocol):
 
     def __init__(self, config: Config, tensors: Mapping[str, np.ndarray]): ...
 
-    def start(self, capacity: int) -> State:
+    def start(self, capacity: int) -> Session:
         """An utterance at its beginning, to be fed in pieces; capacity: see `families.State`."""
         ...
 

@@ -1,8 +1,8 @@
 """Flash images: a model and its front end as firmware reads them in place (FORMAT.md).
 
 A header with a table of sections, then the sections: tables of the front end, labels, the tensors
-of the stem, of exit 1, of exit 2, ... The bytes of an image up to the end of exit k are the image of
-k exits.
+of the stem, of exit 1, of exit 2, ... The bytes of an image up to the end of exit k are the image
+of k exits.
 """
 
 from __future__ import annotations
@@ -201,10 +201,10 @@ def limited(config: Config, seconds: float | None) -> Config:
 
 def exit_sizes(config: Config, tokens: Sequence[str], special: frozenset[int]) -> tuple[int, ...]:
     """Bytes of an image up to each exit. Raises ArgumentError for a front end C cannot do."""
-    sizes = [len(content) for content in _constants(config, labels_of(tokens, special, config.blank),
-                                                    {}).values()]
+    labels = labels_of(tokens, special, config.blank)
+    constants = sum(map(len, _constants(config, labels, {}).values()))
     stem, *exits = _tensor_bytes(config)
-    return tuple(itertools.accumulate(exits, initial=HEADER_BYTES + sum(sizes) + stem))[1:]
+    return tuple(itertools.accumulate(exits, initial=HEADER_BYTES + constants + stem))[1:]
 
 
 def labels_of(tokens: Sequence[str], special: frozenset[int], blank: int) -> tuple[str, ...]:

@@ -334,6 +334,13 @@ FAULTS = (
     Fault("leaves the parallel layer of the last exit out", f"{SRC}/graphs/ee_graph_splitformer.c",
           "    if (!c->parallel[exit]) {", "    if (!c->parallel[exit] || exit == 2) {",
           "model/exits/splitformer-int8_one_frame"),
+    Fault("makes up for nothing when it goes deeper again", f"{SRC}/runtime/ee_session.c",
+          "const size_t needed = s->first > reach ? s->first - reach : 0;",
+          "const size_t needed = s->first + 0 * reach;",
+          "model/feeds/*_first_exit_then_all"),
+    Fault("keeps no keys and values", f"{SRC}/graphs/ee_graph_conformer.c",
+          ".kv_rows = ee_size_min(cache->held, c->left)", ".kv_rows = 0",
+          "model/feeds/*_one_frame_each"),
     # ---- decision ----
     Fault("collapses a label across a blank", f"{SRC}/decode/ee_greedy.c",
           "last = label;", "last = label == blank ? last : label;",

@@ -1,7 +1,7 @@
 """int8 mode on a CPU that flushes subnormal numbers to zero: the same bytes (docs/numerics.md).
 
-Vector units of microcontrollers (MVE) do so and cannot be told otherwise. Here this machine's CPU is
-told to, operands and results, while NumPy and the C library compute.
+Vector units of microcontrollers (MVE) do so and cannot be told otherwise. Here this machine's CPU
+is told to, operands and results, while NumPy and the C library compute.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ def flushed(tmp_path_factory):
     """A context in which this thread flushes."""
     folder = tmp_path_factory.mktemp("flush")
     (folder / "flush.c").write_text(SWITCH)
-    built = subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "flush.so", folder / "flush.c"],
-                           capture_output=True, text=True)
+    built = subprocess.run(
+        ["cc", "-shared", "-fPIC", "-o", folder / "flush.so", folder / "flush.c"],
+        capture_output=True, text=True)
     if built.returncode:
         pytest.skip(f"cannot switch this CPU: {built.stderr.strip().splitlines()[-1]}")
     switch = ctypes.CDLL(str(folder / "flush.so")).flush

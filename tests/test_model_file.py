@@ -83,7 +83,7 @@ def test_read_back(config, tmp_path):
 
 @pytest.mark.parametrize("version, dtype, size", [(1, "f32", 20416), (2, "qs8", 20800)])
 def test_older_versions_give_what_they_gave(version, dtype, size, tmp_path):
-    """Files and log-probabilities as the last program that wrote this version made them."""
+    """Files as the last program that wrote this version made them, and frozen log-probabilities."""
     path = GOLDEN / f"version_{version}.gguf"
     found = model_file.read(path)
     assert found.config == Config(

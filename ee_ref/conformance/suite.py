@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import tempfile
 import wave
 from collections.abc import Iterator, Mapping, Sequence
@@ -125,6 +126,19 @@ INT8_CONFIG = dataclasses.replace(
 SPLITFORMER_CONFIG = splitformer.Config(**dataclasses.asdict(INT8_CONFIG), parallel=(1, 0, 1))
 F32_CONFIG = dataclasses.replace(SMALL, mels=29)
 """A float32 model of the published front end; 40 encoder frames."""
+CHUNKS_CONFIG = dataclasses.replace(
+    INT8_CONFIG, chunk=4, left=6, conv="chunk", positions="none", max_frames=0)
+"""A limited view: each layer reaches one chunk back by its convolution, and two by attention."""
+FEEDS = {
+    # name: (frames of each feed, exits asked for after it), and what the session has room for
+    "whole": (((400, 3),), 400),
+    "one_frame_each": (((1, 3),) * 120, 60),
+    "first_exit_then_all": ((*((23, 1),) * 16, (23, 3), (9, 3)), 60),
+    "seldom_deeper": (tuple((17, (1, 1, 2, 1, 1, 1, 3, 1)[i % 8]) for i in range(40)), 60),
+    "joined": (((30, 0), (9, 0), (40, 2), (3, 1), (50, 3)), 100),
+    "nothing_after_the_last": (((35, 3), (0, 2)), 40),
+    "shorter_than_a_chunk": (((9, 0), (2, 3)), 40),
+}
 F32_FRAMES = {"one_frame": 7, "one_frame_still": 8, "frames_16": 70, "longest": 163}
 """Mel frames by name."""
 FRONT_ENDS = ("small-int8", "small-f32", "commands")
@@ -250,7 +264,9 @@ class Suite:
             bundled = Reference("commands", model_file.read(path), BUNDLED_SECONDS)
         return {model.name: model for model in (
             Reference("small-int8", int8), Reference("small-f32", f32),
-            Reference("splitformer-int8", split), Reference("ties-int8", ties_model()), bundled)}
+            Reference("splitformer-int8", split), Reference("ties-int8", ties_model()),
+            Reference("chunks-int8", _written(*random_int8_model(CHUNKS_CONFIG, 13), letters)),
+            bundled)}
 
     @cached_property
     def faulty_image(self) -> bytes:
@@ -263,6 +279,9 @@ class Suite:
         """Every vector, in the order of the tiers; those of a model one after another."""
         made = [*op_vectors()]
         for model in self.models.values():
+            if model.name == "chunks-int8":
+                made += feed_vectors(model)
+                continue
             if model.name in FRONT_ENDS:
                 made += frontend_vectors(model)
             if model.name != "ties-int8":
@@ -334,6 +353,27 @@ def _f32_model_vectors(model: Reference) -> Iterator[Vector]:
         for name, frames in F32_FRAMES.items():
             log_probs = [golden[f"{frames}/{number + 1}"] for number in range(model.config.exits)]
             yield _exits(model, name, f32_features(frames), log_probs, F32_MODEL)
+
+
+def feed_vectors(model: Reference) -> Iterator[Vector]:
+    """Features in slices, and of each block so many exits; of each exit all rows that it gave."""
+    for name, (feeds, capacity) in FEEDS.items():
+        slices, exits = (np.array(numbers, np.int32) for numbers in zip(*feeds))
+        features = Stream(80)(int(slices.sum()), model.config.mels, low=-2.0, high=2.0)
+        state = model.encoder.start(capacity)
+        found: dict[str, list[np.ndarray]] = {
+            f"log_probs_{exit_}": [] for exit_ in range(1, model.config.exits + 1)}
+        ends = np.cumsum(slices)
+        for number, (end, size, depth) in enumerate(zip(ends, slices, exits), start=1):
+            state.feed(features[end - size : end], last=number == len(feeds))
+            for out in itertools.islice(state.exits(), int(depth)):
+                found[f"log_probs_{out.exit}"].append(out.log_probs)
+        expected = {name: np.concatenate([np.zeros((0, model.config.vocab), np.float32), *rows])
+                    for name, rows in found.items()}
+        yield Vector(
+            f"model/feeds/{model.name}_{name}", "model", "feeds",
+            {"features": features, "slices": slices, "exits": exits}, expected,
+            dict.fromkeys(expected, INT8), {"capacity": capacity}, model.name)
 
 
 def _exits(model: Reference, name: str, features, log_probs, bound: Bound) -> Vector:

@@ -28,8 +28,7 @@ from ._table import SCALE_SUFFIX, Kind, Part, Row, Weights
 
 CONVS = ("centred", "causal", "chunk")
 POSITIONS = ("table", "none")
-MIN_NORM_EPS = 2.0**-40
-"""int8 mode takes differences below 2**-50 for zero (docs/numerics.md)."""
+MIN_NORM_EPS = 2.0**-40  # int8 mode takes differences below 2**-50 for zero (docs/numerics.md)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +117,7 @@ class Config(shared.Config):
         require(self.stem_kernel == 3, "stem_kernel", "3")
         require(self.stem_stride == 2, "stem_stride", "2")
         self._require_positive("norm_eps")
-        require(self.norm_eps >= MIN_NORM_EPS, "norm_eps", "at least 2^-40")
+        require(self.norm_eps >= MIN_NORM_EPS, "norm_eps", "at least 2**-40")
         require(self.conv in CONVS, "conv", f"one of {list(CONVS)}")
         if self.chunk:
             require(self.conv != "centred", "conv", "'causal' or 'chunk' with a chunk")

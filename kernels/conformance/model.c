@@ -144,6 +144,84 @@ static void run_exits(question *q)
     }
 }
 
+/* The rows that each exit gave so far. */
+typedef struct {
+    float *data[EE_MAX_EXITS];
+    size_t rows[EE_MAX_EXITS];
+} exit_rows;
+
+static void add_output(exit_rows *all, const ee_output *output)
+{
+    size_t *const rows = &all->rows[output->exit - 1];
+
+    memcpy(all->data[output->exit - 1] + *rows * output->columns, output->data,
+           output->rows * output->columns * sizeof(float));
+    *rows += output->rows;
+}
+
+/* A feed for each slice, and after it so many steps. */
+static void run_slices(question *q, ee_session *session, const float *features,
+                       const tensor *slices, const int32_t *exits, exit_rows *all)
+{
+    const int32_t *const sizes = slices->data;
+    const size_t count = slices->shape[0];
+
+    for (size_t i = 0; i < count && q->code == CODE_NONE; i++) {
+        ee_output found;
+
+        check(q, ee_session_feed(session, features, (size_t)sizes[i], i + 1 == count));
+        features += (size_t)sizes[i] * q->image.config.mels;
+        for (int32_t e = 0; e < exits[i] && q->code == CODE_NONE && step(session, &found); e++) {
+            add_output(all, &found);
+        }
+    }
+}
+
+static void run_feeds(question *q)
+{
+    const tensor *const features = eec_model_features(q);
+    const tensor *const slices = eec_argument(q, "slices", 'i', 1);
+    const tensor *const exits = eec_argument(q, "exits", 'i', 1);
+    const size_t capacity = (size_t)eec_integer(q, "capacity");
+    const ee_config *const config = &q->image.config;
+    ee_session *session = NULL;
+    exit_rows all = {{NULL}, {0}};
+    size_t frames = 0, bytes = 0;
+
+    if (q->code != CODE_NONE) {
+        return;
+    }
+    for (size_t i = 0; i < slices->shape[0]; i++) {
+        const int32_t size = ((const int32_t *)slices->data)[i];
+        frames = size < 0 || frames > features->shape[0] ? SIZE_MAX : frames + (size_t)size;
+    }
+    if (frames != features->shape[0] || exits->shape[0] != slices->shape[0]) {
+        eec_fail(q, CODE_ARGUMENT, "slices of all frames, and exits of each, expected", "slices");
+        return;
+    }
+    for (uint32_t e = 0; e < config->exits; e++) {
+        all.data[e] = eec_take(q, eec_product(ee_encoder_frames(config, frames),
+                                              config->vocab * sizeof(float)));
+    }
+    check(q, ee_arena_size(config, capacity, NULL, &bytes));
+    void *const arena = eec_take(q, bytes);
+    if (q->code == CODE_NONE) {
+        check(q, ee_session_open(&session, q->image.model, NULL, arena, bytes, capacity));
+    }
+    if (q->code == CODE_NONE) {
+        run_slices(q, session, features->data, slices, exits->data, &all);
+    }
+    for (uint32_t e = 0; e < config->exits && q->code == CODE_NONE; e++) {
+        char name[EXIT_NAME_BYTES];
+
+        exit_name(name, e + 1);
+        float *const out = eec_output_matrix(q, name, 'f', all.rows[e], config->vocab);
+        if (out != NULL) {
+            memcpy(out, all.data[e], all.rows[e] * config->vocab * sizeof *out);
+        }
+    }
+}
+
 static void put_float(question *q, const char *name, float value)
 {
     float *const out = eec_output(q, name, 'f', 1);
@@ -240,6 +318,7 @@ static void run_transcribe(question *q)
 const conformance_op eec_ops_model[] = {
     {"features", run_features},
     {"exits", run_exits},
+    {"feeds", run_feeds},
     {"decide", run_decide},
     {"transcribe", run_transcribe},
     {NULL, NULL},

@@ -5,7 +5,7 @@
  *
  *   Rows of int8 are ee_row_stride_qs8(n) bytes or more apart, a multiple of 16, and begin at a
  *   multiple of 16. Kernels read them in whole groups of 16. Behind the n values of a row of
- *   activations the group is filled with zeros, as quantize, quantize_digits and softmax do; what the
+ *   activations the group is filled with zeros, as quantize and softmax do; what the
  *   padding of a row of weights holds does not matter.
  *   Values are in -127..127; no sum may have more than 65536 products.
  *   Floats are finite. Where they are not, the values written are unspecified.
@@ -107,7 +107,7 @@ const ee_ops_qs8 *ee_ops_qs8_for(ee_isa isa);
  * floats. */
 
 /* out[t, o] = (sum_i x[t, i] * weight[o, i]) * weight_scale[o] + bias[o], x in two digits
- * x (rows, in) with x_stride, rows may overlap; weight (outs, in), bias (outs); out (rows, outs). */
+ * x (rows, in) with x_stride, may overlap; weight (outs, in), bias (outs); out (rows, outs). */
 void ee_linear_digits_qs8_c(float *out, const float *x, const int8_t *weight,
                             const float *weight_scale, const float *bias,
                             size_t rows, size_t in, size_t outs, size_t x_stride,

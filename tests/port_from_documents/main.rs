@@ -87,7 +87,7 @@ fn answer(kind: u8, payload: &[u8], model: &mut Option<Model>) -> Result<(u8, Bo
         }
         CASE => {
             match &question.name[..] {
-                "features" | "exits" | "decide" | "transcribe" => {
+                "features" | "exits" | "feeds" | "decide" | "transcribe" => {
                     let model = model.as_ref().ok_or_else(|| argument("model"))?;
                     model_case(model, &question, &mut body)?;
                 }
@@ -155,6 +155,11 @@ fn model_case(model: &Model, case: &Body, result: &mut Body) -> Result<(), Failu
     match &case.name[..] {
         "features" => put_matrix(result, "features", heard()?),
         "exits" => model::exits(model, &input("features")?, case.int("exits")?, result)?,
+        "feeds" => {
+            let weights = Weights::new(&case.tensors);
+            let numbers = (integers(case, "slices")?, integers(case, "exits")?);
+            model::feeds(model, &weights.matrix("features", model.mels)?, &numbers.0, &numbers.1, result)?
+        }
         "decide" => model::decide(model, &input("features")?, &policy()?, result)?,
         _ => {
             model::decide(model, &heard()?, &policy()?, result)?;
@@ -163,6 +168,15 @@ fn model_case(model: &Model, case: &Body, result: &mut Body) -> Result<(), Failu
         }
     }
     Ok(())
+}
+
+fn integers(case: &Body, name: &'static str) -> Result<Vec<usize>, Failure> {
+    match case.tensors.get(name).map(|t| &t.data) {
+        Some(Data::Int32(values)) if values.iter().all(|&v| v >= 0) => {
+            Ok(values.iter().map(|&v| v as usize).collect())
+        }
+        _ => Err(argument(name)),
+    }
 }
 
 fn samples(case: &Body) -> Result<Vec<f32>, Failure> {

@@ -8,10 +8,14 @@ use crate::protocol::{argument, refused, Body, Data, Failure};
 use crate::qs8::Qs8;
 use crate::tensors::{Matrix, Weights};
 
+fn encoder_frames(model: &Model, frames: usize) -> usize {
+    let conv = |n: usize| n.checked_sub(model.stem_kernel).map_or(0, |n| 1 + n / model.stem_stride);
+    conv(conv(frames))
+}
+
 /// Whether the encoder takes these features.
 pub fn session(model: &Model, features: &Matrix) -> Result<(), Failure> {
-    let frames = |n: usize| n.checked_sub(model.stem_kernel).map_or(0, |n| 1 + n / model.stem_stride);
-    if model.max_frames > 0 && frames(frames(features.rows)) > model.max_frames {
+    if model.max_frames > 0 && encoder_frames(model, features.rows) > model.max_frames {
         return Err(refused("EE_ERR_TOO_MANY_FRAMES"));
     }
     finite(features.data.iter().all(|v| v.is_finite()))
@@ -84,6 +88,29 @@ pub fn exits(model: &Model, features: &Matrix, count: i32, result: &mut Body) ->
     let mut encoder = Encoder::new(model, features)?;
     for k in 1..=count {
         put_matrix(result, &format!("log_probs_{}", k), encoder.next_exit()?);
+    }
+    Ok(())
+}
+
+/// `feeds`: of each exit the rows of the blocks that it was asked for. This port has all the features, and
+/// gives the rows of the whole.
+pub fn feeds(model: &Model, features: &Matrix, slices: &[usize], exits: &[usize], result: &mut Body) -> Result<(), Failure> {
+    let mut encoder = Encoder::new(model, features)?;
+    let whole = model.layers.iter().map(|_| encoder.next_exit()).collect::<Result<Vec<_>, _>>()?;
+    let mut given = vec![Vec::new(); whole.len()];
+    let (mut frames, mut first) = (0, 0);
+    for (i, (slice, &count)) in slices.iter().zip(exits).enumerate() {
+        frames += slice;
+        let rows = encoder_frames(model, frames);
+        let end = if i + 1 == slices.len() { rows } else { rows - rows % model.chunk };
+        for (exit, rows) in given.iter_mut().zip(&whole).take(count) {
+            (first..end).for_each(|t| exit.extend_from_slice(rows.row(t)));
+        }
+        first = if count > 0 { end } else { first };
+    }
+    for (k, data) in given.into_iter().enumerate() {
+        let cols = whole[k].cols;
+        put_matrix(result, &format!("log_probs_{}", k + 1), Matrix { rows: data.len() / cols, cols, data });
     }
     Ok(())
 }

@@ -37,7 +37,7 @@ static ee_exit_row best_exit_row(void)
     return ee_exit_row_c;
 }
 
-/* An entropy: 0 where it is negative by rounding, or so small that its quotient may be subnormal. */
+/* An entropy: 0 where rounding made it negative, or so small that its quotient may be subnormal. */
 static float clipped(float entropy)
 {
     return entropy >= 0x1p-100f ? entropy : 0.0f;

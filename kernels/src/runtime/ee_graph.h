@@ -60,8 +60,8 @@ typedef struct {
     /* inputs -> x (rows, dim): the rows `first`, first + 1, ... of the utterance */
     void (*stem)(const ee_model *model, float *x, const float *inputs, size_t first, size_t rows,
                  void *scratch, const ee_team *team);
-    /* x (rows, dim) -> x through the layers of a group. In a limited view x begins with a chunk, and
-     * the cache then has what the rows to come need. */
+    /* x (rows, dim) -> x through the layers of a group. In a limited view x begins with a chunk,
+     * and the cache then has what the rows to come need. */
     void (*group)(const ee_model *model, uint32_t exit, float *x, size_t rows,
                   const ee_cache *cache, void *scratch, const ee_team *team);
     /* x (rows, dim) -> out->data and out->columns; the data lies in the scratch. */
