@@ -40,10 +40,6 @@ class ArgumentError(EeError, ValueError):
     """An argument or setting out of its range: exit, beam, threshold, backend, EE_REF_ISA."""
 
 
-class StateError(EeError, RuntimeError):
-    """A session used out of turn: fed after its end, or by two threads at once."""
-
-
 class ShapeError(EeError, ValueError):
     """An array of the wrong shape, dtype or layout for an op."""
 
