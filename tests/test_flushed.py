@@ -16,7 +16,7 @@ import pytest
 from ee_ref import audio, loading, ops
 from ee_ref.conformance.cases import cases_of, op_names
 from ee_ref.conformance.draw import SMALL, random_features, random_int8_model
-from ee_ref.encoder import NativeEncoder, ReferenceEncoder
+from ee_ref.encoder import ReferenceEncoder
 from ee_ref.exits import scores
 from tests.support import SMALL_SEED
 from tests.test_native_qs8 import assert_same_bytes, run
@@ -93,8 +93,10 @@ def test_the_bundled_model_gives_the_same_bytes(flushed, isa):
 
 
 def judge(config, tensors, features, flushed, what):
+    from ee_ref.native._session import NativeModel
+
     expected = list(ReferenceEncoder(config, tensors).exits(features))
-    for encoder in (ReferenceEncoder(config, tensors), NativeEncoder(config, tensors)):
+    for encoder in (ReferenceEncoder(config, tensors), NativeModel(config, tensors)):
         with flushed():
             found = list(encoder.exits(features))
             measured = [scores.measure(out.log_probs, config.blank)[0] for out in found]

@@ -150,7 +150,8 @@ DECIDED = {
 }
 """The utterances whose exit a policy chooses."""
 INT8_FRAMES = {"no_features": 0, "no_frames": 6, "one_frame": 7, "one_frame_still": 10,
-               "two_frames": 11, "frames_15": 63, "frames_16": 67, "longest": 323, "longest_still": 326}
+               "two_frames": 11, "frames_15": 63, "frames_16": 67, "longest": 323,
+               "longest_still": 326}
 
 
 def f32_state_dict() -> dict[str, np.ndarray]:
