@@ -1,5 +1,5 @@
-/* ee_conformer.h: the pieces of the Conformer that graphs made of its layers share: stem, layers and
- * head, in both arithmetics. See ee_graph.h for what each does. */
+/* ee_conformer.h: the pieces of the Conformer that graphs made of its layers share: stem, layers
+ * and head, in both arithmetics. See ee_graph.h for what each does. */
 #ifndef EE_CONFORMER_H
 #define EE_CONFORMER_H
 

@@ -87,7 +87,8 @@ ee_status ee_config_check(const ee_config *config);
 /* How many tensors a model has that was checked. */
 size_t ee_tensor_count(const ee_config *config);
 
-/* The tensors of a layer (from 0) or, with as many as the graph's `layers`, of the head of an exit. */
+/* The tensors of a layer (from 0) or, after the last of the graph's `layers`, of the head of an
+ * exit. */
 const void *const *ee_tensors_of(const ee_model *model, uint32_t exit, uint32_t layer);
 
 /* A model without its tensors, which are to be put in model->tensors. Errors are those of
