@@ -15,8 +15,11 @@ from ee_ref.errors import ArgumentError, ShapeError
 from tests.test_ops import flat
 
 LAYERS = ("conformer_layer", "conformer_layer_qs8")
-SAME = {"conformer_layer": 1e-6, "conformer_layer_qs8": 0.0}
-"""How far the rows of slices may be from those of one call: see `error`."""
+SAME = {"conformer_layer": 1e-5, "conformer_layer_qs8": 0.0}
+"""How far the rows of slices may be from those of one call, as `error` measures it.
+
+In float32 not the same bytes: BLAS orders sums by the shapes of its matrices.
+"""
 
 KERNEL = 5
 FEW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
