@@ -114,7 +114,7 @@ class Config(ABC):
     def costs(self, inputs: int) -> tuple[int, ...]:
         """Multiply-accumulates up to and including each exit for so many frames of features."""
 
-    def validate(self) -> "Config":
+    def validate(self) -> Config:
         """Return self, or raise ArgumentError naming the first field out of its range."""
         for name in ("dim", "heads", "ff", "kernel", "vocab", "mels", "n_fft", "win_length",
                      "hop_length"):

@@ -87,8 +87,9 @@ def test_the_first_exits_keep_their_layers(exits):
 
 @pytest.mark.parametrize("dtype", ["f32", "qs8"])
 def test_a_model_without_positions_takes_audio_of_any_length(backend, dtype, tmp_path):
-    config, tensors = convert_state_dict(random_state_dict(LIMITED, 1), heads=LIMITED.heads, extras={
-        name: getattr(LIMITED, name) for name in ("chunk", "left", "conv", "positions")})
+    extras = {name: getattr(LIMITED, name) for name in ("chunk", "left", "conv", "positions")}
+    config, tensors = convert_state_dict(
+        random_state_dict(LIMITED, 1), heads=LIMITED.heads, extras=extras)
     if dtype == "qs8":
         config, tensors = quantize(config, tensors)
     tokens = tuple(f"<{number}>" for number in range(config.vocab))

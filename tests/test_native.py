@@ -18,7 +18,12 @@ from ee_ref import ops
 from ee_ref.conformance.cases import cases_of, outputs
 from ee_ref.conformance.draw import SMALL, SMALL_SPLITFORMER, Stream, random_features
 from ee_ref.errors import (
-    ArenaError, ArgumentError, NativeUnavailable, ShapeError, StateError, TooLongError,
+    ArenaError,
+    ArgumentError,
+    NativeUnavailable,
+    ShapeError,
+    StateError,
+    TooLongError,
 )
 from ee_ref.families import padded_shape, splitformer
 from ee_ref.families import tensors as tensor_specs

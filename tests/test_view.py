@@ -158,7 +158,8 @@ def test_defaults_are_the_full_view(op_set, op, mode):
 
 
 @pytest.mark.parametrize("mode, floats", [("f32", 1), ("qs8", 4)])
-def test_scratch_of_chunks_grows_with_frames_and_not_with_their_square(native_library, mode, floats):
+def test_scratch_of_chunks_grows_with_frames_and_not_with_their_square(
+        native_library, mode, floats):
     from ee_ref.native._lib import ffi, lib
 
     scratch = getattr(lib, f"ee_conformer_layer_{mode}_scratch")

@@ -109,7 +109,7 @@ class Config(shared.Config):
             totals.append(total)
         return tuple(totals)
 
-    def validate(self) -> "Config":
+    def validate(self) -> Config:
         """Return self, or raise ArgumentError naming the first field out of its range."""
         super().validate()
         require = self._require

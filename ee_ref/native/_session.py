@@ -14,7 +14,7 @@ from .. import families
 from ..config import Config
 from ..errors import ArgumentError, ShapeError, StateError, TooLongError
 from ..families import ExitOutput, TensorSpec
-from ._arrays import aligned, check, pointer
+from ._arrays import aligned, pointer
 from ._lib import all_ops, ensure, ffi, lib
 
 
