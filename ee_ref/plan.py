@@ -54,8 +54,7 @@ def device_plan(
     working = features + max(arena, frontend.scratch_bytes) + lib.EE_STACK_BYTES
     model = []
     for exits in range(1, config.exits + 1):
-        cut = dataclasses.replace(
-            config, exits=exits, layers_per_exit=config.layers_per_exit[:exits])
+        cut = config.first_exits(exits)
         model.append(_size(lib.ee_model_size, _c_config(cut)))
     return {
         "seconds": seconds, "frames": frames, "rows": config.encoder_frames(frames),

@@ -29,6 +29,7 @@ from ee_ref import model_file, native, ops
 from ee_ref.conformance import manifest, suite
 from ee_ref.conformance.draw import random_state_dict
 from ee_ref.convert import convert_state_dict
+from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import NativeUnavailable
 from tests.support import (
     DESK,
@@ -104,6 +105,16 @@ def backend(request, monkeypatch) -> str:
 def op_set(backend):
     """The module whose functions are the ops: `ee_ref.ops`, then `ee_ref.native` with each ISA."""
     return ops if backend == "numpy" else native
+
+
+@pytest.fixture
+def make_encoder(backend):
+    """(config, tensors) -> encoder, on NumPy and on each instruction set."""
+    if backend == "numpy":
+        return ReferenceEncoder
+    from ee_ref.native._session import NativeModel
+
+    return NativeModel
 
 
 @pytest.fixture(scope="session")

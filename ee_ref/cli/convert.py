@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     assumed = args.heads is None and "heads" not in checkpoint.extras
     layers = "+".join(map(str, config.layers_per_exit))
     print(
-        f"{args.output}: {config.exits} exits after {layers} layers, width {config.dim}, "
+        f"{args.output}: {config.architecture}: {config.exits} exits after {layers} layers, "
+        f"width {config.dim}, "
         f"{config.heads} heads{' (assumed: see --heads)' if assumed else ''}, "
         f"feed-forward {config.ff}, kernel {config.kernel}\n"
         f"front end {config.frontend}, {config.vocab} labels from {source} "

@@ -55,9 +55,10 @@ def _text(found: dict[str, Any]) -> str:
         ("parameters", f"{found['parameters']:,} (batch norm folded in) and "
                        f"{found['constants']:,} constants "
                        "(positions, normalisation, scales)"),
-        ("encoder", f"{config['exits']} exits after {layers} layers, width {config['dim']}, "
-                    f"{config['heads']} heads, feed-forward {config['ff']}, "
-                    f"kernel {config['kernel']}, at most {config['max_frames']} frames"),
+        ("encoder", f"{found['architecture']}: {config['exits']} exits after {layers} layers, "
+                    f"width {config['dim']}, {config['heads']} heads, "
+                    f"feed-forward {config['ff']}, kernel {config['kernel']}, "
+                    f"at most {config['max_frames']} frames"),
         ("front end", f"{config['frontend']}: {config['mels']} mels, {config['sample_rate']} Hz, "
                       f"FFT {config['n_fft']}, window {config['win_length']}, "
                       f"hop {config['hop_length']}, padding {config['pad']}"),
