@@ -1,6 +1,6 @@
-"""What every op takes and gives, one line each.
+"""What every op takes and gives: the `LINE` of its module.
 
-    op: array (shape) [int8], scalar, ... -> array (shape) [int8], ... [; rule, ...]
+    array (shape) [int8], scalar, ... -> array (shape) [int8], ... [; rule, ...]
 
 A letter is a size, the same wherever it stands in a line; `3D` is three times D, `KC` is K times C.
 Arrays are float32 unless they say int8; one with a `?` may be None, and then has no rows. Scalars
@@ -18,60 +18,12 @@ past.kv? (P 2D), past.gated? (Q D).
 
 from __future__ import annotations
 
+import importlib
 import re
 from functools import cache
 from typing import NamedTuple
 
-LINES = """
-silu: x (T D) -> y (T D)
-glu: x (T 2D) -> y (T D)
-softmax: x (T D) -> y (T D)
-log_softmax: x (T D) -> y (T D)
-layer_norm: x (T D), weight (D), bias (D), eps -> y (T D)
-linear: x (T I), weight (O I), bias? (O) -> y (T O)
-depthwise_conv: x (T D), weight (K D), bias (D), ahead?, before, after -> y (N D); K odd,
-    ahead below K, N of T without before after
-stem_conv: x (F C), weight (O KC), bias (O), stride -> y (N O); stride positive,
-    N frames of F K stride
-exit_head: x (T D), weight (V D), bias (V) -> y (T V)
-feed_forward: x (T D), norm_weight (D), norm_bias (D), up_weight (H D), up_bias (H),
-    down_weight (D H), down_bias (D), eps -> y (T D)
-conv_module: x (T D), norm_weight (D), norm_bias (D), in_weight (2D D), in_bias (2D),
-    depthwise_weight (K D), depthwise_bias (D), out_weight (D D), out_bias (D), eps, ahead?, chunk,
-    past? (P D) -> y (T D), gated (T D); K odd, ahead below K, chunk natural
-multi_head_attention: x (T D), in_weight (3D D), in_bias (3D), out_weight (D D), out_bias (D),
-    heads, chunk, left, past? (P 2D) -> y (T D), kv (T 2D); heads divides D, chunk natural,
-    left natural
-conformer_layer: x (T D), weights, heads, eps, view, past? -> y (T D); heads divides D,
-    ahead below K, chunk natural, left natural
-
-quantize_qs8: x (T I) -> q (T I) int8, scale (T)
-quantize_digits_qs8: x (T I) -> high (T I) int8, low (T I) int8, scale (T)
-softmax_qs8: x (T D), value_scale (D) -> high (T D) int8, low (T D) int8, scale (T)
-silu_qs8: x (T D) -> y (T D)
-glu_qs8: x (T 2D) -> y (T D)
-log_softmax_qs8: x (T D) -> y (T D)
-layer_norm_qs8: x (T D), weight (D), bias (D), eps -> y (T D)
-linear_qs8: q (T I) int8, scale (T), weight (O I) int8, weight_scale (O), bias (O) -> y (T O)
-linear_digits_qs8: x (T I), weight (O I) int8, weight_scale (O), bias (O) -> y (T O)
-depthwise_conv_qs8: x (T D), weight (K D), bias (D), ahead?, before, after -> y (N D); K odd,
-    ahead below K, N of T without before after
-stem_conv_qs8: x (F C), weight (O KC) int8, weight_scale (O), bias (O), stride -> y (N O);
-    stride positive, N frames of F K stride
-exit_head_qs8: x (T D), weight (V D) int8, weight_scale (V), bias (V) -> y (T V)
-feed_forward_qs8: x (T D), norm_weight (D), norm_bias (D), up_weight (H D) int8,
-    up_weight_scale (H), up_bias (H), down_weight (D H) int8, down_weight_scale (D), down_bias (D),
-    eps -> y (T D)
-conv_module_qs8: x (T D), norm_weight (D), norm_bias (D), in_weight (2D D) int8,
-    in_weight_scale (2D), in_bias (2D), depthwise_weight (K D), depthwise_bias (D),
-    out_weight (D D) int8, out_weight_scale (D), out_bias (D), eps, ahead?, chunk, past? (P D)
-    -> y (T D), gated (T D); K odd, ahead below K, chunk natural
-multi_head_attention_qs8: x (T D), in_weight (3D D) int8, in_weight_scale (3D), in_bias (3D),
-    out_weight (D D) int8, out_weight_scale (D), out_bias (D), heads, chunk, left, past? (P 2D)
-    -> y (T D), kv (T 2D); heads divides D, chunk natural, left natural
-conformer_layer_qs8: x (T D), weights, heads, eps, view, past? -> y (T D); heads divides D,
-    ahead below K, chunk natural, left natural
-"""
+from . import __all__ as OPS
 
 
 class Argument(NamedTuple):
@@ -111,14 +63,16 @@ class Line(NamedTuple):
 @cache
 def lines() -> dict[str, Line]:
     """Every line by the name of its op."""
-    whole = LINES.replace("\n    ", " ")  # a line that is indented goes on
-    parsed = map(_line, filter(None, whole.splitlines()))
-    return {line.op: line for line in parsed}
+    return {op: _line(op, text_of(op)) for op in OPS}
 
 
-def _line(text: str) -> Line:
-    op, rest = text.split(": ")
-    arguments, _, rules = rest.partition("; ")
+def text_of(op: str) -> str:
+    """The line of an op as its module spells it."""
+    return importlib.import_module(f"{__package__}.{op}").LINE
+
+
+def _line(op: str, text: str) -> Line:
+    arguments, _, rules = text.partition("; ")
     inputs, outputs = arguments.split(" -> ")
     return Line(op, _arguments(inputs), _arguments(outputs),
                 tuple(tuple(rule.split()) for rule in rules.split(", ") if rule))

@@ -10,6 +10,11 @@ from .feed_forward import feed_forward
 from .layer_norm import layer_norm
 from .multi_head_attention import multi_head_attention
 
+LINE = (
+    "x (T D), weights, heads, eps, view, past? -> y (T D); heads divides D, ahead below K, chunk "
+    "natural, left natural"
+)
+
 
 def conformer_layer(
     x: np.ndarray, weights: Mapping[str, np.ndarray], heads: int, eps: float = 1e-5,

@@ -11,6 +11,11 @@ from .feed_forward_qs8 import feed_forward_qs8
 from .layer_norm_qs8 import layer_norm_qs8
 from .multi_head_attention_qs8 import multi_head_attention_qs8
 
+LINE = (
+    "x (T D), weights, heads, eps, view, past? -> y (T D); heads divides D, ahead below K, chunk "
+    "natural, left natural"
+)
+
 
 def conformer_layer_qs8(
     x: np.ndarray, weights: Mapping[str, np.ndarray], heads: int, eps: float = 1e-5,

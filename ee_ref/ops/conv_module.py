@@ -9,6 +9,12 @@ from .layer_norm import layer_norm
 from .linear import linear
 from .silu import silu
 
+LINE = (
+    "x (T D), norm_weight (D), norm_bias (D), in_weight (2D D), in_bias (2D), depthwise_weight (K "
+    "D), depthwise_bias (D), out_weight (D D), out_bias (D), eps, ahead?, chunk, past? (P D) -> y "
+    "(T D), gated (T D); K odd, ahead below K, chunk natural"
+)
+
 
 def conv_module(
     x: np.ndarray, norm_weight: np.ndarray, norm_bias: np.ndarray, in_weight: np.ndarray,

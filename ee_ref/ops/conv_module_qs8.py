@@ -10,6 +10,13 @@ from .linear_qs8 import linear_qs8
 from .quantize_qs8 import quantize_qs8
 from .silu_qs8 import silu_qs8
 
+LINE = (
+    "x (T D), norm_weight (D), norm_bias (D), in_weight (2D D) int8, in_weight_scale (2D), "
+    "in_bias (2D), depthwise_weight (K D), depthwise_bias (D), out_weight (D D) int8, "
+    "out_weight_scale (D), out_bias (D), eps, ahead?, chunk, past? (P D) -> y (T D), gated (T D); "
+    "K odd, ahead below K, chunk natural"
+)
+
 
 def conv_module_qs8(
     x: np.ndarray, norm_weight: np.ndarray, norm_bias: np.ndarray, in_weight: np.ndarray,

@@ -4,6 +4,11 @@ import numpy as np
 
 from ._view import reach_ahead
 
+LINE = (
+    "x (T D), weight (K D), bias (D), ahead?, before, after -> y (N D); K odd, ahead below K, N "
+    "of T without before after"
+)
+
 
 def depthwise_conv(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray, ahead: int | None = None, before: int = 0,

@@ -5,6 +5,8 @@ import numpy as np
 from .linear import linear
 from .log_softmax import log_softmax
 
+LINE = "x (T D), weight (V D), bias (V) -> y (T V)"
+
 
 def exit_head(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """Natural-log probabilities of the CTC labels at one exit: log_softmax(linear(x)).

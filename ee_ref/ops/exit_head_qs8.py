@@ -5,6 +5,8 @@ import numpy as np
 from .linear_digits_qs8 import linear_digits_qs8
 from .log_softmax_qs8 import log_softmax_qs8
 
+LINE = "x (T D), weight (V D) int8, weight_scale (V), bias (V) -> y (T V)"
+
 
 def exit_head_qs8(
     x: np.ndarray, weight: np.ndarray, weight_scale: np.ndarray, bias: np.ndarray

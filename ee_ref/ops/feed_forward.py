@@ -6,6 +6,11 @@ from .layer_norm import layer_norm
 from .linear import linear
 from .silu import silu
 
+LINE = (
+    "x (T D), norm_weight (D), norm_bias (D), up_weight (H D), up_bias (H), down_weight (D H), "
+    "down_bias (D), eps -> y (T D)"
+)
+
 
 def feed_forward(
     x: np.ndarray, norm_weight: np.ndarray, norm_bias: np.ndarray, up_weight: np.ndarray,

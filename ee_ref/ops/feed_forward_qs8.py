@@ -7,6 +7,11 @@ from .linear_qs8 import linear_qs8
 from .quantize_qs8 import quantize_qs8
 from .silu_qs8 import silu_qs8
 
+LINE = (
+    "x (T D), norm_weight (D), norm_bias (D), up_weight (H D) int8, up_weight_scale (H), up_bias "
+    "(H), down_weight (D H) int8, down_weight_scale (D), down_bias (D), eps -> y (T D)"
+)
+
 
 def feed_forward_qs8(
     x: np.ndarray, norm_weight: np.ndarray, norm_bias: np.ndarray, up_weight: np.ndarray,

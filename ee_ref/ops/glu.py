@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
+LINE = "x (T 2D) -> y (T D)"
+
 
 def glu(x: np.ndarray) -> np.ndarray:
     """y = a sigmoid(b) = a / (1 + exp(-b)), x = [a b] split in half, as torch.nn.GLU.

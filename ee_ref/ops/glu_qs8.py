@@ -4,6 +4,8 @@ import numpy as np
 
 from ._exact import ONE, exp, flush
 
+LINE = "x (T 2D) -> y (T D)"
+
 
 def glu_qs8(x: np.ndarray) -> np.ndarray:
     """y = a / (1 + exp(-b)), x = [a b] split in half, in the operations of int8 mode.

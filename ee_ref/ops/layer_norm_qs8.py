@@ -4,6 +4,8 @@ import numpy as np
 
 from ._exact import ONE, flush, row_sum
 
+LINE = "x (T D), weight (D), bias (D), eps -> y (T D)"
+
 
 def layer_norm_qs8(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float = 1e-5

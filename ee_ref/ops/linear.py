@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
+LINE = "x (T I), weight (O I), bias? (O) -> y (T O)"
+
 
 def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """y = x weight' + bias, as torch.nn.Linear.

@@ -5,6 +5,8 @@ import numpy as np
 from ._exact import digits_product
 from .quantize_digits_qs8 import quantize_digits_qs8
 
+LINE = "x (T I), weight (O I) int8, weight_scale (O), bias (O) -> y (T O)"
+
 
 def linear_digits_qs8(
     x: np.ndarray, weight: np.ndarray, weight_scale: np.ndarray, bias: np.ndarray

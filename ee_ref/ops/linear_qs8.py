@@ -4,6 +4,8 @@ import numpy as np
 
 from ._exact import integer_product
 
+LINE = "q (T I) int8, scale (T), weight (O I) int8, weight_scale (O), bias (O) -> y (T O)"
+
 
 def linear_qs8(
     q: np.ndarray, scale: np.ndarray, weight: np.ndarray, weight_scale: np.ndarray,

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
+LINE = "x (T D) -> y (T D)"
+
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
     """y = x - log(sum(exp(x))) over the last axis, with the maximum subtracted first.

@@ -6,6 +6,11 @@ from ._view import after_past, windows
 from .linear import linear
 from .softmax import softmax
 
+LINE = (
+    "x (T D), in_weight (3D D), in_bias (3D), out_weight (D D), out_bias (D), heads, chunk, left, "
+    "past? (P 2D) -> y (T D), kv (T 2D); heads divides D, chunk natural, left natural"
+)
+
 
 def multi_head_attention(
     x: np.ndarray, in_weight: np.ndarray, in_bias: np.ndarray, out_weight: np.ndarray,

@@ -8,6 +8,12 @@ from .linear_qs8 import linear_qs8
 from .quantize_qs8 import quantize_qs8
 from .softmax_qs8 import softmax_qs8
 
+LINE = (
+    "x (T D), in_weight (3D D) int8, in_weight_scale (3D), in_bias (3D), out_weight (D D) int8, "
+    "out_weight_scale (D), out_bias (D), heads, chunk, left, past? (P 2D) -> y (T D), kv (T 2D); "
+    "heads divides D, chunk natural, left natural"
+)
+
 
 def multi_head_attention_qs8(
     x: np.ndarray, in_weight: np.ndarray, in_weight_scale: np.ndarray, in_bias: np.ndarray,

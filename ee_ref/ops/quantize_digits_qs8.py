@@ -5,6 +5,8 @@ import numpy as np
 from ._exact import ONE, TOP, ZERO, round_even
 from .quantize_qs8 import SMALLEST
 
+LINE = "x (T I) -> high (T I) int8, low (T I) int8, scale (T)"
+
 
 def quantize_digits_qs8(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows as integers of 15 bits in two digits and one scale each, x = (128 high + low) scale:

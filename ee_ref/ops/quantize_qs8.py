@@ -4,6 +4,8 @@ import numpy as np
 
 from ._exact import ONE, ZERO, round_even
 
+LINE = "x (T I) -> q (T I) int8, scale (T)"
+
 LEVELS = np.float32(127)
 SMALLEST = np.float32(2.0**-40)
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
+LINE = "x (T D) -> y (T D)"
+
 
 def silu(x: np.ndarray) -> np.ndarray:
     """y = x sigmoid(x) = x / (1 + exp(-x)), as torch.nn.SiLU.

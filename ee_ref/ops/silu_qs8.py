@@ -4,6 +4,8 @@ import numpy as np
 
 from ._exact import ONE, exp
 
+LINE = "x (T D) -> y (T D)"
+
 
 def silu_qs8(x: np.ndarray) -> np.ndarray:
     """y = x / (1 + exp(-x)), in the operations of int8 mode. x (T, D) float32 -> (T, D)"""

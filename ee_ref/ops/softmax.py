@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
+LINE = "x (T D) -> y (T D)"
+
 
 def softmax(x: np.ndarray) -> np.ndarray:
     """y = exp(x) / sum(exp(x)) over the last axis, with the maximum subtracted first.

@@ -4,6 +4,8 @@ import numpy as np
 
 from ._exact import TOP, ZERO, exp, round_even, row_max, row_sum
 
+LINE = "x (T D), value_scale (D) -> high (T D) int8, low (T D) int8, scale (T)"
+
 LEAST = np.float32(2.0**-80)
 """A row whose weights are all below this is taken for zeros."""
 

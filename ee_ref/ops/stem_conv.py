@@ -4,6 +4,10 @@ import numpy as np
 
 from .linear import linear
 
+LINE = (
+    "x (F C), weight (O KC), bias (O), stride -> y (N O); stride positive, N frames of F K stride"
+)
+
 
 def stem_conv(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 2

@@ -4,6 +4,11 @@ import numpy as np
 
 from .linear_digits_qs8 import linear_digits_qs8
 
+LINE = (
+    "x (F C), weight (O KC) int8, weight_scale (O), bias (O), stride -> y (N O); stride positive, "
+    "N frames of F K stride"
+)
+
 
 def stem_conv_qs8(
     x: np.ndarray, weight: np.ndarray, weight_scale: np.ndarray, bias: np.ndarray, stride: int = 2
