@@ -19,6 +19,7 @@ FRONTENDS = {
     "mel": (1024, 320, 160),
     "logmel": (512, 400, 160),
 }
+"""The kinds of front ends of mel features, in the order of their numbers in flash images and C."""
 
 DTYPES = ("f32", "qs8")
 """Arithmetic of the encoder: float32, or int8 products (docs/numerics.md)."""
@@ -42,7 +43,8 @@ class Config(ABC):
     convolution.
     vocab: CTC labels including blank; blank: its index.
     mels, sample_rate (Hz), frontend, n_fft, win_length, hop_length, pad (samples): the front end;
-    pad zero samples are put before and after the audio; log_floor is added before the logarithm.
+    pad zero samples are put before and after the audio; log_floor is added to the energies, where
+    `has_floor`.
     max_frames: the most encoder frames of an utterance; 0 for no limit.
     chunk, left: a limited view, in encoder frames: a frame sees those of its chunk of `chunk`
     frames and the `left` ones before that. chunk 0 is the full view.
@@ -86,6 +88,11 @@ class Config(ABC):
             own.name: getattr(self, own.name)[:exits] for own in fields(self)
             if str(own.type).startswith("tuple")}
         return replace(self, exits=exits, **cut)
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether the front end adds `log_floor` and normalises: each but that of bare energies."""
+        return self.frontend != "mel"
 
     @abstractmethod
     def encoder_frames(self, inputs: int) -> int:

@@ -55,7 +55,7 @@ def convert_state_dict(
         config = family.infer(state, settings).validate()
     except ArgumentError as error:
         raise CheckpointError(str(error)) from None
-    if config.frontend == "logmel" and not any(name.startswith("frontend.") for name in state):
+    if config.has_floor and not any(name.startswith("frontend.") for name in state):
         state = {**state, "frontend.mean": np.zeros(config.mels, np.float32),
                  "frontend.scale": np.ones(config.mels, np.float32)}
     sources = tuple(family.sources(config))

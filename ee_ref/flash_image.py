@@ -26,7 +26,7 @@ from weights_io.files import read_limited, write_atomic
 from weights_io.gguf import align
 
 from . import families
-from .config import DTYPES, MAX_EXITS, Config
+from .config import DTYPES, FRONTENDS, MAX_EXITS, Config
 from .errors import ArgumentError, ModelFileError, shown_limit
 from .families import TensorSpec
 from .families.conformer import CONVS, POSITIONS
@@ -42,8 +42,7 @@ MAX_SECTIONS = 104
 MAX_BYTES = 0x7FFFFFFF
 
 ARCHITECTURES = {family.Config.number: name for name, family in families.FAMILIES.items()}
-FRONTENDS = ("mel", "logmel")
-NAMED = {"dtype": DTYPES, "conv": CONVS, "positions": POSITIONS, "frontend": FRONTENDS}
+NAMED = {"dtype": DTYPES, "conv": CONVS, "positions": POSITIONS, "frontend": tuple(FRONTENDS)}
 """Fields that are a number in the header: that of the name in this list."""
 
 
@@ -267,7 +266,7 @@ def _constants(
 ) -> dict[Kind, bytes]:
     """The sections that are no tensors."""
     tables = [np.asarray(table) for table in frontend_tables(config)]
-    if config.frontend == "logmel":
+    if config.has_floor:
         zeros = np.zeros(config.mels, np.float32)
         tables += [tensors.get(f"frontend.{name}", zeros) for name in ("mean", "scale")]
     text = [label.encode() for label in labels]
@@ -295,7 +294,7 @@ def _build(config: Config, file: ModelFile) -> bytes:
 def _described(config: Config, model_crc32: int) -> _Header:
     """The header of an image, without its sections."""
     values = {name: getattr(config, name) for name in _Header._fields if hasattr(config, name)}
-    if config.frontend == "mel":
+    if not config.has_floor:
         values["log_floor"] = 0.0
     for name, names in NAMED.items():
         values[name] = names.index(values[name])
@@ -342,7 +341,7 @@ def parse(data: bytes) -> FlashImage:
     frontend, labels = (_content(data, found[kind][0]) for kind in (Kind.FRONTEND, Kind.LABELS))
     texts = _labels(labels, whole.vocab)
     tensors = {}
-    if whole.frontend == "logmel":
+    if whole.has_floor:
         step = align(4 * whole.mels, ALIGNMENT)
         for name, at in (("mean", len(frontend) - 2 * step), ("scale", len(frontend) - step)):
             tensors[f"frontend.{name}"] = np.frombuffer(frontend, "<f4", whole.mels, at)

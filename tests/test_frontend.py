@@ -173,7 +173,7 @@ def test_float_models_have_plain_features_on_the_numpy_backend(tmp_path):
 
 
 def test_a_conformer_takes_the_mel_kinds():
-    assert set(KINDS) - set(FRONTENDS) == {"waveform"} and not set(FRONTENDS) - set(KINDS)
+    assert set(KINDS) - set(FRONTENDS) == {"waveform"}
     with pytest.raises(ArgumentError, match="frontend: expected one of.*found 'waveform'"):
         replace(SMALL, frontend="waveform").validate()
 

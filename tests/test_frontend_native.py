@@ -3,6 +3,7 @@
 import zlib
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 import ee_ref
 from ee_ref import model_file
+from ee_ref.config import FRONTENDS
 from ee_ref.conformance.draw import SMALL, Stream, random_state_dict
 from ee_ref.convert import convert_state_dict
 from ee_ref.errors import ArgumentError, AudioError, EeWarning, ShapeError
@@ -18,6 +20,7 @@ from ee_ref.frontend import plain
 from ee_ref.frontend.tables import frontend_tables, unsupported
 from tests.frontends import CONFIG, CONFIGS, DIGESTS, LENGTHS, LOG_FLOOR, LOGMEL, MEL
 
+NUMERICS = Path(__file__).resolve().parent.parent / "docs" / "numerics.md"
 TOLERANCE = 1e-5  # of the largest energy; float32 rounding is about 5e-7
 
 
@@ -68,6 +71,15 @@ def test_energies_of_the_reference(native_front_end, features_golden, config):
         expected = energies(expected, config)
         error = np.abs(energies(found, config) - expected).max()
         assert error <= TOLERANCE * max(expected.max(), LOG_FLOOR), length
+
+
+def test_kinds_have_the_numbers_of_the_configuration(native_library):
+    from ee_ref.native._lib import lib
+
+    assert lib.EE_FRONTEND_KINDS == len(FRONTENDS)
+    for number, name in enumerate(FRONTENDS):
+        assert getattr(lib, f"EE_FRONTEND_{name.upper()}") == number
+        assert f"| `{name}` | {number} |" in NUMERICS.read_text()
 
 
 @pytest.mark.parametrize("name", ["mel", "logmel"])

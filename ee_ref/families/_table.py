@@ -102,7 +102,7 @@ _NORMALISATION = (Row("mean", "M", Kind.CONSTANT), Row("scale", "M", Kind.CONSTA
 
 def frontend_part(config: Config) -> Part:
     """The tensors of the front end, which come first in every family."""
-    return Part("frontend.", 0, _NORMALISATION if config.frontend == "logmel" else ())
+    return Part("frontend.", 0, _NORMALISATION if config.has_floor else ())
 
 
 def spelled(shape: str, sizes: Mapping[str, int]) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from ..config import Config
+from ..config import FRONTENDS, Config
 from ..errors import ArgumentError, EeWarning
 from . import exact, plain, waveform
 from ._shared import checked_samples
@@ -28,7 +28,7 @@ No samples give no rows. Raises AudioError for samples that are not a one-dimens
 finite floats, or so large that their power overflows float32.
 """
 
-KINDS = ("mel", "logmel", "waveform")
+KINDS = (*FRONTENDS, "waveform")
 
 
 def front_end(config: Config, tensors: Mapping[str, np.ndarray], backend: str) -> FrontEnd:

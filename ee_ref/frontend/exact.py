@@ -26,7 +26,7 @@ def extract(
 ) -> np.ndarray:
     """(T, mels) float32 of samples (N,): floats, or int16, which stand for samples / 32768.
 
-    mean, scale: (mels,), used by "logmel" only; None stands for zeros and ones.
+    mean, scale: (mels,), used by kinds with a floor only; None stands for zeros and ones.
     Raises ArgumentError as `frontend_tables` does, AudioError and ShapeError as `plain.extract`.
     """
     if isinstance(samples, np.ndarray) and samples.dtype == np.int16:
@@ -36,7 +36,7 @@ def extract(
     if not len(samples):
         return np.zeros((0, config.mels), np.float32)
     frames = framed(samples, config)
-    floor = np.float32(config.log_floor) if config.frontend == "logmel" else LEAST_FLOOR
+    floor = np.float32(config.log_floor) if config.has_floor else LEAST_FLOOR
     features = np.empty((len(frames), config.mels), np.float32)
     with np.errstate(under="ignore", over="ignore", invalid="ignore"):
         for start in range(0, len(frames), _BLOCK_FRAMES):

@@ -39,7 +39,7 @@ def extract(
     n_fft // 2 of them: shorter audio is first extended with zeros to n_fft // 2 + 1 samples (T does
     not change).
 
-    mean, scale: (mels,), used by "logmel" only; None stands for zeros and ones.
+    mean, scale: (mels,), used by kinds with a floor only; None stands for zeros and ones.
 
     Raises AudioError for samples that are not a one-dimensional array of finite floats, or so large
     that their power overflows float32; ShapeError for a mean or scale that is not (mels,).

@@ -47,7 +47,7 @@ def unsupported(config: Config) -> str:
         return f"n_fft: expected a power of two in 4..{MAX_SIZE}, found {config.n_fft}"
     with np.errstate(over="ignore", under="ignore"):
         log_floor = np.float32(config.log_floor)
-    if config.frontend == "logmel" and not LEAST_FLOOR <= log_floor < np.inf:
+    if config.has_floor and not LEAST_FLOOR <= log_floor < np.inf:
         return (f"log_floor: expected a float32 of at least {LEAST_FLOOR:.8g} (2^-70), "
                 f"found {config.log_floor}")
     return ""

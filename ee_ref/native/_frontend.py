@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..config import Config
+from ..config import FRONTENDS, Config
 from ..errors import AudioError
 from ..frontend.tables import frontend_tables
 from ._arrays import check, pointer
@@ -14,7 +14,7 @@ from ._lib import ensure, ffi, lib
 class NativeFrontend:
     """Features of a model's front end; C reads the tables, and this object keeps them alive.
 
-    mean, scale: (mels,) float32, used by "logmel" only; None stands for zeros and ones.
+    mean, scale: (mels,) float32, used by kinds with a floor only; None stands for zeros and ones.
     Raises ArgumentError as `frontend_tables` does, ShapeError for another mean or scale.
     """
 
@@ -22,10 +22,9 @@ class NativeFrontend:
         self, config: Config, mean: np.ndarray | None = None, scale: np.ndarray | None = None
     ):
         self.config = config
-        logmel = config.frontend == "logmel"
         tables = frontend_tables(config)._asdict()
         for name, values in (("mean", mean), ("scale", scale)):
-            if logmel and values is not None:
+            if config.has_floor and values is not None:
                 check(name, values, config.mels)
                 tables[name] = values
         self._tables = tables
@@ -33,7 +32,8 @@ class NativeFrontend:
             name: getattr(config, name)
             for name in ("mels", "n_fft", "win_length", "hop_length", "pad")
         })
-        self.handle.log_floor = config.log_floor if logmel else 0.0
+        self.handle.log_floor = config.log_floor if config.has_floor else 0.0
+        self.handle.kind = list(FRONTENDS).index(config.frontend)
         for name, table in tables.items():
             setattr(self.handle, name, _address(table))
         ensure(lib.ee_frontend_check(self.handle))

@@ -19,21 +19,29 @@ extern "C" {
 #endif
 
 /* cdef:begin */
+/* Kinds of front ends. Each but that of bare energies has a floor, a mean and a scale. */
+enum {
+    EE_FRONTEND_MEL = 0,    /* mel energies */
+    EE_FRONTEND_LOGMEL = 1, /* their logarithms, normalised */
+    EE_FRONTEND_KINDS
+};
+
 /* A front end: sizes and tables. The tables stay the caller's, are only read, and outlive it. */
 typedef struct {
+    uint32_t kind;       /* EE_FRONTEND_MEL, ... */
     uint32_t mels;       /* 1..n_fft/2 + 1 */
     uint32_t n_fft;      /* a power of two in 4..EE_MAX_SIZE */
     uint32_t win_length; /* 1..n_fft */
     uint32_t hop_length; /* 1..EE_MAX_SIZE */
     uint32_t pad;        /* zeros before and after the samples, at most EE_MAX_SIZE */
-    float log_floor;     /* at least 2^-70; 0 for mel energies without a logarithm */
+    float log_floor;     /* at least 2^-70; 0 for EE_FRONTEND_MEL */
     const float *window;       /* (win_length) */
     const float *sines;        /* (n_fft): sin(2 pi i/n_fft) */
     const uint16_t *mel_first; /* (mels): first FFT bin of each filter */
     const uint16_t *mel_count; /* (mels): its bins */
     const float *mel_weights;  /* one filter after another */
-    const float *mean;         /* (mels) or NULL for zeros; read only with a log_floor */
-    const float *scale;        /* (mels) or NULL for ones; read only with a log_floor */
+    const float *mean;         /* (mels) or NULL for zeros; not for EE_FRONTEND_MEL */
+    const float *scale;        /* (mels) or NULL for ones; not for EE_FRONTEND_MEL */
 } ee_frontend;
 
 /* EE_OK, EE_ERR_ARGUMENT for a missing table, or EE_ERR_CONFIG for a size out of its range. */

@@ -40,12 +40,6 @@ enum {
     EE_SECTION_FAMILY = 5    /* what only this architecture has in its configuration */
 };
 
-/* Kinds of front ends. */
-enum {
-    EE_FRONTEND_MEL = 0,   /* mel energies */
-    EE_FRONTEND_LOGMEL = 1 /* their logarithms, normalised */
-};
-
 /* An open image. Its pointers lead into the image and into the memory given to ee_image_open. */
 typedef struct {
     ee_model *model;

@@ -27,7 +27,7 @@ static const float MEAN[3] = {-4.0f, -3.5f, -5.25f};
 static const float SCALE[3] = {0.25f, 0.5f, 0.375f};
 
 static const ee_frontend SMALL = {
-    .mels = 3, .n_fft = 16, .win_length = 12, .hop_length = 5, .pad = 4, .log_floor = 1e-6f,
+    .kind = EE_FRONTEND_LOGMEL, .mels = 3, .n_fft = 16, .win_length = 12, .hop_length = 5, .pad = 4, .log_floor = 1e-6f,
     .window = WINDOW, .sines = SINES, .mel_first = MEL_FIRST, .mel_count = MEL_COUNT,
     .mel_weights = MEL_WEIGHTS, .mean = MEAN, .scale = SCALE,
 };
@@ -48,6 +48,7 @@ static void check_bytes(void)
     uint32_t crc = ee_crc32(out, frames * 3 * sizeof(float));
     CHECK(crc == SMALL_LOG_CRC, "log: 0x%08lx", (unsigned long)crc);
 
+    frontend.kind = EE_FRONTEND_MEL;
     frontend.log_floor = 0.0f;
     CHECK(ee_features_s16(out, &frontend, samples, COUNT, 0, frames, scratch) == EE_OK, "run");
     crc = ee_crc32(out, frames * 3 * sizeof(float));
@@ -171,6 +172,7 @@ static void check_flushed(void)
             audio[i] = ldexpf(kinds[i / (POINTS / 2)], exponent);
         }
         for (int logarithm = 0; logarithm < 2; logarithm++) {
+            frontend.kind = logarithm ? EE_FRONTEND_LOGMEL : EE_FRONTEND_MEL;
             frontend.log_floor = logarithm ? 0x1p-70f : 0.0f;
             for (unsigned flush = 0; flush < 2; flush++) {
                 const unsigned before = _mm_getcsr();
@@ -221,6 +223,9 @@ static void check_refusals(void)
     EXPECT(EE_ERR_CONFIG, log_floor, INFINITY);
     EXPECT(EE_ERR_CONFIG, log_floor, 0x1.fffffep-71f);
     EXPECT(EE_OK, log_floor, 0x1p-70f);
+    EXPECT(EE_ERR_CONFIG, log_floor, 0.0f);
+    EXPECT(EE_ERR_CONFIG, kind, EE_FRONTEND_MEL);
+    EXPECT(EE_ERR_CONFIG, kind, EE_FRONTEND_KINDS);
     EXPECT(EE_ERR_CONFIG, mel_first, far);
     EXPECT(EE_ERR_ARGUMENT, window, NULL);
     EXPECT(EE_ERR_ARGUMENT, sines, NULL);

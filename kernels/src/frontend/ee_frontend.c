@@ -36,15 +36,18 @@ ee_status ee_frontend_check(const ee_frontend *frontend)
     if (frontend == NULL) {
         return EE_ERR_ARGUMENT;
     }
-    if (!in_range(frontend->n_fft, 4, EE_MAX_SIZE) || (frontend->n_fft & (frontend->n_fft - 1)) != 0
+    if (frontend->kind >= EE_FRONTEND_KINDS
+        || !in_range(frontend->n_fft, 4, EE_MAX_SIZE)
+        || (frontend->n_fft & (frontend->n_fft - 1)) != 0
         || !in_range(frontend->mels, 1, frontend->n_fft / 2 + 1)
         || !in_range(frontend->win_length, 1, frontend->n_fft)
         || !in_range(frontend->hop_length, 1, EE_MAX_SIZE) || frontend->pad > EE_MAX_SIZE) {
         return EE_ERR_CONFIG;
     }
     /* Written so that NaN fails too. */
-    if (frontend->log_floor != 0.0f
-        && !(frontend->log_floor >= LEAST_FLOOR && frontend->log_floor <= FLT_MAX)) {
+    if (!(frontend->kind == EE_FRONTEND_MEL
+              ? frontend->log_floor == 0.0f
+              : frontend->log_floor >= LEAST_FLOOR && frontend->log_floor <= FLT_MAX)) {
         return EE_ERR_CONFIG;
     }
     if (frontend->window == NULL || frontend->sines == NULL || frontend->mel_first == NULL
@@ -217,8 +220,8 @@ static void power_spectrum(float *power, const number *z, const ee_frontend *fro
 static int mel_features(float *out, const float *power, const ee_frontend *frontend)
 {
     const float *weight = frontend->mel_weights;
-    const int logarithm = frontend->log_floor > 0.0f;
-    const float floor = logarithm ? frontend->log_floor : LEAST_FLOOR;
+    const int has_floor = frontend->kind != EE_FRONTEND_MEL;
+    const float floor = has_floor ? frontend->log_floor : LEAST_FLOOR;
 
     for (uint32_t m = 0; m < frontend->mels; m++) {
         const float *const bins = power + frontend->mel_first[m];
@@ -230,7 +233,7 @@ static int mel_features(float *out, const float *power, const ee_frontend *front
         if (!ee_is_finite(value)) {
             return 0;
         }
-        if (logarithm) {
+        if (has_floor) {
             value = ee_log(value);
             if (frontend->mean != NULL) {
                 value = value - frontend->mean[m];

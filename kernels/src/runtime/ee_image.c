@@ -230,12 +230,9 @@ static ee_status open_frontend(ee_frontend *frontend, const image_header *header
     section_reader reader = reader_of(header, section_of(header, EE_SECTION_FRONTEND));
     const size_t mels = header->mels;
     size_t weights = 0;
-    const int has_floor = header->frontend == EE_FRONTEND_LOGMEL;
+    const int has_floor = header->frontend != EE_FRONTEND_MEL;
 
-    if (header->frontend > EE_FRONTEND_LOGMEL
-        || !(has_floor ? header->log_floor > 0.0f : header->log_floor == 0.0f)) {
-        return EE_ERR_CONFIG;
-    }
+    frontend->kind = header->frontend;
     frontend->mels = header->mels;
     frontend->n_fft = header->n_fft;
     frontend->win_length = header->win_length;

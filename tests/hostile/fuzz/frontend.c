@@ -72,6 +72,7 @@ void fuzz_one(const unsigned char *data, size_t size)
     f.hop_length = words[HOP_LENGTH];
     f.pad = words[PAD];
     memcpy(&f.log_floor, &words[LOG_FLOOR], sizeof(f.log_floor));
+    f.kind = f.log_floor == 0.0f ? EE_FRONTEND_MEL : EE_FRONTEND_LOGMEL;
     EXPECT(ee_frontend_check(&f) == EE_ERR_CONFIG || ee_frontend_check(&f) == EE_ERR_ARGUMENT);
     if (ee_frontend_check(&f) == EE_ERR_CONFIG) {
         return;
