@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from ee_ref.config import FRONTENDS
 from ee_ref.families.conformer import Config
 
@@ -18,6 +20,12 @@ def frontend(name, **changes) -> Config:
     return replace(
         CONFIG, frontend=name, n_fft=n_fft, win_length=win_length, hop_length=hop_length, **changes
     ).validate()
+
+
+def energies(found, config):
+    """The mel energies of features without normalisation."""
+    found = found.astype(np.float64)
+    return found if config.frontend == "mel" else np.exp(found) - config.log_floor
 
 
 MEL, LOGMEL = frontend("mel"), frontend("logmel")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ee_ref.config import FRONTENDS
 from ee_ref.conformance.draw import Stream
 from ee_ref.errors import ArgumentError, AudioError, ShapeError
 from ee_ref.frontend import exact, plain
@@ -36,15 +37,16 @@ def test_bytes_of_c(native_front_end, features_golden, name):
 @given(
     log_n_fft=st.integers(2, 9), share=st.floats(0, 1), hop=st.integers(1, 300),
     pad=st.integers(0, 300), length=st.integers(0, 700), mels=st.integers(1, 20),
-    logmel=st.booleans(), loudness=st.sampled_from([1.0, 1e-20, 1e10]), seed=st.integers(0, 999),
+    kind=st.sampled_from(list(FRONTENDS)), loudness=st.sampled_from([1.0, 1e-20, 1e10]),
+    seed=st.integers(0, 999),
 )
 def test_bytes_of_c_whatever_the_sizes(
-    native_front_end, log_n_fft, share, hop, pad, length, mels, logmel, loudness, seed
+    native_front_end, log_n_fft, share, hop, pad, length, mels, kind, loudness, seed
 ):
     n_fft = 1 << log_n_fft
     config = replace(
         CONFIG, n_fft=n_fft, win_length=max(1, round(share * n_fft)), hop_length=hop, pad=pad,
-        mels=min(mels, n_fft // 2 + 1), frontend="logmel" if logmel else "mel",
+        mels=min(mels, n_fft // 2 + 1), frontend=kind,
     ).validate()
     draw = Stream(seed)
     samples = draw(length, low=-0.5, high=0.5) * np.float32(loudness)
