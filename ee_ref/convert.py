@@ -64,7 +64,8 @@ def convert_state_dict(
 
 
 def _family(state: Mapping[str, np.ndarray]) -> Family:
-    """The family whose names these are; else the first one, which says what it misses."""
+    """The family whose names these are; else the first one, whose error then says what is
+    missing."""
     known = [*families.FAMILIES.values()]
     return next((family for family in known if family.is_checkpoint(state)), known[0])
 

@@ -57,16 +57,16 @@ class MemoryPlan:
 def memory_plan(config: Config, seconds: float) -> MemoryPlan:
     """The plan for audio of `seconds`.
 
-    Raises ArgumentError when the model has not so many positions, or a front end that the C library
-    cannot do, and NativeUnavailable without it.
+    Raises ArgumentError when the model has too few positions, or a front end that the C library
+    lacks, and NativeUnavailable without the C library.
     """
     from . import flash_image
-    from .native._frontend import NativeFrontend
+    from .native._frontend import MelExtractor
     from .native._lib import ffi, lib
     from .native._session import _c_config, _size
 
     flash_image.limited(config, seconds)
-    frontend = NativeFrontend(config)
+    frontend = MelExtractor(config)
     samples = int(seconds * config.sample_rate)
     frames = lib.ee_frontend_frames(frontend.handle, samples)
     model = []
@@ -87,8 +87,7 @@ def device_plan(
     """Bytes of flash and RAM on a device for audio of up to `seconds`, of plain types.
 
     flash: the size of the flash image up to each exit, with the position table cut to `seconds`.
-    The other entries are those of `MemoryPlan`: `peak` is the RAM up to each
-    exit.
+    The other entries are those of `MemoryPlan`; `peak` is the RAM up to each exit.
     Raises ArgumentError for audio longer than the model allows or a front end that the C library
     lacks, and NativeUnavailable without the C library, which plans the memory.
     """

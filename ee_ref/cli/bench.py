@@ -16,16 +16,17 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
         "bench",
         help="how fast a model runs on this machine",
-        description="Time a model on the demo clip, repeated to a length: each stage, each exit, "
-        "real-time factor, operations a second, memory. Medians, with quartiles, of several runs.",
+        description="Time a model on the demo clip, repeated to a given length: each stage, each "
+        "exit, real-time factor, operations per second, memory. Reports medians and quartiles of "
+        "several runs.",
     )
     parser.add_argument("--model", metavar="M", help="model file (default: commands, bundled)")
     parser.add_argument("--seconds", type=float, metavar="S",
-                        help="length of the audio (default: 10, or less where the model ends)")
+                        help="length of the audio (default: 10, or the most that the model takes)")
     add_threads(parser, "threads that share the work of each utterance")
     parser.add_argument("--backend", choices=("native", "numpy"), default="native")
     parser.add_argument("--runs", type=int, default=10, metavar="N",
-                        help="that count, after a warm-up (default: 10)")
+                        help="runs to measure, after a warm-up (default: 10)")
     parser.add_argument("--json", action="store_true", help="everything, as JSON")
     parser.set_defaults(run=run)
 

@@ -21,21 +21,22 @@ def add_parser(subparsers) -> None:
         "eval",
         help="error rates and costs per exit over a manifest",
         description="Word and character error rates of every exit and of a policy, with 95 % "
-        "bootstrap intervals, the exits it chose, and what it cost.",
+        "bootstrap intervals, the exits that the policy chose, and what it cost.",
     )
     add_inputs(parser)
     _policy.add_arguments(parser, or_all=True)
     parser.add_argument("--by", metavar="FIELD",
-                        help="a part for each value of this field of the manifest (table, json)")
+                        help="report each value of this manifest field separately (table, json)")
     parser.add_argument("--format", choices=FORMATS, default="table",
-                        help="csv: a line an utterance and exit; trn, ctm: what the policy heard")
+                        help="csv: a line per utterance and exit; trn, ctm: transcripts under the "
+                        "policy")
     parser.add_argument("-o", "--output", type=Path, metavar="F", help="write F instead of stdout")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
     parser.set_defaults(run=run)
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
-    """What is run over what; `ee-ref calibrate` has the same."""
+    """The options for manifest, model and backend, which `ee-ref calibrate` has too."""
     parser.add_argument("--manifest", type=Path, required=True, metavar="M",
                         help="JSON lines with path and text, a LibriSpeech folder, or a Kaldi "
                         "folder with wav.scp and text")

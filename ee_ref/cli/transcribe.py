@@ -32,8 +32,8 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--model", metavar="M", help="model file (default: commands, bundled)")
     parser.add_argument("--backend", choices=("native", "numpy"), default="native")
     parser.add_argument("--threads", type=int, metavar="N",
-                        help="threads: of one file they share the work, of several each does one "
-                        "at a time (default: EE_REF_THREADS, or 1)")
+                        help="threads, which share the work of a single file, or take one each of "
+                        "several (default: EE_REF_THREADS, or 1)")
     _policy.add_arguments(parser)
     parser.add_argument(
         "--beam", type=int, metavar="N", help="prefix beam search of width N (default: greedy)"
@@ -104,7 +104,7 @@ def _stdin() -> BinaryIO:
 
 
 class _Stoppable:
-    """A policy that gives up, with KeyboardInterrupt, once `stopped` is set."""
+    """A policy that raises KeyboardInterrupt once `stopped` is set."""
 
     def __init__(self, policy: exits.Policy, stopped: threading.Event):
         self._policy, self._stopped = policy, stopped
@@ -156,7 +156,8 @@ def _refuse_shared_outputs(args: argparse.Namespace) -> None:
 
 
 def _without_outputs_that_exist(args: argparse.Namespace) -> tuple[list[str], int]:
-    """The files to transcribe, and how many are not, as their output exists: said at once."""
+    """The files to transcribe, and how many are left out, with a message, because their output
+    exists."""
     from .. import formats
 
     if args.output_dir is None:

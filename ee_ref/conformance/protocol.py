@@ -72,7 +72,7 @@ class Frame:
 class Decoder:
     """Frames out of a stream of bytes.
 
-    limit: the longest payload believed. noise: bytes that belonged to no frame, the last 4096 of
+    limit: the longest payload accepted. noise: bytes that belonged to no frame, the last 4096 of
     them. damaged: payloads whose checksum did not fit.
     """
 

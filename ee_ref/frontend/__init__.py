@@ -44,7 +44,7 @@ class FrontEnd(Protocol):
 
 
 class Kind(NamedTuple):
-    """Who computes a kind of front end.
+    """The implementations of a kind of front end.
 
     plain: in float arithmetic. exact, native: to the bit, in NumPy and in C.
     unsupported: why these two cannot do a configuration, or "".

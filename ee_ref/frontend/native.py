@@ -18,10 +18,10 @@ class NativeFrontEnd:
     """
 
     def __init__(self, config: Config, tensors: Mapping[str, np.ndarray]):
-        from ..native._frontend import NativeFrontend
+        from ..native._frontend import MelExtractor
 
         self.config = config
-        self._frontend = NativeFrontend(
+        self._frontend = MelExtractor(
             config, tensors.get("frontend.mean"), tensors.get("frontend.scale"))
 
     def features(self, samples: np.ndarray) -> np.ndarray:
