@@ -27,7 +27,7 @@ from ..convert import convert_state_dict
 from ..decode import greedy
 from ..encoder import ReferenceEncoder
 from ..exits import frame_entropy
-from ..families import SCALE_SUFFIX, Kind
+from ..families import SCALE_SUFFIX, Kind, splitformer
 from ..frontend import exact
 from ..ops._lines import lines
 from ..tokens import Tokens
@@ -35,7 +35,7 @@ from .cases import cases_of, op_names, outputs
 from .draw import SMALL, Stream, random_features, random_int8_model, random_state_dict
 from .judge import DB, EXACT, ULP, ULPS, Bound
 from .refusals import faulty_config, refusal_vectors
-from .vector import Parameter, Vector
+from .vector import Vector
 
 VERSION = 2
 """The version of the vectors; any change of a byte needs a new one (docs/conformance.md)."""
@@ -70,7 +70,8 @@ def _arguments(op: str, given: Mapping[str, Any]) -> tuple[dict, dict]:
     as `past.kv` and `past.gated`."""
     bound = inspect.signature(getattr(ops, op)).bind(**given)
     bound.apply_defaults()
-    tensors, parameters = {}, {}
+    tensors: dict[str, np.ndarray] = {}
+    parameters: dict[str, Any] = {}
     for name, value in bound.arguments.items():
         if isinstance(value, Mapping):
             tensors.update(value)
@@ -123,6 +124,7 @@ def _tenths(value: float) -> float:
 
 INT8_CONFIG = dataclasses.replace(
     SMALL, frontend="logmel", n_fft=512, win_length=400, pad=1600, mels=37, max_frames=80)
+SPLITFORMER_CONFIG = splitformer.Config(**dataclasses.asdict(INT8_CONFIG), parallel=(1, 0, 1))
 F32_CONFIG = dataclasses.replace(SMALL, mels=29)
 """A float32 model of the published front end; 40 encoder frames."""
 CHUNKS_CONFIG = dataclasses.replace(
@@ -140,6 +142,8 @@ FEEDS = {
 }
 F32_FRAMES = {"one_frame": 7, "one_frame_still": 8, "frames_16": 70, "longest": 163}
 """Mel frames by name."""
+FRONT_ENDS = ("small-int8", "small-f32", "commands")
+"""The models whose front ends are asked."""
 DECIDED = {
     "small-int8": ("one_frame", "frames_16", "longest", "zeros", "no_frames"),
     "ties-int8": ("constant", "longest"),
@@ -147,7 +151,8 @@ DECIDED = {
 }
 """The utterances whose exit a policy chooses."""
 INT8_FRAMES = {"no_features": 0, "no_frames": 6, "one_frame": 7, "one_frame_still": 10,
-               "two_frames": 11, "frames_16": 67, "longest": 323, "longest_still": 326}
+               "two_frames": 11, "frames_15": 63, "frames_16": 67, "longest": 323,
+               "longest_still": 326}
 
 
 def f32_state_dict() -> dict[str, np.ndarray]:
@@ -255,12 +260,13 @@ class Suite:
         """Name -> model."""
         letters = _letters(INT8_CONFIG.vocab)
         int8 = _written(*random_int8_model(INT8_CONFIG, 11), letters)
+        split = _written(*random_int8_model(SPLITFORMER_CONFIG, 13), letters)
         f32 = _written(*convert_state_dict(f32_state_dict(), heads=F32_CONFIG.heads), letters)
         with resources.as_file(resources.files("ee_ref") / "assets" / "commands.gguf") as path:
             bundled = Reference("commands", model_file.read(path), BUNDLED_SECONDS)
         return {model.name: model for model in (
             Reference("small-int8", int8), Reference("small-f32", f32),
-            Reference("ties-int8", ties_model()),
+            Reference("splitformer-int8", split), Reference("ties-int8", ties_model()),
             Reference("chunks-int8", _written(*random_int8_model(CHUNKS_CONFIG, 13), letters)),
             bundled)}
 
@@ -278,8 +284,10 @@ class Suite:
             if model.name == "chunks-int8":
                 made += feed_vectors(model)
                 continue
+            if model.name in FRONT_ENDS:
+                made += frontend_vectors(model)
             if model.name != "ties-int8":
-                made += [*frontend_vectors(model), *model_vectors(model)]
+                made += model_vectors(model)
             made += decision_vectors(model)
         made += refusal_vectors(self.faulty_image, self.models["small-int8"])
         return tuple(sorted(made, key=lambda v: (TIERS.index(v.tier), v.model)))
@@ -405,7 +413,7 @@ def decision_vectors(model: Reference) -> Iterator[Vector]:
     if model.config.dtype == "f32":
         return
     utterances = _utterances(model)
-    for name in DECIDED[model.name]:
+    for name in DECIDED.get(model.name, ()):
         features = utterances[name]
         log_probs = model.log_probs(features)
         for policy_name, policy in _policies(log_probs).items():
@@ -416,7 +424,7 @@ def decision_vectors(model: Reference) -> Iterator[Vector]:
                 model.name)
 
 
-def _policies(log_probs: Sequence[np.ndarray]) -> dict[str, dict[str, Parameter]]:
+def _policies(log_probs: Sequence[np.ndarray]) -> dict[str, dict[str, Any]]:
     """Exits by number, and thresholds: at the least score before the last exit, where all stops
     anyway, and one bit below it."""
     least = np.float32(min(frame_entropy(found) for found in log_probs[:-1]))

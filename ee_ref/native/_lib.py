@@ -10,7 +10,12 @@ import os
 from itertools import count, takewhile
 
 from ..errors import (
-    ArenaError, ArgumentError, NativeUnavailable, ShapeError, ThreadsError, TooLongError,
+    ArenaError,
+    ArgumentError,
+    NativeUnavailable,
+    ShapeError,
+    ThreadsError,
+    TooLongError,
 )
 
 try:

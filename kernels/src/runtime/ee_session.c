@@ -181,7 +181,8 @@ static void run_below(const ee_team *team, ee_task task, void *context, size_t i
 }
 
 /* The team for so many rows. Fewer rows than those of the capacity may be cut into fewer, longer
- * blocks, and these need more scratch than was planned. */
+ * blocks, and these need more scratch than was planned. The stem has more rows inside than it
+ * gives, so that its blocks may be longer than those. */
 static const ee_team *team_for(const ee_session *s, size_t rows, shorter_blocks *shorter)
 {
     const ee_config *const config = &s->model->config;
@@ -192,7 +193,7 @@ static const ee_team *team_for(const ee_session *s, size_t rows, shorter_blocks 
 
     shorter->below = s->team;
     shorter->team.workers = ee_workers(s->team);
-    shorter->team.block_frames = ee_block_frames(rows, s->team);
+    shorter->team.block_frames = s->team != NULL ? s->team->block_frames : EE_BLOCK_FRAMES;
     shorter->team.run = run_below;
     while (graph->scratch(config, rows, team) > planned && shorter->team.block_frames > 1) {
         team = &shorter->team;
