@@ -5,7 +5,6 @@ Work follows from the configuration. The RAM is planned by the C library, and ho
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any

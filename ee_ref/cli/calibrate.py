@@ -22,8 +22,8 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inputs(parser)
     parser.add_argument("--target", default="cost 0.6", metavar="T",
-                        help="what balanced keeps: cost SHARE, the fewest errors within that share of "
-                        "the layers; wer+POINTS, the fewest layers within so many points of the "
+                        help="what balanced keeps: cost SHARE, the fewest errors within that share "
+                        "of the layers; wer+POINTS, the fewest layers within so many points of the "
                         "last exit's word error rate; or best (default: cost 0.6)")
     parser.add_argument("--point", action="append", default=[], metavar="NAME=T",
                         help="another operating point, or another target for fast or accurate")

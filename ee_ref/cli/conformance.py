@@ -55,7 +55,8 @@ def _add_run(commands) -> None:
     port.add_argument("--exe", metavar="CMD", help="a program that speaks on stdin and stdout")
     port.add_argument("--qemu", metavar="BOARD", help="a board of kernels/ports, emulated")
     port.add_argument("--serial", metavar="DEV", help="a board on a serial line")
-    parser.add_argument("--baud", type=int, default=115200, help="speed of --serial (default: 115200)")
+    parser.add_argument("--baud", type=int, default=115200,
+                        help="speed of --serial (default: 115200)")
     parser.add_argument("--isa", help="with --qemu: the kernels to use (default: the best)")
     parser.add_argument("--wrong", metavar="OP",
                         help="with --qemu: an op of int8 mode whose kernel is made wrong by one "

@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tokens.add_argument("--tokenizer", metavar="F", help="SentencePiece model with the labels")
     tokens.add_argument("--tokens", metavar="F", help="text file with one label a line")
     parser.add_argument("--state", metavar="NAME",
-                        help="which state dict to take from a checkpoint with several, by its keys: "
-                        "model, ema.module")
+                        help="which state dict to take from a checkpoint with several, by its "
+                        "keys: model, ema.module")
     parser.add_argument("--heads", type=int, metavar="N",
                         help="attention heads, which the shapes do not show "
                         "(default: what the checkpoint says, else 8)")
