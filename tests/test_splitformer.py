@@ -15,7 +15,11 @@ import ee_ref
 from ee_ref import families, flash_image, model_file, ops
 from ee_ref.cli import main
 from ee_ref.conformance.draw import (
-    SMALL, SMALL_SPLITFORMER, random_features, random_int8_model, random_state_dict,
+    SMALL,
+    SMALL_SPLITFORMER,
+    random_features,
+    random_int8_model,
+    random_state_dict,
 )
 from ee_ref.convert import convert_state_dict
 from ee_ref.encoder import ReferenceEncoder
@@ -25,8 +29,16 @@ from ee_ref.info import describe
 from tests.conftest import ISAS
 from tests.hostile.checkpoints import torch_file
 from tests.support import (
-    FULL, FULL_SEED, FULL_SPLITFORMER, GOLDEN, PROMISES, SMALL_CLIPS, SMALL_SEED,
-    SPLITFORMER_CLIPS, assert_close, frozen,
+    FULL,
+    FULL_SEED,
+    FULL_SPLITFORMER,
+    GOLDEN,
+    PROMISES,
+    SMALL_CLIPS,
+    SMALL_SEED,
+    SPLITFORMER_CLIPS,
+    assert_close,
+    frozen,
 )
 from tests.test_families import listed, rows_of
 

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -208,9 +209,9 @@ def _c_config(config: Config):
 
     Raises ArgumentError for a family that the C library has not.
     """
-    fields = {}
+    fields: dict[str, Any] = {}
     for name, _ in ffi.typeof("ee_config").fields:
-        value = getattr(config, name, None)
+        value: Any = getattr(config, name, None)
         if name in _PREFIXES:
             constant = _PREFIXES[name] + value.removeprefix("ee-").upper()
             if not hasattr(lib, constant):

@@ -12,7 +12,10 @@ import numpy as np
 from ee_ref import ops
 from ee_ref.conformance.cases import cases_of, op_names, outputs
 from ee_ref.conformance.draw import (
-    SMALL, SMALL_SPLITFORMER, random_features, random_int8_model,
+    SMALL,
+    SMALL_SPLITFORMER,
+    random_features,
+    random_int8_model,
 )
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.exits import frame_entropy

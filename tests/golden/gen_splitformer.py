@@ -13,7 +13,11 @@ from ee_ref.conformance.draw import SMALL_SPLITFORMER, random_features, random_s
 from ee_ref.families.splitformer import Config
 from tests.golden.gen_model import PublishedModel, one_digit_up, published_model
 from tests.support import (
-    FULL_SEED, FULL_SPLITFORMER, SMALL_CLIPS, SMALL_SEED, SPLITFORMER_CLIPS,
+    FULL_SEED,
+    FULL_SPLITFORMER,
+    SMALL_CLIPS,
+    SMALL_SEED,
+    SPLITFORMER_CLIPS,
 )
 
 

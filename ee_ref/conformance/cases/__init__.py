@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from ... import ops
 from ...ops._lines import lines
 from ...ops.quantize_qs8 import quantize_qs8 as quantized
 from ..draw import Case
