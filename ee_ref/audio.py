@@ -30,7 +30,7 @@ MAX_CHANNELS = 64  # of an array; more means that its axes are the other way rou
 # its header claims.
 _BLOCK_SAMPLES = 1 << 18
 MAX_STREAM_BYTES = 1 << 30
-"""Of a stream that is no file of the system, a pipe for example, and is copied before decoding."""
+"""Limit for a stream that is not a system file, such as a pipe, and is copied before decoding."""
 _PIECE = 1 << 20
 _LARGEST_HEADER = 4096
 _TO_THE_END = b"\xff" * 4  # a size that no file has

@@ -401,4 +401,4 @@ def infer(state: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Confi
 
 
 DEFAULT_HEADS = 8
-"""Of the published models; a state dict does not say."""
+"""That of the published models; a state dict does not say."""
