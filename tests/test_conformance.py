@@ -229,12 +229,12 @@ def test_a_model_of_ties(vectors):
 
 
 def test_expected_bytes_are_those_of_the_c_front_end(vectors, native_library):
-    from ee_ref.native._frontend import NativeFrontend
+    from ee_ref.native._frontend import NativeFrontEnd
 
     clip = demo()[:12345]
     for frontend, n_fft, window in (("mel", 1024, 320), ("logmel", 512, 400)):
         config = dataclasses.replace(INT8_CONFIG, frontend=frontend, n_fft=n_fft, win_length=window)
-        native = NativeFrontend(config, None, None).extract(clip)
+        native = NativeFrontEnd(config, None, None).extract(clip)
         assert native.tobytes() == exact.extract(clip, config).tobytes()
 
 

@@ -69,7 +69,8 @@ class Stream:
 
 @dataclass(frozen=True)
 class Case:
-    """One call of an op, and how far a result may be from the golden one.
+    """One call of an op, and how far its result may be from the golden one; a `Vector` is made of
+    it.
 
     arguments: makes the keyword arguments, the same at each call.
     tolerance: see `error`; reason: why it is not smaller.

@@ -107,7 +107,7 @@ def adapter(op: str) -> Callable[..., Any]:
 
 
 def _product(factors: Iterable[str], sizes: Mapping[str, Any]) -> Any:
-    """Of numbers and names of sizes; eps alone is a float."""
+    """The product of numbers and named sizes; eps alone is a float."""
     return prod(int(factor) if factor.isdigit() else sizes[factor] for factor in factors)
 
 

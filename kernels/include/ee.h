@@ -57,7 +57,7 @@ typedef enum {
     EE_ERR_IMAGE_EXITS = -16,   /* more exits asked for than the flash image holds */
     EE_ERR_IMAGE_LAYOUT = -17,  /* sizes or offsets of a flash image that contradict each other */
     EE_ERR_DTYPE = -18,         /* the library or the ops given lack the arithmetic of the model */
-    EE_ERR_THREADS = -19,       /* the system has no threads, or no more */
+    EE_ERR_THREADS = -19,       /* the system has no threads, or gives no more */
     EE_ERR_ENDED = -20          /* fed after the end */
 } ee_status;
 
@@ -167,10 +167,10 @@ size_t ee_encoder_frames(const ee_config *config, size_t frames);
  * the byte: the same for every exit and on every target, so that a PC can plan for a
  * microcontroller.
  *
- * capacity, in mel frames: of the longest utterance; with a limited view (chunk > 0) of what is fed
- * at once and what was fed before and not stepped: at most chunk - 1 rows and the frames of a
- * further one, when every block is stepped. The arena of a limited view does not grow with the
- * length of the stream. EE_ERR_TOO_MANY_FRAMES when there are not so many positions. */
+ * capacity, in mel frames: that of the longest utterance; with a limited view (chunk > 0), what is
+ * fed at once plus what was fed before and not stepped. When every block is stepped, the latter is
+ * at most the frames of chunk - 1 rows and of an incomplete one. The arena of a limited view does
+ * not grow with the length of the stream. EE_ERR_TOO_MANY_FRAMES when there are fewer positions. */
 ee_status ee_arena_size(const ee_config *config, size_t capacity, const ee_team *team,
                         size_t *bytes);
 
@@ -179,10 +179,11 @@ ee_status ee_arena_size(const ee_config *config, size_t capacity, const ee_team 
 ee_status ee_session_open(ee_session **session, const ee_model *model, const ee_team *team,
                           void *arena, size_t bytes, size_t capacity);
 
-/* Brings features (frames, mels), finite; last: no more will come. They are done with when this
- * returns. Rows become ready by whole chunks, or all of them with the last feed; with a full view
- * none before it. Those ready and not stepped yet are the block of the steps to come: what was
- * stepped to some exit is left behind by the next feed, and what was not stepped at all joins it.
+/* Brings features (frames, mels), finite; last: no more will come. The array is not needed after
+ * this returns. Rows become ready by whole chunks, and all that are left with the last feed; with a
+ * full view, none before it. The rows that are ready and not stepped yet are the block for the next
+ * steps. A feed replaces a block that was stepped to any exit, and extends one that was not stepped
+ * at all.
  *
  * EE_ERR_ENDED after the last feed, EE_ERR_TOO_MANY_FRAMES, EE_ERR_ARGUMENT, EE_ERR_ALIGNMENT and
  * EE_ERR_NOT_FINITE leave the session as it was. */
@@ -191,17 +192,17 @@ ee_status ee_session_feed(ee_session *session, const float *features, size_t fra
 /* Computes the block up to the next exit: EE_OK. EE_DONE when its last exit was reached before,
  * EE_MORE when there is no block yet. An utterance that is over has a block, if only of no rows.
  *
- * Any slices and any exits give, of each exit, the rows that one feed of everything gives: in int8
- * mode the same bytes. A group that earlier blocks did not reach makes up for the rows that the
- * block depends on. */
+ * Whatever the slices and the exits stepped to, each exit gives the rows that one feed of
+ * everything gives: in int8 mode the same bytes. A group that earlier blocks did not reach first
+ * computes the earlier rows that the block depends on. */
 ee_status ee_session_step(ee_session *session);
 
 enum {
     EE_OUTPUT_LOG_PROBS = 1 /* natural logarithm of the probabilities of labels: a CTC head */
 };
 
-/* What an exit says of a block. The arrays lie in the arena, and are valid until the next step or
- * feed. */
+/* The output of an exit for a block. The arrays lie in the arena and are valid until the next step
+ * or feed. */
 typedef struct {
     uint32_t exit;       /* from 1 */
     uint32_t kind;       /* EE_OUTPUT_... */
