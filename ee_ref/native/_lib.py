@@ -6,6 +6,7 @@ never used.
 
 from __future__ import annotations
 
+import functools
 import os
 from itertools import count, takewhile
 
@@ -47,6 +48,7 @@ _ERRORS = {
 }
 
 
+@functools.cache
 def available_isas() -> tuple[str, ...]:
     """The instruction sets that this CPU and this build have, least first."""
     return tuple(name for name, number in _ISAS.items() if number <= lib.ee_isa_best())
@@ -75,7 +77,7 @@ def ops_qs8():
 
 
 def all_ops():
-    """Both, a `const ee_ops *`."""
+    """Both and what serves either, a `const ee_ops *`."""
     return lib.ee_ops_for(_ISAS[isa()])
 
 

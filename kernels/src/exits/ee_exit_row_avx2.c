@@ -1,7 +1,7 @@
 /* Entropies take an exp a label, which one at a time costs a tenth of a small model's layer. */
-#include "ee_exit_row.h"
+#include "ee.h"
 
-#ifdef EE_HAVE_EXIT_ROW_AVX2
+#ifdef EE_HAVE_AVX2
 
 #include "../common/ee_exact_avx2.h"
 
