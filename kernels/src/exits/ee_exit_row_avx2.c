@@ -33,6 +33,4 @@ uint32_t ee_exit_row_avx2(float *sum, const float *row, size_t vocab)
 
 EE_TARGET_END
 
-#else
-typedef int ee_exit_row_avx2_not_built;
 #endif

@@ -77,6 +77,4 @@ uint32_t ee_crc32_avx2(uint32_t crc, const void *data, size_t bytes)
 
 EE_TARGET_END
 
-#else
-typedef int ee_crc32_avx2_not_built;
 #endif
