@@ -111,8 +111,8 @@
 #define BOTH_AVX512 BOTH_AVX2, .exit_row = ee_exit_row_avx512
 #define BOTH_VNNI BOTH_AVX512
 #define BOTH_NEON BOTH_C
-#define BOTH_DOT BOTH_C
-#define BOTH_I8MM BOTH_C
+#define BOTH_DOT BOTH_C, .crc32 = ee_crc32_dot
+#define BOTH_I8MM BOTH_DOT
 #define BOTH_DSP BOTH_C
 #define BOTH_MVE BOTH_C
 

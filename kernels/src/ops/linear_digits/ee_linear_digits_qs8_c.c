@@ -36,7 +36,7 @@ void ee_digits_product_qs8(float *out, const int8_t *digits, const float *scale,
     }
 }
 
-/* The scales, both digits, what the product takes. */
+/* The scales, what the product takes, both digits. */
 static size_t block_scratch(size_t block, size_t in, size_t outs)
 {
     const size_t digits = ee_bytes_qs8(ee_size_mul(2, block), in);
@@ -67,12 +67,13 @@ static void block_task(void *context, size_t item, size_t worker)
     const size_t stride = ee_row_stride_qs8(j->in);
     char *rest = b.scratch;
     float *const scale = ee_take(&rest, ee_floats_qs8(b.count, 1));
-    int8_t *const digits = ee_take(&rest, ee_bytes_qs8(2 * b.count, j->in));
+    void *const product = ee_take(&rest, ee_digits_product_qs8_scratch(b.count, j->outs));
+    int8_t *const digits = (int8_t *)rest;
 
     j->ops->quantize_digits(digits, digits + b.count * stride, scale, j->x + b.first * j->x_stride,
                             b.count, j->in, stride, j->x_stride);
     ee_digits_product_qs8(j->out + b.first * j->outs, digits, scale, j->weight, j->weight_scale,
-                          j->bias, b.count, j->in, j->outs, j->outs, rest, j->ops);
+                          j->bias, b.count, j->in, j->outs, j->outs, product, j->ops);
 }
 
 void ee_linear_digits_qs8_c(float *out, const float *x, const int8_t *weight,

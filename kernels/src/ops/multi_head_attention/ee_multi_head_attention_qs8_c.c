@@ -34,8 +34,8 @@ static size_t projection_scratch(size_t block, size_t dim)
     return ee_size_add(floats, ee_bytes_qs8(block, dim));
 }
 
-/* For one block of queries and one head: the scores (block, window), a scale a query, both digits of
- * the probabilities (2*block, window), what their product takes, and the values of a window
+/* For one block of queries and one head: the scores (block, window), a scale a query, what the
+ * product takes, both digits of the probabilities (2*block, window), and the values of a window
  * (width, window) where it is not whole. */
 static size_t attend_scratch(const ee_attention_frames *frames, size_t width)
 {
@@ -43,8 +43,8 @@ static size_t attend_scratch(const ee_attention_frames *frames, size_t width)
     size_t bytes = ee_floats_qs8(block, frames->window);
 
     bytes = ee_size_add(bytes, ee_floats_qs8(block, 1));
-    bytes = ee_size_add(bytes, ee_bytes_qs8(2 * block, frames->window));
     bytes = ee_size_add(bytes, ee_digits_product_qs8_scratch(block, width));
+    bytes = ee_size_add(bytes, ee_bytes_qs8(2 * block, frames->window));
     return ee_size_add(bytes, frames->is_whole ? 0 : ee_bytes_qs8(width, frames->window));
 }
 
@@ -198,8 +198,8 @@ void ee_multi_head_attention_qs8_attend(const ee_multi_head_attention_qs8 *op, s
     char *rest = scratch;
     float *const scores = ee_take(&rest, ee_floats_qs8(count, window));
     float *const scale = ee_take(&rest, ee_floats_qs8(count, 1));
-    int8_t *const digits = ee_take(&rest, 2 * count * time_stride);
     void *const product = ee_take(&rest, ee_digits_product_qs8_scratch(count, width));
+    int8_t *const digits = ee_take(&rest, 2 * count * time_stride);
     int8_t *value = op->value + queries.head * width * time_stride;
 
     if (!op->frames.is_whole) {
