@@ -8,7 +8,6 @@ JSON lines go to stdout, the table to stderr. The exit code is 1 when a figure i
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import NamedTuple
 
 import forward
 import process
-from common import PEAK_OF, Line, emit, machine, of, operations, peaks, read
+from common import PEAK_OF, Line, emit, machine, of, operations, parser_of, peaks, read
 
 YARDSTICK = 10.0  # seconds of audio
 OTHER_LENGTHS = (3.0, 15.0)
@@ -114,17 +113,11 @@ def measure(runs: int) -> Iterator[Line]:
 
 
 def threads(seconds: float, runs: int) -> Iterator[Line]:
-    """The native peers on two threads beside the same on one; nothing while the library has no
-    threads."""
-    import inspect
-
-    from ee_ref.native._session import NativeModel
-
-    if "threads" in inspect.signature(NativeModel).parameters:
-        for kind in ("native-int8", "native-f32"):
-            for line in forward.measure([f"{kind}@2", kind], seconds, runs):
-                if line.get("threads") != 1:  # measured beside the other peers already
-                    yield line
+    """The native peers on two threads beside the same on one."""
+    for kind in ("native-int8", "native-f32"):
+        for line in forward.measure([f"{kind}@2", kind], seconds, runs):
+            if line.get("threads") != 1:  # measured beside the other peers already
+                yield line
 
 
 def table(made: list[Figure]) -> str:
@@ -143,13 +136,10 @@ def table(made: list[Figure]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=15, help="of each peer, after a warm-up")
+    parser = parser_of(__doc__, runs=15)
     parser.add_argument("--from", dest="results", type=Path, metavar="FILE",
                         help="judge a results file instead of measuring")
     arguments = parser.parse_args()
-    if arguments.runs < 2:
-        parser.error("--runs: expected at least 2")
     if arguments.results:
         lines = read(arguments.results)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache as cached
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -54,7 +55,7 @@ def cache() -> Path:
     return path
 
 
-@lru_cache(maxsize=None)
+@cached
 def yardstick(dtype: str):
     """(config, tensors) of the 31.5 M parameter shape, random weights, "f32" or "qs8"."""
     from ee_ref.convert import convert_state_dict
@@ -76,7 +77,7 @@ def model_path(dtype: str) -> Path:
     return path
 
 
-@lru_cache(maxsize=None)
+@cached
 def _peak_program() -> Path:
     program = cache() / "peak"
     compiler = os.environ.get("CC") or ("cc" if shutil.which("cc") else "gcc")
@@ -89,6 +90,24 @@ def peaks() -> Line:
     """What one core can do now (peak.c), in 1e9 operations and bytes a second; takes a second."""
     done = subprocess.run([_peak_program()], check=True, capture_output=True, text=True)
     return {"benchmark": "peaks", **json.loads(done.stdout), **load()}
+
+
+def parser_of(page: str, runs: int = 0, seconds: float = 0) -> argparse.ArgumentParser:
+    """The parser of a script with this docstring; runs, seconds: defaults of these options."""
+    parser = argparse.ArgumentParser(description=page.partition("\n")[0])
+    if runs:
+        parser.add_argument("--runs", type=_runs, default=runs, metavar="N",
+                            help=f"2 or more, after a warm-up (default: {runs})")
+    if seconds:
+        parser.add_argument("--seconds", type=float, default=seconds, metavar="S",
+                            help=f"length of the audio (default: {seconds})")
+    return parser
+
+
+def _runs(text: str) -> int:
+    if int(text) < 2:
+        raise argparse.ArgumentTypeError(f"expected at least 2, found {text}")
+    return int(text)
 
 
 def load() -> dict[str, float]:

@@ -9,13 +9,12 @@ one a pair of peers (see benchmarks/README.md).
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
-from common import Line, emit, frames_of, load, machine, ratio
+from common import Line, emit, frames_of, load, machine, parser_of, ratio
 from peers import KINDS, Peer
 
 from ee_ref.bench import WARM_UP, spread
@@ -56,14 +55,10 @@ def measure(names: list[str], seconds: float, runs: int) -> Iterator[Line]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=10, help="length of the audio")
-    parser.add_argument("--runs", type=int, default=15, help="of each peer, after a warm-up")
+    parser = parser_of(__doc__, runs=15, seconds=10)
     parser.add_argument("--peers", nargs="+", default=["native-f32", "torch"], metavar="KIND[@N]",
                         help=f"on N threads, default 1: {', '.join(KINDS)}")
     arguments = parser.parse_args()
-    if arguments.runs < 2:
-        parser.error("--runs: expected at least 2")
     emit([machine()])
     emit(measure(arguments.peers, arguments.seconds, arguments.runs))
 

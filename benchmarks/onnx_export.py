@@ -36,8 +36,8 @@ def export(seconds: float) -> None:
     import torch
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from tests.golden.gen_model import published_model
     from ee_ref.conformance.draw import random_features
+    from tests.golden.gen_model import published_model
 
     class Stacked(torch.nn.Module):
         """All exits as one output."""

@@ -2,57 +2,35 @@
 
     python benchmarks/ops.py --seconds 10 --dtypes f32 qs8
 
-The ops are those that have cases and a kernel in the library; their arguments are caught while the
-NumPy reference runs one layer, so that no shape is listed by hand; and the time is that of the C
-call alone, taken inside the adapter of `ee_ref.native`. Prints one JSON line for each op, shape and
-instruction set with a kernel of its own (composites: every set).
+Ops and arguments are caught while the NumPy reference runs one layer, so that no shape is listed by
+hand; and the time is that of the C call alone, taken inside the adapter of `ee_ref.native`. Prints
+one JSON line for each op, shape and instruction set with a kernel of its own (composites: every
+set).
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from typing import Any
+from unittest import mock
 
 import numpy as np
+from common import PEAK_OF, Line, emit, frames_of, load, machine, parser_of, peaks, yardstick
 
-from common import PEAK_OF, Line, emit, frames_of, load, machine, peaks, yardstick
 from ee_ref import ops
 from ee_ref.bench import spread
-from ee_ref.encoder import ReferenceEncoder
-from ee_ref.conformance.cases import op_names
 from ee_ref.conformance.draw import random_features
+from ee_ref.encoder import ReferenceEncoder
 
 DTYPES = ("f32", "qs8")
 SECONDS_A_KERNEL, FEWEST, MOST = 0.12, 3, 25  # samples of one kernel and shape
 SAMPLE = 0.001  # a sample is as many calls as take about this long
-
-
-# ---- Which ops, and what the model calls them with ----
-
-
-def kernels(dtype: str) -> set[str]:
-    """The ops of a dtype that have a portable kernel in the library, by their names in Python."""
-    from ee_ref.native._lib import lib
-
-    found = (re.fullmatch(rf"ee_(\w+)_{dtype}_c", name) for name in dir(lib))
-    return {_python_name(match[1], dtype) for match in found if match}
-
-
-def names(dtype: str) -> list[str]:
-    """The ops to measure: those with cases and a kernel."""
-    return sorted(kernels(dtype) & set(op_names(dtype)))
-
-
-def _python_name(op: str, dtype: str) -> str:
-    return op if dtype == "f32" else f"{op}_{dtype}"
 
 
 @dataclass
@@ -109,13 +87,10 @@ def _caught(found: dict[tuple, Call], repeated: Mapping[str, int]) -> Iterator[N
     places = [(module, op) for module in modules for op in originals
               if getattr(module, op, None) is originals[op]]
     wrapped = {op: noting(op, function) for op, function in originals.items()}
-    for module, op in places:
-        setattr(module, op, wrapped[op])
-    try:
-        yield
-    finally:
+    with ExitStack() as patches:
         for module, op in places:
-            setattr(module, op, originals[op])
+            patches.enter_context(mock.patch.object(module, op, wrapped[op]))
+        yield
 
 
 def _own_macs(op: str, arguments: Mapping[str, Any]) -> int:
@@ -140,9 +115,6 @@ def _bytes(value: Any) -> int:
     return sum(map(_bytes, parts)) if isinstance(parts, (tuple, list, type({}.values()))) else 0
 
 
-# ---- The time of the C call ----
-
-
 def _repeat(function: Callable, arguments: tuple, times: list[float]) -> None:
     """Call again and again; append the seconds a call took, from `FEWEST` to `MOST` samples."""
     start = time.perf_counter()
@@ -163,20 +135,17 @@ def kernel_times(call: Call, dtype: str) -> list[float]:
     from ee_ref.native import _kernel
 
     times: list[float] = []
-    kernel, team = _kernel.kernel, _kernel.team
+    kernel = _kernel.kernel
 
     def timed(*which):
         return lambda *arguments: _repeat(kernel(*which), arguments, times)
 
-    _kernel.kernel, _kernel.team = timed, _team
-    try:
+    with mock.patch.multiple(_kernel, kernel=timed, team=_team):
         getattr(ee_ref.native, call.op)(**_as_rows(call.arguments))
-    finally:
-        _kernel.kernel, _kernel.team = kernel, team
     return times
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pool():
     from ee_ref.native._session import open_pool
 
@@ -226,18 +195,12 @@ def measure(seconds: float, dtypes: tuple[str, ...] = DTYPES) -> Iterator[Line]:
     """One line for each op, shape and instruction set, after the peaks they are compared with."""
     limits = peaks()
     yield limits
-    before = os.environ.get("EE_REF_ISA")
-    try:
-        for dtype in dtypes:
-            wanted = names(dtype)
-            for call in trace(dtype, seconds):
-                for isa in isas_of(call.op, dtype) if call.op in wanted else ():
-                    os.environ["EE_REF_ISA"] = isa
-                    yield _line(call, dtype, isa, seconds, limits)
-    finally:
-        os.environ.pop("EE_REF_ISA", None)
-        if before is not None:
-            os.environ["EE_REF_ISA"] = before
+    for dtype in dtypes:
+        for call in trace(dtype, seconds):
+            for isa in isas_of(call.op, dtype):
+                with mock.patch.dict(os.environ, EE_REF_ISA=isa):
+                    line = _line(call, dtype, isa, seconds, limits)
+                yield line
 
 
 def _line(call: Call, dtype: str, isa: str, seconds: float, limits: Line) -> Line:
@@ -261,8 +224,7 @@ def _line(call: Call, dtype: str, isa: str, seconds: float, limits: Line) -> Lin
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=10, help="length of the audio")
+    parser = parser_of(__doc__, seconds=10)
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
     arguments = parser.parse_args()
     emit([machine()])

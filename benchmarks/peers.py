@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
-
 from common import FULL, FULL_SEED, frames_of, random_state_dict, yardstick
+
 from ee_ref.conformance.draw import random_features
 
 Run = Callable[[np.ndarray], Iterator[np.ndarray]]
@@ -32,12 +32,10 @@ def native(dtype: str, threads: int) -> tuple[Run, dict]:
     from ee_ref.native._session import NativeModel
 
     config, tensors = yardstick(dtype)
-    options = {} if threads == 1 else {"threads": threads}
-    encoder = NativeModel(config, tensors, **options)
-    return _log_probs(encoder), {}
+    return _log_probs(NativeModel(config, tensors, threads)), {}
 
 
-def numpy_ops(threads: int) -> tuple[Run, dict]:
+def numpy_ops() -> tuple[Run, dict]:
     """The NumPy ops; its BLAS takes the threads from the environment."""
     from ee_ref.encoder import ReferenceEncoder
 
@@ -68,7 +66,6 @@ def torch_modules(threads: int) -> tuple[Run, dict]:
 def onnx(kind: str, seconds: float, threads: int) -> tuple[Run, dict]:
     """ONNX Runtime, which gives all exits at once."""
     import onnxruntime
-
     from onnx_export import exported
 
     options = onnxruntime.SessionOptions()
@@ -85,7 +82,7 @@ def onnx(kind: str, seconds: float, threads: int) -> tuple[Run, dict]:
 KINDS: dict[str, Callable[[float, int], tuple[Run, dict]]] = {
     "native-int8": lambda seconds, threads: native("qs8", threads),
     "native-f32": lambda seconds, threads: native("f32", threads),
-    "numpy": lambda seconds, threads: numpy_ops(threads),
+    "numpy": lambda seconds, threads: numpy_ops(),
     "onnx-int8": lambda seconds, threads: onnx("int8", seconds, threads),
     "onnx-f32": lambda seconds, threads: onnx("f32", seconds, threads),
     "torch": lambda seconds, threads: torch_modules(threads),

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import argparse
+from operator import itemgetter
 from pathlib import Path
 
-from common import FULL, PEAK_OF, ROOT, Line, of, operations, read
+from common import FULL, PEAK_OF, ROOT, Line, of, operations, parser_of, read
 
 DOCS = ROOT / "docs"
 COLOURS = {"native-int8": "#0b6e4f", "native-f32": "#1f4e9c", "numpy": "#7a7a7a",
@@ -84,7 +84,7 @@ def latency_per_exit(axes, lines: list[Line]) -> None:
 def scaling(axes, lines: list[Line]) -> None:
     """Milliseconds of the whole pass over the length of the audio."""
     for peer, colour in COLOURS.items():
-        found = sorted(of(lines, "forward", peer=peer, threads=1), key=lambda l: l["seconds"])
+        found = sorted(of(lines, "forward", peer=peer, threads=1), key=itemgetter("seconds"))
         axes.plot([line["seconds"] for line in found], [line["median_ms"] for line in found],
                   marker="o", markersize=3, color=colour, label=peer)
     lengths = sorted({line["seconds"] for line in of(lines, "forward")})
@@ -99,7 +99,7 @@ def scaling(axes, lines: list[Line]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = parser_of(__doc__)
     parser.add_argument("results", type=Path)
     for path in draw(read(parser.parse_args().results)):
         print(path)

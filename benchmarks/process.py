@@ -7,8 +7,6 @@ Prints one JSON line for the cold start and one for the memory of each dtype.
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
 import json
 import os
 import subprocess
@@ -17,7 +15,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from common import ROOT, Line, cache, emit, load, machine, model_path
+from common import ROOT, Line, cache, emit, load, machine, model_path, parser_of
+
 from ee_ref.bench import DEMO, spread
 
 TRANSCRIBE = ["-m", "ee_ref", "transcribe", str(DEMO)]
@@ -61,10 +60,7 @@ print(json.dumps(found))
 
 def cold_start(runs: int) -> Iterator[Line]:
     """Wall time of the command on the demo clip, in turn with that of `import numpy` alone, and the
-    peak memory. Modules are compiled, as pip leaves them. Nothing without soundfile."""
-    if importlib.util.find_spec("soundfile") is None:
-        print("process.py: no cold start without soundfile", file=sys.stderr)
-        return
+    peak memory. Modules are compiled, as pip leaves them."""
     commands = {"transcribe": TRANSCRIBE, "import_numpy": ["-c", "import numpy"]}
     times: dict[str, list[float]] = {name: [] for name in commands}
     for run in range(runs + 1):
@@ -109,12 +105,7 @@ def _python(arguments: list[str]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=10, help="of the cold start")
-    parser.add_argument("--seconds", type=float, default=10, help="of audio, for the memory")
-    arguments = parser.parse_args()
-    if arguments.runs < 2:
-        parser.error("--runs: expected at least 2")
+    arguments = parser_of(__doc__, runs=10, seconds=10).parse_args()
     emit([machine()])
     emit(cold_start(arguments.runs))
     emit(memory(arguments.seconds))

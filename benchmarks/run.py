@@ -7,7 +7,6 @@ Writes benchmarks/results/CPU-ISA.jsonl, docs/*.svg and the tables of docs/perfo
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import ops
 import plot
 import stages
 import tables
-from common import RESULTS, Line, emit, file_name, machine, of, write
+from common import RESULTS, Line, emit, file_name, machine, of, parser_of, write
 
 LENGTHS = (1, 3, 5, 10, 15, 20, 40, 80)  # seconds of audio
 PEERS = ["native-int8", "native-f32", "numpy", "onnx-int8", "onnx-f32", "torch"]
@@ -38,7 +37,7 @@ def measure(quick: bool) -> Iterator[Line]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--quick", action="store_true", help="three runs of each")
     parser.add_argument("--no-docs", action="store_true", help="leave docs/ as it is")
     arguments = parser.parse_args()

@@ -8,22 +8,18 @@ on their own, and a group is what is left of its exit.
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
-import sys
 from collections.abc import Iterator
 
-import ee_ref
-from common import Line, emit, load, machine, model_path
-from ee_ref.bench import measure as measure_model, spread
+from common import Line, emit, load, machine, model_path, parser_of
 from ops import DTYPES, kernel_times, trace
+
+import ee_ref
+from ee_ref.bench import measure as measure_model
+from ee_ref.bench import spread
 
 
 def measure(seconds: float, runs: int, threads: int) -> Iterator[Line]:
-    """One line a dtype: median milliseconds of each stage. Nothing without soundfile."""
-    if importlib.util.find_spec("soundfile") is None:
-        print("stages.py: no stages without soundfile", file=sys.stderr)
-        return
+    """One line a dtype: median milliseconds of each stage."""
     for dtype in DTYPES:
         model = ee_ref.load(model_path(dtype), threads=threads)
         found = measure_model(model, seconds, runs)
@@ -46,13 +42,9 @@ def measure(seconds: float, runs: int, threads: int) -> Iterator[Line]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=10, help="length of the audio")
-    parser.add_argument("--runs", type=int, default=10)
+    parser = parser_of(__doc__, runs=10, seconds=10)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    if arguments.runs < 2:
-        parser.error("--runs: expected at least 2")
     emit([machine()])
     emit(measure(arguments.seconds, arguments.runs, arguments.threads))
 

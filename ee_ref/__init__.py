@@ -17,9 +17,9 @@ from .errors import EeError
 
 if TYPE_CHECKING:
     from . import (
-        audio, bench, calibration, config, conformance, convert, decode, encoder, errors, evaluation,
-        exits, families, flash_image, formats, frontend, info, loading, model, model_file, native,
-        ops, plan, quantize, tokens,
+        audio, bench, calibration, config, conformance, convert, decode, encoder, errors,
+        evaluation, exits, families, flash_image, formats, frontend, info, loading, model,
+        model_file, native, ops, plan, quantize, tokens,
     )
     from .loading import load
     from .model import Model

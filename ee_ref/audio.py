@@ -12,7 +12,7 @@ import warnings
 from fractions import Fraction
 from numbers import Real
 from pathlib import Path
-from typing import BinaryIO, Literal, Union
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from weights_io.files import is_of_system
 from .checks import check_finite
 from .errors import AudioError, AudioFileError, EeWarning, TooLongError, shown_limit
 
-Source = Union[str, Path, BinaryIO, np.ndarray, tuple[np.ndarray, int]]
+Source = str | Path | BinaryIO | np.ndarray | tuple[np.ndarray, int]
 
 MIN_RATE, MAX_RATE = 1000, 1_000_000  # Hz
 MAX_CHANNELS = 64  # of an array; more means that its axes are the other way round
@@ -155,7 +155,7 @@ def _on_disk(stream: BinaryIO, name: str) -> BinaryIO:
     `read` but OSError are the caller's own and pass through.
     """
     if _is_plain(stream) and not _is_unfinished(stream):
-        copy = open(os.dup(stream.fileno()), "rb", buffering=0)
+        copy: BinaryIO = open(os.dup(stream.fileno()), "rb", buffering=0)
         copy.seek(0)
         return copy
     copy = _anonymous_file()
@@ -288,7 +288,6 @@ def _mixed_down(file, name: str, longest: float | None) -> np.ndarray:
     import soundfile
 
     frames = max(1, _BLOCK_SAMPLES // file.channels)
-    most = None if longest is None else longest * file.samplerate
     blocks, done, before, after = [], 0, 0.0, 0.0
     while True:
         try:
@@ -304,7 +303,7 @@ def _mixed_down(file, name: str, longest: float | None) -> np.ndarray:
         if file.channels > 1:
             before, after = before + _energy(block), after + _energy(blocks[-1])
         done += len(block)
-        if most is not None and done > most:
+        if longest is not None and done > longest * file.samplerate:
             raise TooLongError(f"{name}: expected at most {shown_limit(longest)} s of audio, "
                                "found more")
     if not blocks and file.frames > 0:
@@ -381,7 +380,7 @@ def _warn_if_cancelled(unrelated: float, left: float, name: str) -> None:
             "average is almost silent; give one of them alone", EeWarning, stacklevel=2)
 
 
-def _check_rate(rate: object, name: str) -> None:
+def _check_rate(rate: Any, name: str) -> None:
     is_number = isinstance(rate, Real) and not isinstance(rate, bool)
     if not (is_number and MIN_RATE <= rate <= MAX_RATE and rate == int(rate)):
         raise AudioError(

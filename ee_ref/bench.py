@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import audio as audio_stage
+from .checks import check_count
 from .clock import StageClock
 from .errors import ArgumentError, shown_limit
 from .info import native_status
@@ -51,8 +52,7 @@ def measure(model: Model, seconds: float = 10.0, runs: int = 10) -> dict[str, An
             f"seconds: expected more than 0 and at most {shown_limit(config.max_seconds)}, "
             f"found {seconds:g}"
         )
-    if runs < 2:
-        raise ArgumentError(f"runs: expected at least 2, found {runs}")
+    check_count("runs", runs, 2)
     wav = demo_wav(seconds)
     stages: dict[str, list[float]] = {}
     encoder: list[list[float]] = [[] for _ in range(config.exits)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ def check_finite(samples: np.ndarray, name: str, rate: int | None = None) -> Non
                          f"ones of {len(samples)}, the first at {at}")
 
 
-def check_count(name: str, value: object, low: int, high: int | None = None) -> None:
+def check_count(name: str, value: Any, low: int, high: int | None = None) -> None:
     """Raise ArgumentError unless `value` is an integer in low..high."""
     is_integer = isinstance(value, Integral) and not isinstance(value, bool)
     if not is_integer or value < low or (high is not None and value > high):
@@ -32,7 +33,7 @@ def check_count(name: str, value: object, low: int, high: int | None = None) -> 
 
 
 def check_number(
-    name: str, value: object, low: float = -math.inf, high: float = math.inf
+    name: str, value: Any, low: float = -math.inf, high: float = math.inf
 ) -> None:
     """Raise ArgumentError unless `value` is a finite number in low..high."""
     is_number = isinstance(value, Real) and not isinstance(value, bool)

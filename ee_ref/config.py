@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, TypeVar
 
 from .errors import ArgumentError
 
@@ -30,6 +30,9 @@ MAX_LAYERS_PER_EXIT = 64
 MAX_FILTER_BANK = 1 << 22  # numbers: mels times FFT bins
 
 
+Self = TypeVar("Self", bound="Config")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config(ABC):
     """Sizes and choices of an early-exit model of any family.
@@ -45,12 +48,16 @@ class Config(ABC):
     frames and the `left` ones before that. chunk 0 is the full view.
     dtype: "f32" | "qs8", how the weights are stored and the encoder computes.
 
-    A field with "since" in its metadata is in model files of that format version and later ones;
-    before, all models had its default.
+    A field that is a tuple has one entry an exit. A field with "since" in its metadata is in model
+    files of that format version and later ones; before, all models had its default.
     """
 
     architecture: ClassVar[str]
     """The name of the family in model files."""
+    number: ClassVar[int]
+    """The same in flash images and in C."""
+    since: ClassVar[int] = 3
+    """The first format version of model files that has the family."""
 
     exits: int
     layers_per_exit: tuple[int, ...]
@@ -72,6 +79,13 @@ class Config(ABC):
     dtype: str = field(default="f32", metadata={"since": 2})
     chunk: int = field(default=0, metadata={"since": 3})
     left: int = field(default=0, metadata={"since": 3})
+
+    def first_exits(self: Self, exits: int) -> Self:
+        """The configuration of the model that is left when nothing after this exit is."""
+        cut: dict[str, Any] = {
+            own.name: getattr(self, own.name)[:exits] for own in fields(self)
+            if str(own.type).startswith("tuple")}
+        return replace(self, exits=exits, **cut)
 
     @abstractmethod
     def encoder_frames(self, inputs: int) -> int:
@@ -100,7 +114,7 @@ class Config(ABC):
     def costs(self, inputs: int) -> tuple[int, ...]:
         """Multiply-accumulates up to and including each exit for so many frames of features."""
 
-    def validate(self) -> "Config":
+    def validate(self) -> Config:
         """Return self, or raise ArgumentError naming the first field out of its range."""
         for name in ("dim", "heads", "ff", "kernel", "vocab", "mels", "n_fft", "win_length",
                      "hop_length"):
@@ -110,12 +124,7 @@ class Config(ABC):
         require = self._require
         require(is_count(self.sample_rate, 1000, 1_000_000), "sample_rate", "in 1000..1000000 Hz")
         require(is_count(self.exits, 1, MAX_EXITS), "exits", f"in 1..{MAX_EXITS}")
-        require(
-            isinstance(self.layers_per_exit, tuple)
-            and len(self.layers_per_exit) == self.exits
-            and all(is_count(n, 1, MAX_LAYERS_PER_EXIT) for n in self.layers_per_exit),
-            "layers_per_exit", f"{self.exits} counts in 1..{MAX_LAYERS_PER_EXIT}",
-        )
+        self._require_per_exit("layers_per_exit", 1, MAX_LAYERS_PER_EXIT)
         require(self.dim % self.heads == 0, "heads", f"a divisor of dim {self.dim}")
         require(self.vocab >= 2, "vocab", "at least 2")
         require(is_count(self.blank, 0, self.vocab - 1), "blank", f"in 0..{self.vocab - 1}")
@@ -138,6 +147,12 @@ class Config(ABC):
     def _require_count(self, name: str, low: int) -> None:
         self._require(is_count(getattr(self, name), low), name,
                       f"an integer in {low}..{MAX_SIZE}")
+
+    def _require_per_exit(self, name: str, low: int, high: int) -> None:
+        found = getattr(self, name)
+        self._require(isinstance(found, tuple) and len(found) == self.exits
+                      and all(is_count(count, low, high) for count in found),
+                      name, f"{self.exits} counts in {low}..{high}")
 
     def _require_positive(self, name: str) -> None:
         value = getattr(self, name)

@@ -51,7 +51,10 @@ def convert_state_dict(
         settings["heads"] = heads
     if frontend is not None:
         settings["frontend"] = frontend
-    config = family.infer(state, settings)
+    try:
+        config = family.infer(state, settings).validate()
+    except ArgumentError as error:
+        raise CheckpointError(str(error)) from None
     if config.frontend == "logmel" and not any(name.startswith("frontend.") for name in state):
         state = {**state, "frontend.mean": np.zeros(config.mels, np.float32),
                  "frontend.scale": np.ones(config.mels, np.float32)}
@@ -64,14 +67,15 @@ def convert_state_dict(
 
 
 def _family(state: Mapping[str, np.ndarray]) -> Family:
-    """The family whose names these are; else the first one, which says what it misses."""
+    """The last family whose names these are; else the first one, which says what it misses."""
     known = [*families.FAMILIES.values()]
-    return next((family for family in known if family.is_checkpoint(state)), known[0])
+    return next((family for family in reversed(known) if family.is_checkpoint(state)), known[0])
 
 
-_INFERRED = ("exits", "layers_per_exit", "dim", "ff", "kernel", "vocab", "max_frames", "mels",
-             "stem_kernel", "stem_stride", "dtype")
-"""Fields of configurations that shapes tell, or that a checkpoint has no choice of."""
+_INFERRED = ("exits", "dim", "ff", "kernel", "vocab", "max_frames", "mels", "stem_kernel",
+             "stem_stride", "dtype")
+"""Fields of configurations that shapes tell, as they do those with one entry an exit, or that a
+checkpoint has no choice of."""
 
 
 def _settings(family: Family, extras: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +83,7 @@ def _settings(family: Family, extras: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in dataclasses.fields(family.Config):
         value = extras.get(field.name)
-        if value is None or field.name in _INFERRED:
+        if value is None or field.name in _INFERRED or str(field.type).startswith("tuple"):
             continue
         if field.type == "int":
             ok, what = type(value) is int, "an integer"

@@ -41,7 +41,7 @@ HEADER_BYTES = 2048
 MAX_SECTIONS = 104
 MAX_BYTES = 0x7FFFFFFF
 
-ARCHITECTURES = {1: "ee-conformer"}
+ARCHITECTURES = {family.Config.number: name for name, family in families.FAMILIES.items()}
 FRONTENDS = ("mel", "logmel")
 NAMED = {"dtype": DTYPES, "conv": CONVS, "positions": POSITIONS, "frontend": FRONTENDS}
 """Fields that are a number in the header: that of the name in this list."""
@@ -54,6 +54,7 @@ class Kind(IntEnum):
     LABELS = 2
     STEM = 3
     EXIT = 4
+    FAMILY = 5
 
 
 class Section(NamedTuple):
@@ -110,11 +111,11 @@ class _Header(NamedTuple):
 
     @classmethod
     def unpack(cls, data: bytes) -> _Header:
-        fields = struct.unpack_from(_FIELDS, data)
+        fields: tuple[Any, ...] = struct.unpack_from(_FIELDS, data)
         sections = struct.iter_unpack("<4I", data[_SECTIONS_OFFSET:][: 16 * MAX_SECTIONS])
-        numbers = fields[:-MAX_EXITS]
-        return cls(*numbers, fields[-MAX_EXITS:],
-                   tuple(Section(*found) for found in sections)[: numbers[-1]])
+        *numbers, count = fields[:-MAX_EXITS]
+        return cls._make([*numbers, count, fields[-MAX_EXITS:],
+                          tuple(Section(*found) for found in sections)[:count]])
 
     def trimmed(self) -> _Header:
         """Itself, with nothing beyond the last exit."""
@@ -255,6 +256,12 @@ def _joined(parts: Iterable[bytes]) -> bytes:
     return b"".join(part.ljust(align(len(part), ALIGNMENT), b"\0") for part in parts)
 
 
+def _own_fields(config: type[Config]) -> list[str]:
+    """The fields that only this family has, of small numbers: one an exit."""
+    return [field.name for field in dataclasses.fields(config)
+            if str(field.type).startswith("tuple") and field.name not in _Header._fields]
+
+
 def _constants(
     config: Config, labels: Sequence[str], tensors: Mapping[str, np.ndarray]
 ) -> dict[Kind, bytes]:
@@ -265,7 +272,10 @@ def _constants(
         tables += [tensors.get(f"frontend.{name}", zeros) for name in ("mean", "scale")]
     text = [label.encode() for label in labels]
     ends = np.array(list(itertools.accumulate(map(len, text))), "<u4")
+    own = [bytes(getattr(config, name)).ljust(MAX_EXITS, b"\0")
+           for name in _own_fields(type(config))]
     return {
+        **({Kind.FAMILY: _joined(own)} if own else {}),
         Kind.FRONTEND: _joined(table.astype(table.dtype.newbyteorder("<")).tobytes()
                                for table in tables),
         Kind.LABELS: _joined([ends.tobytes(), b"".join(text)]),
@@ -327,7 +337,7 @@ def parse(data: bytes) -> FlashImage:
         if section.offset < len(data):
             _check_crc(_name(section, len(found[section.kind])), zlib.crc32(content), section.crc32)
 
-    whole = _config(header)
+    whole = _config(header, _content(data, *found.get(Kind.FAMILY, ())[:1]))
     _check_sizes(found, whole)
     frontend, labels = (_content(data, found[kind][0]) for kind in (Kind.FRONTEND, Kind.LABELS))
     texts = _labels(labels, whole.vocab)
@@ -337,9 +347,8 @@ def parse(data: bytes) -> FlashImage:
         for name, at in (("mean", len(frontend) - 2 * step), ("scale", len(frontend) - step)):
             tensors[f"frontend.{name}"] = np.frombuffer(frontend, "<f4", whole.mels, at)
     # What is no tensor and no label follows from the configuration.
-    constants = _constants(whole, texts, tensors)
-    for kind, content in ((Kind.FRONTEND, frontend), (Kind.LABELS, labels)):
-        if content != constants[kind]:
+    for kind, expected in _constants(whole, texts, tensors).items():
+        if len(found.get(kind, ())) != 1 or _content(data, *found[kind]) != expected:
             raise ModelFileError(f"{kind.name.lower()}: not the tables of this configuration")
     for specs, section in zip(_specs(whole)[: exits + 1],
                               [*found[Kind.STEM], *found[Kind.EXIT]], strict=False):
@@ -349,14 +358,13 @@ def parse(data: bytes) -> FlashImage:
             tensors[spec.name] = stored.reshape(spec.stored_shape)[..., : spec.shape[-1]]
             at += align(_stored_bytes(spec), ALIGNMENT)
     return FlashImage(
-        config=dataclasses.replace(
-            whole, exits=exits, layers_per_exit=whole.layers_per_exit[:exits]),
-        labels=texts, tensors=MappingProxyType(tensors), tables=frontend_tables(whole),
-        exit_sizes=header.exit_ends[:exits], size=len(data), model_checksum=header.model_crc32)
+        config=whole.first_exits(exits), labels=texts, tensors=MappingProxyType(tensors),
+        tables=frontend_tables(whole), exit_sizes=header.exit_ends[:exits], size=len(data),
+        model_checksum=header.model_crc32)
 
 
-def _content(data: bytes, section: Section) -> bytes:
-    return data[section.offset : section.offset + section.bytes]
+def _content(data: bytes, *sections: Section) -> bytes:
+    return b"".join(data[section.offset : section.offset + section.bytes] for section in sections)
 
 
 def _name(section: Section, number: int) -> str:
@@ -430,7 +438,8 @@ def _exits_held(header: _Header, size: int) -> int:
     return header.exit_ends.index(size) + 1
 
 
-def _config(header: _Header) -> Config:
+def _config(header: _Header, own: bytes) -> Config:
+    """The configuration of a header, and of the section of what only its family has."""
     if header.architecture not in ARCHITECTURES:
         raise ModelFileError(f"architecture: expected one of {list(ARCHITECTURES)}, found "
                              f"{header.architecture}")
@@ -443,6 +452,8 @@ def _config(header: _Header) -> Config:
             raise ModelFileError(f"{name}: expected 0..{len(names) - 1}, found {values[name]}")
         values[name] = names[values[name]]
     values["layers_per_exit"] = header.layers_per_exit[: header.exits]
+    for number, name in enumerate(_own_fields(family.Config)):
+        values[name] = tuple(own[number * MAX_EXITS :][: header.exits])
     values["norm_eps"] = nearest_float32(header.norm_eps)
     if values["frontend"] == "logmel":
         values["log_floor"] = nearest_float32(header.log_floor)

@@ -8,6 +8,7 @@ tool). A subtitle file holds one recording.
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -36,11 +37,11 @@ class Format(NamedTuple):
 
     extension: str
     concatenates: bool
-    render: Callable[[str, "Result"], str]
+    render: Callable[[str, Result], str]
     has_ids: bool = False
 
 
-def render(format: str, name: str, result: "Result", id: str | None = None) -> str:
+def render(format: str, name: str, result: Result, id: str | None = None) -> str:
     """`result` as text in `format`; name: the path it came from, "-" for stdin.
 
     id: that of the recording in ctm and trn, as a manifest has it; None: `utterance_id(name)`.
@@ -106,11 +107,11 @@ def refuse_shared_ids(format: str, named: Iterable[tuple[str, str]]) -> None:
         known[id] = name
 
 
-def _txt(name: str, result: "Result") -> str:
+def _txt(name: str, result: Result) -> str:
     return result.text + "\n"
 
 
-def _json(name: str, result: "Result") -> str:
+def _json(name: str, result: Result) -> str:
     """One line of strict JSON in ASCII; numbers that are not finite become null."""
     fields = {
         "path": name,
@@ -129,10 +130,10 @@ def _json(name: str, result: "Result") -> str:
         ],
         "timing": dict(result.timing),
     }
-    return json.dumps(_plain(fields), allow_nan=False) + "\n"
+    return json.dumps(json_value(fields), allow_nan=False) + "\n"
 
 
-def _srt(name: str, result: "Result") -> str:
+def _srt(name: str, result: Result) -> str:
     cues = [
         f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text.replace('-->', '->')}\n"
         for number, (start, end, text) in enumerate(_cues(result.words), 1)
@@ -140,15 +141,15 @@ def _srt(name: str, result: "Result") -> str:
     return "\n".join(cues)
 
 
-def _vtt(name: str, result: "Result") -> str:
+def _vtt(name: str, result: Result) -> str:
     cues = [
-        f"\n{_clock(start, '.')} --> {_clock(end, '.')}\n{_escaped(text)}\n"
+        f"\n{_clock(start, '.')} --> {_clock(end, '.')}\n{html.escape(text, quote=False)}\n"
         for start, end, text in _cues(result.words)
     ]
     return "WEBVTT\n" + "".join(cues)
 
 
-def _ctm(id: str, result: "Result") -> str:
+def _ctm(id: str, result: Result) -> str:
     """Lines `ID 1 START DURATION WORD CONFIDENCE`; none for an empty transcript."""
     lines = []
     for word in result.words:
@@ -160,7 +161,7 @@ def _ctm(id: str, result: "Result") -> str:
     return "".join(lines)
 
 
-def _trn(id: str, result: "Result") -> str:
+def _trn(id: str, result: Result) -> str:
     """One line `TEXT (ID)`."""
     return " ".join([*map(_scored, result.text.split()), f"({id})"]) + "\n"
 
@@ -185,12 +186,12 @@ def _stem(name: str) -> str:
     return "stdin" if str(name) == "-" else Path(name).stem or "_"
 
 
-def _plain(value: Any) -> Any:
-    """`value` of Python and NumPy numbers, as what json writes."""
+def json_value(value: Any) -> Any:
+    """`value` of Python and NumPy numbers, as what json writes: null for those it lacks."""
     if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): json_value(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
+        return [json_value(entry) for entry in value]
     if hasattr(value, "item"):  # a NumPy scalar
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -198,7 +199,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _cues(words: list["Word"]) -> Iterator[tuple[int, int, str]]:
+def _cues(words: list[Word]) -> Iterator[tuple[int, int, str]]:
     """(start, end, text) of each subtitle, in milliseconds; end > start, and none overlap."""
     latest = 0
     for group in _grouped(words):
@@ -208,8 +209,8 @@ def _cues(words: list["Word"]) -> Iterator[tuple[int, int, str]]:
         yield start, end, " ".join(word.word for word in group)
 
 
-def _grouped(words: list["Word"]) -> Iterator[list["Word"]]:
-    group: list["Word"] = []
+def _grouped(words: list[Word]) -> Iterator[list[Word]]:
+    group: list[Word] = []
     for word in words:
         length = sum(len(w.word) + 1 for w in group) + len(word.word)
         if group and (
@@ -234,11 +235,6 @@ def _clock(milliseconds: int, point: str) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{seconds:02}{point}{milliseconds:03}"
-
-
-def _escaped(text: str) -> str:
-    """`text` as WebVTT cue text."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _scored(word: str) -> str:

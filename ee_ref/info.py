@@ -40,7 +40,7 @@ def describe(
     """
     config = file.config
     specs = families.tensors(config)
-    counts = {exit_: 0 for exit_ in range(config.exits + 1)}
+    counts = dict.fromkeys(range(config.exits + 1), 0)
     constants = 0
     for spec in specs:
         if spec.is_parameter:
@@ -49,7 +49,7 @@ def describe(
             constants += math.prod(spec.shape)
     macs = {seconds: multiply_accumulates(config, seconds) for seconds in SECONDS}
     exits, parameters = [], counts[0]
-    for number, layers in enumerate(config.layers_per_exit, start=1):
+    for number in range(1, config.exits + 1):
         parameters += counts[number]
         exits.append({
             "exit": number,

@@ -7,13 +7,12 @@ import os
 import warnings
 import zlib
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from . import model_file
+from .checks import check_count
 from .errors import ArgumentError, EeWarning, ModelFileError, NativeUnavailable
 from .model import Model
 
@@ -77,13 +76,11 @@ def thread_count(threads: int | None = None) -> int:
         name, text = "EE_REF_THREADS", os.environ.get("EE_REF_THREADS") or "1"
         # Not int() alone: that takes "1_0", " 2" and digits of other scripts.
         found = int(text) if text.isascii() and text.isdigit() else text
-    is_integer = isinstance(found, (int, np.integer)) and not isinstance(found, bool)
-    if not is_integer or not 1 <= found <= MAX_THREADS:
-        raise ArgumentError(f"{name}: expected an integer in 1..{MAX_THREADS}, found {found!r}")
+    check_count(name, found, 1, MAX_THREADS)
     return int(found)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _warn_once(message: str) -> None:
     warnings.warn(message, EeWarning, stacklevel=3)
 

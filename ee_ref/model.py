@@ -13,14 +13,13 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import Any, BinaryIO, Union
+from typing import Any
 
 import numpy as np
 
-from . import model_file
 from . import audio as audio_stage
-from . import encoder, exits
+from . import encoder, exits, model_file
+from .checks import check_count
 from .clock import StageClock
 from .config import Config
 from .decode import Alignment, Hypothesis, token_confidences
@@ -31,8 +30,8 @@ from .exits.policy import Course
 from .frontend import FrontEnd, front_end
 from .tokens import Tokens, Word
 
-Audio = Union[str, Path, BinaryIO, np.ndarray, tuple[np.ndarray, int]]
-Decoder = Callable[[np.ndarray], Union[Hypothesis, Sequence[Hypothesis]]]
+Audio = audio_stage.Source
+Decoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]]
 
 DEFAULT_POLICY = "balanced"
 """Operating point that `Model.transcribe` uses when it is given neither exit nor policy."""
@@ -138,7 +137,7 @@ class Model:
         samples: (N,) float32 at `config.sample_rate`, full scale at 1.
         Returns (frames, mels) float32. Raises AudioError for NaN or infinite samples.
         """
-        return self._front_end.features(samples)
+        return self._front_end(samples)
 
     @cached_property
     def _front_end(self) -> FrontEnd:
@@ -225,7 +224,8 @@ class Model:
         utterance = self.utterance(len(features), started)
         course = Course(policy, utterance, measures=every)
         begun = clock.lap("policy")
-        in_encoder, in_rule, outputs, measured = [], [], [], []
+        in_encoder, in_rule, outputs = [], [], []
+        measured: list[Any] = []
         for out in self.exits(features):
             in_encoder.append(clock.lap("encoder"))
             decision = course(out)
@@ -284,11 +284,8 @@ class Model:
             policy = self.policies.get(DEFAULT_POLICY)
         if policy is None:
             policy = exits.Fixed(self.config.exits if exit is None else exit)
-        deepest = getattr(policy, "deepest", 0)
-        if deepest > self.config.exits:
-            raise ArgumentError(
-                f"exit: expected an integer in 1..{self.config.exits}, found {deepest}"
-            )
+        if deepest := getattr(policy, "deepest", 0):
+            check_count("exit", deepest, 1, self.config.exits)
         return policy
 
     def utterance(self, mel_frames: int, started: float | None = None) -> Utterance:

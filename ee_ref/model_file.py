@@ -147,8 +147,7 @@ def _read(data: memoryview, path: str, crc32: Callable[[Any], int]) -> ModelFile
         warnings.warn(
             f"{path} ends after exit {exits} of {config.exits}: used as a model of {exits} "
             f"exit{'s' * (exits > 1)}", EeWarning, stacklevel=3)
-        config = dataclasses.replace(
-            config, exits=exits, layers_per_exit=config.layers_per_exit[:exits])
+        config = config.first_exits(exits)
     return ModelFile(
         config=config, tokens=tokens, special=special, tensors=MappingProxyType(tensors),
         checksums=checksums, header_checksum=value[_CRC_HEADER], size=len(data),
@@ -158,8 +157,9 @@ def _read(data: memoryview, path: str, crc32: Callable[[Any], int]) -> ModelFile
 
 def _check_fields(fields: Mapping[str, Field]) -> None:
     """Check that this is a file of this profile and version, with all of its fields."""
-    family, version = _known(fields, _ARCHITECTURE, FAMILIES), _known(fields, _VERSION, VERSIONS)
-    required = _required(FAMILIES[family].Config, version)
+    family = FAMILIES[_known(fields, _ARCHITECTURE, FAMILIES)].Config
+    version = _known(fields, _VERSION, (known for known in VERSIONS if known >= family.since))
+    required = _required(family, version)
     for key, (type_, item_type) in required.items():
         expected = _type_name(type_, item_type)
         if key not in fields:
@@ -375,7 +375,7 @@ def _serialize(
     for spec in specs:
         info = TensorInfo(spec.name, spec.stored_shape, spec.type, offset)
         infos.append(info)
-        checksums.append(zlib.crc32(_stored(tensors, spec)))
+        checksums.append(zlib.crc32(_stored(tensors, spec).data))
         offset += align(info.nbytes, ALIGNMENT)
     yield _header(config, tokens, special, name, points, infos, checksums)
     for spec, info in zip(specs, infos, strict=True):

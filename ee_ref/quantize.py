@@ -12,8 +12,8 @@ from . import families
 from .config import Config
 from .errors import ArgumentError
 from .families import SCALE_SUFFIX
-from .ops import quantize_qs8
 from .ops._exact import flush
+from .ops.quantize_qs8 import quantize_qs8
 
 
 def quantize(

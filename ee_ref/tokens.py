@@ -110,7 +110,8 @@ class Tokens(Sequence[str]):
 
     def _grouped(self, token_ids: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
         """(text, indices into token_ids) of each word."""
-        text, parts = "", []
+        text = ""
+        parts: list[int] = []
         spoken = set(self._spoken(token_ids))
         for index, id in enumerate(token_ids):
             if id not in spoken:

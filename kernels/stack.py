@@ -6,15 +6,15 @@ Prints the deepest chain of calls below each public function, in bytes, and the 
 A call through a table counts as the worst that the table may hold: the functions of a graph, when
 the runtime calls, and primitives otherwise. A file that has tasks (`..._task`) gives them to a
 team, so its indirect calls may be of these as well; the pool of threads runs the tasks of any file.
-A team that a program brings of its own comes on top. Functions of the C library and of the compiler's
-runtime, whose call graphs are not there, are named and not counted.
+A team that a program brings of its own comes on top. Functions of the C library and of the
+compiler's runtime, whose call graphs are not there, are named and not counted.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(?:\\n(\d+) bytes \(([\w,]+)\))?"')
@@ -54,7 +54,7 @@ def main(folder: Path) -> int:
                   if PRIMITIVE.fullmatch(name) and INDIRECT not in calls.get(name, ())
                   and not tasks[name]]
 
-    @lru_cache(maxsize=None)
+    @cache
     def depth(name: str) -> int:
         below = set(calls.get(name, ()))
         if INDIRECT in below:

@@ -25,14 +25,21 @@ import pytest
 from hypothesis import settings
 
 import ee_ref
-from ee_ref import native, ops
-from ee_ref import model_file
+from ee_ref import model_file, native, ops
 from ee_ref.conformance import manifest, suite
 from ee_ref.conformance.draw import random_state_dict
 from ee_ref.convert import convert_state_dict
+from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import NativeUnavailable
 from tests.support import (
-    DESK, FULL, FULL_SEED, GOLDEN, PROMISES, TOY, TOY_TOKENS, link_to_installed,
+    DESK,
+    FULL,
+    FULL_SEED,
+    GOLDEN,
+    PROMISES,
+    TOY,
+    TOY_TOKENS,
+    link_to_installed,
 )
 
 settings.register_profile("ee_ref", deadline=None, max_examples=40)
@@ -98,6 +105,16 @@ def backend(request, monkeypatch) -> str:
 def op_set(backend):
     """The module whose functions are the ops: `ee_ref.ops`, then `ee_ref.native` with each ISA."""
     return ops if backend == "numpy" else native
+
+
+@pytest.fixture
+def make_encoder(backend):
+    """(config, tensors) -> encoder, on NumPy and on each instruction set."""
+    if backend == "numpy":
+        return ReferenceEncoder
+    from ee_ref.native._session import NativeModel
+
+    return NativeModel
 
 
 @pytest.fixture(scope="session")

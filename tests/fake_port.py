@@ -1,7 +1,7 @@
 """A port that misbehaves: `fake_port.py MODE`, frames on stdin and stdout.
 
-It does silu_qs8 rightly, and in MODE something wrong with the case whose x has 3 rows. Every image is
-right to it, and of other ops it knows nothing.
+It does silu_qs8 rightly, and in MODE something wrong with the case whose x has 3 rows. Every image
+is right to it, and of other ops it knows nothing.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import ee_ref
 from ee_ref.conformance.judge import error
 from ee_ref.conformance.manifest import Vectors
 from ee_ref.conformance.vector import Vector
+from ee_ref.families import splitformer
 from ee_ref.families.conformer import Config
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -34,6 +35,9 @@ FULL = Config(
     max_frames=2000,
 )
 """The published shape: 31,536,128 parameters."""
+
+FULL_SPLITFORMER = splitformer.Config(**asdict(FULL), parallel=(1, 0, 0, 0, 0, 1))
+"""The published shape: 36,683,264 parameters."""
 
 TOY_TOKENS = ("@", "<s>", "</s>", "<unk>", *(f"\u2581{c}" for c in "abcdefghijklmn"),
               *"abcdefghijklmn")
@@ -84,6 +88,9 @@ FULL_CLIPS = (Clip(101, 1, 1), Clip(333, 3, 1), Clip(1001, 7, 24))
 SMALL_SEED = 9546
 SMALL_CLIPS = (7, 8, 70)
 """Mel frames of the small model's goldens; 7 is one encoder frame."""
+
+SPLITFORMER_CLIPS = (Clip(101, 4, 1), Clip(105, 4, 2), Clip(333, 11, 1), Clip(1001, 31, 1))
+"""Clips of the full shape of the Splitformer: 24, 25, 82 and 249 encoder frames, even and odd."""
 
 PROMISES = {1.0: 3e-5, 2.5: 2e-4}
 """qk_gain -> most that a log-probability may be away from PyTorch's (docs/numerics.md)."""

@@ -97,7 +97,10 @@ def test_ops_are_found_for_every_kernel(dtype, native_library, monkeypatch):
     import ops as ops_benchmark
 
     from ee_ref.conformance.draw import (
-        SMALL, random_features, random_int8_model, random_state_dict,
+        SMALL,
+        random_features,
+        random_int8_model,
+        random_state_dict,
     )
     from ee_ref.convert import convert_state_dict
 
@@ -111,7 +114,6 @@ def test_ops_are_found_for_every_kernel(dtype, native_library, monkeypatch):
     monkeypatch.setattr(ops_benchmark, "random_features",
                         lambda frames, seed: random_features(frames, seed, SMALL.mels))
     everything = {op for op in ops.__all__ if op.endswith("_qs8") == (dtype == "qs8")}
-    assert set(ops_benchmark.names(dtype)) == everything
     calls = ops_benchmark.trace(dtype, seconds=1)
     assert {call.op for call in calls} == everything, "an op that the model never calls"
     layers = sum(SMALL.layers_per_exit)

@@ -30,7 +30,12 @@ from ee_ref.conformance.judge import DB, EXACT, ULP, Bound, compare, judge
 from ee_ref.conformance.protocol import Body, Decoder, Frame, Type
 from ee_ref.conformance.runner import Port, Result, Run
 from ee_ref.conformance.suite import (
-    INT8_CONFIG, MAX_INPUT_BYTES, TIERS, demo, suite, tier_of,
+    INT8_CONFIG,
+    MAX_INPUT_BYTES,
+    TIERS,
+    demo,
+    suite,
+    tier_of,
 )
 from ee_ref.conformance.waivers import Waiver
 from ee_ref.errors import FileError, ModelFileError
@@ -132,6 +137,7 @@ EDGES = [
     "frontend/features/*_silence", "frontend/features/*_no_samples",
     *(f"model/exits/{model}_{edge}" for model in ("small-int8", "small-f32", "commands")
       for edge in ("one_frame", "longest")),
+    *(f"model/exits/splitformer-int8_{edge}" for edge in ("one_frame", "frames_15", "longest")),
     "model/exits/small-int8_no_features", "model/exits/small-int8_no_frames",
     "decision/decide/*_entropy_equal", "decision/decide/*_entropy_one_bit_less",
     "decision/decide/ties-int8_constant_exit_1",
@@ -187,8 +193,8 @@ def test_every_refusal_has_a_case_and_a_line(vectors):
     names = set(re.findall(r"^    (EE_(?:OK|ERR_[A-Z_]+)) = ", header, re.MULTILINE))
     page = (ROOT / "docs" / "conformance.md").read_text()
     asked = {status_of(case) for case in vectors.cases if case.tier == "status"}
-    # NULL, threads, buffers, 2 GB, builds without float32 and tensors that are in no image cannot be
-    # asked for in a frame.
+    # NULL, threads, buffers, 2 GB, builds without float32 and tensors that are in no image cannot
+    # be asked for in a frame.
     assert names - asked == {"EE_ERR_ARGUMENT", "EE_ERR_BUFFER_TOO_SMALL", "EE_ERR_TOO_LARGE",
                              "EE_ERR_DTYPE", "EE_ERR_THREADS", "EE_ERR_TENSOR_COUNT",
                              "EE_ERR_TENSOR_SIZE"}
@@ -519,8 +525,8 @@ def test_junit_is_well_formed_and_counts():
     assert suites["int8"].get("failures") == "1" and suites["f32"].get("skipped") == "2"
     assert suites["model"].get("errors") == "2" and suites["decision"].get("errors") == "1"
     assert suites["waivers"].get("failures") == "1"
-    for suite in suites.values():
-        assert int(suite.get("tests")) == len(suite)
+    for element in suites.values():
+        assert int(element.get("tests")) == len(element)
     text = root.find(".//failure").text
     assert "y[1]: expected 2.0" in text and "ULP" in text
 

@@ -79,8 +79,9 @@ def test_noise_is_passed_over(noise, frame):
         frame, *FLUSH]
 
 
-def test_a_length_beyond_the_limit_is_no_frame():
-    decoder = Decoder(limit=10)
+def test_a_length_beyond_the_limit_is_no_frame(monkeypatch):
+    monkeypatch.setattr(protocol, "MAX_PAYLOAD", 10)
+    decoder = Decoder()
     assert list(decoder.feed(Frame(1, 1, bytes(11)).encode() + Frame(1, 2).encode())) == [
         Frame(1, 2)]
 
@@ -365,11 +366,13 @@ def test_a_board_that_hangs_for_a_case_goes_on_with_the_next(serial_line):
 @pytest.mark.parametrize("unplugged", [False, True])
 def test_a_board_that_is_gone_ends_the_run(serial_line, unplugged):
     with plugged(serial_line, "dies") as (serial, process):
-        def unplug(_result):
-            if unplugged:
-                process.kill()
-                with open(os.devnull, "r+b") as nothing:
-                    os.dup2(nothing.fileno(), serial_line[1])
+        def unplug(results, _total):
+            for result in results:
+                if unplugged:
+                    process.kill()
+                    with open(os.devnull, "r+b") as nothing:
+                        os.dup2(nothing.fileno(), serial_line[1])
+                yield result
 
         run = runner.run(VECTORS, serial, CASES, timeout=1.0, progress=unplug)
     assert [result.status for result in run.results] == [

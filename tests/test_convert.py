@@ -25,7 +25,14 @@ from weights_io import from_torch, tokenizer
 from weights_io.from_torch import read_checkpoint
 
 from .hostile.checkpoints import (
-    global_, hostile_pickles, integer, storage, tensor, text, torch_file, zip_file,
+    global_,
+    hostile_pickles,
+    integer,
+    storage,
+    tensor,
+    text,
+    torch_file,
+    zip_file,
 )
 from .hostile.corpus import safetensors_file
 from .support import FULL

@@ -27,16 +27,6 @@ NOT_RESET = settings(suppress_health_check=[HealthCheck.function_scoped_fixture]
 """The fixtures need no renewing between examples."""
 
 
-@pytest.fixture
-def make_encoder(backend):
-    """(config, tensors) -> encoder, on NumPy and on each instruction set."""
-    if backend == "numpy":
-        return ReferenceEncoder
-    from ee_ref.native._session import NativeModel
-
-    return NativeModel
-
-
 @pytest.fixture(scope="session")
 def small_tensors() -> dict[str, np.ndarray]:
     config, tensors = convert_state_dict(random_state_dict(SMALL, SMALL_SEED), heads=SMALL.heads)
@@ -176,7 +166,7 @@ def test_only_the_stem_is_computed_before_the_first_exit(small_tensors, monkeypa
 def test_a_shallower_model_has_the_same_first_exits(
     make_encoder, small_tensors, frames, exits
 ):
-    shallow = replace(SMALL, exits=exits, layers_per_exit=SMALL.layers_per_exit[:exits])
+    shallow = SMALL.first_exits(exits)
     prefix = {name: small_tensors[name] for name, *_ in tensor_specs(shallow)}
     features = small_features(frames)
     expected = all_log_probs(make_encoder(SMALL, small_tensors), features)

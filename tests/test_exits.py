@@ -14,7 +14,8 @@ import ee_ref
 from ee_ref import decode, exits
 from ee_ref.calibration import fit
 from ee_ref.errors import ArgumentError
-from ee_ref.exits import policy as policies, stored
+from ee_ref.exits import policy as policies
+from ee_ref.exits import stored
 from ee_ref.exits.policy import KINDS, Course, Rule
 from tests.test_evaluation import table
 

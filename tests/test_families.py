@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ee_ref import families, flash_image, load, model_file
+from ee_ref.config import Config
 from ee_ref.conformance.draw import SMALL, Stream, random_state_dict
 from ee_ref.convert import convert_state_dict
 from ee_ref.errors import ArgumentError
@@ -18,19 +19,22 @@ from tests.conftest import ROOT
 LIMITED = replace(SMALL, chunk=4, left=8, conv="chunk", positions="none", max_frames=0)
 
 
-def listed(text: str) -> list[tuple[str, str, str]]:
-    """(name, shape, kind) of each row of FORMAT.md's tables of tensors."""
-    section = text.partition("## Tensors")[2].partition("## Metadata")[0]
-    return re.findall(r"^\| `([^`]+)` \| ([^|]+) \| (\w+) \|", section, re.MULTILINE)
+def listed(title: str) -> list[tuple[str, str, str]]:
+    """(name, shape, kind) of each row of one of FORMAT.md's tables of tensors."""
+    text = (ROOT / "weights_io" / "FORMAT.md").read_text().partition("## Tensors")[2]
+    table = text.partition(f"\n{title}")[2].partition("|\n\n")[0] + "|\n"
+    return [(name.replace("{g}", "1").replace("{l}", "1"), shape, kind) for name, shape, kind
+            in re.findall(r"^\| `([^`]+)` \| ([^|]+) \| (\w+) \|", table, re.MULTILINE)]
+
+
+def rows_of(config: Config) -> list[tuple[str, str, str]]:
+    return [(part.prefix + row.name, row.shape, row.kind.value)
+            for part in families.of(config).parts(config) for row in part.rows]
 
 
 def test_the_document_lists_the_tensors_of_a_conformer():
     logmel = replace(SMALL, frontend="logmel", exits=1, layers_per_exit=(1,))
-    expected = [(part.prefix + row.name, row.shape, row.kind.value)
-                for part in conformer.parts(logmel) for row in part.rows]
-    document = [(name.replace("{g}", "1").replace("{l}", "1"), shape, kind)
-                for name, shape, kind in listed((ROOT / "weights_io" / "FORMAT.md").read_text())]
-    assert document == expected
+    assert rows_of(logmel) == listed("All families") + listed("`ee-conformer`")
 
 
 @pytest.mark.parametrize("config", [SMALL, replace(SMALL, dtype="qs8"), LIMITED])
@@ -75,10 +79,17 @@ def test_costs_of_a_limited_view_count_what_a_frame_sees():
     assert full - limited == 2 * dim * (frames**2 - seen)
 
 
+@pytest.mark.parametrize("exits", [1, 2, 3])
+def test_the_first_exits_keep_their_layers(exits):
+    expected = replace(SMALL, exits=exits, layers_per_exit=(1, 2, 1)[:exits])
+    assert SMALL.first_exits(exits) == expected
+
+
 @pytest.mark.parametrize("dtype", ["f32", "qs8"])
 def test_a_model_without_positions_takes_audio_of_any_length(backend, dtype, tmp_path):
-    config, tensors = convert_state_dict(random_state_dict(LIMITED, 1), heads=LIMITED.heads, extras={
-        name: getattr(LIMITED, name) for name in ("chunk", "left", "conv", "positions")})
+    extras = {name: getattr(LIMITED, name) for name in ("chunk", "left", "conv", "positions")}
+    config, tensors = convert_state_dict(
+        random_state_dict(LIMITED, 1), heads=LIMITED.heads, extras=extras)
     if dtype == "qs8":
         config, tensors = quantize(config, tensors)
     tokens = tuple(f"<{number}>" for number in range(config.vocab))

@@ -15,8 +15,8 @@ import pytest
 
 from ee_ref import audio, loading, ops
 from ee_ref.conformance.cases import cases_of, op_names
-from ee_ref.conformance.draw import SMALL, random_features, random_int8_model
-from ee_ref.encoder import NativeEncoder, ReferenceEncoder
+from ee_ref.conformance.draw import SMALL, SMALL_SPLITFORMER, random_features, random_int8_model
+from ee_ref.encoder import ReferenceEncoder
 from ee_ref.exits import scores
 from tests.support import SMALL_SEED
 from tests.test_native_qs8 import assert_same_bytes, run
@@ -78,8 +78,9 @@ def test_ops_give_the_same_bytes(op, flushed, isa):
             assert_same_bytes(found, expected, f"{package.__name__}.{op}/{case.name} on {isa}")
 
 
-def test_a_whole_model_gives_the_same_bytes(flushed, isa):
-    config, tensors = random_int8_model(SMALL, SMALL_SEED)
+@pytest.mark.parametrize("config", [SMALL, SMALL_SPLITFORMER], ids=lambda one: one.architecture)
+def test_a_whole_model_gives_the_same_bytes(config, flushed, isa):
+    config, tensors = random_int8_model(config, SMALL_SEED)
     features = random_features(160, 5, SMALL.mels)
     for scale in (1.0, 2.0**-35, 2.0**-120):
         judge(config, tensors, features * np.float32(scale), flushed, f"small, {scale:g}, {isa}")
@@ -93,8 +94,10 @@ def test_the_bundled_model_gives_the_same_bytes(flushed, isa):
 
 
 def judge(config, tensors, features, flushed, what):
+    from ee_ref.native._session import NativeModel
+
     expected = list(ReferenceEncoder(config, tensors).exits(features))
-    for encoder in (ReferenceEncoder(config, tensors), NativeEncoder(config, tensors)):
+    for encoder in (ReferenceEncoder(config, tensors), NativeModel(config, tensors)):
         with flushed():
             found = list(encoder.exits(features))
             measured = [scores.measure(out.log_probs, config.blank)[0] for out in found]

@@ -17,11 +17,12 @@ from ee_ref.tokens import Word
 
 def result(words, **changes):
     words = [Word(*word) for word in words]
-    fields = dict(
-        text=" ".join(word.word for word in words), exit=2, score=-3.5, margin=0.25, confidence=0.5,
-        words=words, n_best=[SimpleNamespace(text="A", score=-3.5, tokens=(3, 4))],
-        timing={"audio": 0.01, "total": 0.02}, duration=4.0,
-    )
+    fields = {
+        "text": " ".join(word.word for word in words), "exit": 2, "score": -3.5, "margin": 0.25,
+        "confidence": 0.5, "words": words,
+        "n_best": [SimpleNamespace(text="A", score=-3.5, tokens=(3, 4))],
+        "timing": {"audio": 0.01, "total": 0.02}, "duration": 4.0,
+    }
     return SimpleNamespace(**{**fields, **changes})
 
 

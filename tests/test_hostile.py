@@ -160,7 +160,7 @@ def raises(error):
     (raises(EeError("")), "a message of 0"),
     (raises(EeError("x" * 2000)), "a message of 2000"),
     (lambda _path: bytearray(40 << 20), "bytes of memory"),
-    (lambda _path: warnings.warn("careless", RuntimeWarning), "RuntimeWarning"),
+    (lambda _path: warnings.warn("careless", RuntimeWarning, stacklevel=1), "RuntimeWarning"),
     (lambda _path: print("x", file=sys.stderr), "on stderr"),
 ])
 def test_broken_promises_are_findings(read, finding, monkeypatch, tmp_path):

@@ -356,7 +356,8 @@ def test_exits_can_be_closed(model):
 @pytest.mark.parametrize("samples", [0, 1, 300, 1119])
 @pytest.mark.parametrize("policy", [
     exits.Deadline(0.03), exits.Budget(1e6), exits.Entropy(0.01), exits.Posterior(0.5),
-    exits.Patience(1), exits.FirstOf(exits.Deadline(0.03), exits.Within(exits.Patience(1), floor=2)),
+    exits.Patience(1),
+    exits.FirstOf(exits.Deadline(0.03), exits.Within(exits.Patience(1), floor=2)),
 ], ids=lambda policy: type(policy).__name__)
 def test_a_clip_shorter_than_a_frame(model, samples, policy):
     with warnings.catch_warnings():

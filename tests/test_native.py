@@ -16,11 +16,16 @@ import pytest
 
 from ee_ref import ops
 from ee_ref.conformance.cases import cases_of, outputs
-from ee_ref.conformance.draw import SMALL, Stream, random_features
+from ee_ref.conformance.draw import SMALL, SMALL_SPLITFORMER, Stream, random_features
 from ee_ref.errors import (
-    ArenaError, ArgumentError, NativeUnavailable, ShapeError, StateError, TooLongError,
+    ArenaError,
+    ArgumentError,
+    NativeUnavailable,
+    ShapeError,
+    StateError,
+    TooLongError,
 )
-from ee_ref.families import padded_shape
+from ee_ref.families import padded_shape, splitformer
 from ee_ref.families import tensors as tensor_specs
 from tests.support import assert_close
 
@@ -391,23 +396,36 @@ def test_arena_grows_with_the_frames(model):
 # Tensors
 
 
+@pytest.mark.parametrize("family", [SMALL, SMALL_SPLITFORMER], ids=lambda one: one.architecture)
 @pytest.mark.parametrize("change", [{}, {"dtype": "qs8"}, {"positions": "none", "max_frames": 0}])
-def test_c_takes_the_tensors_of_the_file(change):
+def test_c_takes_the_tensors_of_the_file(family, change):
     """One order, and the names, shapes and types of one table."""
-    config = dataclasses.replace(SMALL, **change)
+    config = dataclasses.replace(family, **change)
     c_config, lib = _session._c_config(config), _lib.lib
+    assert c_config.architecture == config.number
     specs = [spec for spec in tensor_specs(config) if not spec.name.startswith("frontend.")]
     info = _lib.ffi.new("ee_tensor_info *")
     for number, spec in enumerate(specs):
         assert lib.ee_tensor_at(c_config, number, info) == lib.EE_OK
         part = f"group.{info.exit}.layer.{info.layer}." if info.layer else (
             f"head.{info.exit}." if info.exit else "stem.")
+        if info.layer > config.layers_per_exit[info.exit - 1]:
+            part = splitformer.parallel_prefix(info.exit)
         scale = "_scale" if info.kind == lib.EE_TENSOR_SCALES else ""
         assert part + _lib.ffi.string(info.name).decode() + scale == spec.name
         assert (1, *spec.shape)[-2:] == (info.rows, info.columns)
         assert (info.kind == lib.EE_TENSOR_INT8) == (spec.dtype == "int8")
         assert info.bytes == np.dtype(spec.dtype).itemsize * np.prod(spec.stored_shape)
     assert lib.ee_tensor_at(c_config, len(specs), info) == lib.EE_DONE
+
+
+def test_a_family_that_c_has_not_is_refused():
+    class Other(type(SMALL)):
+        architecture = "ee-other"
+
+    config = Other(**dataclasses.asdict(SMALL))
+    with pytest.raises(ArgumentError, match="architecture it knows, found 'ee-other'; backend"):
+        _session._c_config(config)
 
 
 def test_tensors_of_a_model_file_are_used_in_place(features):

@@ -1,8 +1,8 @@
-"""The port of `port_from_documents/`: written from the documents alone, so it shows that they suffice.
+"""The port of `port_from_documents/`: from the documents alone, so it shows that they suffice.
 
 Whoever changes what a document says changes the port after it, not after the package. The tests are
-skipped where rustc is missing; with EE_REF_REQUIRE_RUST=1 or EE_REF_REQUIRE_BOARDS in the environment
-they fail instead.
+skipped where rustc is missing; with EE_REF_REQUIRE_RUST=1 or EE_REF_REQUIRE_BOARDS in the
+environment they fail instead.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ def damaged(whole: bytes, at: int) -> bytes:
 
 def answers(exe: Path, *questions: bytes) -> list[tuple[int, int, bytes]]:
     """Types, sequence numbers and payloads of what the port says until it ends."""
-    done = subprocess.run([exe], input=b"".join(questions), capture_output=True, timeout=60, check=True)
+    done = subprocess.run([exe], input=b"".join(questions), capture_output=True, timeout=60,
+                          check=True)
     assert done.stderr == b""
     found, rest = [], done.stdout
     while rest:

@@ -1,5 +1,4 @@
-"""The state of an encoder: fed in any slices and stepped to any exits, it gives what one feed gives.
-"""
+"""The state of an encoder: fed and stepped in any pieces, it gives what one feed gives."""
 
 from __future__ import annotations
 
@@ -17,7 +16,11 @@ from ee_ref.conformance.draw import SMALL, Stream, random_features, random_state
 from ee_ref.convert import convert_state_dict
 from ee_ref.encoder import Encoder, ReferenceEncoder
 from ee_ref.errors import (
-    ArgumentError, NativeUnavailable, ShapeError, StateError, TooLongError,
+    ArgumentError,
+    NativeUnavailable,
+    ShapeError,
+    StateError,
+    TooLongError,
 )
 from ee_ref.families import ExitOutput
 from ee_ref.families.conformer import Config

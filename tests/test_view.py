@@ -15,8 +15,11 @@ from ee_ref.errors import ArgumentError, ShapeError
 from tests.test_ops import flat
 
 LAYERS = ("conformer_layer", "conformer_layer_qs8")
-SAME = {"conformer_layer": 1e-6, "conformer_layer_qs8": 0.0}
-"""How far the rows of slices may be from those of one call: see `error`."""
+SAME = {"conformer_layer": 1e-5, "conformer_layer_qs8": 0.0}
+"""How far the rows of slices may be from those of one call, as `error` measures it.
+
+In float32 not the same bytes: BLAS orders sums by the shapes of its matrices.
+"""
 
 KERNEL = 5
 FEW = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -155,7 +158,8 @@ def test_defaults_are_the_full_view(op_set, op, mode):
 
 
 @pytest.mark.parametrize("mode, floats", [("f32", 1), ("qs8", 4)])
-def test_scratch_of_chunks_grows_with_frames_and_not_with_their_square(native_library, mode, floats):
+def test_scratch_of_chunks_grows_with_frames_and_not_with_their_square(
+        native_library, mode, floats):
     from ee_ref.native._lib import ffi, lib
 
     scratch = getattr(lib, f"ee_conformer_layer_{mode}_scratch")

@@ -1,31 +1,34 @@
-"""Error rates of a model file per exit and per kind of speech, with 95 % confidence intervals, as a Markdown table.
+"""Error rates of a model file per exit and per kind of speech, with 95 % confidence intervals.
 
     python evaluate.py --data DATA [--model FILE] [--split test] [--json RESULT]
 
-Everything runs through the public API of `ee_ref`, one utterance at a time, greedy decoding. The intervals come
-from 1,000 bootstrap draws of whole speakers, because errors of one speaker go together; where speakers are not
-known (wake words), of utterances.
+Prints a Markdown table. Everything runs through the public API of `ee_ref`, one utterance at a
+time, greedy decoding. The intervals come from bootstrap draws of whole speakers, because errors of
+one speaker go together; where speakers are not known (wake words), of utterances.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 import ee_ref
-from data import manifest
+from data import Line, manifest
 from ee_ref import audio
+from ee_ref.evaluation import figures
 from ee_ref.evaluation.scoring import edit_distance
 from scoring import nearest, strings_of_three
 from words import DIGITS, WORDS
 
 STRINGS, STRINGS_SEED = 150, 1
-DRAWS = 1000
 
 
-def test_sets(lines, rate):
+def test_sets(lines: Sequence[Line], rate: int) -> Iterator[tuple[str, str, str, np.ndarray]]:
     """Yields (set name, speaker, reference text, samples) for every utterance."""
     commands = []
     for line in lines:
@@ -44,61 +47,52 @@ def test_sets(lines, rate):
                np.concatenate([clip["samples"] for clip in three]))
 
 
-def hypotheses(model, samples):
-    """The text of every exit."""
-    run = model.run(model.features(samples), every=True)
-    return [model.text(out.log_probs) for out in run.outputs]
-
-
 class Tally:
-    """Errors and reference lengths by speaker: (speakers, exits) and (speakers,)."""
+    """One row of the table, counted utterance by utterance."""
 
-    def __init__(self):
-        self.by_speaker = {}
+    def __init__(self) -> None:
+        self.speakers: list[str] = []
+        self.errors: list[list[int]] = []
+        self.lengths: list[int] = []
 
-    def add(self, speaker, errors, length):
-        total_errors, total_length = self.by_speaker.get(speaker, (0, 0))
-        self.by_speaker[speaker] = (total_errors + np.array(errors), total_length + length)
+    def add(self, speaker: str, reference: Sequence[str], found: Sequence[Sequence[str]]) -> None:
+        """found: what each exit heard, in the units of the reference."""
+        self.speakers.append(speaker)
+        self.errors.append([edit_distance(reference, heard) for heard in found])
+        self.lengths.append(len(reference))
 
-    def rates(self, rng):
-        """[(rate, low, high)] in % of every exit; NaN where no reference holds anything."""
-        errors = np.array([errors for errors, _ in self.by_speaker.values()])
-        lengths = np.array([length for _, length in self.by_speaker.values()])
-        if not lengths.any():
-            return [(np.nan,) * 3] * errors.shape[1]
-        draws = rng.integers(len(lengths), size=(DRAWS, len(lengths)))
-        drawn_errors, drawn_lengths = errors[draws].sum(1), lengths[draws].sum(1)
-        held = drawn_lengths > 0
-        drawn = 100 * drawn_errors[held] / drawn_lengths[held, None]
-        low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
-        return list(zip(100 * errors.sum(0) / lengths.sum(), low, high))
+    def rates(self) -> list[list[float | None]]:
+        """[rate, low, high] in % of every exit; None where no reference holds anything."""
+        lengths = np.array(self.lengths, float)
+        return [figures.interval(errors, lengths, self.speakers)
+                for errors in np.array(self.errors, float).T]
 
 
-def evaluate(model, lines):
-    """({row name: [(rate, low, high)] per exit}, {row name: number of utterances})."""
-    tallies, counts = {}, {}
-
-    def count(row, speaker, reference, found):
-        tallies.setdefault(row, Tally()).add(speaker, [edit_distance(reference, text) for text in found],
-                                             len(reference))
-        counts[row] = counts.get(row, 0) + 1
-
-    for name, speaker, text, samples in tqdm(test_sets(lines, model.config.sample_rate), unit="utterance"):
-        texts = hypotheses(model, samples)
+def evaluate(model: ee_ref.Model, lines: Sequence[Line]) -> dict[str, Tally]:
+    """Row name -> what was counted for it."""
+    tallies: dict[str, Tally] = {}
+    sets = test_sets(lines, model.config.sample_rate)
+    for name, speaker, text, samples in tqdm(sets, unit="utterance"):
+        run = model.run(model.features(samples), every=True)
+        texts = [model.text(out.log_probs) for out in run.outputs]
         words = [found.split() for found in texts]
-        count(f"{name}, words", speaker, text.split(), words)
+
+        def count(row: str, reference: Sequence[str], found: Sequence[Sequence[str]],
+                  speaker: str = speaker) -> None:
+            tallies.setdefault(row, Tally()).add(speaker, reference, found)
+
+        count(f"{name}, words", text.split(), words)
         if name == "commands" and text in DIGITS:
-            count("commands, the digits of them, words", speaker, text.split(), words)
+            count("commands, the digits of them, words", text.split(), words)
         if name.startswith("read"):
-            count(f"{name}, characters", speaker, text, texts)
+            count(f"{name}, characters", text, texts)
         else:
-            corrected = [[nearest(word, WORDS) for word in found] for found in words]
-            count(f"{name}, nearest of {len(WORDS)} words", speaker, text.split(), corrected)
-    rng = np.random.default_rng(0)
-    return {row: tally.rates(rng) for row, tally in tallies.items()}, counts
+            count(f"{name}, nearest of {len(WORDS)} words", text.split(),
+                  [[nearest(word, WORDS) for word in found] for found in words])
+    return tallies
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the data pack")
     parser.add_argument("--model", type=Path, help="default: the model bundled with ee_ref")
@@ -106,14 +100,17 @@ def main():
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args()
     model = ee_ref.load(args.model)
-    rates, counts = evaluate(model, manifest(args.data, f"{args.split}.jsonl"))
-    print(f"| error rate %, {args.split} | n |", " | ".join(f"exit {n + 1}" for n in range(model.config.exits)), "|")
+    tallies = evaluate(model, manifest(args.data, f"{args.split}.jsonl"))
+    numbers = range(1, model.config.exits + 1)
+    print(f"| error rate %, {args.split} | n |", " | ".join(f"exit {n}" for n in numbers), "|")
     print("|---|---:|" + "---:|" * model.config.exits)
-    for row in sorted(rates):
-        cells = [f"{rate:.1f} ({low:.1f}-{high:.1f})" for rate, low, high in rates[row]]
-        print(f"| {row} | {counts[row]} |", " | ".join(cells), "|")
+    rows = {name: {"utterances": len(tally.lengths), "rate_low_high": tally.rates()}
+            for name, tally in sorted(tallies.items())}
+    for name, row in rows.items():
+        cells = ["{:.1f} ({:.1f}-{:.1f})".format(*rates) if None not in rates else "-"
+                 for rates in row["rate_low_high"]]
+        print(f"| {name} | {row['utterances']} |", " | ".join(cells), "|")
     if args.json:
-        rows = {row: {"utterances": counts[row], "rate_low_high": np.round(rates[row], 2).tolist()} for row in rates}
         args.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 

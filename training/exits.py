@@ -3,105 +3,141 @@
     python exits.py --data DATA [--json docs/exits.json]        measure (minutes), then draw
     python exits.py --json docs/exits.json --draw               tables and plots again from the JSON
 
-The bundled model, as `ee-ref calibrate` left it. The test split is looked at here alone, and nothing is chosen by it.
+The bundled model, as `ee-ref calibrate` left it. The test split is looked at here alone, and
+nothing is chosen by it.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import ee_ref
-from ee_ref import exits
+from ee_ref import exits, model_file
 from ee_ref.calibration import CHOSEN_FROM, fit, plot, points, risk
 from ee_ref.evaluation import figures, manifest, report, run
-from ee_ref import model_file
+from ee_ref.evaluation.manifest import Recording
+from ee_ref.evaluation.run import Table, Utterance
+
+Figures = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("speech-commands", "wake-words")
-FAMILIES = (*CHOSEN_FROM, "least_confidence", "agreement", "entropy_speech", "path", "mean_confidence", "posterior",
-            "posterior, per exit", "posterior_per_token")
+KINDS = ("commands", "all")
+FAMILIES = (*CHOSEN_FROM, "least_confidence", "agreement", "entropy_speech", "path",
+            "mean_confidence", "posterior", "posterior, per exit", "posterior_per_token")
+DRAWN = ("entropy", "entropy, per exit", "posterior", "patience", "least_confidence, per exit",
+         "learned")
 LEVELS = (0.25, 0.5, 0.75)
 NEAR = 0.1
 SPLITS, BOUND, CONFIDENCE = 200, 2.0, 0.9
 DEADLINE, DEADLINE_UTTERANCES = 0.06, 400
 
 
-def measured(model, path, threads, posteriors):
-    """(recordings, utterances, table, wall seconds) of a manifest."""
-    recordings = manifest.read(path)
+def measured(
+    model: ee_ref.Model, recordings: Sequence[Recording], threads: int, posteriors: bool
+) -> tuple[list[Utterance], Table, float]:
+    """(utterances, table, wall seconds) of recordings."""
     begun = time.perf_counter()
-    utterances = run.run(model, recordings, model.policies["balanced"], posteriors=posteriors, threads=threads)
+    utterances = run.run(model, recordings, model.policies["balanced"], posteriors=posteriors,
+                         threads=threads)
     table = run.table(model, utterances, "plain")
-    return recordings, utterances, table, time.perf_counter() - begun
+    return utterances, table, time.perf_counter() - begun
 
 
-def of_kind(recordings, commands):
+def of_kind(recordings: Sequence[Recording], kind: str) -> np.ndarray:
     """Mask of the recordings: commands and wake phrases alone, or all."""
-    return np.array([not commands or recording.fields["source"] in COMMANDS for recording in recordings])
+    return np.array([kind == "all" or r.fields["source"] in COMMANDS for r in recordings])
 
 
-def judged(dev, dev_groups, test):
-    """Everything about one kind of speech: curves on dev, and on test the families at three depths and the points."""
-    fold = fit.folds(dev_groups)
+def of_exits(table: Table) -> list[Figures]:
+    """Figures of every fixed exit."""
+    return [figures.figures(table, np.full(len(table), exit))
+            for exit in range(table.word_errors.shape[1])]
+
+
+def judged(dev: Table, dev_groups: Sequence[str], test: Table) -> Figures:
+    """Everything about one kind of speech.
+
+    Curves are those of dev; on test come the families at three depths, and the points.
+    """
     known = fit.families(dev)
-    curves = points.curves(dev, fold, {name: known[name] for name in FAMILIES})
-    count = test.word_errors.shape[1]
-    found = {
-        "utterances": len(test), "words": int(test.words.sum()), "seconds": float(test.seconds.sum()),
-        "exits": [figures.figures(test, np.full(len(test), exit)) for exit in range(count)],
-        "oracle": figures.figures(test, figures.oracle(test)), "curves": {}, "levels": {},
+    curves = points.curves(dev, fit.folds(dev_groups), {name: known[name] for name in FAMILIES})
+    return {
+        "utterances": len(test), "words": int(test.words.sum()),
+        "seconds": float(test.seconds.sum()), "exits": of_exits(test),
+        "oracle": figures.figures(test, figures.oracle(test)),
+        "curves": {name: on_test(known[name](dev, [point["price"] for point in path]), test)
+                   for name, path in curves.items()},
+        "levels": {str(level): at_level(level, curves, known, dev, test) for level in LEVELS},
     }
-    for name in curves:
-        path = []
-        for policy in known[name](dev, [point["price"] for point in curves[name]]):
-            choice = fit.choices(policy, test)
-            whole = figures.figures(test, choice, draws=2)
-            path.append({"wer": whole["wer"][0], **{key: whole[key] for key in ("depth", "depth_share", "time")}})
-        found["curves"][name] = path
-    for level in LEVELS:
-        rows = {}
-        for name, path in curves.items():
-            near = min(path, key=lambda point: abs(point["depth_share"] - level))
-            choice = fit.choices(*known[name](dev, [near["price"]]), test)
-            rows[name] = {"dev_share": near["depth_share"], "dev_gain": near["wer"] - figures.mixture(dev, near["depth"])[0],
-                          **figures.against_mixture(test, choice)}
-        near = [name for name in CHOSEN_FROM if name != "fixed" and abs(rows[name]["dev_share"] - level) <= NEAR]
-        best = min(near, key=lambda name: rows[name]["dev_gain"], default=None)
-        found["levels"][str(level)] = {"best_on_dev": best, "families": rows}
-    return found
 
 
-def guarantee(table):
-    """How often the proved bound is broken over random splits: half to calibrate on, half to look."""
+def on_test(path: Sequence[exits.AnyPolicy], test: Table) -> list[Figures]:
+    """A point for each policy of a path."""
+    found = [figures.figures(test, fit.choices(policy, test), draws=2) for policy in path]
+    return [{"wer": row["wer"][0], **{key: row[key] for key in ("depth", "depth_share", "time")}}
+            for row in found]
+
+
+def at_level(level: float, curves: dict[str, list[Figures]], known: dict[str, fit.Fit],
+             dev: Table, test: Table) -> Figures:
+    """The families where they use about this share of the layers, and the best of them on dev."""
+    rows = {}
+    for name, path in curves.items():
+        point = min(path, key=lambda point: abs(point["depth_share"] - level))
+        choice = fit.choices(*known[name](dev, [point["price"]]), test)
+        rows[name] = {"dev_share": point["depth_share"],
+                      "dev_gain": point["wer"] - figures.mixture(dev, point["depth"])[0],
+                      **figures.against_mixture(test, choice)}
+    near = [name for name in CHOSEN_FROM
+            if name != "fixed" and abs(rows[name]["dev_share"] - level) <= NEAR]
+    best = min(near, key=lambda name: rows[name]["dev_gain"], default=None)
+    return {"best_on_dev": best, "families": rows}
+
+
+def guarantee(table: Table) -> Figures:
+    """How often the proved bound is broken over random splits: half to calibrate, half to look."""
     rng = np.random.default_rng(0)
     broken = proved = 0
     depth = []
     for split in range(SPLITS):
         order = rng.permutation(len(table))
-        own, other = table.rows(order[: len(order) // 2]), table.rows(order[len(order) // 2:])
-        point = points.guaranteed_point(own, points.Target("wer", BOUND), list(own.ids), CONFIDENCE,
-                                        {name: fit.families(own)[name] for name in ["least_confidence, per exit"]}, seed=split)
+        own, other = np.split(order, [len(order) // 2])
+        own, other = table.rows(own), table.rows(other)
+        family = "least_confidence, per exit"
+        point = points.guaranteed_point(
+            own, points.Target("wer", BOUND), list(own.ids), CONFIDENCE,
+            {family: fit.families(own)[family]}, seed=split)
         choice = fit.choices(exits.from_plain(point["policy"]), other)
-        loss = risk.added_loss(other.word_errors, other.words, choice).mean()
-        broken += loss > BOUND / 100
+        broken += risk.added_loss(other.word_errors, other.words, choice).mean() > BOUND / 100
         proved += point["family"] != "fixed"
         depth.append(figures.figures(other, choice, draws=2)["depth_share"])
-    return {"splits": SPLITS, "bound": BOUND, "confidence": CONFIDENCE, "broken": int(broken), "early": int(proved),
-            "depth_share": float(np.mean(depth)), "utterances": len(table)}
+    return {"splits": SPLITS, "bound": BOUND, "confidence": CONFIDENCE, "broken": int(broken),
+            "early": int(proved), "depth_share": float(np.mean(depth)), "utterances": len(table)}
 
 
-def deadline(model, recordings):
-    """Deadlines kept when every group is slowed down by a sleep, an utterance more than the next and unevenly."""
+def deadline(model: ee_ref.Model, recordings: Sequence[Recording]) -> Figures:
+    """Deadlines kept when every group is slowed down by a sleep.
+
+    An utterance more than the next, and unevenly.
+    """
     rng = np.random.default_rng(0)
     encoder, kept, possible, chosen = model._encoder.exits, 0, 0, []
-    chosen_recordings = [recordings[i] for i in rng.permutation(len(recordings))[:DEADLINE_UTTERANCES]]
+    chosen_recordings = [recordings[i]
+                         for i in rng.permutation(len(recordings))[:DEADLINE_UTTERANCES]]
     for recording in chosen_recordings:
-        slow, reached = 1e-9 * rng.uniform(1, 4), []
+        slow: float = 1e-9 * rng.uniform(1, 4)
+        reached: list[float] = []
 
-        def slowed(features, slow=slow, reached=reached):
+        def slowed(features: np.ndarray, slow: float = slow, reached: list[float] = reached
+                   ) -> Iterator[Any]:
             costs = np.diff(model.config.costs(len(features)), prepend=0)
             for cost, out in zip(costs, encoder(features)):
                 time.sleep(cost * slow * rng.uniform(0.8, 1.2))
@@ -114,118 +150,157 @@ def deadline(model, recordings):
         begun = time.perf_counter()
         result = model.transcribe((samples, model.config.sample_rate), policy=policy)
         took = time.perf_counter() - begun
-        after = took - (reached[-1] - begun)      # decoding, which exit 1 would have needed too
+        after = took - (reached[-1] - begun)  # decoding, which exit 1 would have needed too
         if reached[0] - begun + after <= DEADLINE:
             possible += 1
             kept += took <= DEADLINE
             chosen.append(result.exit)
     del model._encoder.exits
-    return {"milliseconds": 1000 * DEADLINE, "utterances": len(chosen_recordings), "possible": possible, "kept": kept,
-            "histogram": np.bincount(np.array(chosen) - 1, minlength=model.config.exits).tolist()}
+    histogram = np.bincount(np.array(chosen) - 1, minlength=model.config.exits).tolist()
+    return {"milliseconds": 1000 * DEADLINE, "utterances": len(chosen_recordings),
+            "possible": possible, "kept": kept, "histogram": histogram}
 
 
-def rule_share(model, recordings):
-    """Time of the rule of `balanced` over that of the groups before it: least of five runs of each utterance, summed."""
+def rule_share(model: ee_ref.Model, recordings: Sequence[Recording]) -> float:
+    """Time of the rule of `balanced` over that of the groups before it.
+
+    Least of five runs of each utterance, summed.
+    """
     groups = rules = 0.0
     for recording in recordings:
-        features = model.features(ee_ref.audio.read(recording.path, model.config.sample_rate))
+        features = model.features(run.samples_of(recording, model))
         runs = [model.run(features, model.policies["balanced"]) for _ in range(5)]
         groups += sum(map(min, zip(*(run.encoder_seconds for run in runs))))
         rules += sum(map(min, zip(*(run.rule_seconds for run in runs))))
     return rules / groups
 
 
-def measure(data, threads):
+def measure(data: Path, threads: int) -> Figures:
     """All figures, as plain data."""
     model = ee_ref.load()
-    dev_recordings, _, dev, _ = measured(model, data / "dev.jsonl", threads, True)
-    test_recordings, _, test, _ = measured(model, data / "test.jsonl", threads, True)
-    _, utterances, alone, wall = measured(model, data / "test.jsonl", 2, False)
+    dev_recordings, recordings = (manifest.read(data / f"{split}.jsonl")
+                                  for split in ("dev", "test"))
+    _, dev, _ = measured(model, dev_recordings, threads, True)
+    _, test, _ = measured(model, recordings, threads, True)
+    utterances, alone, wall = measured(model, recordings, 2, False)
     choice = report.policy_choice(utterances)
-    sources = np.array([recording.fields["source"] for recording in test_recordings])
-    found = {"layers": test.layers.tolist(), "split": "test", "speed": float(alone.seconds.sum() / wall),
-             "isa": ee_ref.info.native_status().get("isa"), "checksum": f"{model.file.header_checksum:08x}",
-             "rule": rule_share(model, test_recordings[::7]),
-             "time": report.report(model, utterances, model.policies["balanced"], "plain")["policy_run"]["time_of_full_pass"],
-             "calibrated": {name: {key: value for key, value in point.items() if key != "policy"} for name, point in
-                            model_file.operating_points(model.file).items()}}
-    groups = [manifest.group(recording) for recording in dev_recordings]
-    for kind in ("commands", "all"):
-        rows, own = of_kind(dev_recordings, kind == "commands"), of_kind(test_recordings, kind == "commands")
-        part = test.rows(own)
-        found[kind] = judged(dev.rows(rows), [g for g, kept in zip(groups, rows) if kept], part)
-        found[kind]["points"] = {}
-        for name, policy in model.policies.items():
-            own_choice = fit.choices(policy, part)
-            found[kind]["points"][name] = {**figures.figures(part, own_choice),
-                                           "against": figures.against_mixture(part, own_choice)}
-        found[kind]["guarantee"] = guarantee(part)
     if (fit.choices(model.policies["balanced"], test) != choice).any():
         raise SystemExit("the table and the policy itself choose different exits")
+    policy_run = report.report(model, utterances, model.policies["balanced"], "plain")["policy_run"]
+    found: Figures = {
+        "layers": test.layers.tolist(), "split": "test",
+        "speed": float(alone.seconds.sum() / wall), "isa": ee_ref.info.native_status().get("isa"),
+        "checksum": f"{model.file.header_checksum:08x}",
+        "rule": rule_share(model, recordings[::7]), "time": policy_run["time_of_full_pass"],
+        "calibrated": {name: {key: value for key, value in point.items() if key != "policy"}
+                       for name, point in model_file.operating_points(model.file).items()},
+    }
+    groups = np.array([manifest.group(recording) for recording in dev_recordings])
+    for kind in KINDS:
+        rows, part = of_kind(dev_recordings, kind), test.rows(of_kind(recordings, kind))
+        found[kind] = judged(dev.rows(rows), groups[rows].tolist(), part)
+        choices = {name: fit.choices(policy, part) for name, policy in model.policies.items()}
+        found[kind]["points"] = {
+            name: {**figures.figures(part, own), "against": figures.against_mixture(part, own)}
+            for name, own in choices.items()}
+        found[kind]["guarantee"] = guarantee(part)
+    sources = np.array([recording.fields["source"] for recording in recordings])
     found["sources"] = {
-        source: {"exits": [figures.figures(part, np.full(len(part), exit)) for exit in range(len(test.layers))],
-                 "balanced": figures.figures(part, choice[sources == source])}
-        for source in sorted(set(sources)) for part in [test.rows(sources == source)]}
-    found["deadline"] = deadline(model, test_recordings)
+        source: {"exits": of_exits(test.rows(sources == source)),
+                 "balanced": figures.figures(test.rows(sources == source),
+                                             choice[sources == source])}
+        for source in sorted(set(sources))}
+    found["deadline"] = deadline(model, recordings)
     return found
 
 
-def cell(triple):
-    """rate (low-high)"""
-    return "{:.2f} ({:.2f} to {:.2f})".format(*triple)
+def cell(interval: Sequence[float]) -> str:
+    """rate (low to high)"""
+    return "{:.2f} ({:.2f} to {:.2f})".format(*interval)
 
 
-def tables(found):
+def markdown(head: Sequence[str], rows: Sequence[Sequence[object]], right: bool = True) -> str:
+    """A table; right: all columns but the first are aligned there."""
+    rule = ("---", *(("---:" if right else "---",) * (len(head) - 1)))
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (head, *rows)]
+    return "\n".join([lines[0], "|" + "|".join(rule) + "|", *lines[1:]])
+
+
+def tables(found: Figures) -> dict[str, str]:
     """{name: Markdown}"""
-    layers = found["layers"][-1]
-    made = {}
-    for kind in ("commands", "all"):
-        part = found[kind]
-        lines = [f"| {part['utterances']} utterances, {part['words']} words | WER % | CER % | layers | MAC % | time % |",
-                 "|---|---:|---:|---:|---:|---:|"]
-        named = [(f"exit {n}", row) for n, row in enumerate(part["exits"], 1)]
-        named += [("oracle", part["oracle"])] + [(f"`{name}`", row) for name, row in part["points"].items()]
-        for name, row in named:
-            lines.append(f"| {name} | {cell(row['wer'])} | {cell(row['cer'])} | {row['depth']:.2f} "
-                         f"| {100 * row['cost']:.0f} | {100 * row['time']:.0f} |")
-        made[f"exits-{kind}"] = "\n".join(lines)
-        lines = ["| policy | " + " | ".join(f"{100 * level:.0f} %" for level in LEVELS) + " |",
-                 "|---|" + "---:|" * len(LEVELS)]
-        names = list(next(iter(reversed(part["levels"].values())))["families"])
-        for name in names:
-            cells = []
-            for level in part["levels"].values():
-                row = level["families"][name]
-                star = "**" if name == level["best_on_dev"] else ""
-                cells.append("{}{:.2f} at {:.2f}: {:+.1f} ({:+.1f} to {:+.1f}){}".format(
-                    star, row["wer"], row["depth"], *row["relative"], star))
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        made[f"levels-{kind}"] = "\n".join(lines)
-    lines = ["| test split | WER % exit 1 | exit 6 | `balanced` | less exit 6 | layers | share |",
-             "|---|---:|---:|---:|---:|---:|---:|"]
-    for name, part in [*found["sources"].items(), *((f"all of {kind}", {
-            "exits": found[kind]["exits"], "balanced": found[kind]["points"]["balanced"]}) for kind in ("commands", "all"))]:
-        row = part["balanced"]
-        lines.append(f"| {name} | {part['exits'][0]['wer'][0]:.2f} | {part['exits'][-1]['wer'][0]:.2f} "
-                     f"| {cell(row['wer'])} | {cell(row['minus_full'])} | {row['depth']:.2f} | {100 * row['depth'] / layers:.0f} % |")
-    made["balanced"] = "\n".join(lines)
-    lines = ["| what | figure |", "|---|---|"]
-    for kind in ("commands", "all"):
-        row = found[kind]["guarantee"]
-        lines.append(f"| bound of {row['bound']:g} % at confidence {row['confidence']:g}, {kind}, {row['splits']} random splits "
-                     f"of {row['utterances']} | broken {row['broken']} times, {row['early']} stop early, "
-                     f"{100 * row['depth_share']:.0f} % of the layers |")
-    row = found["deadline"]
-    lines += [f"| deadline of {row['milliseconds']:g} ms, groups slowed down 1 to 4 ns a multiply-accumulate | kept by {row['kept']} of the "
-              f"{row['possible']} utterances where exit 1 can keep it; exits {row['histogram']} |",
-              f"| the rule of `balanced`, share of the time of the groups it ran | {100 * found['rule']:.1f} % |",
-              f"| its encoder and rule, share of the time of full passes, whole test split | {100 * found['time']:.0f} % |",
-              f"| the test split run and scored, int8, 2 threads, {found['isa']} | {found['speed']:.0f} times real time |"]
-    made["checks"] = "\n".join(lines)
+    made = {"balanced": balanced(found), "checks": checks(found)}
+    for kind in KINDS:
+        made[f"exits-{kind}"] = by_exit(found[kind])
+        made[f"levels-{kind}"] = by_level(found[kind]["levels"])
     return made
 
 
-def draw(found, page):
+def by_exit(part: Figures) -> str:
+    """Every exit, the oracle and the points."""
+    named = {**{f"exit {number}": row for number, row in enumerate(part["exits"], start=1)},
+             "oracle": part["oracle"],
+             **{f"`{name}`": row for name, row in part["points"].items()}}
+    return markdown(
+        (f"{part['utterances']} utterances, {part['words']} words", "WER %", "CER %", "layers",
+         "MAC %", "time %"),
+        [(name, cell(row["wer"]), cell(row["cer"]), f"{row['depth']:.2f}",
+          f"{100 * row['cost']:.0f}", f"{100 * row['time']:.0f}") for name, row in named.items()])
+
+
+def by_level(levels: Figures) -> str:
+    """Every family at each depth; that chosen on dev in bold."""
+    def shown(name: str, level: Figures) -> str:
+        row = level["families"][name]
+        star = "**" if name == level["best_on_dev"] else ""
+        return "{}{:.2f} at {:.2f}: {:+.1f} ({:+.1f} to {:+.1f}){}".format(
+            star, row["wer"], row["depth"], *row["relative"], star)
+
+    *_, last = levels.values()
+    return markdown(("policy", *(f"{100 * level:.0f} %" for level in LEVELS)), [
+        (name, *(shown(name, level) for level in levels.values())) for name in last["families"]])
+
+
+def balanced(found: Figures) -> str:
+    """The point `balanced` on each source of speech."""
+    parts = {**found["sources"], **{
+        f"all of {kind}": {"exits": found[kind]["exits"],
+                           "balanced": found[kind]["points"]["balanced"]} for kind in KINDS}}
+    rows = []
+    for name, part in parts.items():
+        row, (first, *_, last) = part["balanced"], part["exits"]
+        rows.append((name, f"{first['wer'][0]:.2f}", f"{last['wer'][0]:.2f}", cell(row["wer"]),
+                     cell(row["minus_full"]), f"{row['depth']:.2f}",
+                     f"{100 * row['depth'] / found['layers'][-1]:.0f} %"))
+    return markdown(("test split", "WER % exit 1", "exit 6", "`balanced`", "less exit 6", "layers",
+                     "share"), rows)
+
+
+def checks(found: Figures) -> str:
+    """What the page claims besides."""
+    rows = []
+    for kind in KINDS:
+        row = found[kind]["guarantee"]
+        rows.append((
+            f"bound of {row['bound']:g} % at confidence {row['confidence']:g}, {kind}, "
+            f"{row['splits']} random splits of {row['utterances']}",
+            f"broken {row['broken']} times, {row['early']} stop early, "
+            f"{100 * row['depth_share']:.0f} % of the layers"))
+    row = found["deadline"]
+    rows += [
+        (f"deadline of {row['milliseconds']:g} ms, groups slowed down 1 to 4 ns a "
+         "multiply-accumulate",
+         f"kept by {row['kept']} of the {row['possible']} utterances where exit 1 can keep it; "
+         f"exits {row['histogram']}"),
+        ("the rule of `balanced`, share of the time of the groups it ran",
+         f"{100 * found['rule']:.1f} %"),
+        ("its encoder and rule, share of the time of full passes, whole test split",
+         f"{100 * found['time']:.0f} %"),
+        (f"the test split run and scored, int8, 2 threads, {found['isa']}",
+         f"{found['speed']:.0f} times real time")]
+    return markdown(("what", "figure"), rows, right=False)
+
+
+def draw(found: Figures, page: Path) -> None:
     """Put the tables into the page, between their marks, and draw the plots beside it."""
     text = page.read_text()
     for name, table in tables(found).items():
@@ -233,16 +308,16 @@ def draw(found, page):
         before, rest = text.split(begin)
         text = before + begin + table + end + rest.split(end, 1)[1]
     page.write_text(text)
-    for kind in ("commands", "all"):
+    for kind in KINDS:
         path = page.with_name(f"exits-{kind}.svg")
         shown = {name: {"wer": row["wer"][0], "depth": row["depth"], "time": row["time"]}
                  for name, row in found[kind]["points"].items()}
-        path.write_bytes(plot.draw({"layers": found["layers"], "split": f"test, {kind}", **found[kind], "points": shown},
-                                   path, ("entropy", "entropy, per exit", "posterior", "patience",
-                                          "least_confidence, per exit", "learned")))
+        drawn = {"layers": found["layers"], "split": f"test, {kind}", **found[kind],
+                 "points": shown}
+        path.write_bytes(plot.draw(drawn, path, DRAWN))
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="the data pack")
     parser.add_argument("--json", type=Path, default=ROOT / "docs" / "exits.json")

@@ -13,8 +13,8 @@ import torch
 
 from data import manifest
 from ee_ref import audio
-from ee_ref.frontend import plain
 from ee_ref.evaluation.scoring import edit_distance
+from ee_ref.frontend import plain
 from recipe import MODEL, TOKENS
 from scoring import strings_of_three
 

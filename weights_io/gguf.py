@@ -264,7 +264,7 @@ def encode(
     for key, field in fields.items():
         header += _string(key) + struct.pack("<I", field.type)
         positions[key] = len(header)
-        if field.type == ValueType.ARRAY:
+        if field.item_type is not None:  # an array
             header += struct.pack("<IQ", field.item_type, len(field.value))
             header += _values(field.item_type, field.value)
         else:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ..errors import ArgumentError
 from ..evaluation import figures
-from ..evaluation.run import Table
+from ..evaluation.run import Progress, Table
 from . import fit, points
 from .points import Target
 
@@ -49,7 +48,7 @@ class Calibrator:
         families: Sequence[str] = CHOSEN_FROM,
         confidence: float | None = None,
         own: Mapping[str, fit.Fit] | None = None,
-        progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
+        progress: Progress = lambda items, total: items,
     ) -> None:
         self.targets = {name: Target.parse(str(target)) for name, target in targets.items()}
         self.families, self.own = families, own or {}
@@ -84,7 +83,7 @@ class Calibrator:
         self.points_ = {
             name: points.guaranteed_point(table, target, groups, self.confidence,
                                           {name: families[name] for name in proved_from})
-            if proved_from and name == "balanced"
+            if self.confidence is not None and name == "balanced"
             else points.point(table, target, families, chosen_from, exits[-1]["wer"][0])
             for name, target in self.targets.items()}
         self.report_ = {

@@ -14,7 +14,8 @@ on). Nothing here looks at more than scores, errors, layers and seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from functools import partial
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -37,17 +38,18 @@ _CONFIDENT = [(None, 0.0) if name.startswith("entropy") else (0.0, None) for nam
 """Bounds of the weights of `learned`: more confidence, by any score, is never a reason to go on.
 Unbounded weights fit the calibration set better, but may call speech of another kind confident."""
 
-Fit = Callable[[Table, Sequence[float]], list[exits.Policy]]
+Fit = Callable[[Table, Sequence[float]], list[exits.AnyPolicy]]
 """The policies of a family that fit a table best, one for each price."""
 
 
-def prices(table: Table) -> np.ndarray:
+def prices(table: Table) -> list[float]:
     """PRICES in word errors a layer-second."""
-    return PRICES * max(1, table.words.sum()) / max(1e-9, _cost(table)[:, -1].sum())
+    scale = max(1, table.words.sum()) / max(1e-9, _cost(table)[:, -1].sum())
+    return (PRICES * scale).tolist()
 
 
-class _Exit(exits.Observation):
-    """An exit of all utterances of a table at once: what is known of each is an array (n,)."""
+class _Exit:
+    """What `exits.Observation` is of one utterance, of all in a table: each number is (n,)."""
 
     def __init__(self, table: Table, exit: int) -> None:
         self.exit, self._measured = exit, table.scores
@@ -63,7 +65,7 @@ class _Exit(exits.Observation):
     def log_probs(self) -> NoReturn:
         _not_measured("log-probabilities")
 
-    def score(self, name: str) -> np.ndarray:
+    def score(self, name: str) -> Any:
         if name not in self._measured:
             _not_measured(name)
         return self._measured[name][:, self.exit - 1]
@@ -85,9 +87,10 @@ def choices(policy: exits.AnyPolicy, table: Table) -> np.ndarray:
     Raises ArgumentError for one that needs something else: a clock, or a score not measured.
     """
     policy, state = as_policy(policy), None
-    stop = np.zeros(table.word_errors.shape, bool)
+    stop = np.zeros_like(table.word_errors, bool)
     for exit in range(stop.shape[1]):
-        decision, state = policy.decide(_Exit(table, exit + 1), state)
+        at: Any = _Exit(table, exit + 1)
+        decision, state = policy.decide(at, state)
         stop[:, exit] = decision.stop
     stop[:, -1] = True
     return stop.argmax(axis=1)
@@ -98,10 +101,10 @@ def families(table: Table) -> dict[str, Fit]:
     found: dict[str, Fit] = {}
     for kind, rule in KINDS.items():
         if rules := rule.candidates(table.word_errors.shape[1]):
-            found[kind] = cheapest(lambda _, rules=rules: rules)
+            found[kind] = cheapest(partial(_the_same, rules))
     for score in table.scores:
         if score in exits.SCORES:
-            found[score] = cheapest(lambda part, score=score: _thresholds(score, part))
+            found[score] = cheapest(partial(_thresholds, score))
             found[f"{score}, per exit"] = _each_price(_threshold_per_exit, score)
     found["learned"] = _each_price(_learned)
     return found
@@ -114,7 +117,7 @@ def _cost(table: Table) -> np.ndarray:
 
 def cheapest(candidates: Callable[[Table], Sequence[exits.AnyPolicy]]) -> Fit:
     """A family of these policies: that with the least loss at each price, the first of equals."""
-    def fit(table: Table, prices: Sequence[float]) -> list[exits.Policy]:
+    def fit(table: Table, prices: Sequence[float]) -> list[exits.AnyPolicy]:
         found = candidates(table)
         rows, cost = np.arange(len(table)), _cost(table)
         chosen = [choices(policy, table) for policy in found]
@@ -128,6 +131,10 @@ def cheapest(candidates: Callable[[Table], Sequence[exits.AnyPolicy]]) -> Fit:
 def _each_price(rule: Callable[..., exits.Policy], *arguments: str) -> Fit:
     """rule(table, price, *arguments) for each price."""
     return lambda table, prices: [rule(table, price, *arguments) for price in prices]
+
+
+def _the_same(rules: Sequence[exits.AnyPolicy], table: Table) -> Sequence[exits.AnyPolicy]:
+    return rules
 
 
 def _thresholds(score: str, table: Table) -> list[exits.Policy]:

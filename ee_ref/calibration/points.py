@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from .. import exits
 from ..errors import ArgumentError
 from ..evaluation import figures
-from ..evaluation.run import Table
+from ..evaluation.run import Progress, Table
 from . import fit, risk
 
 
@@ -25,7 +25,7 @@ class Target:
     value: float
 
     @classmethod
-    def parse(cls, text: str) -> "Target":
+    def parse(cls, text: str) -> Target:
         """"wer+0.5", "cost 0.5" or "best". Raises ArgumentError."""
         if text.strip() == "best":
             return cls("best", 1.0)
@@ -44,13 +44,13 @@ class Target:
 
 def curves(
     table: Table, fold: np.ndarray, families: Mapping[str, fit.Fit],
-    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
+    progress: Progress = lambda items, total: items,
 ) -> dict[str, list[dict[str, Any]]]:
     """Family -> a point for each price, of cross-validation: `price`, `wer` [%], `depth` (layers),
     `depth_share`, `cost`, `time`."""
     prices = fit.prices(table)
     return {
-        name: [{"price": float(price), **_brief(table, choice)} for price, choice in zip(
+        name: [{"price": price, **_brief(table, choice)} for price, choice in zip(
             prices, fit.held_out_choices(families[name], table, prices, fold))]
         for name in progress(families, len(families))}
 
@@ -136,7 +136,7 @@ def guaranteed_point(
     half = fit.folds(groups, 2, seed) == 0
     fitted, proving = table.rows(half), table.rows(~half)
     alpha, delta = target.value / 100, (1 - confidence) / len(families)
-    best: tuple[float, str, exits.Policy] = (
+    best: tuple[float, str, exits.AnyPolicy] = (
         1.0, "fixed", exits.Fixed(table.word_errors.shape[1]))
     for name, family in families.items():
         path = family(fitted, fit.prices(fitted))

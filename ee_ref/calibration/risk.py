@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+
 from ..errors import ArgumentError
 
 
@@ -33,20 +34,15 @@ def p_value(mean: float, n: int, alpha: float) -> float:
     The smaller of Hoeffding's bound in its form with relative entropy and Bentkus' bound (Bates et
     al., arXiv:2101.02703, section 3.1); valid for every distribution on [0, 1].
     """
+    from scipy.special import rel_entr
     from scipy.stats import binom
 
     if mean >= alpha:
         return 1.0
-    hoeffding = math.exp(-n * _relative_entropy(mean, alpha))
+    hoeffding = math.exp(-n * (rel_entr(mean, alpha) + rel_entr(1 - mean, 1 - alpha)))
     # n * mean is a sum of losses; rounding must not lift a whole number to the next.
     bentkus = math.e * float(binom.cdf(math.ceil(n * mean - 1e-9), n, alpha))
     return min(1.0, hoeffding, bentkus)
-
-
-def _relative_entropy(a: float, b: float) -> float:
-    """The relative entropy of Bernoulli(a) to Bernoulli(b), 0 < b < 1."""
-    return ((a * math.log(a / b) if a > 0 else 0.0)
-            + ((1 - a) * math.log((1 - a) / (1 - b)) if a < 1 else 0.0))
 
 
 def smallest_set(alpha: float, delta: float) -> int:

@@ -7,19 +7,20 @@ goes on past it), 2 the command was used wrongly, 130 interrupted, 143 terminate
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import warnings
 
 from .. import __version__
 from ..errors import ArgumentError, EeError, EeWarning, FileError
-from . import (
-    _console, bench, calibrate, conformance, convert, eval, export, info, quantize, transcribe,
-)
+from . import _console
 
-SUBCOMMANDS = (
-    transcribe, info, eval, calibrate, bench, convert, quantize, export, conformance,
+COMMANDS = (
+    "transcribe", "info", "eval", "calibrate", "bench", "convert", "quantize", "export",
+    "conformance",
 )
+"""Each is a module here: HELP, DESCRIPTION, add_arguments(parser) and run(args) -> exit code."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -28,8 +29,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ee-ref {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in SUBCOMMANDS:
-        module.add_parser(subparsers)
+    for name in COMMANDS:
+        module = importlib.import_module(f".{name}", __name__)
+        command = subparsers.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
     return parser
 
 

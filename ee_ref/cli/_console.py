@@ -9,6 +9,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from weights_io import files
+
 from ..errors import shown
 
 _LONGEST = 4000  # characters of a message
@@ -28,6 +30,19 @@ def say(text: object) -> None:
     with contextlib.suppress(OSError):  # stderr itself is broken, so nothing can be reported
         print("ee-ref:", "\n".join(shown(line, _LONGEST) for line in lines),
               file=sys.stderr, flush=True)
+
+
+def say_of(name: object, error: Exception) -> None:
+    """An error on stderr, with the name of what it is about where it does not say so itself."""
+    say(error if str(name) in str(error) else f"{name}: {error}")
+
+
+def deliver(text: str, path: str | os.PathLike | None, overwrite: bool) -> None:
+    """Write the result of a command to a file, or to stdout where none is named."""
+    if path is None:
+        sys.stdout.write(text)
+    else:
+        files.write_atomic(path, [text.encode()], overwrite)
 
 
 @contextlib.contextmanager

@@ -13,11 +13,13 @@ def bar(items: Iterable, total: int) -> Iterator:
     if not sys.stderr.isatty():
         yield from items
         return
-    for number, item in enumerate(items, start=1):
-        filled = _WIDTH * number // max(1, total)
-        print(f"\r[{'#' * filled:<{_WIDTH}}] {number}/{total}", end="", file=sys.stderr, flush=True)
-        yield item
-    print(file=sys.stderr)
+    try:
+        for number, item in enumerate(items, start=1):
+            filled = "#" * (_WIDTH * number // max(1, total))
+            print(f"\r[{filled:<{_WIDTH}}] {number}/{total}", end="", file=sys.stderr, flush=True)
+            yield item
+    finally:
+        print(file=sys.stderr)
 
 
 def break_line() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
 from ..errors import AudioError, EeError
@@ -10,12 +9,6 @@ from . import _console, _progress
 
 if TYPE_CHECKING:
     from ..evaluation.manifest import Recording
-
-
-def add_threads(parser: argparse.ArgumentParser, what: str) -> None:
-    """--threads, None by default: `loading.thread_count` owns the number. what: its meaning."""
-    parser.add_argument("--threads", type=int, metavar="N",
-                        help=f"{what} (default: EE_REF_THREADS, or 1)")
 
 
 class LeftOut:
@@ -27,8 +20,7 @@ class LeftOut:
     def __call__(self, recording: Recording, error: EeError) -> None:
         self.count += 1
         _progress.break_line()
-        where = "" if str(recording.path) in str(error) else f"{recording.path}: "
-        _console.say(f"{where}{error}")
+        _console.say_of(recording.path, error)
 
     def exit_code(self) -> int:
         """0, or 1 after saying how many were left out. Raises AudioError when all were."""

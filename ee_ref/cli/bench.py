@@ -7,27 +7,24 @@ import json
 import math
 from typing import Any
 
-from ._recordings import add_threads
+from ._model import add_model
 
 MIB = 1 << 20
 
 
-def add_parser(subparsers) -> None:
-    parser = subparsers.add_parser(
-        "bench",
-        help="how fast a model runs on this machine",
-        description="Time a model on the demo clip, repeated to a length: each stage, each exit, "
-        "real-time factor, operations a second, memory. Medians, with quartiles, of several runs.",
-    )
-    parser.add_argument("--model", metavar="M", help="model file (default: commands, bundled)")
+HELP = "how fast a model runs on this machine"
+DESCRIPTION = (
+    "Time a model on the demo clip, repeated to a length: each stage, each exit, real-time "
+    "factor, operations a second, memory. Medians, with quartiles, of several runs.")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser, "threads that share the work of each utterance")
     parser.add_argument("--seconds", type=float, metavar="S",
                         help="length of the audio (default: 10, or less where the model ends)")
-    add_threads(parser, "threads that share the work of each utterance")
-    parser.add_argument("--backend", choices=("native", "numpy"), default="native")
     parser.add_argument("--runs", type=int, default=10, metavar="N",
                         help="that count, after a warm-up (default: 10)")
     parser.add_argument("--json", action="store_true", help="everything, as JSON")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,15 +12,14 @@ from ..errors import ArgumentError
 from . import _progress, _recordings
 from .eval import add_inputs
 
+HELP = "fit exit policies to a manifest and store them in the model file"
+DESCRIPTION = (
+    "Fit policies of every kind to a manifest, report word error rate against depth by "
+    "cross-validation, and store the operating points fast (40 % of the layers), balanced "
+    "(--target) and accurate (the fewest errors) in the model file.")
 
-def add_parser(subparsers) -> None:
-    parser = subparsers.add_parser(
-        "calibrate",
-        help="fit exit policies to a manifest and store them in the model file",
-        description="Fit policies of every kind to a manifest, report word error rate against "
-        "depth by cross-validation, and store the operating points fast (40 % of the layers), "
-        "balanced (--target) and accurate (the fewest errors) in the model file.",
-    )
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inputs(parser)
     parser.add_argument("--target", default="cost 0.6", metavar="T",
                         help="of balanced: cost SHARE of the layers, with the fewest errors; or "
@@ -45,7 +44,6 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--plot", type=Path, metavar="F.png|F.svg",
                         help="draw the curves (needs matplotlib)")
     parser.add_argument("--force", action="store_true", help="replace outputs that exist")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

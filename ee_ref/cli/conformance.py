@@ -11,15 +11,15 @@ from pathlib import Path
 
 from ..conformance import REPORT_FORMATS
 from ..errors import ArgumentError
+from . import _console, _progress
+
+HELP = "prove a port by vectors"
+DESCRIPTION = (
+    "Write the vectors of the conformance suite, list them, or run them on a port "
+    "(docs/conformance.md). Exit code 1: a case failed, or a waiver was not needed.")
 
 
-def add_parser(subparsers) -> None:
-    parser = subparsers.add_parser(
-        "conformance",
-        help="prove a port by vectors",
-        description="Write the vectors of the conformance suite, list them, or run them on a port "
-        "(docs/conformance.md). Exit code 1: a case failed, or a waiver was not needed.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_export(commands)
     _add_list(commands)
@@ -32,7 +32,6 @@ def _add_export(commands) -> None:
     parser.add_argument("folder", metavar="DIR", nargs="?", help="folder to make")
     parser.add_argument("--archive", metavar="FILE.tar.xz", help="also, or only, as one archive")
     parser.add_argument("--force", action="store_true", help="replace outputs that exist")
-    parser.set_defaults(run=run_export)
 
 
 def _add_selection(parser) -> None:
@@ -47,7 +46,6 @@ def _add_list(commands) -> None:
     parser = commands.add_parser("list", help="name the cases", description="Print the cases.")
     _add_selection(parser)
     parser.add_argument("--ops", action="store_true", help="a table of the ops instead (Markdown)")
-    parser.set_defaults(run=run_list)
 
 
 def _add_run(commands) -> None:
@@ -75,7 +73,6 @@ def _add_run(commands) -> None:
     parser.add_argument("--format", choices=REPORT_FORMATS, default="table", help="of the report")
     parser.add_argument("--output", metavar="FILE", help="where it goes (default: stdout)")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
-    parser.set_defaults(run=run_run)
 
 
 def _vectors(folder: str | None):
@@ -101,7 +98,12 @@ def _selected(cases: Sequence, patterns: Sequence[str], tiers: Sequence[str]) ->
     return found
 
 
-def run_export(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Export, list, or judge a port."""
+    return {"export": _export, "list": _list, "run": _run}[args.action](args)
+
+
+def _export(args: argparse.Namespace) -> int:
     """Write the vectors as a folder, an archive or both; say what their manifest's SHA-256 is."""
     import hashlib
 
@@ -127,7 +129,7 @@ def run_export(args: argparse.Namespace) -> int:
     return 0
 
 
-def run_list(args: argparse.Namespace) -> int:
+def _list(args: argparse.Namespace) -> int:
     """Print name, model and bounds of each case, or the table of docs/conformance.md."""
     cases = _selected(_vectors(args.suite).cases, args.select, args.tier)
     if args.ops:
@@ -141,9 +143,9 @@ def run_list(args: argparse.Namespace) -> int:
     return 0
 
 
-def run_run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace) -> int:
     """Run, judge, report."""
-    from weights_io.files import refuse_existing, write_atomic
+    from weights_io.files import refuse_existing
 
     from ..conformance import report, runner, waivers
 
@@ -155,20 +157,15 @@ def run_run(args: argparse.Namespace) -> int:
     vectors = _vectors(args.suite)
     cases = _selected(vectors.cases, args.select, args.tier)
     transport = _transport(args)
-    progress = _Progress(len(cases))
     try:
-        done = runner.run(vectors, transport, cases, args.timeout, known, progress)
+        done = runner.run(vectors, transport, cases, args.timeout, known, _progress.bar)
     finally:
         transport.close()
-        progress.close()
     done.problems = waivers.problems(
         known, done.used, done.port.name, [case.name for case in cases],
         [case.name for case in vectors.cases])
     text = report.render(done, args.format)
-    if args.output is None:
-        sys.stdout.write(text)
-    else:
-        write_atomic(args.output, [text.encode()], args.force)
+    _console.deliver(text, args.output, args.force)
     return 1 if done.failed(args.complete) else 0
 
 
@@ -180,20 +177,3 @@ def _transport(args: argparse.Namespace):
     if args.qemu is not None:
         return transport.board(args.qemu, args.isa, args.kernels, args.make, args.wrong)
     return transport.Serial(os.fspath(args.serial), args.baud)
-
-
-class _Progress:
-    """A count on stderr while it is a terminal."""
-
-    def __init__(self, cases: int):
-        self.cases, self.done = cases, 0
-        self.shown = sys.stderr.isatty()
-
-    def __call__(self, _result) -> None:
-        self.done += 1
-        if self.shown:
-            print(f"\r{self.done}/{self.cases}", end="", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        if self.shown and self.done:
-            print(file=sys.stderr)

@@ -10,14 +10,13 @@ from pathlib import Path
 from ..config import FRONTENDS
 from ..errors import ArgumentError, CheckpointError, FileError
 
+HELP = "checkpoint to model file"
+DESCRIPTION = (
+    "Convert a checkpoint of the published layout (torch.save or safetensors) to a model file. "
+    "Needs no PyTorch and runs nothing that the checkpoint says.")
 
-def add_parser(subparsers) -> None:
-    parser = subparsers.add_parser(
-        "convert",
-        help="checkpoint to model file",
-        description="Convert a checkpoint of the published layout (torch.save or safetensors) to a "
-        "model file. Needs no PyTorch and runs nothing that the checkpoint says.",
-    )
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT")
     parser.add_argument("-o", "--output", required=True, metavar="MODEL",
                         help="model file to write")
@@ -34,7 +33,6 @@ def add_parser(subparsers) -> None:
                         help="features the model was trained on (default: what the checkpoint "
                         "says, else mel)")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     assumed = args.heads is None and "heads" not in checkpoint.extras
     layers = "+".join(map(str, config.layers_per_exit))
     print(
-        f"{args.output}: {config.exits} exits after {layers} layers, width {config.dim}, "
+        f"{args.output}: {config.architecture}: {config.exits} exits after {layers} layers, "
+        f"width {config.dim}, "
         f"{config.heads} heads{' (assumed: see --heads)' if assumed else ''}, "
         f"feed-forward {config.ff}, kernel {config.kernel}\n"
         f"front end {config.frontend}, {config.vocab} labels from {source} "
@@ -81,13 +80,14 @@ def _tokens(args: argparse.Namespace, extras: dict, vocab: int):
     from weights_io import tokenizer
 
     if args.tokenizer is not None:
-        found, source = tokenizer.read_sentencepiece(args.tokenizer), args.tokenizer
+        found = tokenizer.read_sentencepiece(args.tokenizer)
     elif args.tokens is not None:
-        found, source = tokenizer.read_token_file(args.tokens), args.tokens
+        found = tokenizer.read_token_file(args.tokens)
+    elif (stored := tokenizer.from_extras(extras)) is not None:
+        found = stored
     else:
-        found, source = tokenizer.from_extras(extras), "the checkpoint"
-        if found is None:
-            return tokenizer.placeholders(vocab), "nowhere: placeholders <0>, <1>, ..."
+        return tokenizer.placeholders(vocab), "nowhere: placeholders <0>, <1>, ..."
+    source = args.tokenizer or args.tokens or "the checkpoint"
     if len(found[0]) != vocab:
         raise CheckpointError(
             f"labels from {source}: expected {vocab}, as the exit heads have, found "

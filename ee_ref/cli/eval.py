@@ -6,23 +6,23 @@ import argparse
 import csv
 import io
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from . import _policy, _progress, _recordings
+from . import _console, _policy, _progress, _recordings
+from ._model import add_model
 
 FORMATS = ("table", "json", "csv", "trn", "ctm")
 
 
-def add_parser(subparsers) -> None:
-    parser = subparsers.add_parser(
-        "eval",
-        help="error rates and costs per exit over a manifest",
-        description="Word and character error rates of every exit and of a policy, with 95 % "
-        "bootstrap intervals, the exits it chose, and what it cost.",
-    )
+HELP = "error rates and costs per exit over a manifest"
+DESCRIPTION = (
+    "Word and character error rates of every exit and of a policy, with 95 % bootstrap "
+    "intervals, the exits it chose, and what it cost.")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inputs(parser)
     _policy.add_arguments(parser, or_all=True)
     parser.add_argument("--by", metavar="FIELD",
@@ -31,7 +31,6 @@ def add_parser(subparsers) -> None:
                         help="csv: a line an utterance and exit; trn, ctm: what the policy heard")
     parser.add_argument("-o", "--output", type=Path, metavar="F", help="write F instead of stdout")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
-    parser.set_defaults(run=run)
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +38,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--manifest", type=Path, required=True, metavar="M",
                         help="JSON lines with path and text, a LibriSpeech folder, or a Kaldi "
                         "folder with wav.scp and text")
-    parser.add_argument("--model", metavar="M", help="model file (default: commands, bundled)")
-    parser.add_argument("--backend", choices=("native", "numpy"), default="native")
-    _recordings.add_threads(parser, "recordings that run at once, each in one thread")
+    add_model(parser, "recordings that run at once, each in one thread")
     parser.add_argument("--normaliser", choices=("none", "plain"), default="plain",
                         help="what is done to both texts before they are compared")
 
@@ -61,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     model = load(args.model, backend=args.backend)
     policy = None if args.exit == _policy.ALL else _policy.policy_of(args, model)
     left_out = _recordings.LeftOut(len(recordings))
-    how = {"threads": threads, "progress": _progress.bar, "failed": left_out}
+    how: dict[str, Any] = {"threads": threads, "progress": _progress.bar, "failed": left_out}
     begun = time.perf_counter()
     if args.format in ("trn", "ctm"):
         texts = runs.rendered(model, recordings, args.format, policy, **how)
@@ -72,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format in ("trn", "ctm"):
         text = "".join(texts)
     elif args.format == "csv":
-        text = _csv(report.rows(model, utterances, args.normaliser))
+        text = _csv(report.rows(utterances, args.normaliser))
     else:
         found = report.report(model, utterances, policy, args.normaliser, by=args.by)
         found["wall_seconds"] = seconds
@@ -80,10 +77,7 @@ def run(args: argparse.Namespace) -> int:
         found["threads"] = threads
         found["left_out"] = left_out.count
         text = json.dumps(found, indent=1) + "\n" if args.format == "json" else report.text(found)
-    if args.output:
-        files.write_atomic(args.output, [text.encode()], args.force)
-    else:
-        sys.stdout.write(text)
+    _console.deliver(text, args.output, args.force)
     return code
 
 

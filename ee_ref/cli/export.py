@@ -8,15 +8,14 @@ import sys
 
 from ..errors import FileError
 
+HELP = "model file to flash image"
+DESCRIPTION = (
+    "Write the flash image of a model: weights, front end and labels as firmware reads them in "
+    "place (weights_io/FORMAT.md), and with it, if wanted, C source. The memory plan needs the "
+    "native library.")
 
-def add_parser(subparsers) -> None:
-    parser = subparsers.add_parser(
-        "export",
-        help="model file to flash image",
-        description="Write the flash image of a model: weights, front end and labels as firmware "
-        "reads them in place (weights_io/FORMAT.md), and with it, if wanted, C source. The memory "
-        "plan needs the native library.",
-    )
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="model file, or name of a bundled model")
     parser.add_argument("-o", "--output", required=True, metavar="IMAGE",
                         help="flash image to write")
@@ -29,7 +28,6 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--header", metavar="F.h",
                         help="also a C header with its sizes and a plan of RAM for each exit")
     parser.add_argument("--force", action="store_true", help="replace outputs that exist")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,21 +6,19 @@ import argparse
 import json
 from typing import Any
 
+HELP = "what a model file holds and what each exit costs"
+DESCRIPTION = (
+    "Check a model file and describe it: configuration, parameters, cost of each exit, "
+    "checksums, and the instruction set that the native backend uses.")
 
-def add_parser(subparsers) -> None:
-    parser = subparsers.add_parser(
-        "info",
-        help="what a model file holds and what each exit costs",
-        description="Check a model file and describe it: configuration, parameters, cost of each "
-        "exit, checksums, and the instruction set that the native backend uses.",
-    )
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL",
                         help="model file, or name of a bundled model (default: commands)")
     parser.add_argument("--json", action="store_true", help="everything, as JSON")
     parser.add_argument("--seconds", type=float, metavar="S",
                         help="also flash and RAM on a device for audio of up to S seconds")
     parser.add_argument("--checksums", action="store_true", help="also the CRC-32 of every tensor")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,9 +55,10 @@ def _text(found: dict[str, Any]) -> str:
         ("parameters", f"{found['parameters']:,} (batch norm folded in) and "
                        f"{found['constants']:,} constants "
                        "(positions, normalisation, scales)"),
-        ("encoder", f"{config['exits']} exits after {layers} layers, width {config['dim']}, "
-                    f"{config['heads']} heads, feed-forward {config['ff']}, "
-                    f"kernel {config['kernel']}, at most {config['max_frames']} frames"),
+        ("encoder", f"{found['architecture']}: {config['exits']} exits after {layers} layers, "
+                    f"width {config['dim']}, {config['heads']} heads, "
+                    f"feed-forward {config['ff']}, kernel {config['kernel']}, "
+                    f"at most {config['max_frames']} frames"),
         ("front end", f"{config['frontend']}: {config['mels']} mels, {config['sample_rate']} Hz, "
                       f"FFT {config['n_fft']}, window {config['win_length']}, "
                       f"hop {config['hop_length']}, padding {config['pad']}"),

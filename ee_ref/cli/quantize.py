@@ -10,27 +10,24 @@ from pathlib import Path
 from ..config import Config
 from ..errors import ArgumentError
 from . import _progress, _recordings
+from ._model import add_backend
+
+HELP = "float32 model file to int8"
+DESCRIPTION = (
+    "Quantise a model file to int8, whose results are the same bytes on every platform. Prints "
+    "the signal-to-noise ratio of the weights of each layer, and with --manifest the word error "
+    "rates before and after.")
 
 
-def add_parser(subparsers) -> None:
-    parser = subparsers.add_parser(
-        "quantize",
-        help="float32 model file to int8",
-        description="Quantise a model file to int8, whose results are the same bytes on every "
-        "platform. Prints the signal-to-noise ratio of the weights of each layer, and with "
-        "--manifest the word error rates before and after.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="float32 model file")
     parser.add_argument("-o", "--output", required=True, metavar="MODEL",
                         help="int8 model file to write")
     parser.add_argument("--manifest", type=Path, metavar="F",
                         help="compare word error rates on these recordings, by greedy decoding: "
                         "JSON lines, or a folder, as for eval")
-    parser.add_argument("--backend", choices=("native", "numpy"), default="native",
-                        help="what runs the two models over the manifest")
-    _recordings.add_threads(parser, "recordings that run at once, each in one thread")
+    add_backend(parser, "recordings that run at once, each in one thread")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
     if not recordings:
         return 0
     left_out = _recordings.LeftOut(len(recordings))
-    models = (load(path, backend=args.backend) for path in (args.model, args.output))
-    exits = comparison.compare(*models, recordings, threads=threads, progress=_progress.bar,
+    before, after = (load(path, backend=args.backend) for path in (args.model, args.output))
+    exits = comparison.compare(before, after, recordings, threads=threads, progress=_progress.bar,
                                failed=left_out)
     code = left_out.exit_code()
     print()
@@ -77,7 +74,8 @@ def _weight_table(config: Config, report: dict[str, float]) -> str:
     """Signal-to-noise ratios, one line a layer."""
     from .. import families
 
-    lines, heading = ["weights, signal to noise in dB"], ()
+    lines = ["weights, signal to noise in dB"]
+    heading: tuple[str, ...] = ()
     for part in families.of(config).parts(config):
         names = tuple(row.name for row in part.rows if part.prefix + row.name in report)
         if len(names) > 1 and names != heading:

@@ -13,27 +13,24 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from weights_io import files
 
+from ..checks import check_count
 from ..config import Config
 from ..errors import ArgumentError, AudioFileError, EeError
 from . import _console, _policy
+from ._model import add_model
 
 if TYPE_CHECKING:
     from .. import exits
     from ..model import Result
 
 
-def add_parser(subparsers) -> None:
-    parser = subparsers.add_parser(
-        "transcribe",
-        help="words of audio files",
-        description="Transcribe audio files (WAV, FLAC, OGG, Opus, MP3; - is stdin).",
-    )
+HELP = "words of audio files"
+DESCRIPTION = "Transcribe audio files (WAV, FLAC, OGG, Opus, MP3; - is stdin)."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="audio files, - for stdin")
-    parser.add_argument("--model", metavar="M", help="model file (default: commands, bundled)")
-    parser.add_argument("--backend", choices=("native", "numpy"), default="native")
-    parser.add_argument("--threads", type=int, metavar="N",
-                        help="threads: of one file they share the work, of several each does one "
-                        "at a time (default: EE_REF_THREADS, or 1)")
+    add_model(parser, "threads: of one file they share the work, of several each does one")
     _policy.add_arguments(parser)
     parser.add_argument(
         "--beam", type=int, metavar="N", help="prefix beam search of width N (default: greedy)"
@@ -46,7 +43,6 @@ def add_parser(subparsers) -> None:
                         help="write D/NAME.FORMAT for each file instead of stdout")
     parser.add_argument("--force", action="store_true", help="replace outputs that exist")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     decoder = _decoder(args, model.config)
     progress = not args.quiet and len(names) > 1 and sys.stderr.isatty()
 
-    def transcribe(name: str, policy: exits.Policy) -> Result:
+    def transcribe(name: str, policy: exits.AnyPolicy) -> Result:
         audio = _stdin() if name == "-" else name
         return model.transcribe(audio, policy=policy, decoder=decoder)
 
@@ -92,8 +88,7 @@ def run(args: argparse.Namespace) -> int:
                     formats.write(args.output_dir, args.format, name, text, overwrite=args.force)
             except EeError as error:
                 failures += 1
-                where = "" if str(name) in str(error) else f"{name}: "
-                _console.say(f"{where}{error}")
+                _console.say_of(name, error)
     return 1 if failures else 0
 
 
@@ -106,9 +101,11 @@ def _stdin() -> BinaryIO:
 class _Stoppable:
     """A policy that gives up, with KeyboardInterrupt, once `stopped` is set."""
 
-    def __init__(self, policy: exits.Policy, stopped: threading.Event):
-        self._policy, self._stopped = policy, stopped
-        self.needs_scores = policy.needs_scores
+    def __init__(self, policy: exits.AnyPolicy, stopped: threading.Event):
+        from ..exits.policy import as_policy, needs_scores
+
+        self._policy, self._stopped = as_policy(policy), stopped
+        self.needs_scores = needs_scores(policy)
 
     def decide(self, at: exits.Observation, state: Any) -> tuple[exits.Decision, Any]:
         if self._stopped.is_set():
@@ -117,7 +114,7 @@ class _Stoppable:
 
 
 def _results(
-    transcribe: Callable[[str, exits.Policy], Result], names: list[str], policy: exits.Policy,
+    transcribe: Callable[[str, exits.AnyPolicy], Result], names: list[str], policy: exits.AnyPolicy,
     at_once: int,
 ) -> Generator[Callable[[], Result], None, None]:
     """For each name, in order, a function that gives its result or raises its error.
@@ -180,9 +177,7 @@ def _decoder(args: argparse.Namespace, config: Config):
         if args.n_best != 1:
             raise ArgumentError(f"--n-best {args.n_best} needs --beam N")
         return None
-    if not 1 <= args.beam <= decode.MAX_BEAM_WIDTH:
-        raise ArgumentError(
-            f"--beam: expected an integer in 1..{decode.MAX_BEAM_WIDTH}, found {args.beam}")
+    check_count("--beam", args.beam, 1, decode.MAX_BEAM_WIDTH)
     if not 1 <= args.n_best <= args.beam:
         raise ArgumentError(
             f"--beam {args.beam} --n-best {args.n_best}: expected 1 <= n-best <= beam"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from .. import families
 from ..config import Config
 from ..convert import convert_state_dict
-from ..families import Kind, Module, conformer
+from ..families import Kind, Module, conformer, splitformer
 from ..quantize import quantize
 
 EDGES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33)
@@ -27,6 +27,9 @@ SMALL = conformer.Config(
     max_frames=40, mels=13,
 )
 """A model of another shape in everything, with rows that do not fill the tiles of a kernel."""
+
+SMALL_SPLITFORMER = splitformer.Config(**asdict(SMALL), parallel=(1, 0, 1))
+"""The same of the family Splitformer."""
 
 
 class Stream:

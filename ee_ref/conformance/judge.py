@@ -77,17 +77,14 @@ def judge(
 
     Names, dtypes and shapes must be those expected; then the bound of each tensor decides.
     """
-    differences = [_missing(name) for name in expected if name not in found]
+    differences = [Difference(name, "missing from the result")
+                   for name in expected if name not in found]
     differences += [Difference(name, "not expected") for name in found if name not in expected]
     for name, wanted in expected.items():
         if name in found:
             difference = compare(name, found[name], wanted, bounds[name])
             differences += [difference] if difference else []
     return differences
-
-
-def _missing(name: str) -> Difference:
-    return Difference(name, "missing from the result")
 
 
 def compare(

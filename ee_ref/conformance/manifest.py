@@ -78,9 +78,6 @@ def computed(suite: Suite) -> Vectors:
     return Vectors(VERSION, suite.vectors, models)
 
 
-# ---- Writing ----
-
-
 def files(vectors: Vectors) -> dict[str, bytes]:
     """Path -> content of every file of the exported suite, the manifest last."""
     arrays: dict[str, bytearray] = {}
@@ -181,9 +178,6 @@ def archive(content: Mapping[str, bytes], path: str | os.PathLike, force: bool =
             tar.addfile(entry, io.BytesIO(data))
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 6}]
     write_atomic(path, [lzma.compress(packed.getvalue(), lzma.FORMAT_XZ, filters=filters)], force)
-
-
-# ---- Reading ----
 
 
 def read(folder: str | os.PathLike) -> Vectors:

@@ -28,7 +28,8 @@ MAX_PAYLOAD = 1 << 28
 MAX_AXES = 4
 CHECKS = 16
 """Times that a byte is read for the checksum of a payload, on average and at most."""
-DTYPES = {"f": np.dtype("<f4"), "b": np.dtype("i1"), "h": np.dtype("<i2"), "i": np.dtype("<i4")}
+DTYPES: dict[str, np.dtype] = {
+    "f": np.dtype("<f4"), "b": np.dtype("i1"), "h": np.dtype("<i2"), "i": np.dtype("<i4")}
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 _HEADER = struct.Struct("<4sBBHI")
@@ -72,12 +73,11 @@ class Frame:
 class Decoder:
     """Frames out of a stream of bytes.
 
-    limit: the longest payload believed. noise: bytes that belonged to no frame, the last 4096 of
-    them. damaged: payloads whose checksum did not fit.
+    No payload longer than MAX_PAYLOAD is believed. noise: bytes that belonged to no frame, the last
+    4096 of them. damaged: payloads whose checksum did not fit.
     """
 
-    def __init__(self, limit: int = MAX_PAYLOAD):
-        self.limit = limit
+    def __init__(self) -> None:
         self.noise = bytearray()
         self.damaged = 0
         self._buffer = bytearray()
@@ -98,7 +98,7 @@ class Decoder:
             head = bytes(self._buffer[: _HEADER.size])
             _, type_, _, sequence, length = _HEADER.unpack(head)
             (crc,) = _CRC.unpack_from(self._buffer, _HEADER.size)
-            if crc != zlib.crc32(head) or length > self.limit:
+            if crc != zlib.crc32(head) or length > MAX_PAYLOAD:
                 self._drop(1)
                 continue
             end = HEADER_BYTES + length

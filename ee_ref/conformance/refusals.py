@@ -119,7 +119,6 @@ def _whole_images(image: bytes) -> Iterator[_Image]:
 
 def _damaged_images(image: bytes) -> Iterator[_Image]:
     """Other bytes under checksums that tell, or of another kind of file."""
-    header = flash_image.header(image)
     yield _Image("other_magic", "EE_ERR_IMAGE_MAGIC", _changed(image, 0, b"GGUF"))
     yield _Image("other_byte_order", "EE_ERR_IMAGE_MAGIC", _changed(image, 0, image[3::-1]))
     yield _Image("abi_0", "EE_ERR_IMAGE_ABI", _changed(image, 4, struct.pack("<I", 0)))

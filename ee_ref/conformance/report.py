@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
-from typing import Any
+from collections import Counter
 from xml.etree import ElementTree
 
 from .. import __version__
+from ..formats import json_value
 from .runner import STATUSES, Result, Run
 from .suite import TIERS
 
@@ -57,10 +57,7 @@ def _line(result: Result) -> str:
 
 def _unsupported(run: Run) -> list[str]:
     """Reasons, each with how many cases it has."""
-    counts: dict[str, int] = {}
-    for result in run.results:
-        if result.status == "unsupported":
-            counts[result.message] = counts.get(result.message, 0) + 1
+    counts = Counter(r.message for r in run.results if r.status == "unsupported")
     return [f"unsupported: {count} cases: {message}" for message, count in counts.items()]
 
 
@@ -73,19 +70,9 @@ def as_json(run: Run) -> str:
         "suite_version": run.suite_version, "port": port,
         "counts": {status: run.count(status) for status in STATUSES},
         "problems": run.problems,
-        "results": [_plain(dataclasses.asdict(result)) for result in run.results],
+        "results": [json_value(dataclasses.asdict(result)) for result in run.results],
     }
     return json.dumps(document, indent=1, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def junit(run: Run) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -95,8 +96,8 @@ class Session:
     timeout: seconds that one answer may take. gone: why there is no port any more, or "".
     """
 
-    def __init__(self, transport: Transport, timeout: float, attempts: int = ATTEMPTS):
-        self.transport, self.timeout, self.attempts = transport, timeout, attempts
+    def __init__(self, transport: Transport, timeout: float):
+        self.transport, self.timeout = transport, timeout
         self.port = Port("")
         self.gone = ""
         self._sequence = 0
@@ -110,7 +111,7 @@ class Session:
         self._model = None
         try:
             self.transport.restart()
-            answer = self._ask(Type.HELLO, Body("", {"protocol": PROTOCOL}))
+            answer = self._ask(Type.HELLO, Body("", {"protocol": PROTOCOL}).encode())
             if answer.type != Type.PORT:
                 raise PortError(f"expected an answer to HELLO, found {_name(answer)}")
             self.port = _port(Body.decode(answer.payload))
@@ -133,10 +134,8 @@ class Session:
 
     def stop(self) -> None:
         """Say BYE; a port that does not answer is no matter."""
-        try:
-            self._ask(Type.BYE, Body())
-        except (_Refused, EeError):
-            pass
+        with suppress(_Refused, EeError):
+            self._ask(Type.BYE, Body().encode())
 
     def restart(self) -> None:
         """Start the port again after a case that killed it; `gone` says why that failed.
@@ -154,22 +153,22 @@ class Session:
     def _run(self, case: Vector, models: Mapping[str, Model]) -> Result:
         if self.port.ops and case.op not in self.port.ops:
             raise _Refused("unsupported", f"the port does not do {case.op}")
-        body = Body(case.op, case.parameters, case.inputs)
-        payload = body.encode()
-        self._require_room(len(payload))
+        payload = self._payload(Body(case.op, case.parameters, case.inputs))
         if case.model:
             self._load(models[case.model])
-        answer = self._ask(Type.CASE, body, payload)
-        found = Body.decode(self._result_of(answer).payload).tensors
+        found = Body.decode(self._result_of(Type.CASE, payload).payload).tensors
         differences = tuple(judge(found, case.expected, case.bounds))
         ulp, db = _worst(found, case)
         message = "; ".join(f"{d.tensor}: {d.message}" for d in differences)
         return _result(case, "fail" if differences else "pass", message, differences, ulp, db)
 
-    def _require_room(self, size: int) -> None:
-        if size > self.port.largest_frame:
-            raise _Refused("unsupported", f"a frame of {size} bytes, the port takes "
+    def _payload(self, body: Body) -> bytes:
+        """The bytes of a body that the port has room for."""
+        payload = body.encode()
+        if len(payload) > self.port.largest_frame:
+            raise _Refused("unsupported", f"a frame of {len(payload)} bytes, the port takes "
                                           f"{self.port.largest_frame}")
+        return payload
 
     def _load(self, model: Model) -> None:
         if self._model == model.name:
@@ -177,13 +176,11 @@ class Session:
         self._model = None
         built_in = model.sha256 in self.port.models
         tensors = {} if built_in else {"image": np.frombuffer(model.image, np.int8)}
-        body = Body(model.sha256, {}, tensors)
-        payload = body.encode()
-        self._require_room(len(payload))
-        self._result_of(self._ask(Type.MODEL, body, payload))
+        self._result_of(Type.MODEL, self._payload(Body(model.sha256, {}, tensors)))
         self._model = model.name
 
-    def _result_of(self, answer: Frame) -> Frame:
+    def _result_of(self, type_: Type, payload: bytes) -> Frame:
+        answer = self._ask(type_, payload)
         if answer.type == Type.RESULT:
             return answer
         if answer.type not in (Type.UNSUPPORTED, Type.ERROR):
@@ -194,12 +191,11 @@ class Session:
             raise _Refused("unsupported", f"the port says: {text}")
         raise _Refused("fail", f"the port says: error {parameters.get('code')}: {text}")
 
-    def _ask(self, type_: Type, body: Body, payload: bytes | None = None) -> Frame:
+    def _ask(self, type_: Type, payload: bytes) -> Frame:
         """The answer to a frame, which is sent again when bytes were lost on the way."""
-        payload = body.encode() if payload is None else payload
         self._sequence = self._sequence % 0xFFFF + 1
         data = Frame(type_, self._sequence, payload).encode()
-        for _ in range(self.attempts):
+        for _ in range(ATTEMPTS):
             self.sent += 1
             try:
                 answer = self._attempt(data)
@@ -216,8 +212,8 @@ class Session:
                 return answer
             lost = "damaged frames"
         if lost == "damaged frames":
-            raise _Refused("protocol", f"damaged frames, {self.attempts} times{self._heard()}")
-        raise _Refused("timeout", f"no answer in {self.timeout:g} s, {self.attempts} times"
+            raise _Refused("protocol", f"damaged frames, {ATTEMPTS} times{self._heard()}")
+        raise _Refused("timeout", f"no answer in {self.timeout:g} s, {ATTEMPTS} times"
                                   f"{self._heard()}")
 
     def _attempt(self, data: bytes) -> Frame | None:
@@ -243,21 +239,24 @@ class Session:
 
 def run(
     vectors: Vectors, transport: Transport, cases: Sequence[Vector], timeout: float,
-    waivers: Iterable[Waiver] = (), progress: Callable[[Result], None] = lambda _result: None,
+    waivers: Iterable[Waiver] = (),
+    progress: Callable[[Iterable[Result], int], Iterable[Result]] = lambda items, total: items,
 ) -> Run:
-    """Run cases on a port. Raises PortError when it does not answer the first HELLO."""
+    """Run cases on a port. Raises PortError when it does not answer the first HELLO.
+
+    progress: wraps the iteration over (results, their number).
+    """
     session = Session(transport, timeout)
     session.start()
     done = Run(session.port, vectors.version)
     waivers = tuple(waivers)
-    for result in _results(session, cases, vectors.models):
+    for result in progress(_results(session, cases, vectors.models), len(cases)):
         for waiver in waivers:
             if waiver.covers(result.case, session.port.name, result.status):
                 done.used.add(waiver)
                 result = replace(result, status="waived", waiver=waiver.reason)
                 break
         done.results.append(result)
-        progress(result)
     if not session.gone:
         session.stop()
     return done
@@ -290,7 +289,7 @@ def _port(body: Body) -> Port:
                 frozenset(text("ops").split()), frozenset(text("models").split()))
 
 
-def _code(frame: Frame) -> int | None:
+def _code(frame: Frame) -> object:
     try:
         return Body.decode(frame.payload).parameters.get("code")
     except ProtocolError:

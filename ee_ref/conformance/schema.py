@@ -13,7 +13,8 @@ from typing import Any
 
 from ..errors import EeError, shown
 
-_TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float)}
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "object": dict, "array": list, "string": str, "integer": int, "number": (int, float)}
 _IGNORED = {"$schema", "title", "$defs"}
 _KNOWN = {"type", "enum", "pattern", "minimum", "required", "properties", "additionalProperties",
           "items", "$ref"}

@@ -27,7 +27,7 @@ from ..convert import convert_state_dict
 from ..decode import greedy
 from ..encoder import ReferenceEncoder
 from ..exits import frame_entropy
-from ..families import SCALE_SUFFIX, Kind
+from ..families import SCALE_SUFFIX, Kind, splitformer
 from ..frontend import exact
 from ..ops._lines import lines
 from ..tokens import Tokens
@@ -37,7 +37,7 @@ from .draw import (
 )
 from .judge import DB, EXACT, ULP, ULPS, Bound
 from .refusals import faulty_config, refusal_vectors
-from .vector import Parameter, Vector
+from .vector import Vector
 
 VERSION = 2
 """The version of the vectors; any change of a byte needs a new one (docs/conformance.md)."""
@@ -72,7 +72,8 @@ def _arguments(op: str, given: Mapping[str, Any]) -> tuple[dict, dict]:
     as `past.kv` and `past.gated`."""
     bound = inspect.signature(getattr(ops, op)).bind(**given)
     bound.apply_defaults()
-    tensors, parameters = {}, {}
+    tensors: dict[str, np.ndarray] = {}
+    parameters: dict[str, Any] = {}
     for name, value in bound.arguments.items():
         if isinstance(value, Mapping):
             tensors.update(value)
@@ -125,6 +126,7 @@ def _tenths(value: float) -> float:
 
 INT8_CONFIG = dataclasses.replace(
     SMALL, frontend="logmel", n_fft=512, win_length=400, pad=1600, mels=37, max_frames=80)
+SPLITFORMER_CONFIG = splitformer.Config(**dataclasses.asdict(INT8_CONFIG), parallel=(1, 0, 1))
 F32_CONFIG = dataclasses.replace(SMALL, mels=29)
 """A float32 model of the published front end; 40 encoder frames."""
 CHUNKS_CONFIG, CHUNKS_F32_CONFIG = (
@@ -145,6 +147,8 @@ FEEDS = {
 }
 F32_FRAMES = {"one_frame": 7, "one_frame_still": 8, "frames_16": 70, "longest": 163}
 """Mel frames by name."""
+FRONT_ENDS = ("small-int8", "small-f32", "commands")
+"""The models whose front ends are asked."""
 DECIDED = {
     "small-int8": ("one_frame", "frames_16", "longest", "zeros", "no_frames"),
     "ties-int8": ("constant", "longest"),
@@ -152,7 +156,8 @@ DECIDED = {
 }
 """The utterances whose exit a policy chooses."""
 INT8_FRAMES = {"no_features": 0, "no_frames": 6, "one_frame": 7, "one_frame_still": 10,
-               "two_frames": 11, "frames_16": 67, "longest": 323, "longest_still": 326}
+               "two_frames": 11, "frames_15": 63, "frames_16": 67, "longest": 323,
+               "longest_still": 326}
 
 
 def f32_state_dict() -> dict[str, np.ndarray]:
@@ -260,14 +265,17 @@ class Suite:
         """Name -> model."""
         letters = _letters(INT8_CONFIG.vocab)
         int8 = _written(*random_int8_model(INT8_CONFIG, 11), letters)
+        split = _written(*random_int8_model(SPLITFORMER_CONFIG, 13), letters)
         f32 = _written(*convert_state_dict(f32_state_dict(), heads=F32_CONFIG.heads), letters)
         with resources.as_file(resources.files("ee_ref") / "assets" / "commands.gguf") as path:
             bundled = Reference("commands", model_file.read(path), BUNDLED_SECONDS)
         return {model.name: model for model in (
             Reference("small-int8", int8), Reference("small-f32", f32),
-            Reference("ties-int8", ties_model()),
-            Reference("chunks-int8", _written(*random_int8_model(CHUNKS_CONFIG, CHUNKS_SEED), letters)),
-            Reference("chunks-f32", _written(*random_model(CHUNKS_F32_CONFIG, CHUNKS_SEED), letters)),
+            Reference("splitformer-int8", split), Reference("ties-int8", ties_model()),
+            Reference("chunks-int8",
+                      _written(*random_int8_model(CHUNKS_CONFIG, CHUNKS_SEED), letters)),
+            Reference("chunks-f32",
+                      _written(*random_model(CHUNKS_F32_CONFIG, CHUNKS_SEED), letters)),
             bundled)}
 
     @cached_property
@@ -284,8 +292,10 @@ class Suite:
             if model.name.startswith("chunks-"):
                 made += feed_vectors(model)
                 continue
+            if model.name in FRONT_ENDS:
+                made += frontend_vectors(model)
             if model.name != "ties-int8":
-                made += [*frontend_vectors(model), *model_vectors(model)]
+                made += model_vectors(model)
             made += decision_vectors(model)
         made += refusal_vectors(self.faulty_image, self.models["small-int8"])
         return tuple(sorted(made, key=lambda v: (TIERS.index(v.tier), v.model)))
@@ -423,7 +433,7 @@ def decision_vectors(model: Reference) -> Iterator[Vector]:
     if model.config.dtype == "f32":
         return
     utterances = _utterances(model)
-    for name in DECIDED[model.name]:
+    for name in DECIDED.get(model.name, ()):
         features = utterances[name]
         log_probs = model.log_probs(features)
         for policy_name, policy in _policies(log_probs).items():
@@ -434,7 +444,7 @@ def decision_vectors(model: Reference) -> Iterator[Vector]:
                 model.name)
 
 
-def _policies(log_probs: Sequence[np.ndarray]) -> dict[str, dict[str, Parameter]]:
+def _policies(log_probs: Sequence[np.ndarray]) -> dict[str, dict[str, Any]]:
     """Exits by number, and thresholds: at the least score before the last exit, where all stops
     anyway, and one bit below it."""
     least = np.float32(min(frame_entropy(found) for found in log_probs[:-1]))

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -68,8 +68,8 @@ class _Descriptors:
         while view:
             # A port may answer, or complain, while it is still being sent to.
             ready = _wait(deadline, read=self.outward, write=self.inward)
-            if self.outward in ready and self._fill() and self.inward not in ready:
-                continue
+            if self.outward in ready:
+                self._fill()
             if self.inward in ready:
                 view = view[self._write(view[:PIECE]) :]
 
@@ -81,17 +81,16 @@ class _Descriptors:
         except OSError as error:
             raise PortDied(f"does not take any more: {error.strerror}") from error
 
-    def _fill(self) -> bool:
+    def _fill(self) -> None:
         try:
             data = os.read(self.outward, PIECE)
         except BlockingIOError:
-            return True
+            return
         except OSError as error:
             raise PortDied(f"cannot be read: {error.strerror}") from error
         if not data:
             raise PortDied("closed its end")
         self.pending += data
-        return True
 
     def receive(self, deadline: float) -> bytes:
         while not self.pending:
@@ -102,17 +101,16 @@ class _Descriptors:
 
 
 def _wait(deadline: float, read: int, write: int | None = None) -> set[int]:
+    """Those that are ready; the two may be one descriptor. Raises PortSilent when none is."""
+    events = {read: selectors.EVENT_READ}
+    if write is not None:
+        events[write] = events.get(write, 0) | selectors.EVENT_WRITE
     with selectors.DefaultSelector() as selector:
-        selector.register(read, selectors.EVENT_READ)
-        if write == read:
-            selector.modify(read, selectors.EVENT_READ | selectors.EVENT_WRITE)
-        elif write is not None:
-            selector.register(write, selectors.EVENT_WRITE)
+        for descriptor, awaited in events.items():
+            selector.register(descriptor, awaited)
         ready = selector.select(max(0.0, deadline - time.monotonic()))
     if not ready:
         raise PortSilent("no answer in time")
-    if write == read:
-        return {read}
     return {key.fd for key, _ in ready}
 
 
@@ -173,18 +171,29 @@ class Program:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise FileError(f"{self.command[0]}: cannot be started: {reason}") from error
-        self._bytes = _Descriptors(self._process.stdin.fileno(), self._process.stdout.fileno())
+        inward, outward = self._process.stdin, self._process.stdout
+        assert inward and outward  # pipes, as asked for
+        self._bytes = _Descriptors(inward.fileno(), outward.fileno())
 
     def send(self, data: bytes, deadline: float) -> None:
-        with _DeathOf(self):
+        with self._death_explained():
             self._bytes.send(data, deadline)
 
     def receive(self, deadline: float) -> bytes:
-        with _DeathOf(self):
+        with self._death_explained():
             return self._bytes.receive(deadline)
 
-    def how_it_ended(self) -> str:
+    @contextmanager
+    def _death_explained(self) -> Iterator[None]:
+        """PortDied says how the program ended."""
+        try:
+            yield
+        except PortDied as error:
+            raise PortDied(self._how_it_ended()) from error
+
+    def _how_it_ended(self) -> str:
         """In words, with the last line of its stderr."""
+        assert self._process is not None
         try:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -203,28 +212,12 @@ class Program:
         process, self._process = self._process, None
         if process is None:
             return
-        try:
+        with suppress(ProcessLookupError):
             # The group may outlive its leader.
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
-        process.stdin.close()
-        process.stdout.close()
-
-
-class _DeathOf:
-    """Adds to PortDied how the program ended."""
-
-    def __init__(self, program: Program):
-        self.program = program
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _type, error, _traceback) -> None:
-        if isinstance(error, PortDied):
-            raise PortDied(self.program.how_it_ended()) from error
+        for pipe in filter(None, (process.stdin, process.stdout)):
+            pipe.close()
 
 
 def board(name: str, isa: str | None = None, kernels: Path | None = None,
@@ -256,7 +249,7 @@ def board(name: str, isa: str | None = None, kernels: Path | None = None,
     return Program(shlex.split(made.stdout.strip().splitlines()[-1]))
 
 
-class Serial:
+class Serial(_Descriptors):
     """A serial line in raw mode, 8N1, by termios; POSIX only."""
 
     can_restart = False
@@ -284,20 +277,14 @@ class Serial:
             os.close(self._descriptor)
             raise FileError(f"{device}: no serial line: {error}") from error
         self._device, self._termios = device, termios
-        self._bytes = _Descriptors(self._descriptor, self._descriptor)
+        super().__init__(self._descriptor, self._descriptor)
 
     def restart(self) -> None:
         try:
             self._termios.tcflush(self._descriptor, self._termios.TCIOFLUSH)
         except self._termios.error as error:
             raise FileError(f"{self._device}: {error}") from error
-        self._bytes.pending = b""
-
-    def send(self, data: bytes, deadline: float) -> None:
-        self._bytes.send(data, deadline)
-
-    def receive(self, deadline: float) -> bytes:
-        return self._bytes.receive(deadline)
+        self.pending = b""
 
     def close(self) -> None:
         os.close(self._descriptor)

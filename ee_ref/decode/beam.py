@@ -12,6 +12,7 @@ each token was emitted.
 from __future__ import annotations
 
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,17 +26,16 @@ MAX_BEAM_WIDTH = 10_000
 _NO_TOKEN = -1
 
 
-class _Path:
+class _Path(NamedTuple):
     """A best alignment so far: its log-probability and where it emitted its tokens.
 
     emissions is a linked list (frame, earlier emissions), newest first. peak is the log-probability
     of the newest token at its frame.
     """
 
-    __slots__ = ("score", "emissions", "peak")
-
-    def __init__(self, score: float, emissions: tuple | None, peak: float = -inf):
-        self.score, self.emissions, self.peak = score, emissions, peak
+    score: float
+    emissions: tuple | None
+    peak: float = -inf
 
 
 _NO_PATH = _Path(-inf, None)
@@ -48,12 +48,14 @@ class _Prefix:
     """
 
     __slots__ = ("parent", "token", "children", "blank_path", "token_path")
+    blank_path: _Path
+    token_path: _Path
 
-    def __init__(self, parent: "_Prefix | None", token: int):
+    def __init__(self, parent: _Prefix | None, token: int):
         self.parent, self.token = parent, token
         self.children: dict[int, _Prefix] = {}
 
-    def child(self, token: int) -> "_Prefix":
+    def child(self, token: int) -> _Prefix:
         if token not in self.children:
             self.children[token] = _Prefix(self, token)
         return self.children[token]
@@ -164,7 +166,7 @@ def _advance(
     grown[repeats] = np.broadcast_to((in_blank + row_last)[:, None], grown.shape)[repeats]
 
     # Where a prefix grows into another one of the beam, both are the same sequence: they merge.
-    position = {prefix: index for index, prefix in enumerate(prefixes)}
+    position: dict[_Prefix | None, int] = {prefix: i for i, prefix in enumerate(prefixes)}
     parents = [position.get(prefix.parent) for prefix in prefixes]
     for index, parent in enumerate(parents):
         if parent is not None:

@@ -47,11 +47,11 @@ def compare(
         found = []
         for outputs in zip(*(model.run(features, every=True).outputs for model in (before, after))):
             expected, other = (out.log_probs for out in outputs)
-            texts = [plain(model.text(out.log_probs)).split()
-                     for model, out in zip((before, after), outputs)]
+            first, second = (plain(model.text(out.log_probs)).split()
+                             for model, out in zip((before, after), outputs))
             found.append(Difference(
-                *(edit_distance(words, text) for text in texts), len(words),
-                int(texts[0] != texts[1]), float(np.square(expected, dtype=np.float64).sum()),
+                edit_distance(words, first), edit_distance(words, second), len(words),
+                int(first != second), float(np.square(expected, dtype=np.float64).sum()),
                 float(np.square(np.subtract(other, expected, dtype=np.float64)).sum())))
         return found
 
@@ -70,9 +70,9 @@ def text(found: Sequence[Difference], recordings: int, left_out: int = 0) -> str
               f"{'log-probs dB':>14}{'texts changed':>15}"]
     for number, exit in enumerate(found, start=1):
         errors = exit.errors_before, exit.errors_after
-        rates = [rate(count, words) for count in errors]
-        before, after = map(report.number, rates) if words else map(str, errors)
-        difference = f"{rates[1] - rates[0]:+.2f}" if words else "-"
+        before, after = (report.number(rate(count, words)) if words else str(count)
+                         for count in errors)
+        difference = f"{100 * (errors[1] - errors[0]) / words:+.2f}" if words else "-"
         snr = 10 * math.log10(exit.signal / exit.noise) if exit.noise else math.inf
         lines.append(f"{number:>4}{before:>18}{after:>15}{difference:>12}{snr:>14.1f}"
                      f"{exit.changed:>15}")

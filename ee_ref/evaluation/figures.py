@@ -13,12 +13,10 @@ DRAWS = 1000
 SEED = 0
 
 
-def figures(table: Table, choice: np.ndarray, *, groups: Sequence[Any] | None = None,
-            draws: int = DRAWS) -> dict[str, Any]:
+def figures(table: Table, choice: np.ndarray, *, draws: int = DRAWS) -> dict[str, Any]:
     """Everything that is reported of one way to choose exits.
 
-    choice (n,): the exit of each utterance, from 0. groups (n,): draw whole groups (speakers)
-    instead of utterances for the intervals.
+    choice (n,): the exit of each utterance, from 0.
 
     wer, cer: errors by reference length, in %, with [low, high] of a 95 % percentile bootstrap over
     utterances, all None where the references hold nothing; word_errors, character_errors: their
@@ -32,7 +30,7 @@ def figures(table: Table, choice: np.ndarray, *, groups: Sequence[Any] | None = 
     counts = np.stack([table.word_errors[rows, choice], table.words,
                        table.character_errors[rows, choice], table.characters,
                        table.word_errors[:, -1]]).astype(float)
-    drawn = _draws(counts, groups, draws)
+    drawn = _draws(counts, draws)
     depth = _weighted(table.layers[choice], table.seconds)
     return {
         "word_errors": int(counts[0].sum()), "character_errors": int(counts[2].sum()),
@@ -49,7 +47,18 @@ def figures(table: Table, choice: np.ndarray, *, groups: Sequence[Any] | None = 
     }
 
 
-def _draws(counts: np.ndarray, groups: Sequence[Any] | None, draws: int) -> np.ndarray:
+def interval(errors: np.ndarray, lengths: np.ndarray, groups: Sequence[Any] | None = None
+             ) -> list[float | None]:
+    """[rate, low, high] in % of errors (n,) by lengths (n,), with a 95 % percentile bootstrap.
+
+    groups (n,): draw whole groups (speakers) instead of utterances. None where there is nothing to
+    err in.
+    """
+    drawn = _draws(np.stack([errors, lengths]), DRAWS, groups)
+    return _interval(errors.sum(), lengths.sum(), *drawn)
+
+
+def _draws(counts: np.ndarray, draws: int, groups: Sequence[Any] | None = None) -> np.ndarray:
     """Sums over bootstrap draws: (rows of counts, draws)."""
     if groups is not None:
         _, index = np.unique(np.asarray([str(group) for group in groups]), return_inverse=True)
@@ -110,23 +119,19 @@ def mixture(table: Table, depth: float) -> tuple[float | None, tuple[int, int, f
     return rate(fewest, table.words.sum()), pair
 
 
-def against_mixture(
-    table: Table, choice: np.ndarray, draws: int = DRAWS, depth: float = 0.0
-) -> dict[str, Any]:
+def against_mixture(table: Table, choice: np.ndarray) -> dict[str, Any]:
     """The choice against fixed exits mixed at random, at the choice's own average depth.
-
-    depth: give the mixture so many layers, if that is more than the choice uses.
 
     relative: by how much the word error rate is lower, in %, with a 95 % interval of bootstrap
     draws of utterances, the two exits and their shares as found on all of them. Draws in which the
     mixture makes no error have nothing to be lower than, and do not count; 0 where none has any.
     """
     rows = np.arange(len(table))
-    depth = max(depth, _weighted(table.layers[choice], table.seconds))
+    depth = _weighted(table.layers[choice], table.seconds)
     mixture_wer, (a, b, w) = mixture(table, depth)
     mixed = (1 - w) * table.word_errors[:, a] + w * table.word_errors[:, b]
     chosen = table.word_errors[rows, choice]
-    drawn = _draws(np.stack([mixed, chosen]).astype(float), None, draws)
+    drawn = _draws(np.stack([mixed, chosen]).astype(float), DRAWS)
     drawn = drawn[:, drawn[0] > 0]
     relative = [0.0, 0.0, 0.0]
     if drawn.size:

@@ -142,10 +142,12 @@ def _kaldi_list(path: Path, like: dict[str, tuple[str, str]] | None = None
     Raises ArgumentError for an id given twice, or unless the ids are those of the list `like`.
     """
     found = {id: (where, rest) for where, id, rest in _each_once(_table(path))}
-    for id, (where, _) in found.items() if like is not None else ():
+    if like is None:
+        return found
+    for id, (where, _) in found.items():
         if id not in like:
             raise ArgumentError(f"{where}: id {id!r:.80}: expected in wav.scp too, found no line")
-    for id, (where, _) in (like or {}).items():
+    for id, (where, _) in like.items():
         if id not in found:
             raise ArgumentError(f"{path}: expected a line for {id!r:.80} of {where}, found none")
     return found

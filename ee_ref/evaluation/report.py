@@ -67,7 +67,7 @@ def _part(part: Table, choice: np.ndarray | None) -> dict[str, Any]:
     return found
 
 
-def rows(model: Model, utterances: Sequence[Utterance], normalise: str) -> list[dict[str, Any]]:
+def rows(utterances: Sequence[Utterance], normalise: str) -> list[dict[str, Any]]:
     """A row an utterance and exit."""
     found = []
     for utterance in utterances:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, zip_longest
 from typing import Any, TypeVar
 
@@ -55,10 +55,10 @@ def each(
         found = []
         # The outcomes first: so they are asked for an end, and whatever shows progress sees it.
         for outcome, recording in zip(progress(outcomes, len(recordings)), recordings):
-            if isinstance(outcome, EeError):
-                failed(recording, outcome)
-            else:
+            if not isinstance(outcome, EeError):
                 found.append(outcome)
+            elif failed is not None:
+                failed(recording, outcome)
         return found
 
     if threads == 1:
@@ -189,17 +189,12 @@ class Table:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def rows(self, which: np.ndarray) -> "Table":
+    def rows(self, which: np.ndarray) -> Table:
         """The utterances `which`, indices or a mask."""
-        def cut(value):
-            if isinstance(value, dict):
-                return {name: array[which] for name, array in value.items()}
-            return value[which]
-
-        whole = {name: cut(getattr(self, name)) for name in (
-            "word_errors", "character_errors", "words", "characters", "seconds", "costs", "times",
-            "scores")}
-        return Table(ids=tuple(np.array(self.ids, object)[which]), layers=self.layers, **whole)
+        arrays = {name: getattr(self, name)[which] for name in (
+            "word_errors", "character_errors", "words", "characters", "seconds", "costs", "times")}
+        return replace(self, ids=tuple(np.array(self.ids, object)[which]), **arrays,
+                       scores={name: array[which] for name, array in self.scores.items()})
 
 
 def table(model: Model, utterances: Sequence[Utterance], normalise: str) -> Table:

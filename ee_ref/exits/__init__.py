@@ -27,7 +27,13 @@ from .combined import FirstOf, Within
 from .policy import AnyPolicy, Decision, Policy
 from .rules import *  # noqa: F403
 from .scores import (
-    FEATURES, SCORES, Scores, frame_entropy, measure, n_best_posterior, sentence_posterior,
+    FEATURES,
+    SCORES,
+    Scores,
+    frame_entropy,
+    measure,
+    n_best_posterior,
+    sentence_posterior,
 )
 from .stored import from_plain, to_plain
 from .utterance import ExitLike, Observation, Utterance

@@ -12,6 +12,8 @@ from ..errors import ArgumentError
 from .policy import Decision, Rule, judged
 from .utterance import Observation
 
+Float = float | np.float32
+
 LONGEST = 10
 """Seconds that a deadline may be set to: milliseconds, given by mistake, are more."""
 
@@ -42,14 +44,14 @@ class Deadline(Rule, kind="deadline"):
                 raise ArgumentError(f"{name}: expected seconds, at most {LONGEST}, found "
                                     f"{number:g}: of milliseconds, write {number / 1000:g}")
 
-    def decide(self, at: Observation, state: tuple[float, np.float32] | None = None
-               ) -> tuple[Decision, tuple[float, np.float32]]:
+    def decide(self, at: Observation, state: tuple[float, Float] | None = None
+               ) -> tuple[Decision, tuple[float, Float]]:
         utterance = at.utterance
         now = utterance.clock()
-        before, rate = state or (utterance.encoder_started, np.float32(0))
+        before, rate = state or (utterance.encoder_started, 0.0)
         rate, missing = deadline_stop(
             self, now - utterance.started, now - before, *_work(utterance.costs, at.exit), rate)
-        return judged(missing, missing), (now, rate)
+        return judged(float(missing), float(missing)), (now, rate)
 
     @classmethod
     def of_plain(cls, **fields: Any) -> Rule:
@@ -62,8 +64,8 @@ class Deadline(Rule, kind="deadline"):
 
 
 def deadline_stop(
-    deadline: Deadline, elapsed: float, group: float, cost: float, next_cost: float, rate: float
-) -> tuple[np.float32, np.float32]:
+    deadline: Deadline, elapsed: Float, group: Float, cost: Float, next_cost: Float, rate: Float
+) -> tuple[Float, Float]:
     """(rate, seconds that would be missing) after a group; `ee_deadline_stop` in NumPy.
 
     elapsed: since the call; group: of the group just done; cost, next_cost: of that group and the

@@ -91,5 +91,5 @@ class FirstOf(_Combined, kind="first_of"):
         return chosen, states
 
     @classmethod
-    def of_plain(cls, policies: list[AnyPolicy]) -> Rule:
+    def of_plain(cls, policies: list[AnyPolicy]) -> Rule:  # type: ignore[override]  # by name
         return cls(*policies)

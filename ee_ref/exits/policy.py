@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, Union
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 from ..errors import ArgumentError
 from .scores import Scores
@@ -54,7 +54,7 @@ class Function(Protocol):
         ...
 
 
-AnyPolicy = Union[Policy, Function]
+AnyPolicy = Policy | Function
 """What is taken where a policy is asked for."""
 
 KINDS: dict[str, type[Rule]] = {}
@@ -71,8 +71,14 @@ class Rule:
 
     kind: ClassVar[str]
     names: ClassVar[Sequence[str]] = ()
-    needs_scores: bool = True
-    deepest: int = 0
+
+    @property
+    def needs_scores(self) -> bool:
+        return True
+
+    @property
+    def deepest(self) -> int:
+        return 0
 
     def __init_subclass__(cls, kind: str | None = None) -> None:
         if kind is not None:
@@ -90,7 +96,7 @@ class Rule:
     @classmethod
     def named(cls, name: str, number: float) -> Rule:
         """The rule that one of `names` and a number ask for."""
-        return cls(number)
+        return cls(number)  # type: ignore[call-arg]  # that of the subclass
 
     @classmethod
     def candidates(cls, exits: int) -> Sequence[Rule]:
@@ -129,7 +135,7 @@ class _OfFunction:
 def as_policy(policy: AnyPolicy) -> Policy:
     """The policy itself, or one that asks a function. Raises ArgumentError for anything else."""
     if hasattr(policy, "decide"):
-        return policy
+        return cast(Policy, policy)
     if not callable(policy):
         raise ArgumentError("policy: expected an object with decide(at, state) or a function of an "
                             f"exit, found {policy!r:.80}")
@@ -154,7 +160,7 @@ class Course:
         self._measures = measures or needs_scores(policy)
 
     def __call__(self, out: ExitLike) -> Decision:
-        scores = None
+        scores: Any = None  # a policy that needs none does not look
         if self._measures:
             before = self.measured and self.measured[1]
             self.measured = self._utterance.measure(out.log_probs, self._utterance.blank, before)

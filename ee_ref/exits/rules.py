@@ -103,11 +103,12 @@ class Threshold(Rule, kind="threshold"):
     def __post_init__(self) -> None:
         if self.score not in SCORES:
             raise ArgumentError(f"score: expected one of {sorted(SCORES)}, found {self.score!r}")
-        several = isinstance(self.threshold, (list, tuple))
-        if several:
-            object.__setattr__(self, "threshold", tuple(self.threshold))
-        for threshold in self.threshold if several else [self.threshold]:
-            if not (several and threshold is None):
+        if not isinstance(self.threshold, (list, tuple)):
+            check_number("threshold", self.threshold)
+            return
+        object.__setattr__(self, "threshold", tuple(self.threshold))
+        for threshold in self.threshold:
+            if threshold is not None:
                 check_number("threshold", threshold)
 
     @property
@@ -115,7 +116,8 @@ class Threshold(Rule, kind="threshold"):
         return self.score not in POSTERIORS
 
     def decide(self, at: Observation, state: None = None) -> tuple[Decision, None]:
-        score, threshold = at.score(self.score), self.threshold
+        score = at.score(self.score)
+        threshold: Any = self.threshold
         if isinstance(threshold, tuple):
             threshold = threshold[at.exit - 1] if at.exit <= len(threshold) else None
         if threshold is None:
@@ -184,7 +186,8 @@ class Patience(Rule, kind="patience"):
 
     @classmethod
     def named(cls, name: str, number: float) -> Rule:
-        return cls(int(number) if number.is_integer() else number)
+        exits: Any = int(number) if number.is_integer() else number
+        return cls(exits)
 
     @classmethod
     def candidates(cls, exits: int) -> list[Rule]:

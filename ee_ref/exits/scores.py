@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -93,13 +93,13 @@ def sentence_posterior(scores: Sequence[float]) -> float:
     [1 / N, 1], and 0.0 when no hypothesis has a probability. Raises ArgumentError for no scores,
     NaN or +inf.
     """
-    scores = np.asarray(scores, np.float64)
-    if scores.ndim != 1 or not scores.size or not scores.max() < math.inf:
-        raise ArgumentError(f"expected one or more log scores, none NaN or +inf, found {scores}")
-    best = scores.max()
+    logs = np.asarray(scores, np.float64)
+    if logs.ndim != 1 or not logs.size or not logs.max() < math.inf:
+        raise ArgumentError(f"expected one or more log scores, none NaN or +inf, found {logs}")
+    best = logs.max()
     if best == -math.inf:
         return 0.0
-    return float(1.0 / np.exp(scores - best).sum())
+    return float(1.0 / np.exp(logs - best).sum())
 
 
 def n_best_posterior(
@@ -131,18 +131,22 @@ def measure(
     frames, vocab = found.log_probs.shape
     if vocab < 2:
         raise ArgumentError(f"expected log-probabilities of 2 labels or more, found {vocab}")
-    later = before is not None
-    if later and before.labels.shape != (frames,):
-        raise ArgumentError(
-            f"before: expected labels ({frames},), found {before.labels.shape}")
+    agreement, same = 0.0, 0
+    if before is not None:
+        if before.labels.shape != (frames,):
+            raise ArgumentError(
+                f"before: expected labels ({frames},), found {before.labels.shape}")
+        equal = np.float32((found.labels == before.labels).sum())
+        agreement = float(equal / np.float32(frames)) if frames else 1.0
+        same = int(before.best.tokens == found.best.tokens)
     if not frames:
-        return Scores(0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, float(later), int(later), 0, 0), found
+        return Scores(0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, agreement, same, 0, 0), found
     speech = found.labels != blank
     of_frames, of_speech = np.float32(frames), np.float32(speech.sum())
     row_sums = _row_sums(found.log_probs)
     total = ZERO - row_sum(row_sums)
     spoken = ZERO - row_sum(np.where(speech, row_sums, ZERO))
-    log_vocab = log(np.float32(vocab))
+    log_vocab = log(np.asarray(vocab, np.float32))
     confidences = np.array(found.confidences, np.float32)
     tokens = len(confidences)
     scores = Scores(
@@ -153,16 +157,15 @@ def measure(
         least_confidence=min(found.confidences, default=1.0),
         mean_confidence=float(row_sum(confidences) / np.float32(tokens)) if tokens else 1.0,
         blank_share=float((of_frames - of_speech) / of_frames),
-        agreement=(float(np.float32((found.labels == before.labels).sum()) / of_frames)
-                   if later else 0.0),
-        same=int(later and before.best.tokens == found.best.tokens),
+        agreement=agreement,
+        same=same,
         tokens=tokens,
         frames=frames,
     )
     return scores, found
 
 
-def _clipped(entropy: np.float32 | float) -> float:
+def _clipped(entropy: Any) -> float:
     """0 where it is negative by rounding, or so small that its quotient may be subnormal."""
     return float(entropy) if entropy >= _LEAST_ENTROPY else 0.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -40,6 +41,7 @@ class Utterance(NamedTuple):
     measure: Callable[..., tuple[Scores, Alignment]] = measure
 
 
+@dataclass(frozen=True)
 class Observation:
     """An exit as a rule sees it.
 
@@ -50,11 +52,10 @@ class Observation:
     and cost is then an array (n,), and there are neither log-probabilities nor a clock.
     """
 
-    def __init__(
-        self, exit: int, log_probs: np.ndarray, scores: Scores, utterance: Utterance
-    ) -> None:
-        self.exit, self.log_probs, self.scores = exit, log_probs, scores
-        self.utterance = utterance
+    exit: int
+    log_probs: np.ndarray
+    scores: Scores
+    utterance: Utterance
 
     def score(self, name: str) -> float:
         """The score of that name: a field of `Scores`, or one of the two posteriors."""

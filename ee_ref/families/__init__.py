@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import config as shared
-from . import conformer
+from . import conformer, splitformer
 from ._checkpoint import Module, Source
 from ._state import ExitOutput, Head, State, check_features, too_long
 from ._table import (
@@ -59,7 +59,7 @@ class Family(Protocol):
         ...
 
     def infer(self, state: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> shared.Config:
-        """The configuration of a checkpoint."""
+        """The configuration of a checkpoint, not validated; settings: what shapes do not tell."""
         ...
 
     def sources(self, config: Any) -> Iterator[Source]:
@@ -67,8 +67,10 @@ class Family(Protocol):
         ...
 
 
-FAMILIES: dict[str, Family] = {module.Config.architecture: module for module in (conformer,)}
-"""By `general.architecture` of model files. A checkpoint is of the first that knows its names."""
+FAMILIES: dict[str, Family] = {module.Config.architecture: module
+                               for module in (conformer, splitformer)}
+"""By `general.architecture` of model files. A family whose checkpoints have the names of another
+one's and more stands after it."""
 
 
 def of(config: shared.Config) -> Family:
@@ -93,8 +95,7 @@ def tensor_count(config: shared.Config) -> int:
 def grouped(config: shared.Config, arrays: Mapping[str, np.ndarray]) -> Weights:
     """The arrays of all tensors by the prefix of their part and their name there.
 
-    As `Family.start` wants them.
-
+    That is what `Family.start` is given.
     Raises ArgumentError for a missing tensor, ShapeError for one of another shape or dtype.
     """
     check(tensors(config), arrays)

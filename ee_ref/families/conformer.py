@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import config as shared
 from ..config import FRONTENDS
-from ..errors import ArgumentError, CheckpointError
+from ..errors import CheckpointError
 from ..ops import LayerPast, View
 from . import _checkpoint, _table
 from ._checkpoint import Module, Source
@@ -44,6 +44,8 @@ class Config(shared.Config):
     """
 
     architecture: ClassVar[str] = "ee-conformer"
+    number: ClassVar[int] = 1
+    since: ClassVar[int] = 1
 
     norm_eps: float = 1e-5
     stem_kernel: int = 3
@@ -107,7 +109,7 @@ class Config(shared.Config):
             totals.append(total)
         return tuple(totals)
 
-    def validate(self) -> "Config":
+    def validate(self) -> Config:
         """Return self, or raise ArgumentError naming the first field out of its range."""
         super().validate()
         require = self._require
@@ -237,15 +239,18 @@ def start(
 ) -> State:
     """An utterance at its beginning.
 
-    weights: of `families.grouped`; ops: `ee_ref.ops`; capacity: see
-    `State`.
+    weights: of `families.grouped`; ops: `ee_ref.ops`; capacity: see `State`.
     """
-    groups = []
+    return State(config, stem(config, weights["stem."], ops), [*groups(config, weights, ops)],
+                 capacity)
+
+
+def groups(config: Config, weights: Weights, ops: ModuleType) -> Iterator[Group]:
+    """The layers and the head of each exit."""
     for number, count in enumerate(config.layers_per_exit, start=1):
         own = [weights[layer_prefix(number, layer)] for layer in range(1, count + 1)]
-        groups.append(Group(layers(config, own, ops), head(weights[f"head.{number}."], ops),
-                            config.vocab, count * reach(config)))
-    return State(config, stem(config, weights["stem."], ops), groups, capacity)
+        yield Group(layers(config, own, ops), head(weights[f"head.{number}."], ops), config.vocab,
+                    count * reach(config))
 
 
 def stem(config: Config, weights: Mapping[str, np.ndarray], ops: ModuleType) -> Stem:
@@ -366,7 +371,7 @@ def is_checkpoint(names: Mapping[str, Any]) -> bool:
 def infer(state: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Config:
     """The configuration that the names and shapes of a state dict imply.
 
-    settings: fields of Config that they do not tell. Raises CheckpointError.
+    settings: fields of Config that they do not tell. Raises CheckpointError. Not validated.
     """
     exits = _checkpoint.count(state, r"linears\.([0-9]{1,4})\.", "exit heads linears.N")
     groups = _checkpoint.count(state, r"conformer\.([0-9]{1,4})\.", "groups of layers conformer.N")
@@ -389,13 +394,10 @@ def infer(state: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Confi
     n_fft, win_length, hop_length = FRONTENDS[frontend]
     settings = {"heads": DEFAULT_HEADS, "n_fft": n_fft, "win_length": win_length,
                 "hop_length": hop_length, **settings, "frontend": frontend}
-    try:
-        return Config(
-            exits=exits, layers_per_exit=layers_per_exit, dim=dim, ff=ff, kernel=kernel,
-            vocab=vocab, max_frames=max_frames, mels=mels, stem_kernel=stem_kernel, **settings,
-        ).validate()
-    except ArgumentError as error:
-        raise CheckpointError(str(error)) from None
+    return Config(
+        exits=exits, layers_per_exit=layers_per_exit, dim=dim, ff=ff, kernel=kernel, vocab=vocab,
+        max_frames=max_frames, mels=mels, stem_kernel=stem_kernel, **settings,
+    )
 
 
 DEFAULT_HEADS = 8

@@ -6,13 +6,11 @@ targets share. Arrays have one column a frame, and a block of frames goes throug
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from ..config import Config
 from ..ops._exact import log
-from ._checks import check_energies, checked_samples, normalise
+from ._shared import check_energies, checked_samples, framed, normalise
 from .tables import LEAST_FLOOR, FrontendTables, frontend_tables
 
 # Frames transformed at a time: their spectra stay in the cache.
@@ -20,19 +18,6 @@ _BLOCK_FRAMES = 64
 
 _QUARTER = np.float32(0.25)
 _TO_GRID = np.float32(0.0234375)
-
-
-class ExactFrontEnd:
-    """See `ee_ref.frontend.FrontEnd`. Raises ArgumentError as `frontend_tables` does."""
-
-    def __init__(self, config: Config, tensors: Mapping[str, np.ndarray]):
-        frontend_tables(config)
-        self.config = config
-        self._mean, self._scale = tensors.get("frontend.mean"), tensors.get("frontend.scale")
-
-    def features(self, samples: np.ndarray) -> np.ndarray:
-        """See `FrontEnd.features`."""
-        return _features(checked_samples(samples), self.config, self._mean, self._scale)
 
 
 def extract(
@@ -46,22 +31,17 @@ def extract(
     """
     if isinstance(samples, np.ndarray) and samples.dtype == np.int16:
         samples = samples.astype(np.float32) * np.float32(1 / 32768)
-    return _features(checked_samples(samples), config, mean, scale)
-
-
-def _features(
-    samples: np.ndarray, config: Config, mean: np.ndarray | None, scale: np.ndarray | None
-) -> np.ndarray:
+    samples = checked_samples(samples)
     tables = frontend_tables(config)
     if not len(samples):
         return np.zeros((0, config.mels), np.float32)
-    framed = _framed(samples, config)
+    frames = framed(samples, config)
     floor = np.float32(config.log_floor) if config.frontend == "logmel" else LEAST_FLOOR
-    features = np.empty((len(framed), config.mels), np.float32)
+    features = np.empty((len(frames), config.mels), np.float32)
     with np.errstate(under="ignore", over="ignore", invalid="ignore"):
-        for start in range(0, len(framed), _BLOCK_FRAMES):
+        for start in range(0, len(frames), _BLOCK_FRAMES):
             block = slice(start, start + _BLOCK_FRAMES)
-            spectrum = _transform(_windowed(framed[block], config, tables), tables)
+            spectrum = _transform(_windowed(frames[block], config, tables), tables)
             features[block] = _mel(_power(spectrum, tables), tables, floor).T
     check_energies(features, samples)
     if config.frontend == "mel":
@@ -70,21 +50,10 @@ def _features(
         return normalise(log(features), config, mean, scale)
 
 
-def _framed(samples: np.ndarray, config: Config) -> np.ndarray:
-    """(T, win_length), the frames of the reflected signal; a view."""
-    frames = 1 + (len(samples) + 2 * config.pad) // config.hop_length
-    signal = np.pad(samples, config.pad)
-    signal = np.pad(signal, (0, max(0, config.n_fft // 2 + 1 - len(signal))))
-    before = config.n_fft // 2 - (config.n_fft - config.win_length) // 2
-    signal = np.pad(signal, (before, config.win_length - before), mode="reflect")
-    framed = np.lib.stride_tricks.sliding_window_view(signal, config.win_length)
-    return framed[:: config.hop_length][:frames]
-
-
-def _windowed(framed: np.ndarray, config: Config, tables: FrontendTables) -> np.ndarray:
+def _windowed(frames: np.ndarray, config: Config, tables: FrontendTables) -> np.ndarray:
     """v: (n_fft, B) of frames (B, win_length), rounded to multiples of 2^-30."""
-    v = np.zeros((config.n_fft, len(framed)), np.float32)
-    v[: config.win_length] = (framed.T * tables.window[:, None] + _TO_GRID) - _TO_GRID
+    v = np.zeros((config.n_fft, len(frames)), np.float32)
+    v[: config.win_length] = (frames.T * tables.window[:, None] + _TO_GRID) - _TO_GRID
     return v
 
 

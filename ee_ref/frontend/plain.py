@@ -13,28 +13,15 @@ to half the sample rate without area normalisation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
 
 from ..config import Config
-from ._checks import check_energies, checked_samples, normalise
+from ._shared import check_energies, checked_samples, framed, normalise
 
 # Frames transformed at a time: bounds the memory of the spectra, and they stay in the cache.
 _BLOCK_FRAMES = 256
-
-
-class PlainFrontEnd:
-    """See `ee_ref.frontend.FrontEnd`."""
-
-    def __init__(self, config: Config, tensors: Mapping[str, np.ndarray]):
-        self.config = config
-        self._mean, self._scale = tensors.get("frontend.mean"), tensors.get("frontend.scale")
-
-    def features(self, samples: np.ndarray) -> np.ndarray:
-        """See `extract`."""
-        return extract(samples, self.config, self._mean, self._scale)
 
 
 def extract(
@@ -60,7 +47,7 @@ def extract(
     samples = checked_samples(samples)
     if len(samples) == 0:
         return np.zeros((0, config.mels), np.float32)
-    energies = _mel_energies(np.pad(samples, config.pad), config)
+    energies = _mel_energies(samples, config)
     check_energies(energies, samples)
     if config.frontend == "mel":
         return energies
@@ -69,24 +56,14 @@ def extract(
 
 def _mel_energies(samples: np.ndarray, config: Config) -> np.ndarray:
     """Power mel energies (T, mels) of samples (N,), N >= 1."""
-    frames = 1 + len(samples) // config.hop_length
-    shortest = config.n_fft // 2 + 1
-    if len(samples) < shortest:
-        samples = np.pad(samples, (0, shortest - len(samples)))
-    # torch.stft centres the window among n_fft points. Where the window lies in them changes only
-    # the phase, so the win_length samples under it are transformed alone, extended with zeros.
-    before = config.n_fft // 2 - (config.n_fft - config.win_length) // 2
-    padded = np.pad(samples, (before, config.win_length - before), mode="reflect")
-    framed = np.lib.stride_tricks.sliding_window_view(padded, config.win_length)
-    framed = framed[:: config.hop_length][:frames]
-
+    frames = framed(samples, config)
     window = _hann(config.win_length)
     bank = _mel_bank(config.n_fft, config.mels, config.sample_rate)
-    energies = np.empty((frames, config.mels), np.float32)
+    energies = np.empty((len(frames), config.mels), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # overflow is found and named by the caller
-        for start in range(0, frames, _BLOCK_FRAMES):
+        for start in range(0, len(frames), _BLOCK_FRAMES):
             block = slice(start, start + _BLOCK_FRAMES)
-            spectrum = np.fft.rfft(framed[block] * window, config.n_fft)
+            spectrum = np.fft.rfft(frames[block] * window, config.n_fft)
             power = np.square(spectrum.real) + np.square(spectrum.imag)
             energies[block] = power.astype(np.float32, copy=False) @ bank
     return energies

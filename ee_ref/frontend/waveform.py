@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import fsum
 
 import numpy as np
 
-from ..config import Config
-from ._checks import checked_samples
+from ._shared import checked_samples
 
 VARIANCE_FLOOR = 1e-7
 """Added to the variance, so that silence stays silence."""
 
 
-class WaveformFrontEnd:
-    """One row a sample; see `ee_ref.frontend.FrontEnd`. It needs no tensors.
+def extract(samples: np.ndarray) -> np.ndarray:
+    """(N, 1) float32 of samples (N,), brought to zero mean and unit variance.
 
-    normalised: whether the recording is brought to zero mean and unit variance.
+    Raises AudioError as `ee_ref.frontend.FrontEnd` does.
     """
-
-    def __init__(
-        self, config: Config, tensors: Mapping[str, np.ndarray], normalised: bool = True
-    ):
-        self.config = config
-        self.normalised = normalised
-
-    def features(self, samples: np.ndarray) -> np.ndarray:
-        """(N, 1) float32 of samples (N,)."""
-        samples = checked_samples(samples)
-        return (normalised(samples) if self.normalised else samples.copy())[:, None]
+    return normalised(checked_samples(samples))[:, None]
 
 
 def normalised(samples: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ ROW_ALIGNMENT = 16
 
 
 def check(
-    name: str, array: np.ndarray, *shape: int | None, dtype: type = np.float32
+    name: str, array: np.ndarray | None, *shape: int | None, dtype: type = np.float32
 ) -> tuple[int, ...]:
     """Return array.shape; ShapeError unless array is C-contiguous of this dtype and shape.
 

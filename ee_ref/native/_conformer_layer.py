@@ -11,6 +11,7 @@ from ..errors import ArgumentError, ShapeError
 from ..families import SCALE_SUFFIX, Kind, spelled
 from ..families.conformer import LAYER
 from ..ops import FULL, LayerPast, View
+from ..ops._view import reach_ahead
 from . import _kernel
 from ._arrays import check, padded, padded_int8, pointer
 from ._lib import ffi
@@ -39,10 +40,10 @@ def _run(
     sizes = _sizes(x, weights, heads, np.int8 if mode == "qs8" else np.float32)
     dim, kernel = sizes["D"], sizes["K"]
     pointers, alive = _weights(mode, weights, dim, sizes["H"], kernel)
-    seen = _view(view, kernel)
-    kept = _Past(past, seen, dim, kernel)
+    view = _view(view, kernel)
+    kept = _Past(past, view, dim, kernel)
     out = np.empty_like(x)
-    sizes |= {"view": ffi.new("ee_view *", seen), "eps": eps}
+    sizes |= {"view": ffi.new("ee_view *", view), "eps": eps}
     run = _kernel.kernel(op, _kernel.LAYER, sizes)
     run(pointer(out), pointer(x), pointers, kept.pointers, sizes["view"],
         *_kernel.words(_kernel.LAYER, sizes, {}))
@@ -52,7 +53,7 @@ def _run(
 
 def _view(view: View, kernel: int) -> View:
     """The view with everything said, as it should be."""
-    ahead = kernel // 2 if view.ahead is None else view.ahead
+    ahead = reach_ahead(view.ahead, kernel)
     if min(view.chunk, view.left) < 0 or not 0 <= ahead < kernel:
         raise ArgumentError(f"view: expected chunk and left of at least 0 and ahead in "
                             f"0..{kernel - 1}, found {view}")
@@ -63,7 +64,8 @@ class _Past:
     """Memory for what a layer keeps, with a copy of what it has kept."""
 
     def __init__(self, past: LayerPast | None, view: View, dim: int, kernel: int):
-        counts = (view.left, kernel - 1 - view.ahead) if view.chunk else (0, 0)
+        behind = kernel - 1 - reach_ahead(view.ahead, kernel)
+        counts = (view.left, behind) if view.chunk else (0, 0)
         self.pointers = ffi.new("ee_layer_past *")
         self._arrays = []
         for field, count, columns in zip(LayerPast._fields, counts, (2 * dim, dim)):

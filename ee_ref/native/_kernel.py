@@ -37,7 +37,7 @@ class Call(NamedTuple):
     overwrites: str = ""
 
 
-OTHERWISE: dict[str, dict[str, str]] = {
+OTHERWISE: dict[str, dict[str, Any]] = {
     "silu": {"sizes": "T*D"},
     "linear": {"sizes": "T I O O I I"},
     "depthwise_conv": {"sizes": "N before after D K ahead D"},
@@ -97,7 +97,7 @@ def adapter(op: str) -> Callable[..., Any]:
                   for argument in line.inputs if argument.shape is not None]
         names = [argument.name for argument in (*line.outputs, *line.inputs)
                  if argument.shape is not None]
-        arrays = dict(zip(names, (*outputs, *inputs)))
+        arrays: dict[str, Any] = dict(zip(names, (*outputs, *inputs)))
         kernel(op, call, sizes)(*map(pointer, arrays.values()), *words(call, sizes, arrays))
         results = [output[:, :_shape(argument, sizes)[1]] if argument.is_int8 else output
                    for argument, output in zip(line.outputs, outputs)]
@@ -106,8 +106,8 @@ def adapter(op: str) -> Callable[..., Any]:
     return run
 
 
-def _product(factors: Iterable[str], sizes: Mapping[str, int]) -> int | float:
-    """Of numbers and names of sizes."""
+def _product(factors: Iterable[str], sizes: Mapping[str, Any]) -> Any:
+    """Of numbers and names of sizes; eps alone is a float."""
     return prod(int(factor) if factor.isdigit() else sizes[factor] for factor in factors)
 
 
@@ -200,7 +200,7 @@ def _laid_out(argument: Argument, array: np.ndarray | None, call: Call) -> np.nd
 
 
 def words(
-    call: Call, sizes: Mapping[str, int], arrays: Mapping[str, np.ndarray]
+    call: Call, sizes: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> list[int | float]:
     """What the words of `call.sizes` stand for."""
     return [arrays[word.removesuffix(".stride")].shape[1] if word.endswith(".stride")

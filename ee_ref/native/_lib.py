@@ -11,7 +11,12 @@ import os
 from itertools import count, takewhile
 
 from ..errors import (
-    ArenaError, ArgumentError, NativeUnavailable, ShapeError, ThreadsError, TooLongError,
+    ArenaError,
+    ArgumentError,
+    NativeUnavailable,
+    ShapeError,
+    ThreadsError,
+    TooLongError,
 )
 
 try:

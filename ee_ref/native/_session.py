@@ -15,7 +15,7 @@ from .. import families
 from ..config import Config
 from ..errors import ArgumentError, ShapeError, StateError, TooLongError
 from ..families import ExitOutput, TensorSpec
-from ._arrays import aligned, check, pointer
+from ._arrays import aligned, pointer
 from ._lib import all_ops, ensure, ffi, lib
 
 
@@ -198,21 +198,28 @@ def _in_layout(spec: TensorSpec, array: np.ndarray | None) -> np.ndarray:
     return copy
 
 
-_ARCHITECTURES = {"ee-conformer": lib.EE_ARCH_CONFORMER}
-_DTYPES = {"f32": lib.EE_DTYPE_F32, "qs8": lib.EE_DTYPE_QS8}
-_CONVS = {"centred": lib.EE_CONV_CENTRED, "causal": lib.EE_CONV_CAUSAL,
-          "chunk": lib.EE_CONV_CHUNK}
-_POSITIONS = {"table": lib.EE_POSITIONS_TABLE, "none": lib.EE_POSITIONS_NONE}
+_PREFIXES = {"architecture": "EE_ARCH_", "dtype": "EE_DTYPE_", "conv": "EE_CONV_",
+             "positions": "EE_POSITIONS_"}
+"""Fields of `ee_config` whose values are texts in Python, and what their numbers are called."""
 
 
-def _c_config(config: Any):
-    """The configuration of a family as an `ee_config *`, of which C checks the ranges."""
-    names = ("exits", "dim", "heads", "ff", "kernel", "vocab", "mels", "stem_kernel",
-             "stem_stride", "max_frames", "chunk", "left", "norm_eps", "layers_per_exit")
-    return ffi.new("ee_config *", {
-        "architecture": _ARCHITECTURES[config.architecture], "dtype": _DTYPES[config.dtype],
-        "conv": _CONVS[config.conv], "positions": _POSITIONS[config.positions],
-        **{name: getattr(config, name) for name in names}})
+def _c_config(config: Config):
+    """`config` as an `ee_config *`, of which C checks the ranges.
+
+    Raises ArgumentError for a family that the C library has not.
+    """
+    fields: dict[str, Any] = {}
+    for name, _ in ffi.typeof("ee_config").fields:
+        value: Any = getattr(config, name, None)
+        if name in _PREFIXES:
+            constant = _PREFIXES[name] + value.removeprefix("ee-").upper()
+            if not hasattr(lib, constant):
+                raise ArgumentError(f"the C library: expected a model whose {name} it knows, "
+                                    f"found {value!r}; backend='numpy' runs it")
+            value = getattr(lib, constant)
+        if value is not None:  # what only other families have stays 0
+            fields[name] = value
+    return ffi.new("ee_config *", fields)
 
 
 def _size(plan, *arguments) -> int:

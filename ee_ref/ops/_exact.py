@@ -6,6 +6,8 @@ floats, which some versions of NumPy would widen a result to float64 for.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -81,7 +83,7 @@ def log(x: np.ndarray) -> np.ndarray:
 
 
 def _horner(coefficients: tuple[np.float32, ...], x: np.ndarray) -> np.ndarray:
-    y = coefficients[0]
+    y: Any = coefficients[0]
     for coefficient in coefficients[1:]:
         y = y * x + coefficient
     return y

@@ -39,8 +39,9 @@ feed_forward: x (T D), norm_weight (D), norm_bias (D), up_weight (H D), up_bias 
 conv_module: x (T D), norm_weight (D), norm_bias (D), in_weight (2D D), in_bias (2D),
     depthwise_weight (K D), depthwise_bias (D), out_weight (D D), out_bias (D), eps, ahead?, chunk,
     past? (P D) -> y (T D), gated (T D); K odd, ahead below K, chunk natural
-multi_head_attention: x (T D), in_weight (3D D), in_bias (3D), out_weight (D D), out_bias (D), heads,
-    chunk, left, past? (P 2D) -> y (T D), kv (T 2D); heads divides D, chunk natural, left natural
+multi_head_attention: x (T D), in_weight (3D D), in_bias (3D), out_weight (D D), out_bias (D),
+    heads, chunk, left, past? (P 2D) -> y (T D), kv (T 2D); heads divides D, chunk natural,
+    left natural
 conformer_layer: x (T D), weights, heads, eps, view, past? -> y (T D); heads divides D,
     ahead below K, chunk natural, left natural
 

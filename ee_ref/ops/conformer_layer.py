@@ -26,18 +26,22 @@ def conformer_layer(
     """
     past_kv, past_gated = past or (None, None)
 
-    def module(prefix: str, *parts: str) -> list[np.ndarray]:
-        return [weights[f"{prefix}.{part}.{kind}"] for part in parts for kind in ("weight", "bias")]
+    def affine(part: str) -> tuple[np.ndarray, np.ndarray]:
+        return weights[f"{part}.weight"], weights[f"{part}.bias"]
 
-    x = x + feed_forward(x, *module("ff1", "norm", "up", "down"), eps) * 0.5
-    normed = layer_norm(x, *module("attn", "norm"), eps)
+    def half_feed_forward(module: str) -> np.ndarray:
+        return 0.5 * feed_forward(
+            x, *affine(f"{module}.norm"), *affine(f"{module}.up"), *affine(f"{module}.down"), eps)
+
+    x = x + half_feed_forward("ff1")
+    normed = layer_norm(x, *affine("attn.norm"), eps)
     attended, kv = multi_head_attention(
-        normed, *module("attn", "in", "out"), heads, view.chunk, view.left, past_kv)
+        normed, *affine("attn.in"), *affine("attn.out"), heads, view.chunk, view.left, past_kv)
     x = x + attended
     convolved, gated = conv_module(
-        x, *module("conv", "norm", "in", "depthwise", "out"), eps, view.ahead, view.chunk,
-        past_gated)
+        x, *affine("conv.norm"), *affine("conv.in"), *affine("conv.depthwise"),
+        *affine("conv.out"), eps, view.ahead, view.chunk, past_gated)
     x = x + convolved
-    x = x + feed_forward(x, *module("ff2", "norm", "up", "down"), eps) * 0.5
-    y = layer_norm(x, weights["norm.weight"], weights["norm.bias"], eps)
+    x = x + half_feed_forward("ff2")
+    y = layer_norm(x, *affine("norm"), eps)
     return y, newest(past, kv, gated, view, len(weights["conv.depthwise.weight"]))

@@ -27,18 +27,17 @@ def conformer_layer_qs8(
     """
     past_kv, past_gated = past or (None, None)
 
-    def floats(part: str) -> list[np.ndarray]:
-        return [weights[f"{part}.weight"], weights[f"{part}.bias"]]
+    def floats(part: str) -> tuple[np.ndarray, np.ndarray]:
+        return weights[f"{part}.weight"], weights[f"{part}.bias"]
 
-    def matrix(part: str) -> list[np.ndarray]:
-        return [weights[f"{part}.{kind}"] for kind in ("weight", "weight_scale", "bias")]
+    def matrix(part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return weights[f"{part}.weight"], weights[f"{part}.weight_scale"], weights[f"{part}.bias"]
 
-    def feed_forward(module: str) -> np.ndarray:
-        return feed_forward_qs8(
-            x, *floats(f"{module}.norm"), *matrix(f"{module}.up"), *matrix(f"{module}.down"), eps
-        )
+    def half_feed_forward(module: str) -> np.ndarray:
+        return HALF * feed_forward_qs8(
+            x, *floats(f"{module}.norm"), *matrix(f"{module}.up"), *matrix(f"{module}.down"), eps)
 
-    x = x + feed_forward("ff1") * HALF
+    x = x + half_feed_forward("ff1")
     normed = layer_norm_qs8(x, *floats("attn.norm"), eps)
     attended, kv = multi_head_attention_qs8(
         normed, *matrix("attn.in"), *matrix("attn.out"), heads, view.chunk, view.left, past_kv)
@@ -47,6 +46,6 @@ def conformer_layer_qs8(
         x, *floats("conv.norm"), *matrix("conv.in"), *floats("conv.depthwise"),
         *matrix("conv.out"), eps, view.ahead, view.chunk, past_gated)
     x = x + convolved
-    x = x + feed_forward("ff2") * HALF
+    x = x + half_feed_forward("ff2")
     y = layer_norm_qs8(x, *floats("norm"), eps)
     return y, newest(past, kv, gated, view, len(weights["conv.depthwise.weight"]))

@@ -69,7 +69,8 @@ enum {
 
 /* What is computed: how layers are made, in which order tensors lie. */
 enum {
-    EE_ARCH_CONFORMER = 1
+    EE_ARCH_CONFORMER = 1,
+    EE_ARCH_SPLITFORMER = 2 /* without chunks */
 };
 
 /* Padding of the depthwise convolution. */
@@ -86,7 +87,7 @@ enum {
 
 /* The configuration. Every size is in 1..EE_MAX_SIZE unless it says otherwise. */
 typedef struct {
-    uint32_t architecture;                  /* EE_ARCH_CONFORMER */
+    uint32_t architecture;                  /* EE_ARCH_... */
     uint32_t exits;                         /* 1..EE_MAX_EXITS */
     uint32_t layers_per_exit[EE_MAX_EXITS]; /* 1..EE_MAX_LAYERS_PER_EXIT each; `exits` are read */
     uint32_t dim, heads, ff, kernel, vocab, mels; /* dim a multiple of heads, kernel odd */
@@ -98,6 +99,8 @@ typedef struct {
     uint32_t positions;                /* EE_POSITIONS_... */
     float norm_eps;                    /* 2^-40..1 */
     uint32_t dtype;                    /* EE_DTYPE_F32 or EE_DTYPE_QS8 */
+    uint8_t parallel[EE_MAX_EXITS];    /* of a Splitformer: layers at half rate beside a group,
+                                          0 or 1; others do not read it */
 } ee_config;
 
 /* One tensor. Matrices of float32 have rows of ee_row_stride(n) floats, those of int8 rows of

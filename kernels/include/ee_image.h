@@ -36,7 +36,8 @@ enum {
     EE_SECTION_FRONTEND = 1, /* tables of the front end */
     EE_SECTION_LABELS = 2,
     EE_SECTION_STEM = 3,     /* tensors of the stem */
-    EE_SECTION_EXIT = 4      /* tensors of an exit; as many as there are exits, and the last ones */
+    EE_SECTION_EXIT = 4,     /* tensors of an exit; as many as there are exits, and the last ones */
+    EE_SECTION_FAMILY = 5    /* what only this architecture has in its configuration */
 };
 
 /* Kinds of front ends. */
@@ -58,7 +59,7 @@ typedef struct {
 } ee_image;
 
 /* Bytes of memory that ee_image_open needs for the first `exits` exits of an image, 0 for all that
- * it holds. Of the image only the header is read; checksums of the rest are left to
+ * it holds. Of the image only the configuration is read; checksums are left to
  * ee_image_open. */
 ee_status ee_image_memory(const void *image, size_t bytes, uint32_t exits, size_t *size);
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ def make(*arguments: str, check: bool = True) -> subprocess.CompletedProcess:
     return done
 
 
-@lru_cache(maxsize=None)
+@cache
 def missing_tools(board: str) -> tuple[str, ...]:
     """What would have to be installed for a board."""
     if not shutil.which("make"):

@@ -115,6 +115,21 @@ static void check_config(void)
     CHECK(ee_arena_size(&config, FRAMES, NULL, NULL) == EE_ERR_ARGUMENT, "no result");
 }
 
+/* What only a Splitformer has, and what it has not. */
+static void check_parallel(void)
+{
+    size_t bytes;
+
+    CHECK(ee_model_size(&config, &bytes) == EE_OK, "a layer at half rate");
+    config.parallel[1] = 2;
+    CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "two layers at half rate");
+    config.parallel[1] = 0;
+    config.conv = EE_CONV_CAUSAL;
+    CHECK(ee_model_size(&config, &bytes) == EE_OK, "causal with a full view");
+    expect_config("chunk at half rate", &config.chunk, 4);
+    config.conv = EE_CONV_CENTRED;
+}
+
 static void check_model_open(void)
 {
     size_t bytes = 0;
@@ -431,19 +446,25 @@ static void free_tensors(void)
 static const ee_config SMALL = {
     .architecture = EE_ARCH_CONFORMER, .exits = 2, .layers_per_exit = {1, 2}, .dim = 10,
     .heads = 2, .ff = 22, .kernel = 5, .vocab = 7, .mels = MELS, .stem_kernel = 3,
-    .stem_stride = 2, .max_frames = 60, .norm_eps = 1e-5f,
+    .stem_stride = 2, .max_frames = 60, .norm_eps = 1e-5f, .parallel = {1},
 };
 
-static void check_runtime(uint32_t dtype, float *features)
+static void check_runtime(uint32_t architecture, uint32_t dtype, float *features)
 {
     const size_t all_frames[] = {0, 1, 6, 7, 10, 11, FRAMES, 192, 195, 199, 243};
     ee_config made = SMALL;
 
+    made.architecture = architecture;
     made.dtype = dtype;
     ops = ee_ops_for(EE_ISA_C);
     make_model(&made);
-    CHECK(tensor_count == (dtype == EE_DTYPE_F32 ? 93u : 122u), "%zu tensors", tensor_count);
+    const size_t plain = dtype == EE_DTYPE_F32 ? 93 : 122, layer = dtype == EE_DTYPE_F32 ? 28 : 36;
+    CHECK(tensor_count == (architecture == EE_ARCH_SPLITFORMER ? plain + layer : plain),
+          "%zu tensors", tensor_count);
     check_config();
+    if (architecture == EE_ARCH_SPLITFORMER) {
+        check_parallel();
+    }
     check_model_open();
     for (int i = EE_ISA_C; i <= (int)ee_isa_best(); i++) {
         ops = ee_ops_for((ee_isa)i);
@@ -653,8 +674,11 @@ int main(void)
         features[i] = random_float();
     }
     check_names();
-    check_runtime(EE_DTYPE_F32, features);
-    check_runtime(EE_DTYPE_QS8, features);
+    for (uint32_t architecture = EE_ARCH_CONFORMER; architecture <= EE_ARCH_SPLITFORMER;
+         architecture++) {
+        check_runtime(architecture, EE_DTYPE_F32, features);
+        check_runtime(architecture, EE_DTYPE_QS8, features);
+    }
     check_streams(EE_DTYPE_F32);
     check_streams(EE_DTYPE_QS8);
     free(features);

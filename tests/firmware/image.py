@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from ee_ref import flash_image
+from ee_ref.encoder import ExitOutput
 from ee_ref.errors import ModelFileError
 from ee_ref.native._arrays import aligned
 from ee_ref.native._frontend import extract
 from ee_ref.native._lib import all_ops, ensure, ffi, lib
-from ee_ref.encoder import ExitOutput
 from ee_ref.native._session import Session, _size
 from tests.firmware.decode import greedy, text
 

@@ -10,16 +10,22 @@ from __future__ import annotations
 import numpy as np
 
 from ee_ref import ops
+from ee_ref.conformance.cases import cases_of, op_names, outputs
+from ee_ref.conformance.draw import (
+    SMALL,
+    SMALL_SPLITFORMER,
+    random_features,
+    random_int8_model,
+)
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.exits import frame_entropy
-from ee_ref.conformance.cases import cases_of, op_names, outputs
-from ee_ref.conformance.draw import SMALL, random_features, random_int8_model
 from tests.support import FULL, INT8_CLIPS, INT8_FULL, SMALL_CLIPS, SMALL_SEED, frozen
 
 
 def generate() -> dict[str, np.ndarray]:
     """`op/case/N` -> output N of the op, and log-probabilities and entropies of whole models:
-    `small/FRAMES/EXIT`, `full/SEED/QK_GAIN/FRAMES/EXIT`, each also with `/entropy`. See `frozen`.
+    `small/FRAMES/EXIT`, `splitformer/FRAMES/EXIT`, `full/SEED/QK_GAIN/FRAMES/EXIT`, each also
+    with `/entropy`. See `frozen`.
     """
     goldens = {}
     for op in op_names("qs8"):
@@ -27,10 +33,11 @@ def generate() -> dict[str, np.ndarray]:
             result = getattr(ops, op)(**case.arguments())
             for number, output in enumerate(outputs(op, result)):
                 goldens[f"{op}/{case.name}/{number}"] = frozen(output)
-    small = ReferenceEncoder(*random_int8_model(SMALL, SMALL_SEED))
-    for frames in SMALL_CLIPS:
-        features = random_features(frames, SMALL_SEED, SMALL.mels)
-        goldens |= exits(f"small/{frames}", small, features)
+    for name, config in (("small", SMALL), ("splitformer", SMALL_SPLITFORMER)):
+        small = ReferenceEncoder(*random_int8_model(config, SMALL_SEED))
+        for frames in SMALL_CLIPS:
+            features = random_features(frames, SMALL_SEED, config.mels)
+            goldens |= exits(f"{name}/{frames}", small, features)
     for seed, qk_gain in INT8_FULL:
         full = ReferenceEncoder(*random_int8_model(FULL, seed, qk_gain))
         for clip in INT8_CLIPS:

@@ -64,9 +64,10 @@ class PublishedModel(nn.Module):
             yield linear(x).log_softmax(dim=-1)[0]
 
 
-def published_model(config: Config, state: dict[str, np.ndarray]) -> PublishedModel:
+def published_model(config: Config, state: dict[str, np.ndarray],
+                    layout: type[PublishedModel] = PublishedModel) -> PublishedModel:
     """A float32 model with this state, in evaluation mode."""
-    model = PublishedModel(config).eval()
+    model = layout(config).eval()
     model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
     return model
 
@@ -106,7 +107,7 @@ def _full() -> dict[str, np.ndarray]:
             key = f"full/{qk_gain}/{clip.frames}"
             values[f"{key}/log_probs"] = exits[:, :: clip.stride].float().numpy()
             values[f"{key}/argmax"] = exits.argmax(dim=-1).numpy().astype(np.uint8)
-            values[f"{key}/pytorch_float32_distance"] = _one_digit_up(distance)
+            values[f"{key}/pytorch_float32_distance"] = one_digit_up(distance)
     return values
 
 
@@ -116,7 +117,7 @@ def _least_gap(log_probs: torch.Tensor) -> float:
     return (best[..., 0] - best[..., 1]).min().item()
 
 
-def _one_digit_up(value: float) -> np.ndarray:
+def one_digit_up(value: float) -> np.ndarray:
     """[value] rounded up to one digit: its further digits depend on the CPU that ran this."""
     power = 10.0 ** math.floor(math.log10(value))
     return np.array([math.ceil(value / power) * power])

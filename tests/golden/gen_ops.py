@@ -142,7 +142,7 @@ def conv_module(
 
 
 def _limited_conv(seen, frames, weight, bias, ahead, chunk):
-    """Of the last `frames` of (past + frames, D): every tap with the mask of what its frame sees."""
+    """Of the last `frames` of (past + frames, D): each tap with the mask of what its frame sees."""
     kernel, past = len(weight), len(seen) - frames
     windows = F.pad(seen, (0, 0, kernel - 1 - ahead, ahead)).unfold(0, kernel, 1)[past:]
     visible = torch.cat([torch.zeros(frames, kernel - 1 - ahead, dtype=torch.bool),

@@ -24,17 +24,22 @@ import numpy as np
 import scipy.signal  # noqa: F401  (imported late by audio.py: not to be counted with a file)
 
 import ee_ref
-from ee_ref import audio
+from ee_ref import audio, convert, flash_image
 from ee_ref.conformance import manifest as vectors
 from ee_ref.conformance import protocol, report, runner, waivers
-from ee_ref.conformance.transport import PortDied
 from ee_ref.conformance.schema import SchemaError
+from ee_ref.conformance.transport import PortDied
 from ee_ref.errors import (
-    ArgumentError, AudioError, AudioFileError, CheckpointError, EeError, FileError, ModelFileError,
+    ArgumentError,
+    AudioError,
+    AudioFileError,
+    CheckpointError,
+    EeError,
+    FileError,
+    ModelFileError,
 )
 from ee_ref.evaluation import manifest as recordings
 from weights_io import from_torch, tokenizer
-from ee_ref import convert, flash_image
 
 from . import corpus, repair
 from .mutate import Fuzzed, of_json, of_json_lines, some_bytes

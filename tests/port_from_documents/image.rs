@@ -28,6 +28,8 @@ pub struct Model {
     pub norm_eps: f32,
     /// Layers of each exit that the image brings.
     pub layers: Vec<usize>,
+    /// Whether each of them has a layer at half rate.
+    pub parallel: Vec<bool>,
     pub window: Vec<f32>,
     pub sines: Vec<f32>,
     /// First bin and weights of each mel filter.
@@ -105,7 +107,18 @@ impl Model {
             check(crc(&[content(section)]) == section[3], CHECKSUM)?;
         }
 
-        check(architecture == 1, CONFIG)?;
+        let only = |kind| match before.iter().filter(|s| s[0] == kind).collect::<Vec<_>>()[..] {
+            [section] => Ok(Reader { rest: content(section) }),
+            _ => Err(refused(LAYOUT)),
+        };
+        let mut parallel = vec![0; exits];
+        if architecture == 2 {
+            let mut family = only(5)?;
+            parallel = family.take(64)?[..exits].to_vec();
+            family.end()?;
+        }
+        check(architecture == 1 || architecture == 2 && chunk == 0, CONFIG)?;
+        check(parallel.iter().all(|&n| n <= 1), CONFIG)?;
         let sizes = [dim, heads, ff, kernel, vocab, mels, stem_kernel, stem_stride, hop_length, pad + 1];
         check(dtype <= 1 && sizes.iter().all(|n| (1..=1 << 16).contains(n)), CONFIG)?;
         check(dim % heads == 0 && kernel % 2 == 1 && stem_stride <= stem_kernel, CONFIG)?;
@@ -122,10 +135,6 @@ impl Model {
         check(n_fft.is_power_of_two() && (4..=1 << 16).contains(&n_fft) && win_length <= n_fft, CONFIG)?;
         check(blank < vocab, LAYOUT)?;
 
-        let only = |kind| match before.iter().filter(|s| s[0] == kind).collect::<Vec<_>>()[..] {
-            [section] => Ok(Reader { rest: content(section) }),
-            _ => Err(refused(LAYOUT)),
-        };
         let (mut tables, mut texts, stem) = (only(1)?, only(2)?, only(3)?);
         let window = floats(tables.take(4 * win_length)?);
         let sines = floats(tables.take(4 * n_fft)?);
@@ -155,7 +164,7 @@ impl Model {
         let shapes = Shapes { int8: dtype == 1, dim, ff, kernel, vocab, mels, stem_kernel, max_frames };
         let readers = of_exits[..exits].iter().map(|section| Reader { rest: content(section) });
         let mut tensors = Tensors::new();
-        for (mut reader, list) in once(stem).chain(readers).zip(shapes.list(&layers[..exits])) {
+        for (mut reader, list) in once(stem).chain(readers).zip(shapes.list(&layers[..exits], &parallel)) {
             for (name, shape, dtype) in list {
                 tensors.insert(name, reader.tensor(shape, dtype)?);
             }
@@ -180,6 +189,7 @@ impl Model {
             log_floor,
             norm_eps,
             layers: layers[..exits].to_vec(),
+            parallel: parallel.iter().map(|&n| n == 1).collect(),
             window,
             sines,
             filters,
@@ -237,7 +247,7 @@ type Described = (String, Vec<usize>, u8);
 impl Shapes {
     /// Name, shape and dtype of the tensors of the stem, of exit 1, and so on, in canonical order: the
     /// table of FORMAT.md.
-    fn list(&self, layers: &[usize]) -> Vec<Vec<Described>> {
+    fn list(&self, layers: &[usize], parallel: &[u8]) -> Vec<Vec<Described>> {
         let (d, ff) = (self.dim, self.ff);
         // Parts of a layer: rows and columns of the weight, no columns for a norm.
         let parts = [
@@ -265,10 +275,10 @@ impl Shapes {
         let mut lists = vec![list];
         for (g, &count) in layers.iter().enumerate() {
             let mut list = Vec::new();
-            for l in 0..count {
+            let layers = (1..=count).map(|l| format!("layer.{}", l));
+            for layer in layers.chain((0..parallel[g]).map(|_| "parallel".into())) {
                 for (name, rows, cols) in parts {
-                    let name = format!("group.{}.layer.{}.{}", g + 1, l + 1, name);
-                    self.part(&mut list, &name, rows, cols);
+                    self.part(&mut list, &format!("group.{}.{}.{}", g + 1, layer, name), rows, cols);
                 }
             }
             self.part(&mut list, &format!("head.{}", g + 1), self.vocab, d);

@@ -62,10 +62,19 @@ impl<'a> Encoder<'a> {
         let view = View { chunk: model.chunk, left: model.left, ahead: model.ahead };
         let nothing = (&Matrix::new(0, 2 * model.dim), &Matrix::new(0, model.dim));
         let group = weights.at("group").at(&(self.exits_done + 1).to_string());
+        let run = |x: &Matrix, layer: &Weights| {
+            self.mode.conformer_layer(x, layer, model.heads, model.norm_eps, &view, nothing)
+        };
+        let mut x = self.x.clone();
         for l in 1..=model.layers[self.exits_done] {
-            let (mode, layer) = (self.mode, group.at("layer").at(&l.to_string()));
-            self.x = mode.conformer_layer(&self.x, &layer, model.heads, model.norm_eps, &view, nothing)?;
+            x = run(&x, &group.at("layer").at(&l.to_string()))?;
         }
+        if model.parallel[self.exits_done] {
+            let even = Matrix::from_fn(self.x.rows.div_ceil(2), x.cols, |t, d| self.x.at(2 * t, d));
+            let slow = run(&even, &group.at("parallel"))?;
+            x = Matrix::from_fn(x.rows, x.cols, |t, d| x.at(t, d) + slow.at(t / 2, d));
+        }
+        self.x = x;
         self.exits_done += 1;
         self.mode.exit_head(&self.x, &weights.at("head").at(&self.exits_done.to_string()))
     }

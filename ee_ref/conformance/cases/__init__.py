@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ... import ops
 from ...ops._lines import lines
+from ...ops.quantize_qs8 import quantize_qs8 as quantized
 from ..draw import Case
 
 BIT_EXACT = "int8 mode is bit-exact"
@@ -54,5 +54,5 @@ def _quantized(make: Callable[[], dict], matrices: tuple[str, ...]) -> dict[str,
     for name, value in make().items():
         arguments[name] = value
         if name in matrices:
-            arguments[name], arguments[f"{name}_scale"] = ops.quantize_qs8(value)
+            arguments[name], arguments[f"{name}_scale"] = quantized(value)
     return arguments

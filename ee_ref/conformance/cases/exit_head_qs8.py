@@ -1,3 +1,3 @@
-from . import exit_head, exact
+from . import exact, exit_head
 
 CASES = exact(exit_head.CASES, "weight")

@@ -1,3 +1,3 @@
-from . import feed_forward, exact
+from . import exact, feed_forward
 
 CASES = exact(feed_forward.CASES, "up_weight", "down_weight")

@@ -1,4 +1,4 @@
-from . import layer_norm, exact
+from . import exact, layer_norm
 
 CASES = exact([
     *layer_norm.CASES,

@@ -1,6 +1,5 @@
 from dataclasses import replace
 
-
 from . import exact, multi_head_attention
 
 

@@ -1,4 +1,4 @@
-from . import silu, exact
+from . import exact, silu
 
 CASES = exact([
     *(case for case in silu.CASES if case.name != "powers_to_subnormal"),

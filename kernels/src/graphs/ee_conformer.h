@@ -1,5 +1,5 @@
-/* ee_conformer.h: the pieces of the Conformer that graphs made of its layers share: stem, layer and
- * head, in both arithmetics. See ee_graph.h for what each does. */
+/* ee_conformer.h: the pieces of the Conformer that graphs made of its layers share: stem, layers
+ * and head, in both arithmetics. See ee_graph.h for what each does. */
 #ifndef EE_CONFORMER_H
 #define EE_CONFORMER_H
 
@@ -16,13 +16,17 @@ ee_window ee_conformer_window(const ee_config *config);
 size_t ee_conformer_layer_reach(const ee_config *config);
 size_t ee_conformer_cache_bytes(const ee_config *config);
 
-/* Of stem, layer or head, whichever needs the most. */
+/* Bytes: of a layer; of stem, layer or head, whichever needs the most. */
+size_t ee_conformer_layer_scratch(const ee_config *config, size_t rows, const ee_team *team);
 size_t ee_conformer_scratch(const ee_config *config, size_t rows, const ee_team *team);
 
 void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, size_t first,
                        size_t rows, void *scratch, const ee_team *team);
 /* tensors: those of ee_conformer_layer_table; cache: of this layer alone. */
 void ee_conformer_layer(const ee_model *model, const void *const *tensors, float *x, size_t rows,
+                        const ee_cache *cache, void *scratch, const ee_team *team);
+/* layers_per_exit layers, one after another. */
+void ee_conformer_group(const ee_model *model, uint32_t exit, float *x, size_t rows,
                         const ee_cache *cache, void *scratch, const ee_team *team);
 void ee_conformer_head(const ee_model *model, uint32_t exit, ee_output *out, const float *x,
                        size_t rows, void *scratch, const ee_team *team);

@@ -163,20 +163,32 @@ static size_t between(const ee_config *config, size_t rows)
     return ee_size_add(ee_size_mul(rows - 1, config->stem_stride), config->stem_kernel);
 }
 
+size_t ee_conformer_layer_scratch(const ee_config *config, size_t rows, const ee_team *team)
+{
+    const ee_view view = view_of(config);
+
+#ifndef EE_NO_F32
+    if (config->dtype == EE_DTYPE_F32) {
+        return ee_size_mul(ee_conformer_layer_f32_scratch(&view, rows, config->dim, config->heads,
+                                                          config->ff, config->kernel, team),
+                           sizeof(float));
+    }
+#endif
+    return ee_conformer_layer_qs8_scratch(&view, rows, config->dim, config->heads, config->ff,
+                                          config->kernel, team);
+}
+
 /* In turn: the output of the first convolution and what either of them needs; what a layer needs;
  * the log-probabilities and what a head needs. */
 size_t ee_conformer_scratch(const ee_config *config, size_t rows, const ee_team *team)
 {
-    const ee_view view = view_of(config);
-    size_t layer;
+    const size_t layer = ee_conformer_layer_scratch(config, rows, team);
 
 #ifndef EE_NO_F32
     if (config->dtype == EE_DTYPE_F32) {
         const size_t floats = ee_size_max(ee_size_mul(between(config, rows), config->dim),
                                           ee_size_mul(rows, config->vocab));
-        layer = ee_conformer_layer_f32_scratch(&view, rows, config->dim, config->heads,
-                                               config->ff, config->kernel, team);
-        return ee_size_mul(ee_size_max(floats, layer), sizeof(float));
+        return ee_size_max(ee_size_mul(floats, sizeof(float)), layer);
     }
 #endif
     const size_t dim = config->dim, kernel = config->stem_kernel, stride = config->stem_stride;
@@ -186,10 +198,9 @@ size_t ee_conformer_scratch(const ee_config *config, size_t rows, const ee_team 
     const size_t conv2 = ee_stem_conv_qs8_scratch(middle, dim, dim, kernel, stride, team);
     const size_t head = ee_exit_head_qs8_scratch(rows, dim, config->vocab, team);
 
-    layer = ee_conformer_layer_qs8_scratch(&view, rows, dim, config->heads, config->ff,
-                                           config->kernel, team);
-    layer = ee_size_max(layer, ee_size_add(ee_floats_qs8(middle, dim), ee_size_max(conv1, conv2)));
-    return ee_size_max(layer, ee_size_add(ee_floats_qs8(rows, config->vocab), head));
+    const size_t stem = ee_size_add(ee_floats_qs8(middle, dim), ee_size_max(conv1, conv2));
+    return ee_size_max(ee_size_max(stem, layer),
+                       ee_size_add(ee_floats_qs8(rows, config->vocab), head));
 }
 
 /* ---- Stem ---- */
@@ -297,7 +308,7 @@ void ee_conformer_head(const ee_model *model, uint32_t exit, ee_output *out, con
                        size_t rows, void *scratch, const ee_team *team)
 {
     const ee_config *const c = &model->config;
-    const void *const *const tensors = ee_tensors_of(model, exit, c->layers_per_exit[exit]);
+    const void *const *const tensors = ee_tensors_of(model, exit, model->graph->layers(c, exit));
 
     out->kind = EE_OUTPUT_LOG_PROBS;
     out->columns = c->vocab;
@@ -321,6 +332,11 @@ void ee_conformer_head(const ee_model *model, uint32_t exit, ee_output *out, con
 
 /* ---- The graph: groups are their layers, one after another ---- */
 
+static uint32_t layers(const ee_config *config, uint32_t exit)
+{
+    return config->layers_per_exit[exit];
+}
+
 static size_t reach(const ee_config *config, uint32_t exit)
 {
     return ee_size_mul(config->layers_per_exit[exit], ee_conformer_layer_reach(config));
@@ -331,8 +347,8 @@ static size_t cache_bytes(const ee_config *config, uint32_t exit)
     return ee_size_mul(config->layers_per_exit[exit], ee_conformer_cache_bytes(config));
 }
 
-static void run_group(const ee_model *model, uint32_t exit, float *x, size_t rows,
-                      const ee_cache *cache, void *scratch, const ee_team *team)
+void ee_conformer_group(const ee_model *model, uint32_t exit, float *x, size_t rows,
+                        const ee_cache *cache, void *scratch, const ee_team *team)
 {
     ee_cache layer = *cache;
 
@@ -350,10 +366,11 @@ const ee_graph ee_graph_conformer = {
     .check = ee_conformer_check,
     .size = ee_conformer_size,
     .window = ee_conformer_window,
+    .layers = layers,
     .reach = reach,
     .cache_bytes = cache_bytes,
     .scratch = ee_conformer_scratch,
     .stem = ee_conformer_stem,
-    .group = run_group,
+    .group = ee_conformer_group,
     .head = ee_conformer_head,
 };

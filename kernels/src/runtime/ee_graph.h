@@ -38,12 +38,17 @@ typedef struct {
 typedef struct {
     uint32_t architecture;
     const ee_tensor_table *stem_tensors, *layer_tensors, *head_tensors;
+    /* The bytes of ee_config that only this architecture reads: a flash image has a section of
+     * them. */
+    size_t own_offset, own_bytes;
 
     /* EE_OK or EE_ERR_CONFIG: the fields that are this architecture's own. Below, configurations
      * are checked, and exits are counted from 0. */
     ee_status (*check)(const ee_config *config);
     size_t (*size)(const ee_config *config, char letter);
     ee_window (*window)(const ee_config *config);
+    /* The layers before an exit: as many times has it the tensors of layer_tensors. */
+    uint32_t (*layers)(const ee_config *config, uint32_t exit);
     /* Rows back on which the rows of a chunk depend that a group makes, in a limited view: a
      * multiple of the chunk. */
     size_t (*reach)(const ee_config *config, uint32_t exit);
@@ -64,7 +69,7 @@ typedef struct {
                  void *scratch, const ee_team *team);
 } ee_graph;
 
-extern const ee_graph ee_graph_conformer;
+extern const ee_graph ee_graph_conformer, ee_graph_splitformer;
 
 /* The graph of an architecture, or NULL. */
 const ee_graph *ee_graph_for(uint32_t architecture);
@@ -82,7 +87,8 @@ ee_status ee_config_check(const ee_config *config);
 /* How many tensors a model has that was checked. */
 size_t ee_tensor_count(const ee_config *config);
 
-/* The tensors of a layer (from 0) or, with layer = layers_per_exit, of the head of an exit. */
+/* The tensors of a layer (from 0) or, after the last of the graph's `layers`, of the head of an
+ * exit. */
 const void *const *ee_tensors_of(const ee_model *model, uint32_t exit, uint32_t layer);
 
 /* A model without its tensors, which are to be put in model->tensors. Errors are those of

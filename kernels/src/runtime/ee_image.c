@@ -1,5 +1,7 @@
 #include "ee_image.h"
 
+#include <string.h>
+
 #include "../common/ee_size.h"
 #include "ee_graph.h"
 
@@ -183,8 +185,20 @@ static const void *take_floats(section_reader *reader, size_t count)
     return take(reader, ee_size_mul(count, sizeof(float)));
 }
 
-static void read_config(ee_config *config, const image_header *header, uint32_t exits)
+/* What only some architectures have is 0 without a graph that asks for it. */
+static ee_status read_config(ee_config *config, const image_header *header, uint32_t exits)
 {
+    const ee_graph *const graph = ee_graph_for(header->architecture);
+    section_reader reader = reader_of(header, section_of(header, EE_SECTION_FAMILY));
+
+    memset(config, 0, sizeof(*config));
+    if (graph != NULL && graph->own_bytes > 0) {
+        const void *const own = take(&reader, graph->own_bytes);
+        if (own == NULL || reader.left > 0) {
+            return EE_ERR_IMAGE_LAYOUT;
+        }
+        memcpy((char *)config + graph->own_offset, own, graph->own_bytes);
+    }
     config->architecture = header->architecture;
     config->exits = exits;
     config->dim = header->dim;
@@ -202,9 +216,10 @@ static void read_config(ee_config *config, const image_header *header, uint32_t 
     config->positions = header->positions;
     config->norm_eps = header->norm_eps;
     config->dtype = header->dtype;
-    for (uint32_t e = 0; e < EE_MAX_EXITS; e++) {
-        config->layers_per_exit[e] = e < exits ? header->layers_per_exit[e] : 0;
+    for (uint32_t e = 0; e < exits; e++) {
+        config->layers_per_exit[e] = header->layers_per_exit[e];
     }
+    return EE_OK;
 }
 
 static ee_status open_frontend(ee_frontend *frontend, const image_header *header)
@@ -301,12 +316,11 @@ ee_status ee_image_memory(const void *image, size_t bytes, uint32_t exits, size_
     if (size == NULL) {
         return EE_ERR_ARGUMENT;
     }
-    const ee_status status = check_header(header, bytes, &exits);
-    if (status != EE_OK) {
-        return status;
+    ee_status status = check_header(header, bytes, &exits);
+    if (status == EE_OK) {
+        status = read_config(&config, header, exits);
     }
-    read_config(&config, header, exits);
-    return ee_model_size(&config, size);
+    return status == EE_OK ? ee_model_size(&config, size) : status;
 }
 
 ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint32_t exits,
@@ -330,7 +344,9 @@ ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint3
         status = check_sections(header, exits, ops->crc32);
     }
     if (status == EE_OK) {
-        read_config(&result.config, header, exits);
+        status = read_config(&result.config, header, exits);
+    }
+    if (status == EE_OK) {
         status = ee_config_check(&result.config);
     }
     if (status == EE_OK) {

@@ -49,7 +49,14 @@ ee_status ee_config_check(const ee_config *config)
 
 const ee_graph *ee_graph_for(uint32_t architecture)
 {
-    return architecture == EE_ARCH_CONFORMER ? &ee_graph_conformer : NULL;
+    static const ee_graph *const graphs[] = {&ee_graph_conformer, &ee_graph_splitformer};
+
+    for (size_t i = 0; i < sizeof(graphs) / sizeof(graphs[0]); i++) {
+        if (graphs[i]->architecture == architecture) {
+            return graphs[i];
+        }
+    }
+    return NULL;
 }
 
 /* ---- Tensors: those of the stem, then for every exit those of its layers and of its head ---- */
@@ -74,14 +81,14 @@ static size_t count_in(const ee_config *config, const ee_tensor_table *table)
     return count;
 }
 
-/* The tensors before a layer of an exit; layer = layers_per_exit: before its head. */
+/* The tensors before a layer of an exit, or, with as many as it has, before its head. */
 static size_t count_before(const ee_config *config, uint32_t exit, uint32_t layer)
 {
     const ee_graph *const graph = ee_graph_for(config->architecture);
     size_t layers = layer;
 
     for (uint32_t e = 0; e < exit; e++) {
-        layers += config->layers_per_exit[e];
+        layers += graph->layers(config, e);
     }
     return count_in(config, graph->stem_tensors) + layers * count_in(config, graph->layer_tensors)
            + exit * count_in(config, graph->head_tensors);
@@ -147,7 +154,7 @@ ee_status ee_tensor_at(const ee_config *config, size_t number, ee_tensor_info *i
     }
     rest -= count_in(config, graph->stem_tensors);
     for (uint32_t e = 0; e < config->exits; e++) {
-        const size_t in_layers = config->layers_per_exit[e] * in_layer;
+        const size_t in_layers = graph->layers(config, e) * in_layer;
 
         info->exit = e + 1;
         if (rest < in_layers) {

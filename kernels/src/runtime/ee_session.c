@@ -181,7 +181,8 @@ static void run_below(const ee_team *team, ee_task task, void *context, size_t i
 }
 
 /* The team for so many rows. Fewer rows than those of the capacity may be cut into fewer, longer
- * blocks, and these need more scratch than was planned. */
+ * blocks, and these need more scratch than was planned. The stem has more rows inside than it
+ * gives, so that its blocks may be longer than those. */
 static const ee_team *team_for(const ee_session *s, size_t rows, shorter_blocks *shorter)
 {
     const ee_config *const config = &s->model->config;
@@ -189,7 +190,7 @@ static const ee_team *team_for(const ee_session *s, size_t rows, shorter_blocks 
     const ee_window window = graph->window(config);
     const size_t planned =
         graph->scratch(config, ee_encoder_frames(config, s->capacity), s->team);
-    const size_t inputs = window.span + rows * window.hop; /* a stem has blocks of them, too */
+    const size_t inputs = window.span + rows * window.hop; /* no block is longer */
     const ee_team *team = s->team;
 
     shorter->below = s->team;

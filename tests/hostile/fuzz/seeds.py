@@ -12,7 +12,7 @@ import struct
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,9 @@ from ee_ref.conformance.draw import Stream, random_state_dict
 from ee_ref.conformance.protocol import Body, Frame, Type
 from ee_ref.conformance.suite import op_vectors
 from ee_ref.convert import convert_state_dict
+from ee_ref.families import splitformer
 from ee_ref.families.conformer import Config
-from ee_ref.plan import memory_plan
+from ee_ref.plan import device_plan
 from ee_ref.quantize import quantize
 
 CORPUS = Path(__file__).resolve().parent.parent / "corpus"
@@ -32,11 +33,12 @@ TINY = Config(
     exits=2, layers_per_exit=(1, 1), dim=8, heads=2, ff=9, kernel=3, vocab=5, max_frames=12,
     mels=3, n_fft=16, win_length=12, hop_length=10, frontend="logmel",
 )
-IMAGES = {
+IMAGES: dict[str, Config] = {
     "f32-mel": replace(TINY, frontend="mel", pad=5),
     "qs8-logmel": replace(TINY, dtype="qs8"),
     "qs8-deep": replace(TINY, dtype="qs8", exits=1, layers_per_exit=(2,), dim=20, heads=5,
                         vocab=20),
+    "qs8-parallel": splitformer.Config(**asdict(replace(TINY, dtype="qs8")), parallel=(1, 1)),
 }
 TOKENS = ("@", "\u2581a", "b", "\u2581", "\u00e9", *map(str, range(15)))
 LEAST_BYTES = 200
@@ -94,7 +96,8 @@ def frame_seeds() -> Iterator[tuple[str, bytes]]:
             (Type.CASE, Body("transcribe", {"exit": 2}, {"samples": samples})), bye]
         yield f"model-{name}", stream(1 << 17, conversation)
         # Memory that ends where the model ends, where a port once went on.
-        model = -(-memory_plan(IMAGES[name], 0.02).model[-1] // 64) * 64
+        plan = device_plan(IMAGES[name], TOKENS[: TINY.vocab], frozenset(), 0.02)
+        model = -(-plan["model"][-1] // 64) * 64
         end = len(data) + model - LEAST_MEMORY
         yield f"model-{name}-up-to-the-end", stream(end, conversation)
         yield f"model-{name}-up-to-part-of-a-line", stream(end + 36, conversation)
@@ -119,9 +122,13 @@ def model_seeds() -> Iterator[tuple[str, bytes]]:
             ("wide", full, (1, 48, 4, 96, 31, 32, 8, 4, 3, 9, 80)),
             ("chunks", chunks, (3, 8, 2, 9, 5, 5, 3, 3, 2, 0, 200)),
             ("causal", causal, (2, 8, 2, 9, 3, 5, 3, 3, 2, 40, 120)),
+            ("parallel", full, (3, 8, 2, 9, 3, 5, 3, 3, 2, 40, 150)),
         ):
             exits, *rest, frames = sizes
-            words = [exits, *rest, 0x3727C5AC, dtype, *view, 1, *[1] * 4, frames, 0, 0]
+            # Of a Splitformer the last word also says which exits have a parallel layer.
+            architecture, values = (2, 0b101) if name == "parallel" else (1, 0)
+            words = [exits, *rest, 0x3727C5AC, dtype, *view, architecture, *[1] * 4, frames, 0,
+                     values]
             yield f"{'qs8' if dtype else 'f32'}-{name}", struct.pack(f"<{len(words)}I", *words)
 
 

@@ -1,4 +1,4 @@
-"""What the mel front ends share: what is asked of samples, and the normalisation."""
+"""What front ends share: what is asked of samples, the frames, the normalisation."""
 
 from __future__ import annotations
 
@@ -26,6 +26,22 @@ def checked_samples(samples: np.ndarray) -> np.ndarray:
         samples = samples.astype(np.float32, copy=False)
     check_finite(samples, "samples")
     return samples
+
+
+def framed(samples: np.ndarray, config: Config) -> np.ndarray:
+    """(T, win_length), the frames of the signal with reflected edges; a view.
+
+    torch.stft centres the window among n_fft points. Where it lies in them changes only the phase,
+    so a frame is the win_length samples under it. Reflection wants more than n_fft // 2 samples:
+    shorter audio is first extended with zeros.
+    """
+    frames = 1 + (len(samples) + 2 * config.pad) // config.hop_length
+    signal = np.pad(samples, config.pad)
+    signal = np.pad(signal, (0, max(0, config.n_fft // 2 + 1 - len(signal))))
+    before = config.n_fft // 2 - (config.n_fft - config.win_length) // 2
+    signal = np.pad(signal, (before, config.win_length - before), mode="reflect")
+    views = np.lib.stride_tricks.sliding_window_view(signal, config.win_length)
+    return views[:: config.hop_length][:frames]
 
 
 def check_energies(energies: np.ndarray, samples: np.ndarray) -> None:
