@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ._lib import all_ops, ffi
+from ._lib import ffi, ops
 
 
 def crc32(buffer) -> int:
     """CRC-32 (zlib, PNG) of any contiguous buffer."""
     with ffi.from_buffer(buffer) as data:
-        return all_ops().crc32(0, data, len(data))
+        return ops().crc32(0, data, len(data))

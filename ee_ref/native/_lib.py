@@ -72,17 +72,7 @@ def isa() -> str:
 
 
 def ops():
-    """The float32 primitives of the instruction set in use, a `const ee_ops_f32 *`."""
-    return lib.ee_ops_f32_for(_ISAS[isa()])
-
-
-def ops_qs8():
-    """The primitives of int8 mode of the instruction set in use, a `const ee_ops_qs8 *`."""
-    return lib.ee_ops_qs8_for(_ISAS[isa()])
-
-
-def all_ops():
-    """Both and what serves either, a `const ee_ops *`."""
+    """The primitives of the instruction set in use, a `const ee_ops *`."""
     return lib.ee_ops_for(_ISAS[isa()])
 
 

@@ -140,7 +140,9 @@ const char *ee_strerror(ee_status status);
 /* "EE_ERR_CONFIG" and so on, or "EE_ERR_UNKNOWN". */
 const char *ee_status_name(ee_status status);
 
-/* NULL when the library was built without the instruction set; see ee_isa_best. */
+/* The primitives of an instruction set, or NULL when the library was built without it. Calling
+ * them on a CPU that lacks the set is an illegal instruction: every set up to ee_isa_best that is
+ * not NULL can be used. */
 const ee_ops *ee_ops_for(ee_isa isa);
 
 /* Bytes of memory that ee_model_open needs (it depends on the size of a pointer). */

@@ -140,20 +140,6 @@ const ee_ops *ee_ops_for(ee_isa isa)
     return (size_t)isa < EE_ISA_COUNT ? OPS[isa] : NULL;
 }
 
-const ee_ops_f32 *ee_ops_f32_for(ee_isa isa)
-{
-    const ee_ops *const ops = ee_ops_for(isa);
-
-    return ops != NULL ? ops->f32 : NULL;
-}
-
-const ee_ops_qs8 *ee_ops_qs8_for(ee_isa isa)
-{
-    const ee_ops *const ops = ee_ops_for(isa);
-
-    return ops != NULL ? ops->qs8 : NULL;
-}
-
 /* What ee_isas.inc asks of the CPU. GCC's builtins also ask whether the operating system saves the
  * wide registers. */
 #define X86_HAS(feature) (__builtin_cpu_init(), __builtin_cpu_supports(feature))
