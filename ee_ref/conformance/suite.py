@@ -33,7 +33,12 @@ from ..ops._lines import lines
 from ..tokens import Tokens
 from .cases import cases_of, op_names, outputs
 from .draw import (
-    SMALL, Stream, random_features, random_int8_model, random_model, random_state_dict,
+    SMALL,
+    Stream,
+    random_features,
+    random_int8_model,
+    random_model,
+    random_state_dict,
 )
 from .judge import DB, EXACT, ULP, ULPS, Bound
 from .refusals import faulty_config, refusal_vectors

@@ -1,6 +1,6 @@
 """Golden values of the float32 models of the conformance suite, as gen_model.py makes its own.
 
-That with a limited view is made of gen_ops.py: PyTorch's modules on the whole utterance, with masks.
+That with a limited view is made of gen_ops.py: PyTorch on the whole utterance, with masks.
 """
 
 from __future__ import annotations
