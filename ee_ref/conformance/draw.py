@@ -137,10 +137,10 @@ _RANGES = {"frontend.mean": (-6.0, -2.0), "frontend.scale": (0.2, 0.5)}
 """Of single tensors; others are positions."""
 
 
-def random_int8_model(
+def random_model(
     config: Config, seed: int, qk_gain: float = 1.0
 ) -> tuple[Config, dict[str, np.ndarray]]:
-    """`random_state_dict` as an int8 model, the same bytes on every machine.
+    """`random_state_dict` as a float32 model, the same bytes on every machine.
 
     Its positions are random numbers and not sinusoids, whose last bit is the C library's choice.
     """
@@ -151,7 +151,14 @@ def random_int8_model(
     for spec in families.tensors(found):
         if spec.kind is Kind.TABLE:
             tensors[spec.name] = Stream(seed)(*spec.shape)
-    return quantize(found, tensors)
+    return found, tensors
+
+
+def random_int8_model(
+    config: Config, seed: int, qk_gain: float = 1.0
+) -> tuple[Config, dict[str, np.ndarray]]:
+    """`random_model` quantised."""
+    return quantize(*random_model(config, seed, qk_gain))
 
 
 def sinusoids(frames: int, dim: int) -> np.ndarray:

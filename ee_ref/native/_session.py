@@ -16,7 +16,7 @@ from ..config import Config
 from ..errors import ArgumentError, ShapeError, StateError, TooLongError
 from ..families import ExitOutput, TensorSpec
 from ._arrays import aligned, pointer
-from ._lib import all_ops, ensure, ffi, lib
+from ._lib import ensure, ffi, lib, ops
 
 
 class NativeModel:
@@ -52,7 +52,7 @@ class NativeModel:
             entry.bytes = _stored_bytes(spec)
         result = ffi.new("ee_model **")
         ensure(lib.ee_model_open(ffi.from_buffer(self._memory), len(self._memory), self._config,
-                                 table, len(specs), all_ops(), result))
+                                 table, len(specs), ops(), result))
         self.handle = result[0]
 
     def arena_size(self, capacity: int) -> int:

@@ -110,10 +110,24 @@ typedef struct {
     size_t bytes;
 } ee_tensor;
 
+/* ---- Primitives of both modes, with the same bytes on every target -------------------------- */
+
+/* *sum = SUM over v of exp(row[v]) row[v] where row[v] > -87; returns the lowest label of the
+ * largest row[v]. row (vocab), no NaN, vocab at least 1. */
+typedef uint32_t ee_exit_row(float *sum, const float *row, size_t vocab);
+ee_exit_row ee_exit_row_c;
+
+/* CRC-32 of zlib and PNG (polynomial 0xEDB88320 reflected) of what has the checksum crc, 0 for
+ * nothing, and of `bytes` more. data may be NULL when bytes is 0. */
+typedef uint32_t ee_crc32(uint32_t crc, const void *data, size_t bytes);
+ee_crc32 ee_crc32_c;
+
 /* The primitives of one instruction set; f32 is NULL in a library compiled with EE_NO_F32. */
 typedef struct {
     const ee_ops_f32 *f32;
     const ee_ops_qs8 *qs8;
+    ee_exit_row *exit_row;
+    ee_crc32 *crc32;
 } ee_ops;
 
 typedef struct ee_model ee_model;
@@ -126,7 +140,9 @@ const char *ee_strerror(ee_status status);
 /* "EE_ERR_CONFIG" and so on, or "EE_ERR_UNKNOWN". */
 const char *ee_status_name(ee_status status);
 
-/* NULL when the library was built without the instruction set; see ee_isa_best. */
+/* The primitives of an instruction set, or NULL when the library was built without it. Calling
+ * them on a CPU that lacks the set is an illegal instruction: every set up to ee_isa_best that is
+ * not NULL can be used. */
 const ee_ops *ee_ops_for(ee_isa isa);
 
 /* Bytes of memory that ee_model_open needs (it depends on the size of a pointer). */
@@ -214,12 +230,11 @@ typedef struct {
 
 /* The exit reached; EE_MORE, and *output all zeros, when no exit of the block was. */
 ee_status ee_session_output(const ee_session *session, ee_output *output);
-
-/* CRC-32 of zlib and PNG (polynomial 0xEDB88320 reflected), carry-less multiplication where the
- * CPU has it; _c is portable. data may be NULL when bytes is 0. */
-uint32_t ee_crc32(const void *data, size_t bytes);
-uint32_t ee_crc32_c(const void *data, size_t bytes);
 /* cdef:end */
+
+/* ---- Variants of the primitives: as in ee_kernels.h, with the same bytes -------------------- */
+ee_exit_row ee_exit_row_avx2, ee_exit_row_avx512;
+ee_crc32 ee_crc32_avx2, ee_crc32_dot;
 
 #ifdef __cplusplus
 }

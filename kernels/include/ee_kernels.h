@@ -103,11 +103,6 @@ typedef struct {
 /* The best instruction set that this CPU has and this library was built with. */
 ee_isa ee_isa_best(void);
 
-/* The primitives of an instruction set, or NULL when the library was built without it. Calling
- * them on a CPU that lacks the set is an illegal instruction: every set up to ee_isa_best that is
- * not NULL can be used. */
-const ee_ops_f32 *ee_ops_f32_for(ee_isa isa);
-
 /* "c", "avx2", ... or NULL for a number that names no instruction set. */
 const char *ee_isa_name(ee_isa isa);
 
