@@ -30,7 +30,7 @@ MAX_CHANNELS = 64  # of an array; more means that its axes are the other way rou
 # its header claims.
 _BLOCK_SAMPLES = 1 << 18
 MAX_STREAM_BYTES = 1 << 30
-"""Of a stream that is no file of the system, a pipe for example, and is copied before decoding."""
+"""Limit for a stream that is not a system file, such as a pipe, and is copied before decoding."""
 _PIECE = 1 << 20
 _LARGEST_HEADER = 4096
 _TO_THE_END = b"\xff" * 4  # a size that no file has
@@ -111,8 +111,8 @@ def _from_stream(
 ) -> tuple[np.ndarray, int]:
     """The samples of a stream from where it stands, decoded by libsndfile from a descriptor.
 
-    Never through Python functions that C calls: what these raise, an interrupt in the middle of a
-    file included, is lost there, and a part of the audio passes for the whole.
+    Never through Python callbacks from C: exceptions in them, including an interrupt in the middle
+    of a file, would be lost there, and part of the audio would pass for the whole.
     """
     import soundfile
 
@@ -151,8 +151,8 @@ def _from_stream(
 def _on_disk(stream: BinaryIO, name: str) -> BinaryIO:
     """`stream` as a file of the system that begins with the audio, at its first byte.
 
-    The stream itself where it is such a file; else what it still holds, copied. Errors of its
-    `read` but OSError are the caller's own and pass through.
+    The stream itself where it is such a file, else a copy of what it still holds. Errors of its
+    `read` other than OSError are the caller's own and pass through.
     """
     if _is_plain(stream) and not _is_unfinished(stream):
         copy: BinaryIO = open(os.dup(stream.fileno()), "rb", buffering=0)
@@ -172,7 +172,7 @@ def _on_disk(stream: BinaryIO, name: str) -> BinaryIO:
 def _is_plain(stream: BinaryIO) -> bool:
     """Whether it is a file of the system that can seek and stands at its start.
 
-    Others may have a descriptor too, as a file of gzip has: that of what they decode.
+    Other objects may have a descriptor too, as gzip files do: that of the file that they decode.
     """
     raw = stream.raw if type(stream) is io.BufferedReader else stream
     return (type(raw) is io.FileIO and not stream.closed and stream.seekable()

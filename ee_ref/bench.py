@@ -116,7 +116,7 @@ def machine() -> dict[str, Any]:
 
 
 def cpu() -> str:
-    """The CPU's name for itself, where the system tells."""
+    """The name of the CPU, where the system tells it."""
     try:
         names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     except OSError:

@@ -1,4 +1,4 @@
-"""Checks that several rooms make, each with one wording."""
+"""Checks that several modules share, each with one wording."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .errors import ArgumentError, AudioError
 def check_finite(samples: np.ndarray, name: str, rate: int | None = None) -> None:
     """Raise AudioError for NaN or infinity among samples (N,), saying where the first one is.
 
-    name: of what they are, for the message; rate: in Hz, where it is known.
+    name: what to call them in the message; rate: in Hz, where it is known.
     """
     bad = ~np.isfinite(samples)
     if bad.any():

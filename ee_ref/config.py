@@ -168,5 +168,5 @@ class Config(ABC):
 
 
 def is_count(value: object, low: int, high: int = MAX_SIZE) -> bool:
-    """Whether it is an integer, and no truth value, in low..high."""
+    """Whether it is an integer in low..high, and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high

@@ -67,7 +67,7 @@ def convert_state_dict(
 
 
 def _family(state: Mapping[str, np.ndarray]) -> Family:
-    """The last family whose names these are; else the first one, which says what it misses."""
+    """The last family with these names, else the first, whose error says what is missing."""
     known = [*families.FAMILIES.values()]
     return next((family for family in reversed(known) if family.is_checkpoint(state)), known[0])
 

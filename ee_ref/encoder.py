@@ -1,8 +1,8 @@
 """The encoder: features in, the outputs of one exit after another out.
 
 `ReferenceEncoder` runs the NumPy ops by the graph of the model's family, `NativeModel` of
-native/_session.py the C runtime; both follow `Encoder`. `exits` returns a generator: it stands
-still after each exit, and whoever stops asking has stopped the work.
+native/_session.py the C runtime; both follow `Encoder`. `exits` returns a generator: it pauses
+after each exit, so whoever stops iterating has stopped the work.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class EeError(Exception):
 
 
 class EeWarning(UserWarning):
-    """Something that the results should be read with: a backend that is missing, a cut file."""
+    """Something to know when reading the results: a missing backend, a cut file."""
 
 
 class ArgumentError(EeError, ValueError):
@@ -53,7 +53,7 @@ class TooLongError(AudioError):
 
 
 class StateError(EeError, RuntimeError):
-    """A state that cannot take this now: features after the last ones, or a second thread."""
+    """A session that cannot do this now: features after the last ones, or a second thread."""
 
 
 class ModelFileError(EeError, ValueError):

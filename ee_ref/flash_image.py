@@ -47,7 +47,7 @@ NAMED = {"dtype": DTYPES, "conv": CONVS, "positions": POSITIONS, "frontend": tup
 
 
 class Kind(IntEnum):
-    """Of sections. Readers skip what they do not know."""
+    """Kinds of sections. Readers skip those that they do not know."""
 
     FRONTEND = 1
     LABELS = 2

@@ -32,7 +32,7 @@ def describe(
 ) -> dict[str, Any]:
     """Everything `ee-ref info --json` prints, of plain types.
 
-    parameters: numbers in the file but for the `constants` (positions, normalisation of the front
+    parameters: numbers in the file except the `constants` (positions, normalisation of the front
     end, scales of int8 matrices). Batch norm is folded into the depthwise convolutions, so a file
     of the published shape has 6,144 fewer than the 31,536,128 that PyTorch counts. In `exits`,
     parameters, bytes and multiply-accumulates are cumulative: those of the file cut after that

@@ -27,7 +27,7 @@ BUNDLED = ("commands",)
 def load(
     path: str | Path | None = None, backend: str = "native", threads: int | None = 1
 ) -> Model:
-    """Open a model file, check it whole, and make it ready to run.
+    """Open a model file, check all of it, and make it ready to run.
 
     path: a model file (weights_io/FORMAT.md), or the name of a bundled model: "commands", the model
     of command words, which is the default. A file of that very name is "./commands", or a Path.

@@ -78,11 +78,11 @@ class Run:
     """What `Model.run` returns.
 
     out: the output of the exit where it stopped, or of the last. decision: what the policy said
-    there. greedy: the best label of its every frame, where it was measured.
+    there. greedy: the best label of each of its frames, where it was measured.
     encoder_seconds, rule_seconds: by the clock of the run, for each exit visited, what its layers
     and what its scores and the rule took.
-    outputs, measured: `ExitOutput`, and `exits.Scores` with the greedy alignment that they are of,
-    for each exit visited, where every one was asked for, else empty.
+    outputs, measured: for each exit visited its `ExitOutput`, and its `exits.Scores` with the
+    greedy alignment behind them; empty unless every exit was asked for.
     """
 
     out: encoder.ExitOutput
@@ -109,7 +109,7 @@ class Model:
     backend: "native" or "numpy", the one in use. threads: see `ee_ref.load`.
 
     Any number of threads may use a model at once; C runs without the interpreter's lock. A copy, by
-    `pickle` or `copy`, is loaded from the same file again, which has to be there still.
+    `pickle` or `copy`, is loaded from the same file again, which must still exist.
     """
 
     def __init__(self, file: model_file.ModelFile, backend: str, threads: int = 1) -> None:
@@ -141,7 +141,7 @@ class Model:
 
     @cached_property
     def _front_end(self) -> FrontEnd:
-        """Made when it is first needed: its tables take longer than the file."""
+        """Made when it is first needed: its tables take longer than opening the file."""
         return front_end(self.config, self.file.tensors, self.backend)
 
     def exits(self, features: np.ndarray) -> Generator[encoder.ExitOutput, None, None]:

@@ -40,12 +40,12 @@ def device_plan(
     lacks, and NativeUnavailable without the C library, which plans the memory.
     """
     from . import flash_image
-    from .native._frontend import NativeFrontend
+    from .native._frontend import NativeFrontEnd
     from .native._lib import ffi, lib
     from .native._session import _c_config, _size
 
     limited = flash_image.limited(config, seconds)
-    frontend = NativeFrontend(config)
+    frontend = NativeFrontEnd(config)
     samples = int(seconds * config.sample_rate)
     frames = lib.ee_frontend_frames(frontend.handle, samples)
     features = 4 * frames * config.mels

@@ -1,4 +1,4 @@
-"""A float32 model made an int8 one (docs/numerics.md), and how much of it was lost."""
+"""A float32 model made into an int8 one (docs/numerics.md), and how much precision that loses."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def quantize(
     """Configuration and tensors of the int8 model of a float32 one.
 
     Each row of a matrix (an output channel; a frame of the positions) becomes int8 with a scale of
-    its own, by `ee_ref.ops.quantize_qs8`; the other tensors stay as they are, but for numbers below
-    2**-50, which become 0: docs/numerics.md counts on there being none. Calibration data is not
-    needed: activations get their scales when the model runs.
+    its own, by `ee_ref.ops.quantize_qs8`; the other tensors stay as they are, except that numbers
+    below 2**-50 become 0, because docs/numerics.md relies on there being none. No calibration data
+    is needed: activations get their scales when the model runs.
     Raises ArgumentError for a model that is not float32.
     """
     if config.dtype != "f32":

@@ -156,9 +156,9 @@ def features_golden():
 def native_front_end():
     """The class of the front end in C."""
     require_native()
-    from ee_ref.native._frontend import NativeFrontend
+    from ee_ref.native._frontend import NativeFrontEnd
 
-    return NativeFrontend
+    return NativeFrontEnd
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ def test_good_scores_beat_fixed_exits_on_utterances_not_fitted_to(name):
     assert max(gained) > 40 and min(gained) > -15
 
 
-def test_learned_never_goes_on_because_it_is_surer():
+def test_learned_never_goes_on_because_it_is_more_confident():
     [policy] = fit.families(simulated())["learned"](simulated(), fit.prices(simulated())[20:21])
     for row in policy.weights:
         for name, weight in zip(exits.FEATURES, row):

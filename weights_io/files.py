@@ -82,10 +82,10 @@ def refuse_shared(paths: Iterable[str | os.PathLike]) -> None:
 
 
 def is_of_system(error: OSError) -> bool:
-    """Whether the system raised it, or a file object for it.
+    """Whether the operating system raised it, or a file object on its behalf.
 
-    Not so what code raises in its own right, as a signal handler its TimeoutError: that has no
-    error number, or is a class of its own.
+    False for what code raises itself, such as the TimeoutError of a signal handler: that has no
+    error number, or is of a class of its own.
     """
     if isinstance(error, io.UnsupportedOperation):
         return True

@@ -1,4 +1,4 @@
-"""Checkpoints of PyTorch: the state dict of a file, whatever a training program put around it.
+"""Checkpoints of PyTorch: the state dict of a file, whatever the training program put around it.
 
 What the tensors are called and what becomes of them is not known here: see `ee_ref.convert`.
 """

@@ -2,7 +2,8 @@
 
 This module knows the container and its limits; what the fields and tensors mean is the business of
 model_file.py. Nothing is read past the end of the buffer, no size in the file is trusted before it
-was compared with the bytes that are there, and all arithmetic is on Python's unbounded integers.
+has been compared with the bytes that are there, and all arithmetic is on Python's unbounded
+integers.
 
 Source: the GGUF specification (gguf.md in the documents of ggml).
 """

@@ -50,8 +50,8 @@ def filled_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What a JSON text says. Raises ValueError: not JSON, nested too deeply, or a name twice in one
-    object, of which only the last would count."""
+    """What a JSON text says. Raises ValueError for text that is not JSON, is nested too deeply, or
+    has a name twice in one object, of which only the last would count."""
     try:
         return json.loads(text, object_pairs_hook=_once)
     except RecursionError:

@@ -5,10 +5,10 @@ All families minimise the same thing over the calibration set,
     word errors + price * layers * seconds of audio,
 
 so that a path of prices draws the curve of each family, from full depth to exit 1. Where a family
-has a rule an exit, the exits are fitted from the last but one to the first: at each exit the
-utterances that gain by stopping there, against what the deeper rules do with them, are told from
-those that lose (dynamic programming over exits, with a classifier for the unknown value of going
-on). Nothing here looks at more than scores, errors, layers and seconds.
+has a rule an exit, the exits are fitted from the last but one to the first: at each exit the rule
+separates the utterances that gain by stopping there, compared with what the deeper rules do with
+them, from those that lose (dynamic programming over exits, with a classifier for the unknown value
+of going on). Nothing here looks at more than scores, errors, layers and seconds.
 """
 
 from __future__ import annotations

@@ -93,8 +93,8 @@ def point(
 ) -> dict[str, Any]:
     """An operating point: `policy` as plain data, fitted to the whole table, and its `figures`.
 
-    found: the curves of the families that it may come from. The full depth where nothing else keeps
-    a word error rate. Raises ArgumentError when nothing keeps a share of the layers.
+    found: the curves of the families that it may come from. It is the full depth where nothing else
+    keeps the word error rate. Raises ArgumentError when nothing keeps a share of the layers.
     """
     chosen = choose(target, found, full_wer, 100 / max(1, table.words.sum()))
     if chosen is not None:

@@ -68,7 +68,7 @@ def signals_raise() -> Iterator[None]:
 
 
 def forget_stdout() -> None:
-    """Keep the interpreter from complaining when it flushes what nobody takes any more."""
+    """Keep the interpreter from complaining when it flushes output that nobody reads any more."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser, or_all: bool = False) -> None
         f"balanced, or the last exit), or with --threshold a rule: {_RULES}")
     parser.add_argument("--threshold", type=float, metavar="X", help="threshold of --policy")
     parser.add_argument("--deadline", type=float, metavar="S",
-                        help="also stop in time for a result after so many seconds, as 0.03")
+                        help="also stop early enough to give a result within S seconds, e.g. 0.03")
     parser.add_argument("--floor", type=int, metavar="N", help="never stop before exit N")
     parser.add_argument("--ceiling", type=int, metavar="N", help="always stop at exit N")
 

@@ -1,4 +1,4 @@
-"""What the commands share that run a model over a manifest."""
+"""What is shared by the commands that run a model over a manifest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 class LeftOut:
-    """Recordings that cannot be used: each is told on stderr, and the command goes on to exit 1."""
+    """Recordings that cannot be used: each is reported on stderr, and the command ends with exit
+    code 1."""
 
     def __init__(self, total: int):
         self.total, self.count = total, 0

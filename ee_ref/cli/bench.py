@@ -21,9 +21,9 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser, "threads that share the work of each utterance")
     parser.add_argument("--seconds", type=float, metavar="S",
-                        help="length of the audio (default: 10, or less where the model ends)")
+                        help="length of the audio (default: 10, or the most that the model takes)")
     parser.add_argument("--runs", type=int, default=10, metavar="N",
-                        help="that count, after a warm-up (default: 10)")
+                        help="runs to measure, after a warm-up (default: 10)")
     parser.add_argument("--json", action="store_true", help="everything, as JSON")
 
 

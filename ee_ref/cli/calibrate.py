@@ -22,21 +22,22 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inputs(parser)
     parser.add_argument("--target", default="cost 0.6", metavar="T",
-                        help="of balanced: cost SHARE of the layers, with the fewest errors; or "
-                        "wer+POINTS above the last exit's word error rate, with the fewest "
-                        "layers; or best (default: cost 0.6)")
+                        help="what balanced keeps: cost SHARE, the fewest errors within that share "
+                        "of the layers; wer+POINTS, the fewest layers within so many points of the "
+                        "last exit's word error rate; or best (default: cost 0.6)")
     parser.add_argument("--point", action="append", default=[], metavar="NAME=T",
                         help="another operating point, or another target for fast or accurate")
     parser.add_argument("--confidence", type=float, metavar="C",
-                        help="prove the bound of balanced, a target wer+POINTS, with this "
-                        "confidence, as in 0.9, on half of the set (docs/exits.md)")
+                        help="prove the bound of balanced (a target wer+POINTS) at this "
+                        "confidence, such as 0.9, on half of the set (docs/exits.md)")
     parser.add_argument("--posterior", action="store_true",
                         help="measure the N-best posteriors too: a beam search at every exit")
     parser.add_argument("--where", metavar="FIELD=V[,V...]",
-                        help="only the recordings whose FIELD is one of these: the kind of speech "
-                        "that the model is for")
+                        help="use only recordings whose FIELD is one of these values, such as the "
+                        "kind of speech that the model is for")
     parser.add_argument("--group", default="speaker", metavar="FIELD",
-                        help="field of the manifest whose values stay in one fold (speaker)")
+                        help="manifest field; recordings with the same value stay in one fold "
+                        "(default: speaker)")
     parser.add_argument("-o", "--output", type=Path, metavar="MODEL",
                         help="model file to write (default: the model itself is replaced)")
     parser.add_argument("--dry-run", action="store_true", help="write no model file")

@@ -55,23 +55,25 @@ def _add_run(commands) -> None:
     port.add_argument("--exe", metavar="CMD", help="a program that speaks on stdin and stdout")
     port.add_argument("--qemu", metavar="BOARD", help="a board of kernels/ports, emulated")
     port.add_argument("--serial", metavar="DEV", help="a board on a serial line")
-    parser.add_argument("--baud", type=int, default=115200, help="of --serial (default 115200)")
-    parser.add_argument("--isa", help="of --qemu: the kernels to use (default: the best)")
+    parser.add_argument("--baud", type=int, default=115200,
+                        help="speed of --serial (default: 115200)")
+    parser.add_argument("--isa", help="with --qemu: the kernels to use (default: the best)")
     parser.add_argument("--wrong", metavar="OP",
-                        help="of --qemu: an op of int8 mode whose kernel gets one bit wrong, to "
-                        "see that it fails")
+                        help="with --qemu: an op of int8 mode whose kernel is made wrong by one "
+                        "bit, to see that its cases fail")
     parser.add_argument("--kernels", metavar="DIR", type=Path,
-                        help="of --qemu: the folder of the C library")
+                        help="with --qemu: the folder of the C library")
     parser.add_argument("--make", metavar="NAME=VALUE", action="append", default=[],
-                        help="of --qemu: a variable of kernels/ports/Makefile")
+                        help="with --qemu: a variable of kernels/ports/Makefile")
     _add_selection(parser)
     parser.add_argument("--waivers", metavar="FILE", help="known differences, with reasons")
     parser.add_argument("--complete", action="store_true",
-                        help="cases that the port does not support fail the run")
+                        help="fail the run if the port does not support a case")
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S",
-                        help="seconds for one answer (default 60)")
-    parser.add_argument("--format", choices=REPORT_FORMATS, default="table", help="of the report")
-    parser.add_argument("--output", metavar="FILE", help="where it goes (default: stdout)")
+                        help="seconds allowed for one answer (default: 60)")
+    parser.add_argument("--format", choices=REPORT_FORMATS, default="table",
+                        help="format of the report")
+    parser.add_argument("--output", metavar="FILE", help="file for the report (default: stdout)")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 

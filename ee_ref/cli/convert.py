@@ -24,10 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tokens.add_argument("--tokenizer", metavar="F", help="SentencePiece model with the labels")
     tokens.add_argument("--tokens", metavar="F", help="text file with one label a line")
     parser.add_argument("--state", metavar="NAME",
-                        help="which state dict of the checkpoint, where it holds several, by its "
+                        help="which state dict to take from a checkpoint with several, by its "
                         "keys: model, ema.module")
     parser.add_argument("--heads", type=int, metavar="N",
-                        help="attention heads, which the shapes do not tell "
+                        help="attention heads, which the shapes do not show "
                         "(default: what the checkpoint says, else 8)")
     parser.add_argument("--frontend", choices=sorted(FRONTENDS),
                         help="features the model was trained on (default: what the checkpoint "

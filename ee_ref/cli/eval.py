@@ -26,15 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inputs(parser)
     _policy.add_arguments(parser, or_all=True)
     parser.add_argument("--by", metavar="FIELD",
-                        help="a part for each value of this field of the manifest (table, json)")
+                        help="report each value of this manifest field separately (table, json)")
     parser.add_argument("--format", choices=FORMATS, default="table",
-                        help="csv: a line an utterance and exit; trn, ctm: what the policy heard")
+                        help="csv: a line per utterance and exit; trn, ctm: transcripts under the "
+                        "policy")
     parser.add_argument("-o", "--output", type=Path, metavar="F", help="write F instead of stdout")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
-    """What is run over what; `ee-ref calibrate` has the same."""
+    """The options for manifest, model and backend, which `ee-ref calibrate` has too."""
     parser.add_argument("--manifest", type=Path, required=True, metavar="M",
                         help="JSON lines with path and text, a LibriSpeech folder, or a Kaldi "
                         "folder with wav.scp and text")

@@ -30,7 +30,7 @@ DESCRIPTION = "Transcribe audio files (WAV, FLAC, OGG, Opus, MP3; - is stdin)."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="audio files, - for stdin")
-    add_model(parser, "threads: of one file they share the work, of several each does one")
+    add_model(parser, "threads, which share a single file's work, or take one each of several")
     _policy.add_arguments(parser)
     parser.add_argument(
         "--beam", type=int, metavar="N", help="prefix beam search of width N (default: greedy)"
@@ -99,7 +99,7 @@ def _stdin() -> BinaryIO:
 
 
 class _Stoppable:
-    """A policy that gives up, with KeyboardInterrupt, once `stopped` is set."""
+    """A policy that raises KeyboardInterrupt once `stopped` is set."""
 
     def __init__(self, policy: exits.AnyPolicy, stopped: threading.Event):
         from ..exits.policy import as_policy, needs_scores
@@ -153,7 +153,8 @@ def _refuse_shared_outputs(args: argparse.Namespace) -> None:
 
 
 def _without_outputs_that_exist(args: argparse.Namespace) -> tuple[list[str], int]:
-    """The files to transcribe, and how many are not, as their output exists: said at once."""
+    """The files to transcribe, and how many are left out, with a message, because their output
+    exists."""
     from .. import formats
 
     if args.output_dir is None:

@@ -1,4 +1,4 @@
-"""The table of the ops in docs/conformance.md, made of the vectors themselves."""
+"""The table of the ops in docs/conformance.md, made from the vectors themselves."""
 
 from __future__ import annotations
 

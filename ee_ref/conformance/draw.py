@@ -69,7 +69,8 @@ class Stream:
 
 @dataclass(frozen=True)
 class Case:
-    """One call of an op, and how far a result may be from the golden one.
+    """One call of an op, and how far its result may be from the golden one; a `Vector` is made of
+    it.
 
     arguments: makes the keyword arguments, the same at each call.
     tolerance: see `error`; reason: why it is not smaller.
@@ -136,10 +137,10 @@ _RANGES = {"frontend.mean": (-6.0, -2.0), "frontend.scale": (0.2, 0.5)}
 """Of single tensors; others are positions."""
 
 
-def random_int8_model(
+def random_model(
     config: Config, seed: int, qk_gain: float = 1.0
 ) -> tuple[Config, dict[str, np.ndarray]]:
-    """`random_state_dict` as an int8 model, the same bytes on every machine.
+    """`random_state_dict` as a float32 model, the same bytes on every machine.
 
     Its positions are random numbers and not sinusoids, whose last bit is the C library's choice.
     """
@@ -150,7 +151,14 @@ def random_int8_model(
     for spec in families.tensors(found):
         if spec.kind is Kind.TABLE:
             tensors[spec.name] = Stream(seed)(*spec.shape)
-    return quantize(found, tensors)
+    return found, tensors
+
+
+def random_int8_model(
+    config: Config, seed: int, qk_gain: float = 1.0
+) -> tuple[Config, dict[str, np.ndarray]]:
+    """`random_model` quantised."""
+    return quantize(*random_model(config, seed, qk_gain))
 
 
 def sinusoids(frames: int, dim: int) -> np.ndarray:

@@ -73,7 +73,7 @@ class Frame:
 class Decoder:
     """Frames out of a stream of bytes.
 
-    No payload longer than MAX_PAYLOAD is believed. noise: bytes that belonged to no frame, the last
+    No payload longer than MAX_PAYLOAD is accepted. noise: bytes that belonged to no frame, the last
     4096 of them. damaged: payloads whose checksum did not fit.
     """
 

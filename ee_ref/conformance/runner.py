@@ -133,7 +133,7 @@ class Session:
         return replace(result, seconds=time.monotonic() - begun, attempts=max(1, self.sent))
 
     def stop(self) -> None:
-        """Say BYE; a port that does not answer is no matter."""
+        """Say BYE; it does not matter whether the port answers."""
         with suppress(_Refused, EeError):
             self._ask(Type.BYE, Body().encode())
 

@@ -32,7 +32,14 @@ from ..frontend import exact
 from ..ops._lines import lines
 from ..tokens import Tokens
 from .cases import cases_of, op_names, outputs
-from .draw import SMALL, Stream, random_features, random_int8_model, random_state_dict
+from .draw import (
+    SMALL,
+    Stream,
+    random_features,
+    random_int8_model,
+    random_model,
+    random_state_dict,
+)
 from .judge import DB, EXACT, ULP, ULPS, Bound
 from .refusals import faulty_config, refusal_vectors
 from .vector import Vector
@@ -127,9 +134,12 @@ INT8_CONFIG = dataclasses.replace(
 SPLITFORMER_CONFIG = splitformer.Config(**dataclasses.asdict(INT8_CONFIG), parallel=(1, 0, 1))
 F32_CONFIG = dataclasses.replace(SMALL, mels=29)
 """A float32 model of the published front end; 40 encoder frames."""
-CHUNKS_CONFIG = dataclasses.replace(
-    INT8_CONFIG, chunk=4, left=6, conv="chunk", positions="none", max_frames=0)
+CHUNKS_CONFIG, CHUNKS_F32_CONFIG = (
+    dataclasses.replace(
+        config, chunk=4, left=6, conv="chunk", positions="none", max_frames=0)
+    for config in (INT8_CONFIG, F32_CONFIG))
 """A limited view: each layer reaches one chunk back by its convolution, and two by attention."""
+CHUNKS_SEED = 13
 FEEDS = {
     # name: (frames of each feed, exits asked for after it), and what the session has room for
     "whole": (((400, 3),), 400),
@@ -267,7 +277,10 @@ class Suite:
         return {model.name: model for model in (
             Reference("small-int8", int8), Reference("small-f32", f32),
             Reference("splitformer-int8", split), Reference("ties-int8", ties_model()),
-            Reference("chunks-int8", _written(*random_int8_model(CHUNKS_CONFIG, 13), letters)),
+            Reference("chunks-int8",
+                      _written(*random_int8_model(CHUNKS_CONFIG, CHUNKS_SEED), letters)),
+            Reference("chunks-f32",
+                      _written(*random_model(CHUNKS_F32_CONFIG, CHUNKS_SEED), letters)),
             bundled)}
 
     @cached_property
@@ -281,7 +294,7 @@ class Suite:
         """Every vector, in the order of the tiers; those of a model one after another."""
         made = [*op_vectors()]
         for model in self.models.values():
-            if model.name == "chunks-int8":
+            if model.name.startswith("chunks-"):
                 made += feed_vectors(model)
                 continue
             if model.name in FRONT_ENDS:
@@ -357,11 +370,19 @@ def _f32_model_vectors(model: Reference) -> Iterator[Vector]:
             yield _exits(model, name, f32_features(frames), log_probs, F32_MODEL)
 
 
+def feed_features(frames: int, mels: int) -> np.ndarray:
+    """(frames, mels) of the models with a limited view."""
+    return Stream(80)(frames, mels, low=-2.0, high=2.0)
+
+
 def feed_vectors(model: Reference) -> Iterator[Vector]:
     """Features in slices, and of each block so many exits; of each exit all rows that it gave."""
+    is_f32 = model.config.dtype == "f32"
+    with np.load(GOLDEN / "suite.npz") as archive:
+        golden = dict(archive) if is_f32 else {}
     for name, (feeds, capacity) in FEEDS.items():
         slices, exits = (np.array(numbers, np.int32) for numbers in zip(*feeds))
-        features = Stream(80)(int(slices.sum()), model.config.mels, low=-2.0, high=2.0)
+        features = feed_features(int(slices.sum()), model.config.mels)
         state = model.encoder.start(capacity)
         found: dict[str, list[np.ndarray]] = {
             f"log_probs_{exit_}": [] for exit_ in range(1, model.config.exits + 1)}
@@ -369,13 +390,17 @@ def feed_vectors(model: Reference) -> Iterator[Vector]:
         for number, (end, size, depth) in enumerate(zip(ends, slices, exits), start=1):
             state.feed(features[end - size : end], last=number == len(feeds))
             for out in itertools.islice(state.exits(), int(depth)):
-                found[f"log_probs_{out.exit}"].append(out.log_probs)
+                whole = golden.get(f"feeds/{name}/{out.exit}")
+                rows = slice(out.first, out.first + len(out.log_probs))
+                found[f"log_probs_{out.exit}"].append(out.log_probs if whole is None
+                                                      else whole[rows])
         expected = {name: np.concatenate([np.zeros((0, model.config.vocab), np.float32), *rows])
                     for name, rows in found.items()}
         yield Vector(
             f"model/feeds/{model.name}_{name}", "model", "feeds",
             {"features": features, "slices": slices, "exits": exits}, expected,
-            dict.fromkeys(expected, INT8), {"capacity": capacity}, model.name)
+            dict.fromkeys(expected, F32_MODEL if is_f32 else INT8), {"capacity": capacity},
+            model.name)
 
 
 def _exits(model: Reference, name: str, features, log_probs, bound: Bound) -> Vector:

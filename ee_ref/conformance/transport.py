@@ -151,7 +151,7 @@ class Program:
 
     @classmethod
     def of_shell_words(cls, words: str) -> Program:
-        """From one string, split as a shell would split it."""
+        """A program from one string, split as a shell would split it."""
         try:
             return cls(shlex.split(words))
         except ValueError as error:

@@ -14,7 +14,7 @@ Parameter = int | float | str
 
 @dataclass(frozen=True)
 class Vector:
-    """One case.
+    """One case of the suite: what a port is asked, what it should answer, and how exactly.
 
     name: "tier/op/case". model: that of `Suite.models` it runs on, or "". parameters: integers,
     float32 numbers and texts; inputs, expected: arrays by name; bounds: one for each expected.

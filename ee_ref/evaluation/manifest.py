@@ -8,8 +8,8 @@
   nothing that a data file says is executed.
 
 All text is UTF-8, with or without a signature; spaces and tabs separate fields, and lines may end
-in CR LF. Lists of one folder have to name the same recordings, each of them once: what only one of
-them has would silently leave the set.
+in CR LF. The lists of a folder must name the same recordings, each once: a recording that only one
+list has would silently leave the set.
 """
 
 from __future__ import annotations
@@ -75,8 +75,7 @@ def where(recordings: Sequence[Recording], condition: str) -> list[Recording]:
 
 
 def group(recording: Recording, field: str = "speaker") -> str:
-    """The recording's group by a field; unknown speakers are one each, for they are not one person.
-    """
+    """The recording's group by a field; each recording of an unknown speaker is one of its own."""
     value = str(recording.fields.get(field) or "unknown")
     return recording.id if value.endswith("unknown") else value
 
@@ -175,7 +174,7 @@ def _librispeech(folder: Path) -> Iterator[Line]:
 
 
 def _visible(folder: Path) -> Iterator[Path]:
-    """Everything below a folder but what is hidden, such as the ._NAME of a Mac's archives."""
+    """Everything below a folder except hidden files, such as the ._NAME of a Mac's archives."""
     for path in folder.rglob("*"):
         if not any(part.startswith(".") for part in path.relative_to(folder).parts):
             yield path

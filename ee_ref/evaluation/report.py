@@ -11,10 +11,10 @@ from .. import exits
 from ..errors import ArgumentError
 from ..model import Model
 from . import figures, scoring
-from .run import Table, Utterance, table
+from .run import Measurement, Table, table
 
 
-def report(model: Model, utterances: Sequence[Utterance], policy: exits.AnyPolicy | None,
+def report(model: Model, utterances: Sequence[Measurement], policy: exits.AnyPolicy | None,
            normalise: str, by: str | None = None) -> dict[str, Any]:
     """Figures of every exit, the oracle and the policy, overall and by a field of the manifest."""
     whole = table(model, utterances, normalise)
@@ -42,7 +42,7 @@ def report(model: Model, utterances: Sequence[Utterance], policy: exits.AnyPolic
     return found
 
 
-def policy_choice(utterances: Sequence[Utterance]) -> np.ndarray:
+def policy_choice(utterances: Sequence[Measurement]) -> np.ndarray:
     """(n,) exits that the policy chose, from 0."""
     return np.array([utterance.exit - 1 for utterance in utterances])
 
@@ -67,7 +67,7 @@ def _part(part: Table, choice: np.ndarray | None) -> dict[str, Any]:
     return found
 
 
-def rows(utterances: Sequence[Utterance], normalise: str) -> list[dict[str, Any]]:
+def rows(utterances: Sequence[Measurement], normalise: str) -> list[dict[str, Any]]:
     """A row an utterance and exit."""
     found = []
     for utterance in utterances:
@@ -108,7 +108,7 @@ def text(found: dict[str, Any]) -> str:
 
 
 def left_out_line(left_out: int, used: int) -> str:
-    """How many recordings a report is not about."""
+    """The line that says how many recordings a report leaves out."""
     return f"{left_out} of {used + left_out} recordings left out: they cannot be used"
 
 

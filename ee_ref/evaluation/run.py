@@ -76,7 +76,7 @@ def samples_of(recording: Recording, model: Model) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Utterance:
+class Measurement:
     """All exits of one recording, and the choice of a policy.
 
     texts, times, costs: one entry an exit: its greedy text; CPU seconds of the calling thread and
@@ -107,8 +107,8 @@ def run(
     *,
     posteriors: bool = False,
     **how: Any,
-) -> list[Utterance]:
-    """`Utterance` of each recording, in order.
+) -> list[Measurement]:
+    """`Measurement` of each recording, in order.
 
     policy: also run on its own, from the first layer again, so that its times include nothing else.
     posteriors: measure these too, by a beam search at every exit.
@@ -120,7 +120,7 @@ def run(
 
 
 def _measured(model: Model, recording: Recording, policy: exits.AnyPolicy | None,
-              posteriors: bool) -> Utterance:
+              posteriors: bool) -> Measurement:
     config = model.config
     samples = samples_of(recording, model)
     features = model.features(samples)
@@ -131,7 +131,7 @@ def _measured(model: Model, recording: Recording, policy: exits.AnyPolicy | None
         in_rule = sum(alone.rule_seconds)
         chosen = {"exit": alone.out.exit, "text": model.text(alone.out.log_probs),
                   "seconds_used": sum(alone.encoder_seconds) + in_rule, "score_seconds": in_rule}
-    return Utterance(
+    return Measurement(
         recording, len(samples) / config.sample_rate,
         texts=tuple(model.tokens.text(greedy.best.tokens) for _, greedy in whole.measured),
         times=tuple(accumulate(whole.encoder_seconds)),
@@ -197,7 +197,7 @@ class Table:
                        scores={name: array[which] for name, array in self.scores.items()})
 
 
-def table(model: Model, utterances: Sequence[Utterance], normalise: str) -> Table:
+def table(model: Model, utterances: Sequence[Measurement], normalise: str) -> Table:
     """The measurements of `run` with errors counted. Raises as `scoring.count` does."""
     counted = [scoring.count([u.recording.text] * len(u.texts), u.texts, normalise)
                for u in utterances]

@@ -200,8 +200,8 @@ class Budget(Rule, kind="budget"):
 
     limit: what may be spent, in the unit of `costs`. costs: up to exit 1, 2, ..., rising; None:
     the multiply-accumulates of the encoder for this utterance. Exit 1 is always computed. score =
-    margin = what would be missing for the next exit, 0 or less where there is enough; equal is
-    enough, so it stops above 0 alone: margin is the next float below where it is 0.
+    margin = what would be missing for the next exit, 0 or less where there is enough. A limit that
+    is met exactly is enough, so a score of 0 does not stop: its margin is the next float below 0.
     """
 
     limit: float

@@ -30,8 +30,9 @@ class Scores(NamedTuple):
     entropy: `frame_entropy`, the paper's: mean over frames of the entropy, divided by V.
     entropy_normalised: mean over frames of the entropy, divided by log V: in [0, 1] for every V
     (Shannon's efficiency).
-    entropy_speech: the same over speech frames alone, 0 without any: blanks are sure and many, and
-    hide the frames that matter (Laptev and Ginsburg, arXiv:2212.08703, leave them out likewise).
+    entropy_speech: the same over speech frames alone, 0 without any: blanks are confident and
+    frequent, and hide the frames that matter (Laptev and Ginsburg, arXiv:2212.08703, leave them out
+    likewise).
     path: exp of the mean over frames of log max p: the greedy alignment's probability, per frame.
     least_confidence, mean_confidence: of the tokens' probabilities at their emission frames, 1
     without tokens (docs/decoding.md).

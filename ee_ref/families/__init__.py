@@ -81,7 +81,7 @@ def of(config: shared.Config) -> Family:
 def tensors(config: shared.Config) -> tuple[TensorSpec, ...]:
     """Every tensor of a model of this configuration, in the order of the model file.
 
-    Whoever stops reading after head k holds a complete model of k exits.
+    Those up to head k are a complete model of k exits.
     """
     family = of(config)
     return specs(family.parts(config), family.sizes(config), config.dtype)

@@ -2,14 +2,14 @@
 
     feed(inputs, last) -> stem -> whole chunks -> [group -> head]*
 
-Rows (encoder frames) become ready by whole chunks, in full view all at the end; the ready ones that
-were not stepped yet are the block. `exits` gives the outputs of the block from exit 1 on, and who
-stops asking leaves the deeper groups behind: at the input of each the state keeps the newest rows
-that it has not seen, as many as can reach the rows to come, and it catches up when it is asked for
-again. Older rows are dropped, and the past of a group may then not be that of the rows before: it
-changes only rows that none of those to come depends on. So what is given for a row does not depend
-on how the inputs were cut or where one stopped, and the size of the state does not depend on their
-length.
+Rows (encoder frames) become ready by whole chunks, or in a full view all at the end; the ready rows
+that were not stepped yet are the block. `exits` gives the outputs of the block from exit 1 on.
+Stopping early leaves the deeper groups behind: for each, the state keeps the newest input rows that
+it has not seen, as many as can influence rows to come, and the group catches up when it is asked
+for again. Older rows are dropped. A group that skipped rows runs on with an incomplete past, which
+affects only rows that no row to come depends on. So the output for a row depends neither on how the
+inputs were cut nor on where one stopped, and the size of the state does not depend on the length of
+the utterance.
 """
 
 from __future__ import annotations
@@ -103,10 +103,10 @@ class State:
         """Add inputs, begin the next block, and say whether these were the last ones.
 
         inputs: (frames, mels) float32 features, already normalised where the model wants it; they
-        may be changed afterwards. A block of which no exit was given is part of the next one.
+        may be changed afterwards. A block of which no exit was given joins the next one.
         Raises ShapeError for other shapes or dtypes, ArgumentError for NaN or infinity,
         TooLongError for more than `capacity` or than the model admits, StateError after the last
-        inputs or while another thread uses the state. It is then as it was.
+        inputs or while another thread uses the state. The state is then unchanged.
         """
         with self._alone():
             check_features(self.config, inputs)
@@ -125,10 +125,10 @@ class State:
             self._next_block(pending)
 
     def exits(self) -> Iterator[ExitOutput]:
-        """The outputs of the block, from the first exit that it was not given yet to the last.
+        """The outputs of the block, from the first exit not given yet to the last.
 
-        The layers before an exit run when it is asked for. Without a row that is ready there are
-        none; after the last inputs each exit gives an output, though perhaps without rows.
+        The layers before an exit run when it is asked for. Without ready rows there are no outputs;
+        after the last inputs each exit gives one, though perhaps without rows.
         Each step raises StateError while another thread uses the state.
         """
         return iter(self._step, None)
@@ -169,7 +169,7 @@ class State:
         self._pending = pending[ready:].copy()
 
     def _drop(self, number: int, block: int) -> None:
-        """Drop the rows of a lag that reach none after them, but for the `block` last ones."""
+        """Drop the rows of a lag that influence none after them, except the last `block` rows."""
         lag = self._lags[number]
         self._lags[number] = lag[max(0, len(lag) - self._reaches[number] - block) :].copy()
 
@@ -198,7 +198,7 @@ class State:
 
 
 def check_features(config: Config, features: np.ndarray) -> None:
-    """Raise ShapeError or ArgumentError for what are no features of the model."""
+    """Raise ShapeError or ArgumentError unless these are features of the model."""
     shape, dtype = np.shape(features), getattr(features, "dtype", type(features).__name__)
     if len(shape) != 2 or shape[1] != config.mels or dtype != np.float32:
         raise ShapeError(

@@ -189,7 +189,7 @@ def sizes(config: Config) -> dict[str, int]:
 
 
 def parts(config: Config) -> Iterator[Part]:
-    """All tensors, in the order in which whoever stops after head k holds a model of k exits."""
+    """All tensors, in an order in which those up to head k are a model of k exits."""
     yield _table.frontend_part(config)
     yield Part("stem.", 0, STEM if config.positions == "table" else STEM[1:])
     for group, layers in enumerate(config.layers_per_exit, start=1):
@@ -230,7 +230,7 @@ def head_cost(config: Config, frames: int) -> int:
 
 
 def heads(config: Config) -> tuple[Head, ...]:
-    """What each exit gives: log-probabilities of CTC labels."""
+    """The output of each exit: log-probabilities of CTC labels."""
     return (Head("ctc", config.vocab),) * config.exits
 
 
@@ -239,7 +239,7 @@ def start(
 ) -> State:
     """An utterance at its beginning.
 
-    weights: of `families.grouped`; ops: `ee_ref.ops`; capacity: see `State`.
+    weights: from `families.grouped`; ops: `ee_ref.ops`; capacity: see `State`.
     """
     return State(config, stem(config, weights["stem."], ops), [*groups(config, weights, ops)],
                  capacity)
@@ -371,7 +371,7 @@ def is_checkpoint(names: Mapping[str, Any]) -> bool:
 def infer(state: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Config:
     """The configuration that the names and shapes of a state dict imply.
 
-    settings: fields of Config that they do not tell. Raises CheckpointError. Not validated.
+    settings: fields of Config that these do not determine. Raises CheckpointError. Not validated.
     """
     exits = _checkpoint.count(state, r"linears\.([0-9]{1,4})\.", "exit heads linears.N")
     groups = _checkpoint.count(state, r"conformer\.([0-9]{1,4})\.", "groups of layers conformer.N")
@@ -401,4 +401,4 @@ def infer(state: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Confi
 
 
 DEFAULT_HEADS = 8
-"""Of the published models; a state dict does not say."""
+"""That of the published models; a state dict does not say."""

@@ -55,9 +55,9 @@ def front_end(config: Config, tensors: Mapping[str, np.ndarray], backend: str) -
         return partial(plain.extract, config=config, mean=mean, scale=scale)
     compute: FrontEnd
     if backend == "native":
-        from ..native._frontend import NativeFrontend
+        from ..native._frontend import NativeFrontEnd
 
-        compute = NativeFrontend(config, mean, scale).extract
+        compute = NativeFrontEnd(config, mean, scale).extract
     else:
         compute = partial(exact.extract, config=config, mean=mean, scale=scale)
     # Both take int16 too, as firmware has it: here a mistake.

@@ -1,8 +1,8 @@
 """Constant tables of the exact front end: window, sines, mel filters (docs/numerics.md).
 
-The same numbers as in `plain`, but computed by decimal arithmetic, whose digits do not depend on
-the machine as those of a C library's cosine do: a table made on a desk and one carried in a flash
-image are the same bytes.
+The same numbers as in `plain`, but computed in decimal arithmetic, whose digits, unlike those of a
+C library's cosine, do not depend on the machine: a table made on a PC and one in a flash image are
+the same bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The samples themselves, for models whose first layers listen to them."""
+"""The samples themselves, for models whose first layers take samples."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The ops of `ee_ref.ops` on the C kernels: the same names and signatures, and the same results: to
-rounding in float32 mode, to the byte in int8 mode (`*_qs8`).
+"""The ops of `ee_ref.ops` on the C kernels, with the same names, signatures and results, up to
+rounding in float32 mode and to the byte in int8 mode (`*_qs8`).
 
 Every adapter checks its arrays, calls the kernel and returns what it wrote. Arrays are C-contiguous
 and of the dtypes and shapes that `ee_ref.ops` gives, x of two axes; anything else is a ShapeError.

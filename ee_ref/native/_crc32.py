@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ._lib import ffi, isa, lib
+from ._lib import ffi, ops
 
 
 def crc32(buffer) -> int:
     """CRC-32 (zlib, PNG) of any contiguous buffer."""
-    compute = lib.ee_crc32_c if isa() == "c" else lib.ee_crc32
     with ffi.from_buffer(buffer) as data:
-        return compute(data, len(data))
+        return ops().crc32(0, data, len(data))

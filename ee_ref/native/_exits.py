@@ -10,7 +10,7 @@ from ..decode import Alignment
 from ..errors import ShapeError
 from ..exits.scores import Scores
 from ._arrays import check
-from ._lib import ensure, ffi, lib
+from ._lib import ensure, ffi, lib, ops
 
 # The layout of ee_scores, whose members are those of Scores but for the number of frames. A policy
 # is asked at every exit, and reading the members one by one takes as long as computing them.
@@ -41,7 +41,7 @@ def measure(
     found = bytearray(_SCORES.size)
     status = lib.ee_exit_scores(
         from_buffer(_SCORES_POINTER, found), from_buffer(_LABELS, labels), earlier,
-        from_buffer(_FLOATS, log_probs), rows, vocab, blank)
+        from_buffer(_FLOATS, log_probs), rows, vocab, blank, ops())
     if status:
         ensure(status)
     return Scores._make(_SCORES.unpack(found) + (rows,)), Alignment(log_probs, labels, blank)

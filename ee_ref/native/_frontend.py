@@ -11,7 +11,7 @@ from ._arrays import check, pointer
 from ._lib import ensure, ffi, lib
 
 
-class NativeFrontend:
+class NativeFrontEnd:
     """Features of a model's front end; C reads the tables, and this object keeps them alive.
 
     mean, scale: (mels,) float32, used by kinds with a floor only; None stands for zeros and ones.

@@ -19,7 +19,7 @@ from .. import ops as specifications
 from ..errors import ArgumentError, ShapeError
 from ..ops._lines import Argument, Line, lines
 from ._arrays import check, int8_rows, padded, padded_int8, pointer, scratch, scratch_qs8
-from ._lib import ffi, lib, ops, ops_qs8, team
+from ._lib import ffi, lib, ops, team
 
 
 class Call(NamedTuple):
@@ -107,7 +107,7 @@ def adapter(op: str) -> Callable[..., Any]:
 
 
 def _product(factors: Iterable[str], sizes: Mapping[str, Any]) -> Any:
-    """Of numbers and names of sizes; eps alone is a float."""
+    """The product of numbers and named sizes; eps alone is a float."""
     return prod(int(factor) if factor.isdigit() else sizes[factor] for factor in factors)
 
 
@@ -211,7 +211,7 @@ def words(
 def kernel(op: str, call: Call, sizes: Mapping[str, int]) -> Callable[..., None]:
     """The kernel at the instruction set in use, with what a composite gets at its end."""
     stem, is_int8 = op.removesuffix("_qs8"), op.endswith("_qs8")
-    table = ops_qs8() if is_int8 else ops()
+    table = ops().qs8 if is_int8 else ops().f32
     if not call.is_composite:
         return getattr(table, stem)
     name = f"ee_{stem}_{'qs8' if is_int8 else 'f32'}"

@@ -6,6 +6,7 @@ never used.
 
 from __future__ import annotations
 
+import functools
 import os
 from itertools import count, takewhile
 
@@ -52,6 +53,7 @@ _ERRORS = {
 }
 
 
+@functools.cache
 def available_isas() -> tuple[str, ...]:
     """The instruction sets that this CPU and this build have, least first."""
     return tuple(name for name, number in _ISAS.items() if number <= lib.ee_isa_best())
@@ -70,17 +72,7 @@ def isa() -> str:
 
 
 def ops():
-    """The float32 primitives of the instruction set in use, a `const ee_ops_f32 *`."""
-    return lib.ee_ops_f32_for(_ISAS[isa()])
-
-
-def ops_qs8():
-    """The primitives of int8 mode of the instruction set in use, a `const ee_ops_qs8 *`."""
-    return lib.ee_ops_qs8_for(_ISAS[isa()])
-
-
-def all_ops():
-    """Both, a `const ee_ops *`."""
+    """The primitives of the instruction set in use, a `const ee_ops *`."""
     return lib.ee_ops_for(_ISAS[isa()])
 
 

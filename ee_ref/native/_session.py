@@ -16,7 +16,7 @@ from ..config import Config
 from ..errors import ArgumentError, ShapeError, StateError, TooLongError
 from ..families import ExitOutput, TensorSpec
 from ._arrays import aligned, pointer
-from ._lib import all_ops, ensure, ffi, lib
+from ._lib import ensure, ffi, lib, ops
 
 
 class NativeModel:
@@ -27,7 +27,8 @@ class NativeModel:
     out as in a model file (rows padded to 16 bytes, 64-byte aligned) are used in place, others are
     copied once. Any number of sessions may run at once, in any number of threads.
     threads: those that share the work of a session, the one that runs it included, from 1 to
-    MAX_THREADS. They serve one session at a time; another one meanwhile runs in its thread alone.
+    MAX_THREADS. They serve one session at a time; meanwhile other sessions run in their own threads
+    alone.
     Results are the same bytes for every number.
     Raises ArgumentError for a missing tensor, an unknown EE_REF_ISA or another number of threads,
     ShapeError for a tensor of another shape or dtype, ThreadsError when the system gives none.
@@ -51,7 +52,7 @@ class NativeModel:
             entry.bytes = _stored_bytes(spec)
         result = ffi.new("ee_model **")
         ensure(lib.ee_model_open(ffi.from_buffer(self._memory), len(self._memory), self._config,
-                                 table, len(specs), all_ops(), result))
+                                 table, len(specs), ops(), result))
         self.handle = result[0]
 
     def arena_size(self, capacity: int) -> int:
@@ -84,8 +85,8 @@ class Session:
     """One utterance on its way through a model, in an arena of its own. For one thread at a time.
 
     capacity: the most frames of features that are fed and not stepped, of the whole utterance in
-    full view. arena: of an earlier session that is done with; where it is too small, or None, a new
-    one, which does not grow.
+    full view. arena: that of an earlier, finished session, to use again; None, or one too small,
+    gets a new one. It does not grow.
     Raises TooLongError for a capacity of more encoder frames than the model admits.
     """
 

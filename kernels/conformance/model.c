@@ -279,7 +279,7 @@ static void decide(question *q, const float *features, size_t frames, int everyt
     ee_session *const session = open_session(q, features, frames);
     while (q->code == CODE_NONE && !stop && step(session, &found)) {
         check(q, ee_policy_stop(&policy, found.exit, found.data, found.rows, found.columns, &stop,
-                                &score));
+                                &score, q->port->ops));
     }
     int32_t *const reached = eec_output(q, "exit", 'i', 1);
     if (reached == NULL) {

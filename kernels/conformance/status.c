@@ -127,7 +127,8 @@ static void run_log_probs_status(question *q)
     if (tokens == NULL) {
         return;
     }
-    ee_status status = ee_frame_entropy(&entropy, log_probs->data, rows, vocab);
+    ee_status status = ee_frame_entropy(&entropy, log_probs->data, rows, vocab,
+                                        q->port->ops);
     if (status == EE_OK) {
         status = ee_greedy(tokens, rows, &count, log_probs->data, rows, vocab, q->image.blank);
     }

@@ -57,7 +57,7 @@ typedef enum {
     EE_ERR_IMAGE_EXITS = -16,   /* more exits asked for than the flash image holds */
     EE_ERR_IMAGE_LAYOUT = -17,  /* sizes or offsets of a flash image that contradict each other */
     EE_ERR_DTYPE = -18,         /* the library or the ops given lack the arithmetic of the model */
-    EE_ERR_THREADS = -19,       /* the system has no threads, or no more */
+    EE_ERR_THREADS = -19,       /* the system has no threads, or gives no more */
     EE_ERR_ENDED = -20          /* fed after the end */
 } ee_status;
 
@@ -110,10 +110,24 @@ typedef struct {
     size_t bytes;
 } ee_tensor;
 
+/* ---- Primitives of both modes, with the same bytes on every target -------------------------- */
+
+/* *sum = SUM over v of exp(row[v]) row[v] where row[v] > -87; returns the lowest label of the
+ * largest row[v]. row (vocab), no NaN, vocab at least 1. */
+typedef uint32_t ee_exit_row(float *sum, const float *row, size_t vocab);
+ee_exit_row ee_exit_row_c;
+
+/* CRC-32 of zlib and PNG (polynomial 0xEDB88320 reflected) of what has the checksum crc, 0 for
+ * nothing, and of `bytes` more. data may be NULL when bytes is 0. */
+typedef uint32_t ee_crc32(uint32_t crc, const void *data, size_t bytes);
+ee_crc32 ee_crc32_c;
+
 /* The primitives of one instruction set; f32 is NULL in a library compiled with EE_NO_F32. */
 typedef struct {
     const ee_ops_f32 *f32;
     const ee_ops_qs8 *qs8;
+    ee_exit_row *exit_row;
+    ee_crc32 *crc32;
 } ee_ops;
 
 typedef struct ee_model ee_model;
@@ -126,7 +140,9 @@ const char *ee_strerror(ee_status status);
 /* "EE_ERR_CONFIG" and so on, or "EE_ERR_UNKNOWN". */
 const char *ee_status_name(ee_status status);
 
-/* NULL when the library was built without the instruction set; see ee_isa_best. */
+/* The primitives of an instruction set, or NULL when the library was built without it. Calling
+ * them on a CPU that lacks the set is an illegal instruction: every set up to ee_isa_best that is
+ * not NULL can be used. */
 const ee_ops *ee_ops_for(ee_isa isa);
 
 /* Bytes of memory that ee_model_open needs (it depends on the size of a pointer). */
@@ -167,10 +183,10 @@ size_t ee_encoder_frames(const ee_config *config, size_t frames);
  * the byte: the same for every exit and on every target, so that a PC can plan for a
  * microcontroller.
  *
- * capacity, in mel frames: of the longest utterance; with a limited view (chunk > 0) of what is fed
- * at once and what was fed before and not stepped: at most chunk - 1 rows and the frames of a
- * further one, when every block is stepped. The arena of a limited view does not grow with the
- * length of the stream. EE_ERR_TOO_MANY_FRAMES when there are not so many positions. */
+ * capacity, in mel frames: that of the longest utterance; with a limited view (chunk > 0), what is
+ * fed at once plus what was fed before and not stepped. When every block is stepped, the latter is
+ * at most the frames of chunk - 1 rows and of an incomplete one. The arena of a limited view does
+ * not grow with the length of the stream. EE_ERR_TOO_MANY_FRAMES when there are fewer positions. */
 ee_status ee_arena_size(const ee_config *config, size_t capacity, const ee_team *team,
                         size_t *bytes);
 
@@ -179,10 +195,11 @@ ee_status ee_arena_size(const ee_config *config, size_t capacity, const ee_team 
 ee_status ee_session_open(ee_session **session, const ee_model *model, const ee_team *team,
                           void *arena, size_t bytes, size_t capacity);
 
-/* Brings features (frames, mels), finite; last: no more will come. They are done with when this
- * returns. Rows become ready by whole chunks, or all of them with the last feed; with a full view
- * none before it. Those ready and not stepped yet are the block of the steps to come: what was
- * stepped to some exit is left behind by the next feed, and what was not stepped at all joins it.
+/* Brings features (frames, mels), finite; last: no more will come. The array is not needed after
+ * this returns. Rows become ready by whole chunks, and all that are left with the last feed; with a
+ * full view, none before it. The rows that are ready and not stepped yet are the block for the next
+ * steps. A feed replaces a block that was stepped to any exit, and extends one that was not stepped
+ * at all.
  *
  * EE_ERR_ENDED after the last feed, EE_ERR_TOO_MANY_FRAMES, EE_ERR_ARGUMENT, EE_ERR_ALIGNMENT and
  * EE_ERR_NOT_FINITE leave the session as it was. */
@@ -191,17 +208,17 @@ ee_status ee_session_feed(ee_session *session, const float *features, size_t fra
 /* Computes the block up to the next exit: EE_OK. EE_DONE when its last exit was reached before,
  * EE_MORE when there is no block yet. An utterance that is over has a block, if only of no rows.
  *
- * Any slices and any exits give, of each exit, the rows that one feed of everything gives: in int8
- * mode the same bytes. A group that earlier blocks did not reach makes up for the rows that the
- * block depends on. */
+ * Whatever the slices and the exits stepped to, each exit gives the rows that one feed of
+ * everything gives: in int8 mode the same bytes. A group that earlier blocks did not reach first
+ * computes the earlier rows that the block depends on. */
 ee_status ee_session_step(ee_session *session);
 
 enum {
     EE_OUTPUT_LOG_PROBS = 1 /* natural logarithm of the probabilities of labels: a CTC head */
 };
 
-/* What an exit says of a block. The arrays lie in the arena, and are valid until the next step or
- * feed. */
+/* The output of an exit for a block. The arrays lie in the arena and are valid until the next step
+ * or feed. */
 typedef struct {
     uint32_t exit;       /* from 1 */
     uint32_t kind;       /* EE_OUTPUT_... */
@@ -213,12 +230,11 @@ typedef struct {
 
 /* The exit reached; EE_MORE, and *output all zeros, when no exit of the block was. */
 ee_status ee_session_output(const ee_session *session, ee_output *output);
-
-/* CRC-32 of zlib and PNG (polynomial 0xEDB88320 reflected), carry-less multiplication where the
- * CPU has it; _c is portable. data may be NULL when bytes is 0. */
-uint32_t ee_crc32(const void *data, size_t bytes);
-uint32_t ee_crc32_c(const void *data, size_t bytes);
 /* cdef:end */
+
+/* ---- Variants of the primitives: as in ee_kernels.h, with the same bytes -------------------- */
+ee_exit_row ee_exit_row_avx2, ee_exit_row_avx512;
+ee_crc32 ee_crc32_avx2, ee_crc32_dot;
 
 #ifdef __cplusplus
 }

@@ -2,12 +2,13 @@
  *
  *   while (ee_session_step(session) == EE_OK) {
  *       ee_session_output(session, &out);
- *       ee_policy_stop(&policy, out.exit, out.data, out.rows, out.columns, &stop, &score);
+ *       ee_policy_stop(&policy, out.exit, out.data, out.rows, out.columns, &stop, &score,
+ *                      ops);
  *       if (stop) break;
  *   }
  *
  * The operations are those of docs/numerics.md, so equal log-probabilities give equal scores and
- * equal decisions on every target. */
+ * equal decisions on every target. ops: as for ee_model_open. */
 #ifndef EE_EXITS_H
 #define EE_EXITS_H
 
@@ -26,7 +27,8 @@ extern "C" {
  *   E = -1/(rows vocab) sum over t, v of exp(l) l,  l = log_probs[t, v] > -87
  * in the order of docs/numerics.md; 0 for no rows. log_probs (rows, vocab), -inf allowed.
  * EE_ERR_NOT_FINITE when one is NaN or so large that the sum overflows; *entropy is then 0. */
-ee_status ee_frame_entropy(float *entropy, const float *log_probs, size_t rows, size_t vocab);
+ee_status ee_frame_entropy(float *entropy, const float *log_probs, size_t rows, size_t vocab,
+                           const ee_ops *ops);
 
 typedef enum {
     EE_POLICY_FIXED = 0,  /* stop at exit `exit`, from 1; the score is the exit reached */
@@ -43,7 +45,8 @@ typedef struct {
  * threshold is score - policy.exit, or policy.threshold - score. log_probs (rows, vocab) are those
  * of the exit. EE_ERR_CONFIG for a policy out of its ranges; on an error *stop is 0. */
 ee_status ee_policy_stop(const ee_policy *policy, uint32_t exit, const float *log_probs,
-                         size_t rows, size_t vocab, int *stop, float *score);
+                         size_t rows, size_t vocab, int *stop, float *score,
+                         const ee_ops *ops);
 
 /* What one greedy pass says of an exit; ee_ref/exits/scores.py defines each. A frame is speech when
  * its best label (of equal ones the lowest) is not the blank. */
@@ -66,7 +69,8 @@ typedef struct {
  * EE_ERR_CONFIG for other sizes; EE_ERR_NOT_FINITE, before anything is written, for NaN or a value
  * above 0 (by more than rounding). */
 ee_status ee_exit_scores(ee_scores *scores, uint32_t *labels, const uint32_t *before,
-                         const float *log_probs, size_t rows, size_t vocab, uint32_t blank);
+                         const float *log_probs, size_t rows, size_t vocab, uint32_t blank,
+                         const ee_ops *ops);
 
 /* Patience: *stop = the tokens were the same as at the exit before `exits` times in a row, at least
  * 1. *in_a_row counts them; 0 before the first exit. EE_ERR_CONFIG for 0 exits. */

@@ -1,5 +1,5 @@
-/* ee_frontend.h: mel features from samples (ee_ref/frontend/exact.py), bit for bit the same on every
- * target with IEEE 754 floats.
+/* ee_frontend.h: mel features from samples (ee_ref/frontend/exact.py), bit for bit the same on
+ * every target with IEEE 754 floats.
  *
  *   samples -> windowed frame -> real FFT -> power -> mel energies [-> log -> normalised]
  *
@@ -55,7 +55,7 @@ size_t ee_frontend_scratch(const ee_frontend *frontend);
 
 /* Features (frames, mels) of the frames first .. first + frames - 1 of an utterance of `count`
  * samples, full scale at 1; all of them at once or a few at a time, the result is the same.
- * EE_ERR_TOO_MANY_FRAMES when the utterance has not so many. EE_ERR_NOT_FINITE, before anything is
+ * EE_ERR_TOO_MANY_FRAMES when the utterance has fewer. EE_ERR_NOT_FINITE, before anything is
  * written, for NaN or infinity among the samples that these frames read; also, with `out` written
  * in part, when their power overflows. */
 ee_status ee_features_f32(float *out, const ee_frontend *frontend,

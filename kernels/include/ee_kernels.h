@@ -103,20 +103,15 @@ typedef struct {
 /* The best instruction set that this CPU has and this library was built with. */
 ee_isa ee_isa_best(void);
 
-/* The primitives of an instruction set, or NULL when the library was built without it. Calling
- * them on a CPU that lacks the set is an illegal instruction: every set up to ee_isa_best that is
- * not NULL can be used. */
-const ee_ops_f32 *ee_ops_f32_for(ee_isa isa);
-
 /* "c", "avx2", ... or NULL for a number that names no instruction set. */
 const char *ee_isa_name(ee_isa isa);
 
 /* The instruction set of a name, or EE_ISA_COUNT when this CPU or this build has none such. */
 ee_isa ee_isa_find(const char *name);
 
-/* Who does the blocks of frames of a composite, and how long a block is. run calls
- * task(context, item, worker) once for every item of 0..items-1 and returns when all are done, with
- * all that they wrote to be seen. Items may run at the same time; those with the same worker
+/* Does the blocks of frames of a composite, and says how long a block is. run calls task(context,
+ * item, worker) once for every item of 0..items-1 and returns when all are done and all that they
+ * wrote is visible. Items may run at the same time; those with the same worker
  * (0..workers-1) never do. Where a team is asked for, NULL is the calling thread alone, with blocks
  * of EE_BLOCK_FRAMES. Results are the same bytes for every team. */
 typedef struct ee_team ee_team;
@@ -219,9 +214,9 @@ typedef struct {
 
 /* x = x + feed_forward_1(x)/2;  x = x + attention(layer_norm(x));  x = x + conv_module(x);
  * x = x + feed_forward_2(x)/2;  out = layer_norm(x)
- * past: what the last call kept, and after this one what the next one wants; NULL where there is
- * neither. Calls with whole chunks give what one call with all frames gives. Scratch is enough for
- * any past, but not for fewer rows.
+ * past: what the last call kept, and on return what the next call needs; NULL for neither. Calls
+ * with whole chunks give what one call with all frames gives. Scratch for so many rows suffices
+ * with any past, but not always for fewer rows.
  * x, out (rows, dim). out may be x. */
 void ee_conformer_layer_f32_c(float *out, const float *x, const ee_conformer_weights_f32 *weights,
                               ee_layer_past *past, const ee_view *view, size_t rows, size_t dim,

@@ -99,9 +99,6 @@ typedef struct {
     ee_depthwise_conv_qs8 *depthwise_conv;
 } ee_ops_qs8;
 
-/* As ee_ops_f32_for. */
-const ee_ops_qs8 *ee_ops_qs8_for(ee_isa isa);
-
 /* ---- Composites of int8 mode -----------------------------------------------------------------
  * Weight matrices have rows of ee_row_stride_qs8(n) bytes, depthwise weights of ee_row_stride(n)
  * floats. */

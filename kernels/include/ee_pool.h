@@ -36,10 +36,10 @@ ee_status ee_pool_size(size_t workers, size_t *bytes);
  * EE_ERR_THREADS. On an error *pool is NULL and no thread is left. */
 ee_status ee_pool_open(void *memory, size_t bytes, size_t workers, ee_pool **pool);
 
-/* What sessions are opened with; never NULL but for NULL. It lasts as long as the pool. */
+/* The team to open sessions with, valid as long as the pool; NULL only for NULL. */
 const ee_team *ee_pool_team(const ee_pool *pool);
 
-/* Ends the threads and waits for them. No work may be going on, nor begin. NULL is no pool. */
+/* Ends the threads and waits for them. No work may be in progress or begin. NULL does nothing. */
 void ee_pool_close(ee_pool *pool);
 /* cdef:end */
 

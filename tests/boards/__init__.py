@@ -1,1 +1,1 @@
-"""Boards under QEMU give the bytes of the desk (docs/porting.md)."""
+"""Boards under QEMU give the bytes of a PC (docs/porting.md)."""

@@ -3,7 +3,9 @@
 #include "check.h"
 #include "ee_decode.h"
 #include "ee_exits.h"
-#include "../../kernels/src/exits/ee_exit_row.h"
+
+/* Of the instruction set at hand. */
+static const ee_ops *ops;
 
 static void check_greedy(void)
 {
@@ -64,7 +66,8 @@ static void check_scores(void)
         for (size_t i = 0; i < 15; i++) {
             x.data[i] = i % 3 == spelled[n][i / 3] ? -0.5f : -2.0f;
         }
-        CHECK(ee_exit_scores(&scores, labels[n], n > 0 ? labels[n - 1] : NULL, x.data, 5, 3, 0)
+        CHECK(ee_exit_scores(&scores, labels[n], n > 0 ? labels[n - 1] : NULL, x.data, 5, 3, 0,
+                             ops)
                   == EE_OK, "exit %zu", n);
         CHECK(memcmp(labels[n], spelled[n], sizeof(labels[n])) == 0, "labels %zu", n);
         CHECK(scores.same == (n == 1) && scores.tokens == 2 + (n == 2), "tokens %zu", n);
@@ -72,14 +75,16 @@ static void check_scores(void)
         CHECK(scores.least_confidence == scores.mean_confidence, "confidences");
         CHECK(ee_patience_stop(1, &in_a_row, &scores, &stop) == EE_OK && stop == (n == 1), "wait");
         x.data[14] = NAN;
-        CHECK(ee_exit_scores(&scores, labels[n], NULL, x.data, 5, 3, 0) == EE_ERR_NOT_FINITE,
+        CHECK(ee_exit_scores(&scores, labels[n], NULL, x.data, 5, 3, 0, ops) == EE_ERR_NOT_FINITE,
               "nan");
         guarded_free(&x);
     }
-    CHECK(ee_exit_scores(&scores, NULL, NULL, NULL, 0, 3, 0) == EE_OK, "no rows");
+    CHECK(ee_exit_scores(&scores, NULL, NULL, NULL, 0, 3, 0, ops) == EE_OK, "no rows");
     CHECK(scores.path == 1.0f, "%g", (double)scores.path);
-    CHECK(ee_exit_scores(&scores, NULL, NULL, NULL, 0, 1, 0) == EE_ERR_CONFIG, "one label");
-    CHECK(ee_exit_scores(&scores, NULL, NULL, NULL, 1, 3, 0) == EE_ERR_ARGUMENT, "no log_probs");
+    CHECK(ee_exit_scores(&scores, NULL, NULL, NULL, 0, 1, 0, ops) == EE_ERR_CONFIG, "one label");
+    CHECK(ee_exit_scores(&scores, NULL, NULL, NULL, 1, 3, 0, ops) == EE_ERR_ARGUMENT,
+          "no log_probs");
+    CHECK(ee_exit_scores(&scores, NULL, NULL, NULL, 0, 3, 0, NULL) == EE_ERR_ARGUMENT, "no ops");
     CHECK(ee_patience_stop(0, &in_a_row, &scores, &stop) == EE_ERR_CONFIG, "no patience");
     CHECK(ee_deadline_stop(&deadline, 20.0f, 20.0f, 20.0f, 10.0f, &rate, &stop, &missing) == EE_OK
               && !stop && missing == -30.0f, "%g", (double)missing);
@@ -89,23 +94,9 @@ static void check_scores(void)
               == EE_ERR_CONFIG && !stop, "no cost");
 }
 
-/* What every variant that this machine has makes of a frame: the bytes of portable C. */
+/* Every variant makes of a frame the bytes of portable C. */
 static void check_exit_rows(void)
 {
-    ee_exit_row variants[2];
-    size_t count = 0;
-
-#ifdef EE_HAVE_EXIT_ROW_AVX2
-    if (__builtin_cpu_supports("avx2")) {
-        variants[count++] = ee_exit_row_avx2;
-    }
-#endif
-#ifdef EE_HAVE_EXIT_ROW_AVX512
-    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
-        && __builtin_cpu_supports("avx512vl")) {
-        variants[count++] = ee_exit_row_avx512;
-    }
-#endif
     for (size_t vocab = 1; vocab <= 49; vocab++) {
         for (int kind = 0; kind < 8; kind++) {
             guarded row = random_floats(vocab, 1.0f);
@@ -122,15 +113,30 @@ static void check_exit_rows(void)
             }
             const uint32_t label = ee_exit_row_c(&expected, row.data, vocab);
 
-            for (size_t n = 0; n < count; n++) {
-                CHECK(variants[n](&sum, row.data, vocab) == label
-                          && memcmp(&sum, &expected, sizeof sum) == 0,
-                      "variant %zu of a frame of %zu labels, kind %d", n, vocab, kind);
-            }
+            CHECK(ops->exit_row(&sum, row.data, vocab) == label
+                      && memcmp(&sum, &expected, sizeof sum) == 0,
+                  "frame of %zu labels, kind %d", vocab, kind);
             CHECK(sentinels_intact(&row), "frame of %zu labels", vocab);
             guarded_free(&row);
         }
     }
+}
+
+static uint32_t row_of_a_port(float *sum, const float *row, size_t vocab)
+{
+    *sum = -row[0] * (float)vocab;
+    return 0;
+}
+
+/* A port may bring its own. */
+static void check_replaced_row(void)
+{
+    const ee_ops port = {.exit_row = row_of_a_port};
+    const float row[2] = {3.0f, 0.0f};
+    float entropy;
+
+    CHECK(ee_frame_entropy(&entropy, row, 1, 2, &port) == EE_OK && entropy == 3.0f, "%g",
+          (double)entropy);
 }
 
 static void check_entropy(void)
@@ -142,44 +148,48 @@ static void check_entropy(void)
     for (size_t i = 0; i < 300; i++) {
         even.data[i] = logf(1.0f / 3.0f);
     }
-    CHECK(ee_frame_entropy(&entropy, even.data, 100, 3) == EE_OK, "even");
+    CHECK(ee_frame_entropy(&entropy, even.data, 100, 3, ops) == EE_OK, "even");
     CHECK(fabsf(entropy - logf(3.0f) / 3.0f) < 1e-6f, "%g", (double)entropy);
-    CHECK(ee_frame_entropy(&entropy, NULL, 0, 3) == EE_OK && entropy == 0.0f, "no rows");
-    CHECK(ee_frame_entropy(NULL, even.data, 100, 3) == EE_ERR_ARGUMENT, "no result");
-    CHECK(ee_frame_entropy(&entropy, NULL, 100, 3) == EE_ERR_ARGUMENT, "no log_probs");
+    CHECK(ee_frame_entropy(&entropy, NULL, 0, 3, ops) == EE_OK && entropy == 0.0f, "no rows");
+    CHECK(ee_frame_entropy(NULL, even.data, 100, 3, ops) == EE_ERR_ARGUMENT, "no result");
+    CHECK(ee_frame_entropy(&entropy, NULL, 100, 3, ops) == EE_ERR_ARGUMENT, "no log_probs");
+    CHECK(ee_frame_entropy(&entropy, even.data, 100, 3, NULL) == EE_ERR_ARGUMENT, "no ops");
 
     const float sure[4] = {0.0f, -INFINITY, -88.0f, -1e30f};
-    CHECK(ee_frame_entropy(&entropy, sure, 1, 4) == EE_OK && entropy == 0.0f, "sure");
+    CHECK(ee_frame_entropy(&entropy, sure, 1, 4, ops) == EE_OK && entropy == 0.0f, "sure");
 
     ee_policy policy = {EE_POLICY_ENTROPY, 0, 0.0f};
-    ee_frame_entropy(&policy.threshold, even.data, 100, 3);
-    CHECK(ee_policy_stop(&policy, 1, even.data, 100, 3, &stop, &score) == EE_OK, "entropy");
+    ee_frame_entropy(&policy.threshold, even.data, 100, 3, ops);
+    CHECK(ee_policy_stop(&policy, 1, even.data, 100, 3, &stop, &score, ops) == EE_OK, "entropy");
     CHECK(stop == 1 && score == policy.threshold, "at the threshold");
     policy.threshold = nextafterf(policy.threshold, 0.0f);
-    CHECK(ee_policy_stop(&policy, 1, even.data, 100, 3, &stop, &score) == EE_OK, "entropy");
+    CHECK(ee_policy_stop(&policy, 1, even.data, 100, 3, &stop, &score, ops) == EE_OK, "entropy");
     CHECK(stop == 0, "just above the threshold");
 
     even.data[299] = NAN;
     stop = 9;
-    CHECK(ee_policy_stop(&policy, 1, even.data, 100, 3, &stop, &score) == EE_ERR_NOT_FINITE, "NaN");
+    CHECK(ee_policy_stop(&policy, 1, even.data, 100, 3, &stop, &score, ops) == EE_ERR_NOT_FINITE,
+          "NaN");
     CHECK(stop == 0, "no stop after an error");
     guarded_free(&even);
 
     const ee_policy fixed = {EE_POLICY_FIXED, 2, 0.0f};
-    CHECK(ee_policy_stop(&fixed, 1, NULL, 0, 3, &stop, &score) == EE_OK && !stop, "exit 1");
-    CHECK(ee_policy_stop(&fixed, 2, NULL, 0, 3, &stop, &score) == EE_OK && stop, "exit 2");
-    CHECK(ee_policy_stop(&fixed, 3, NULL, 0, 3, &stop, &score) == EE_OK && score == 3.0f, "exit 3");
+    CHECK(ee_policy_stop(&fixed, 1, NULL, 0, 3, &stop, &score, ops) == EE_OK && !stop, "exit 1");
+    CHECK(ee_policy_stop(&fixed, 2, NULL, 0, 3, &stop, &score, ops) == EE_OK && stop, "exit 2");
+    CHECK(ee_policy_stop(&fixed, 3, NULL, 0, 3, &stop, &score, ops) == EE_OK && score == 3.0f,
+          "exit 3");
 
     const ee_policy wrong[] = {
         {EE_POLICY_FIXED, 0, 0.0f}, {EE_POLICY_ENTROPY, 1, -1.0f}, {EE_POLICY_ENTROPY, 1, NAN},
         {EE_POLICY_ENTROPY, 1, INFINITY},
     };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        CHECK(ee_policy_stop(&wrong[i], 1, sure, 1, 4, &stop, &score) == EE_ERR_CONFIG, "%zu", i);
+        CHECK(ee_policy_stop(&wrong[i], 1, sure, 1, 4, &stop, &score, ops) == EE_ERR_CONFIG, "%zu",
+              i);
     }
-    CHECK(ee_policy_stop(NULL, 1, sure, 1, 4, &stop, &score) == EE_ERR_ARGUMENT, "no policy");
-    CHECK(ee_policy_stop(&fixed, 1, sure, 1, 4, NULL, &score) == EE_ERR_ARGUMENT, "no stop");
-    CHECK(ee_policy_stop(&fixed, 1, sure, 1, 4, &stop, NULL) == EE_ERR_ARGUMENT, "no score");
+    CHECK(ee_policy_stop(NULL, 1, sure, 1, 4, &stop, &score, ops) == EE_ERR_ARGUMENT, "no policy");
+    CHECK(ee_policy_stop(&fixed, 1, sure, 1, 4, NULL, &score, ops) == EE_ERR_ARGUMENT, "no stop");
+    CHECK(ee_policy_stop(&fixed, 1, sure, 1, 4, &stop, NULL, ops) == EE_ERR_ARGUMENT, "no score");
 }
 
 static void check_text(void)
@@ -216,9 +226,15 @@ static void check_text(void)
 int main(void)
 {
     check_greedy();
-    check_scores();
-    check_exit_rows();
-    check_entropy();
     check_text();
+    check_replaced_row();
+    for (int isa = 0; isa <= (int)ee_isa_best(); isa++) {
+        ops = ee_ops_for((ee_isa)isa);
+        if (ops != NULL) {
+            check_scores();
+            check_exit_rows();
+            check_entropy();
+        }
+    }
     return check_result("check_decode");
 }

@@ -58,7 +58,7 @@ static void end_section(void)
     uint32_t *const ended = section(built.words[SECTION_COUNT] - 1);
 
     ended[BYTES] = (uint32_t)end - ended[OFFSET];
-    ended[CRC] = ee_crc32(built.bytes + ended[OFFSET], ended[BYTES]);
+    ended[CRC] = ee_crc32_c(0, built.bytes + ended[OFFSET], ended[BYTES]);
 }
 
 /* The number `i` of a tensor's floats: scales are small, and factors of norms about 1. */
@@ -89,7 +89,7 @@ static void sign_header(unsigned char *image)
     uint32_t crc = 0;
 
     memcpy(image + 4 * HEADER_CRC, &crc, sizeof(crc));
-    crc = ee_crc32(image, EE_IMAGE_HEADER_BYTES);
+    crc = ee_crc32_c(0, image, EE_IMAGE_HEADER_BYTES);
     memcpy(image + 4 * HEADER_CRC, &crc, sizeof(crc));
 }
 
@@ -103,7 +103,7 @@ static void sign_sections(unsigned char *image)
         unsigned char *const at = image + 4 * (SECTIONS + SECTION_WORDS * (size_t)i);
         memcpy(words, at, sizeof(words));
         if (words[OFFSET] <= end && words[BYTES] <= end - words[OFFSET]) {
-            words[CRC] = ee_crc32(image + words[OFFSET], words[BYTES]);
+            words[CRC] = ee_crc32_c(0, image + words[OFFSET], words[BYTES]);
             memcpy(at, words, sizeof(words));
         }
     }
@@ -210,7 +210,8 @@ static void run_image(const ee_image *image)
     while (session != NULL && ee_session_step(session) == EE_OK) {
         CHECK(ee_session_output(session, &out) == EE_OK && out.exit == ++exits, "exit %u",
               (unsigned)exits);
-        CHECK(ee_policy_stop(&never, exits, out.data, out.rows, out.columns, &stop, &score) == EE_OK
+        CHECK(ee_policy_stop(&never, exits, out.data, out.rows, out.columns, &stop, &score, ops)
+                  == EE_OK
               && !stop && score > 0.0f, "score %g", (double)score);
         CHECK(ee_greedy(tokens, out.rows, &count, out.data, out.rows, out.columns, image->blank)
               == EE_OK, "greedy");
@@ -258,8 +259,14 @@ static void check_opening(void)
     }
 }
 
+static uint32_t crc32_of_a_port(uint32_t crc, const void *data, size_t bytes)
+{
+    return ~ee_crc32_c(crc, data, bytes);
+}
+
 static void check_arguments(void)
 {
+    const ee_ops port = {ops->f32, ops->qs8, ops->exit_row, crc32_of_a_port};
     guarded copy = copy_of(end);
     unsigned char *const data = (unsigned char *)copy.data;
     ee_image image;
@@ -276,6 +283,7 @@ static void check_arguments(void)
     EXPECT(EE_ERR_ALIGNMENT, &image, data + 1, end - 1, 0, memory, sizeof(memory), ops);
     EXPECT(EE_ERR_IMAGE_EXITS, &image, data, end, UINT32_MAX, memory, sizeof(memory), ops);
     EXPECT(EE_ERR_MODEL_TOO_SMALL, &image, data, end, 0, memory, 0, ops);
+    EXPECT(EE_ERR_IMAGE_CHECKSUM, &image, data, end, 0, memory, sizeof(memory), &port);
 #undef EXPECT
     CHECK(image.model == NULL, "no model after an error");
     CHECK(ee_image_memory(data, end, 0, NULL) == EE_ERR_ARGUMENT, "no size");

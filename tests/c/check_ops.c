@@ -2,7 +2,7 @@
  * the tiles: results, nothing written outside or read past the end, in place where allowed. */
 #include "check.h"
 #include "check_teams.h"
-#include "ee_kernels.h"
+#include "ee.h"
 
 static const size_t SIZES[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 47, 48, 49};
 enum { SIZE_COUNT = sizeof(SIZES) / sizeof(SIZES[0]) };
@@ -246,7 +246,7 @@ static void check_sizes(void)
           "saturation");
     CHECK(ee_conformer_layer_f32_scratch(&wide, 16, 256, 8, 2048, 31, NULL) == SIZE_MAX,
           "saturation");
-    CHECK(ee_ops_f32_for((ee_isa)99) == NULL, "no such instruction set");
+    CHECK(ee_ops_for((ee_isa)99) == NULL, "no such instruction set");
     CHECK(ee_isa_name((ee_isa)99) == NULL, "no such instruction set");
     CHECK(ee_isa_find("c") == EE_ISA_C, "found by its name");
     CHECK(ee_isa_find(ee_isa_name(ee_isa_best())) == ee_isa_best(), "found by its name");
@@ -259,13 +259,13 @@ static void check_sizes(void)
 int main(void)
 {
     check_sizes();
-    portable = ee_ops_f32_for(EE_ISA_C);
+    portable = ee_ops_for(EE_ISA_C)->f32;
     for (int i = EE_ISA_C; i <= (int)ee_isa_best(); i++) {
-        isa = ee_ops_f32_for((ee_isa)i);
-        isa_name = ee_isa_name((ee_isa)i);
-        if (isa == NULL) {
+        if (ee_ops_for((ee_isa)i) == NULL) {
             continue;
         }
+        isa = ee_ops_for((ee_isa)i)->f32;
+        isa_name = ee_isa_name((ee_isa)i);
         CHECK(i == EE_ISA_C || isa->linear != portable->linear, "%s: its own kernels", isa_name);
         check_primitives();
         for (size_t n = 0; n < SIZE_COUNT; n++) {

@@ -148,7 +148,7 @@ static void check_model_open(void)
           == EE_ERR_ARGUMENT, "no ops");
     CHECK(ee_model_open(memory, bytes, &config, tensors, tensor_count, ops, NULL)
           == EE_ERR_ARGUMENT, "no result");
-    const ee_ops none = {NULL, NULL};
+    const ee_ops none = {0};
     CHECK(ee_model_open(memory, bytes, &config, tensors, tensor_count, &none, &model)
           == EE_ERR_DTYPE, "ops without the arithmetic of the model");
     CHECK(ee_model_open(memory, bytes - 1, &config, tensors, tensor_count, ops, &model)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ee_ref.native._arrays import check, pointer
-from ee_ref.native._lib import ensure, ffi, lib
+from ee_ref.native._lib import ensure, ffi, lib, ops
 
 
 def greedy(log_probs: np.ndarray, blank: int = 0) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -26,7 +26,7 @@ def frame_entropy(log_probs: np.ndarray) -> float:
     """`ee_ref.exits.frame_entropy`. log_probs: (T, V) float32. Raises ArgumentError for NaN."""
     rows, vocab = check("log_probs", log_probs, None, None)
     entropy = ffi.new("float *")
-    ensure(lib.ee_frame_entropy(entropy, pointer(log_probs), rows, vocab))
+    ensure(lib.ee_frame_entropy(entropy, pointer(log_probs), rows, vocab, ops()))
     return entropy[0]
 
 
@@ -44,7 +44,8 @@ def policy_stop(policy, exit: int, log_probs: np.ndarray) -> tuple[bool, float]:
     """(stop, score) at an exit with these log-probabilities (T, V) float32."""
     rows, vocab = check("log_probs", log_probs, None, None)
     stop, score = ffi.new("int *"), ffi.new("float *")
-    ensure(lib.ee_policy_stop(policy, exit, pointer(log_probs), rows, vocab, stop, score))
+    ensure(lib.ee_policy_stop(policy, exit, pointer(log_probs), rows, vocab, stop, score,
+                              ops()))
     return bool(stop[0]), score[0]
 
 

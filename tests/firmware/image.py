@@ -11,7 +11,7 @@ from ee_ref.encoder import ExitOutput
 from ee_ref.errors import ModelFileError
 from ee_ref.native._arrays import aligned
 from ee_ref.native._frontend import extract
-from ee_ref.native._lib import all_ops, ensure, ffi, lib
+from ee_ref.native._lib import ensure, ffi, lib, ops
 from ee_ref.native._session import Session, _size
 from tests.firmware.decode import greedy, text
 
@@ -33,7 +33,7 @@ class NativeImage:
         self._memory = aligned(size[0], lib.EE_MEMORY_ALIGNMENT)
         self._opened = ffi.new("ee_image *")
         _ensure_image(lib.ee_image_open(self._opened, start, len(image), exits,
-                                        ffi.from_buffer(self._memory), size[0], all_ops()))
+                                        ffi.from_buffer(self._memory), size[0], ops()))
         self.config = flash_image.parse(image[: self._opened.bytes]).config
         self.handle = self._opened.model
         self.team = ffi.NULL  # as in firmware: the calling thread alone

@@ -26,7 +26,7 @@ static void check(ee_status status, const char *what)
 }
 
 /* The model of the flash image: its checksums are computed, its tensors stay where they are. */
-static ee_image open_image(runner_memory *memory)
+static ee_image open_image(runner_memory *memory, const ee_ops *ops)
 {
     const size_t bytes = (size_t)(port_image_end - port_image);
     ee_image image;
@@ -34,8 +34,7 @@ static ee_image open_image(runner_memory *memory)
 
     check(ee_image_memory(port_image, bytes, 0, &needed), "flash image");
     void *const model = runner_take(memory, needed);
-    check(ee_image_open(&image, port_image, bytes, 0, model, needed, ee_ops_for(ee_isa_best())),
-          "flash image");
+    check(ee_image_open(&image, port_image, bytes, 0, model, needed, ops), "flash image");
     return image;
 }
 
@@ -169,6 +168,7 @@ static __attribute__((noinline)) void report(const runner_memory *memory, size_t
 int port_main(int argc, char **argv)
 {
     const char *const clip = runner_argument(argc, argv, "clip");
+    const ee_ops *const ops = ee_ops_for(ee_isa_best());
     runner_memory memory = runner_memory_open();
     size_t frames, arena_bytes;
     ee_session *session;
@@ -178,7 +178,7 @@ int port_main(int argc, char **argv)
     if (clip == NULL) {
         runner_fail("usage", "clip=FILE.wav [exit=N | entropy=THRESHOLD]");
     }
-    const ee_image image = open_image(&memory);
+    const ee_image image = open_image(&memory, ops);
     const ee_policy policy = parse_policy(argc, argv, &image.config);
     const float *const features = read_features(&memory, clip, &image, &frames);
 
@@ -191,7 +191,7 @@ int port_main(int argc, char **argv)
 
         check(ee_session_output(session, &found), "output");
         check(ee_policy_stop(&policy, found.exit, found.data, found.rows, found.columns, &stop,
-                             &score),
+                             &score, ops),
               "policy");
         runner_print_count("exit", found.exit);
         runner_print_float("score", score);

@@ -34,13 +34,12 @@ void ee_feed_forward_qs8_block(const ee_feed_forward_qs8 *op, float *out, const 
 
 /* The product of rows of two digits:
  *   out[t, o] = ((float)H * 128 + (float)L) * (scale[t] * weight_scale[o]) + bias[o],
- * H and L the sums of high and low in int32. As ee_linear_qs8; a weight_scale of NULL is one of
- * ones. */
+ * H and L the sums of both digits in int32. digits (2*rows, in): the high ones, then the low ones,
+ * so that weights are read once. As ee_linear_qs8; a weight_scale of NULL is one of ones. */
 size_t ee_digits_product_qs8_scratch(size_t rows, size_t outs);
-void ee_digits_product_qs8(float *out, const int8_t *high, const int8_t *low, const float *scale,
+void ee_digits_product_qs8(float *out, const int8_t *digits, const float *scale,
                            const int8_t *weight, const float *weight_scale, const float *bias,
-                           size_t rows, size_t in, size_t outs,
-                           size_t out_stride, size_t q_stride, size_t weight_stride,
+                           size_t rows, size_t in, size_t outs, size_t out_stride,
                            void *scratch, const ee_ops_qs8 *ops);
 
 /* recall once; then project for all blocks; attend for items 0..ee_query_items() - 1; output for all

@@ -1,8 +1,8 @@
-/* ee_exit_row_avx2.c with sixteen labels at once. The eight lanes of the sum (docs/numerics.md) take
- * the lower half of them first. */
-#include "ee_exit_row.h"
+/* ee_exit_row_avx2.c with sixteen labels at once. The eight lanes of the sum (docs/numerics.md)
+ * take the lower half of them first. */
+#include "ee.h"
 
-#ifdef EE_HAVE_EXIT_ROW_AVX512
+#ifdef EE_HAVE_AVX512
 
 #include "../common/ee_exact_avx2.h"
 #include "../common/ee_exact_avx512.h"
@@ -44,6 +44,4 @@ uint32_t ee_exit_row_avx512(float *sum, const float *row, size_t vocab)
 
 EE_TARGET_END
 
-#else
-typedef int ee_exit_row_avx512_not_built;
 #endif

@@ -1,41 +1,6 @@
 #include "ee_exits.h"
 
 #include "../common/ee_exact.h"
-#include "ee_exit_row.h"
-
-uint32_t ee_exit_row_c(float *sum, const float *row, size_t vocab)
-{
-    float lanes[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
-    uint32_t label = 0;
-
-    for (size_t v = 0; v < vocab; v++) {
-        if (row[v] > -87.0f) {
-            lanes[v % 8] += ee_exp(row[v]) * row[v];
-        }
-        if (row[v] > row[label]) {
-            label = (uint32_t)v;
-        }
-    }
-    *sum = ee_sum_lanes(lanes);
-    return label;
-}
-
-static ee_exit_row best_exit_row(void)
-{
-#ifdef EE_HAVE_EXIT_ROW_AVX2
-    __builtin_cpu_init();
-#ifdef EE_HAVE_EXIT_ROW_AVX512
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
-        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-        return ee_exit_row_avx512;
-    }
-#endif
-    if (__builtin_cpu_supports("avx2")) {
-        return ee_exit_row_avx2;
-    }
-#endif
-    return ee_exit_row_c;
-}
 
 /* An entropy: 0 where rounding made it negative, or so small that its quotient may be subnormal. */
 static float clipped(float entropy)
@@ -43,11 +8,12 @@ static float clipped(float entropy)
     return entropy >= 0x1p-100f ? entropy : 0.0f;
 }
 
-ee_status ee_frame_entropy(float *entropy, const float *log_probs, size_t rows, size_t vocab)
+ee_status ee_frame_entropy(float *entropy, const float *log_probs, size_t rows, size_t vocab,
+                           const ee_ops *ops)
 {
     float lanes[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
 
-    if (entropy == NULL || (log_probs == NULL && rows > 0)) {
+    if (entropy == NULL || ops == NULL || (log_probs == NULL && rows > 0)) {
         return EE_ERR_ARGUMENT;
     }
     *entropy = 0.0f;
@@ -59,12 +25,10 @@ ee_status ee_frame_entropy(float *entropy, const float *log_probs, size_t rows, 
             return EE_ERR_NOT_FINITE;
         }
     }
-    const ee_exit_row exit_row = best_exit_row();
-
     for (size_t t = 0; t < rows; t++) {
         float sum;
 
-        exit_row(&sum, log_probs + t * vocab, vocab);
+        ops->exit_row(&sum, log_probs + t * vocab, vocab);
         lanes[t % 8] += sum;
     }
     const float mean = (0.0f - ee_sum_lanes(lanes)) / ((float)rows * (float)vocab);
@@ -76,7 +40,8 @@ ee_status ee_frame_entropy(float *entropy, const float *log_probs, size_t rows, 
 }
 
 ee_status ee_policy_stop(const ee_policy *policy, uint32_t exit, const float *log_probs,
-                         size_t rows, size_t vocab, int *stop, float *score)
+                         size_t rows, size_t vocab, int *stop, float *score,
+                         const ee_ops *ops)
 {
     ee_status status = EE_OK;
 
@@ -97,7 +62,7 @@ ee_status ee_policy_stop(const ee_policy *policy, uint32_t exit, const float *lo
         if (!(policy->threshold >= 0.0f) || !ee_is_finite(policy->threshold)) {
             return EE_ERR_CONFIG;
         }
-        status = ee_frame_entropy(score, log_probs, rows, vocab);
+        status = ee_frame_entropy(score, log_probs, rows, vocab, ops);
         *stop = status == EE_OK && *score <= policy->threshold;
         return status;
     }
@@ -159,7 +124,8 @@ static void add_confidence(confidences *found, float log_prob)
 }
 
 ee_status ee_exit_scores(ee_scores *scores, uint32_t *labels, const uint32_t *before,
-                         const float *log_probs, size_t rows, size_t vocab, uint32_t blank)
+                         const float *log_probs, size_t rows, size_t vocab, uint32_t blank,
+                         const ee_ops *ops)
 {
     const ee_scores none = {0.0f, 0.0f, 0.0f, 1.0f, 1.0f, 1.0f, 1.0f, 0.0f, 0, 0};
     float all[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
@@ -170,7 +136,7 @@ ee_status ee_exit_scores(ee_scores *scores, uint32_t *labels, const uint32_t *be
     uint32_t last = blank;
     float peak = 0.0f; /* of the run of the token `last` so far */
 
-    if (scores == NULL || (rows > 0 && (log_probs == NULL || labels == NULL))
+    if (scores == NULL || ops == NULL || (rows > 0 && (log_probs == NULL || labels == NULL))
         || (labels != NULL && before == labels)) {
         return EE_ERR_ARGUMENT;
     }
@@ -191,12 +157,10 @@ ee_status ee_exit_scores(ee_scores *scores, uint32_t *labels, const uint32_t *be
         scores->same = before != NULL;
         return EE_OK;
     }
-    const ee_exit_row exit_row = best_exit_row();
-
     for (size_t t = 0; t < rows; t++) {
         const float *const row = log_probs + t * vocab;
         float sum;
-        const uint32_t label = exit_row(&sum, row, vocab);
+        const uint32_t label = ops->exit_row(&sum, row, vocab);
 
         all[t % 8] += sum;
         highest[t % 8] += row[label];

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "../common/ee_size.h"
-#include "ee_crc32.h"
 #include "ee_graph.h"
 
 enum { MAGIC = 0x4D494545 }; /* the bytes "EEIM" */
@@ -35,12 +34,10 @@ static uint32_t header_crc(const image_header *header)
     const unsigned char *const bytes = (const unsigned char *)header;
     const unsigned char zeros[sizeof(uint32_t)] = {0};
     const size_t own = offsetof(image_header, header_crc32);
-    uint32_t crc = ee_crc32_update_c(~(uint32_t)0, bytes, own);
+    const uint32_t crc = ee_crc32_c(ee_crc32_c(0, bytes, own), zeros, sizeof(zeros));
 
-    crc = ee_crc32_update_c(crc, zeros, sizeof(zeros));
-    crc = ee_crc32_update_c(crc, bytes + own + sizeof(zeros),
-                            EE_IMAGE_HEADER_BYTES - own - sizeof(zeros));
-    return ~crc;
+    return ee_crc32_c(crc, bytes + own + sizeof(zeros),
+                      EE_IMAGE_HEADER_BYTES - own - sizeof(zeros));
 }
 
 /* Sections one after another, those of exits last, one for each exit. */
@@ -121,12 +118,12 @@ static const unsigned char *start_of(const image_header *header, const image_sec
 }
 
 /* Every section up to that of the last exit opened, also of kinds that are skipped. */
-static ee_status check_sections(const image_header *header, uint32_t exits)
+static ee_status check_sections(const image_header *header, uint32_t exits, ee_crc32 *crc32)
 {
     const image_section *const last = exit_section(header, exits);
 
     for (const image_section *section = header->sections; section <= last; section++) {
-        if (ee_crc32(start_of(header, section), section->bytes) != section->crc32) {
+        if (crc32(0, start_of(header, section), section->bytes) != section->crc32) {
             return EE_ERR_IMAGE_CHECKSUM;
         }
     }
@@ -341,7 +338,7 @@ ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint3
     }
     ee_status status = check_header(header, bytes, &exits);
     if (status == EE_OK) {
-        status = check_sections(header, exits);
+        status = check_sections(header, exits, ops->crc32);
     }
     if (status == EE_OK) {
         status = read_config(&result.config, header, exits);

@@ -106,6 +106,16 @@
 #define QS8_DSP QS8_C, .linear = ee_linear_qs8_dsp
 #define QS8_MVE QS8_DSP, .linear = ee_linear_qs8_mve
 
+#define BOTH_C .exit_row = ee_exit_row_c, .crc32 = ee_crc32_c
+#define BOTH_AVX2 .exit_row = ee_exit_row_avx2, .crc32 = ee_crc32_avx2
+#define BOTH_AVX512 BOTH_AVX2, .exit_row = ee_exit_row_avx512
+#define BOTH_VNNI BOTH_AVX512
+#define BOTH_NEON BOTH_C
+#define BOTH_DOT BOTH_C, .crc32 = ee_crc32_dot
+#define BOTH_I8MM BOTH_DOT
+#define BOTH_DSP BOTH_C
+#define BOTH_MVE BOTH_C
+
 #ifdef EE_NO_F32
 #define TABLE_F32(NAME)
 #define POINTER_F32(NAME) NULL
@@ -117,7 +127,7 @@
 #define EE_ISA(NAME, name, has)                              \
     TABLE_F32(NAME)                                          \
     static const ee_ops_qs8 TABLE_QS8_##NAME = {QS8_##NAME}; \
-    static const ee_ops OPS_##NAME = {POINTER_F32(NAME), &TABLE_QS8_##NAME};
+    static const ee_ops OPS_##NAME = {POINTER_F32(NAME), &TABLE_QS8_##NAME, BOTH_##NAME};
 #include "ee_isas.inc"
 
 const ee_ops *ee_ops_for(ee_isa isa)
@@ -128,20 +138,6 @@ const ee_ops *ee_ops_for(ee_isa isa)
     };
 
     return (size_t)isa < EE_ISA_COUNT ? OPS[isa] : NULL;
-}
-
-const ee_ops_f32 *ee_ops_f32_for(ee_isa isa)
-{
-    const ee_ops *const ops = ee_ops_for(isa);
-
-    return ops != NULL ? ops->f32 : NULL;
-}
-
-const ee_ops_qs8 *ee_ops_qs8_for(ee_isa isa)
-{
-    const ee_ops *const ops = ee_ops_for(isa);
-
-    return ops != NULL ? ops->qs8 : NULL;
 }
 
 /* What ee_isas.inc asks of the CPU. GCC's builtins also ask whether the operating system saves the

@@ -187,13 +187,16 @@ static const ee_team *team_for(const ee_session *s, size_t rows, shorter_blocks 
 {
     const ee_config *const config = &s->model->config;
     const ee_graph *const graph = s->model->graph;
+    const ee_window window = graph->window(config);
     const size_t planned =
         graph->scratch(config, ee_encoder_frames(config, s->capacity), s->team);
+    const size_t inputs = window.span + rows * window.hop; /* no block is longer */
     const ee_team *team = s->team;
 
     shorter->below = s->team;
     shorter->team.workers = ee_workers(s->team);
-    shorter->team.block_frames = s->team != NULL ? s->team->block_frames : EE_BLOCK_FRAMES;
+    shorter->team.block_frames =
+        ee_size_min(inputs, team != NULL ? team->block_frames : EE_BLOCK_FRAMES);
     shorter->team.run = run_below;
     while (graph->scratch(config, rows, team) > planned && shorter->team.block_frames > 1) {
         team = &shorter->team;

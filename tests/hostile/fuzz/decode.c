@@ -47,6 +47,7 @@ void fuzz_one(const unsigned char *data, size_t size)
         return;
     }
     memcpy(words, data, sizeof(words));
+    const ee_ops *const ops = ee_ops_for(size % 2 == 0 ? EE_ISA_C : ee_isa_best());
     const uint32_t vocab = words[VOCAB] % 512;
     const size_t whole = vocab > 0 ? (size - sizeof(words)) / sizeof(float) / vocab : 0;
     const size_t rows = words[ROWS] < whole ? words[ROWS] : whole;
@@ -73,14 +74,16 @@ void fuzz_one(const unsigned char *data, size_t size)
     memset(labels, 0, rows * sizeof(*labels));
     for (int i = 0; i < 2; i++) {
         if (ee_exit_scores(&scores, i == 0 ? before : labels, i == 0 ? NULL : before, log_probs,
-                           rows, vocab, words[BLANK]) == EE_OK) {
+                           rows, vocab, words[BLANK], ops) == EE_OK) {
             EXPECT(scores.tokens <= rows && scores.entropy >= 0.0f && scores.path <= 1.0f);
             EXPECT(i == 0 || scores.same);
             ee_patience_stop(words[EXIT], &in_a_row, &scores, &stop);
         }
     }
     memcpy(&policy.threshold, &words[THRESHOLD], sizeof(float));
-    EXPECT(ee_policy_stop(&policy, 1, log_probs, rows, vocab, &stop, &score) == EE_OK || !stop);
+    EXPECT(ee_policy_stop(&policy, 1, log_probs, rows, vocab, &stop, &score, ops)
+               == EE_OK
+           || !stop);
     const ee_deadline deadline = {policy.threshold, 1.0f, score};
     EXPECT(ee_deadline_stop(&deadline, score, score, policy.threshold, 1.0f, &rate, &stop, &missing)
            == EE_OK || !stop);

@@ -11,7 +11,8 @@ static const ee_ops *some_ops(uint32_t number)
     return ee_ops_for(number % 2 == 0 ? EE_ISA_C : ee_isa_best());
 }
 
-static void use_exit(const ee_image *image, const ee_output *out, uint32_t *labels)
+static void use_exit(const ee_image *image, const ee_output *out, uint32_t *labels,
+                     const ee_ops *ops)
 {
     const ee_policy policy = {EE_POLICY_ENTROPY, 0, 0.5f};
     const size_t rows = out->rows, vocab = out->columns;
@@ -23,8 +24,8 @@ static void use_exit(const ee_image *image, const ee_output *out, uint32_t *labe
     int stop;
     float score;
 
-    ee_policy_stop(&policy, out->exit, log_probs, rows, vocab, &stop, &score);
-    ee_exit_scores(&scores, labels, NULL, log_probs, rows, vocab, image->blank);
+    ee_policy_stop(&policy, out->exit, log_probs, rows, vocab, &stop, &score, ops);
+    ee_exit_scores(&scores, labels, NULL, log_probs, rows, vocab, image->blank, ops);
     if (ee_greedy(tokens, rows, &count, log_probs, rows, vocab, image->blank) == EE_OK) {
         EXPECT(count <= rows);
         const ee_status status = ee_text(text, TEXT_BYTES, &length, &image->labels, tokens, count);
@@ -36,7 +37,8 @@ static void use_exit(const ee_image *image, const ee_output *out, uint32_t *labe
     free(tokens);
 }
 
-static void run_session(const ee_image *image, const float *features, size_t frames)
+static void run_session(const ee_image *image, const float *features, size_t frames,
+                        const ee_ops *ops)
 {
     ee_session *session = NULL;
     size_t bytes = 0;
@@ -57,7 +59,7 @@ static void run_session(const ee_image *image, const float *features, size_t fra
         while (ee_session_step(session) == EE_OK) {
             exits++;
             EXPECT(ee_session_output(session, &out) == EE_OK && out.exit == exits);
-            use_exit(image, &out, labels);
+            use_exit(image, &out, labels, ops);
         }
         EXPECT(exits == image->config.exits);
     }
@@ -65,7 +67,7 @@ static void run_session(const ee_image *image, const float *features, size_t fra
     free(arena);
 }
 
-static void run_image(const ee_image *image)
+static void run_image(const ee_image *image, const ee_ops *ops)
 {
     const ee_frontend *const frontend = &image->frontend;
     const size_t all = ee_frontend_frames(frontend, SAMPLES);
@@ -81,10 +83,10 @@ static void run_image(const ee_image *image)
     if (features != NULL && scratch != NULL) {
         if (ee_features_s16(features, frontend, samples, SAMPLES, all - frames, frames, scratch)
             == EE_OK) {
-            run_session(image, features, frames);
+            run_session(image, features, frames, ops);
         }
         memset(features, 0, frames * frontend->mels * sizeof(float));
-        run_session(image, features, frames);
+        run_session(image, features, frames, ops);
     }
     free(scratch);
     free(features);
@@ -139,7 +141,7 @@ static void open_image(const unsigned char *data, size_t size, uint32_t exits)
     if (status == EE_OK) {
         EXPECT(image.bytes <= size && image.config.exits >= 1);
         check_places(data, &image);
-        run_image(&image);
+        run_image(&image, ops);
         EXPECT(ee_image_open(&image, data, size, exits, memory, needed - 1, ops)
                == EE_ERR_MODEL_TOO_SMALL);
     }

@@ -24,6 +24,7 @@ from ee_ref.conformance.suite import op_vectors
 from ee_ref.convert import convert_state_dict
 from ee_ref.families import splitformer
 from ee_ref.families.conformer import Config
+from ee_ref.plan import device_plan
 from ee_ref.quantize import quantize
 
 CORPUS = Path(__file__).resolve().parent.parent / "corpus"
@@ -42,6 +43,8 @@ IMAGES: dict[str, Config] = {
 TOKENS = ("@", "\u2581a", "b", "\u2581", "\u00e9", *map(str, range(15)))
 LEAST_BYTES = 200
 """Cases with fewer bytes of arguments have dimensions of 1; an op gets a larger one if it can."""
+LEAST_MEMORY = 4096 + 128
+"""What frames.c gives a port beyond its state, whatever the input says."""
 
 
 def image(config: Config) -> bytes:
@@ -69,7 +72,7 @@ def stream(memory: int, frames: Sequence[tuple[Type, Body]]) -> bytes:
 
 
 def frame_seeds() -> Iterator[tuple[str, bytes]]:
-    """A conversation for every op, two about models, and one about what is refused."""
+    """A conversation for every op, some about models, and one about what is refused."""
     hello, bye = (Type.HELLO, Body("", {"protocol": 1})), (Type.BYE, Body())
     by_op: dict[str, list[Body]] = {}
     for vector in op_vectors():
@@ -85,12 +88,19 @@ def frame_seeds() -> Iterator[tuple[str, bytes]]:
     features = Stream(4)(30, TINY.mels)
     for name in ("f32-mel", "qs8-logmel"):
         data = np.frombuffer(image(IMAGES[name]), np.int8)
-        yield f"model-{name}", stream(1 << 17, [
+        conversation = [
             hello, (Type.MODEL, Body("0" * 64, {}, {"image": data})),
             (Type.CASE, Body("features", {}, {"samples": samples})),
             (Type.CASE, Body("exits", {"exits": 2}, {"features": features})),
             (Type.CASE, Body("decide", {"threshold": 0.1}, {"features": features})),
-            (Type.CASE, Body("transcribe", {"exit": 2}, {"samples": samples})), bye])
+            (Type.CASE, Body("transcribe", {"exit": 2}, {"samples": samples})), bye]
+        yield f"model-{name}", stream(1 << 17, conversation)
+        # Memory that ends where the model ends, where a port once went on.
+        plan = device_plan(IMAGES[name], TOKENS[: TINY.vocab], frozenset(), 0.02)
+        model = -(-plan["model"][-1] // 64) * 64
+        end = len(data) + model - LEAST_MEMORY
+        yield f"model-{name}-up-to-the-end", stream(end, conversation)
+        yield f"model-{name}-up-to-part-of-a-line", stream(end + 36, conversation)
     log_probs = Stream(6)(3, TINY.vocab, low=-6.0, high=0.0)
     yield "refusals", stream(1 << 17, [
         hello, (Type.MODEL, Body("0" * 64, {}, {"image": data})),

@@ -22,11 +22,11 @@ static inline void sign_image(unsigned char *image, size_t bytes)
         const uint32_t length = fuzz_get(section + 4 * BYTES);
         if (i < fuzz_get(word_of(image, SECTION_COUNT)) && offset <= bytes
             && length <= bytes - offset) {
-            fuzz_put(section + 4 * CRC, ee_crc32(image + offset, length));
+            fuzz_put(section + 4 * CRC, ee_crc32_c(0, image + offset, length));
         }
     }
     fuzz_put(word_of(image, HEADER_CRC), 0);
-    fuzz_put(word_of(image, HEADER_CRC), ee_crc32(image, EE_IMAGE_HEADER_BYTES));
+    fuzz_put(word_of(image, HEADER_CRC), ee_crc32_c(0, image, EE_IMAGE_HEADER_BYTES));
 }
 
 #endif

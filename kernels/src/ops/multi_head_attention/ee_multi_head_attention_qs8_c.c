@@ -34,17 +34,16 @@ static size_t projection_scratch(size_t block, size_t dim)
     return ee_size_add(floats, ee_bytes_qs8(block, dim));
 }
 
-/* For one block of queries and one head: ones, the scores (block, window), a scale a query, both
- * digits of the context (2*block, width) and of the probabilities in int8 (2*block, window), and
- * the values of a window (width, window) where it is not whole. */
+/* For one block of queries and one head: the scores (block, window), a scale a query, what the
+ * product takes, both digits of the probabilities (2*block, window), and the values of a window
+ * (width, window) where it is not whole. */
 static size_t attend_scratch(const ee_attention_frames *frames, size_t width)
 {
     const size_t block = frames->query_step;
-    size_t bytes = ee_floats_qs8(ee_size_max(2 * block, width), 1);
+    size_t bytes = ee_floats_qs8(block, frames->window);
 
-    bytes = ee_size_add(bytes, ee_floats_qs8(block, frames->window));
     bytes = ee_size_add(bytes, ee_floats_qs8(block, 1));
-    bytes = ee_size_add(bytes, ee_floats_qs8(2 * block, width));
+    bytes = ee_size_add(bytes, ee_digits_product_qs8_scratch(block, width));
     bytes = ee_size_add(bytes, ee_bytes_qs8(2 * block, frames->window));
     return ee_size_add(bytes, frames->is_whole ? 0 : ee_bytes_qs8(width, frames->window));
 }
@@ -196,14 +195,11 @@ void ee_multi_head_attention_qs8_attend(const ee_multi_head_attention_qs8 *op, s
     const size_t time_stride = ee_row_stride_qs8(window);
     const size_t query = queries.head * op->frames.rows + queries.first;
     const size_t seen = queries.head * op->frames.seen + queries.seen_first;
-    const size_t ones_count = ee_size_max(2 * count, width);
     char *rest = scratch;
-    float *const ones = ee_take(&rest, ee_floats_qs8(ones_count, 1));
     float *const scores = ee_take(&rest, ee_floats_qs8(count, window));
     float *const scale = ee_take(&rest, ee_floats_qs8(count, 1));
-    float *const sums = ee_take(&rest, ee_floats_qs8(2 * count, width));
-    int8_t *const high = ee_take(&rest, 2 * count * time_stride);
-    int8_t *const low = high + count * time_stride;
+    void *const product = ee_take(&rest, ee_digits_product_qs8_scratch(count, width));
+    int8_t *const digits = ee_take(&rest, 2 * count * time_stride);
     int8_t *value = op->value + queries.head * width * time_stride;
 
     if (!op->frames.is_whole) {
@@ -211,25 +207,13 @@ void ee_multi_head_attention_qs8_attend(const ee_multi_head_attention_qs8 *op, s
         transpose(value, time_stride, op->value + seen * stride, window, width,
                   time_stride - window);
     }
-    for (size_t i = 0; i < ones_count; i++) {
-        ones[i] = 1.0f;
-    }
     ops->linear(scores, op->query + query * stride, op->query_scale + query,
                 op->key + seen * stride, op->key_scale + seen, NULL, count, width, window, window,
                 stride, stride);
-    ops->softmax(high, low, scale, scores, op->value_scale + seen, count, window, time_stride);
-    /* With scales of 1 a linear op gives the integer sums, rounded to float once. */
-    ops->linear(sums, high, ones, value, ones, NULL, 2 * count, window, width, width, time_stride,
-                time_stride);
-    for (size_t i = 0; i < count; i++) {
-        float *const context = op->context + (queries.first + i) * op->dim + queries.head * width;
-        const float *const high_sum = sums + i * width;
-        const float *const low_sum = sums + (count + i) * width;
-
-        for (size_t d = 0; d < width; d++) {
-            context[d] = (high_sum[d] * 128.0f + low_sum[d]) * scale[i];
-        }
-    }
+    ops->softmax(digits, digits + count * time_stride, scale, scores, op->value_scale + seen, count,
+                 window, time_stride);
+    ee_digits_product_qs8(op->context + queries.first * op->dim + queries.head * width, digits,
+                          scale, value, NULL, NULL, count, window, width, op->dim, product, ops);
 }
 
 void ee_multi_head_attention_qs8_output(const ee_multi_head_attention_qs8 *op, float *out,
