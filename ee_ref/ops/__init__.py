@@ -5,7 +5,8 @@ kernels behind `ee_ref.native` have the same names and signatures and are judged
 functions (docs/numerics.md). Ops trust their arguments; the adapters of `ee_ref.native` check
 theirs.
 
-Every module of this folder that does not start with an underscore is an op of the same name.
+Every module of this folder that does not start with an underscore is an op of the same name, whose
+`LINE` says what it takes and gives (`_lines.py`).
 `View` says what a frame of a layer sees (`FULL`: everything), `LayerPast` what it keeps.
 """
 

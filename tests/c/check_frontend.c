@@ -27,7 +27,8 @@ static const float MEAN[3] = {-4.0f, -3.5f, -5.25f};
 static const float SCALE[3] = {0.25f, 0.5f, 0.375f};
 
 static const ee_frontend SMALL = {
-    .kind = EE_FRONTEND_LOGMEL, .mels = 3, .n_fft = 16, .win_length = 12, .hop_length = 5, .pad = 4, .log_floor = 1e-6f,
+    .kind = EE_FRONTEND_LOGMEL, .mels = 3, .n_fft = 16, .win_length = 12, .hop_length = 5,
+    .pad = 4, .log_floor = 1e-6f,
     .window = WINDOW, .sines = SINES, .mel_first = MEL_FIRST, .mel_count = MEL_COUNT,
     .mel_weights = MEL_WEIGHTS, .mean = MEAN, .scale = SCALE,
 };
