@@ -449,7 +449,7 @@ def test_policies_survive_json(policy):
 
 def test_every_kind_is_stored_exported_and_documented():
     assert {type(policy) for policy in STORABLE} == set(KINDS.values())
-    page = (Path(ee_ref.__file__).parent.parent / "docs" / "decoding.md").read_text()
+    page = (Path(__file__).parent.parent / "docs" / "decoding.md").read_text(encoding="utf-8")
     for rule in KINDS.values():
         assert getattr(exits, rule.__name__) is rule and rule.__name__ in exits.__all__
         assert f"| `{rule.__name__}(" in page
