@@ -180,7 +180,7 @@ def isas_of(op: str, dtype: str) -> list[str]:
     from ee_ref.native import _lib
 
     stem = op.removesuffix("_qs8")
-    tables = {isa: getattr(_lib.lib, f"ee_ops_{dtype}_for")(_lib._ISAS[isa])
+    tables = {isa: getattr(_lib.lib.ee_ops_for(_lib._ISAS[isa]), dtype)
               for isa in _lib.available_isas()}
     seen, found = [], []
     for isa, table in tables.items():
