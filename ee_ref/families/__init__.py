@@ -15,16 +15,16 @@ import numpy as np
 from .. import config as shared
 from . import conformer, splitformer
 from ._checkpoint import Module, Source
-from ._state import ExitOutput, Head, State, check_features, too_long
+from ._state import ExitOutput, Head, OneThread, State, check_features, too_long
 from ._table import (
     SCALE_SUFFIX, Kind, Part, Row, TensorSpec, Weights, by_part, check, count, padded_shape, specs,
     spelled,
 )
 
 __all__ = [
-    "FAMILIES", "SCALE_SUFFIX", "ExitOutput", "Family", "Head", "Kind", "Module", "Part", "Row",
-    "Source", "State", "TensorSpec", "Weights", "check_features", "grouped", "of", "padded_shape",
-    "spelled", "tensor_count", "tensors", "too_long",
+    "FAMILIES", "SCALE_SUFFIX", "ExitOutput", "Family", "Head", "Kind", "Module", "OneThread",
+    "Part", "Row", "Source", "State", "TensorSpec", "Weights", "check_features", "grouped", "of",
+    "padded_shape", "spelled", "tensor_count", "tensors", "too_long",
 ]
 
 

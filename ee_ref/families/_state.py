@@ -16,13 +16,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..config import Config
 from ..errors import ArgumentError, ShapeError, StateError, TooLongError
+
+
+class OneThread:
+    """What one thread at a time may be within: a second one gets a StateError."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise StateError("state: expected one thread at a time, found a second one")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class ExitOutput(NamedTuple):
@@ -86,7 +99,7 @@ class State:
                  capacity: int | None = None) -> None:
         self.config = config
         self._stem, self._groups, self._capacity = stem, groups, capacity
-        self._lock = threading.Lock()
+        self._alone = OneThread()
         reaches = [group.reach for group in groups]
         self._reaches = [sum(reaches[number:]) * config.chunk for number in range(len(groups))]
         self._inputs = np.zeros((0, config.mels), np.float32)  # those that rows to come need
@@ -108,7 +121,7 @@ class State:
         TooLongError for more than `capacity` or than the model admits, StateError after the last
         inputs or while another thread uses the state. The state is then unchanged.
         """
-        with self._alone():
+        with self._alone:
             check_features(self.config, inputs)
             if self._ended:
                 raise StateError("feed: expected no features after the last ones, "
@@ -134,7 +147,7 @@ class State:
         return iter(self._step, None)
 
     def _step(self) -> ExitOutput | None:
-        with self._alone():
+        with self._alone:
             number = self._exit
             if number == len(self._groups) or not (self._rows or self._ended):
                 return None
@@ -186,15 +199,6 @@ class State:
 
     def _no_rows(self) -> np.ndarray:
         return np.zeros((0, self.config.dim), np.float32)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if not self._lock.acquire(blocking=False):
-            raise StateError("state: expected one thread at a time, found a second one")
-        try:
-            yield
-        finally:
-            self._lock.release()
 
 
 def check_features(config: Config, features: np.ndarray) -> None:

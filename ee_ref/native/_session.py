@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -93,7 +91,7 @@ class Session:
     def __init__(self, model: NativeModel, capacity: int, arena: np.ndarray | None = None):
         self._model = model
         self._capacity = capacity
-        self._lock = threading.Lock()
+        self._alone = families.OneThread()
         self._fed = 0  # inputs
         self._stepped = 0  # rows of blocks of which an exit was asked for
         self._check_length(capacity)
@@ -113,7 +111,7 @@ class Session:
 
     def feed_checked(self, inputs: np.ndarray, last: bool) -> None:
         """`feed` for inputs that `check_features` has seen."""
-        with self._alone():
+        with self._alone:
             status = lib.ee_session_feed(
                 self._handle, pointer(np.ascontiguousarray(inputs)), len(inputs), last)
             if status == lib.EE_ERR_ENDED:
@@ -132,7 +130,7 @@ class Session:
         return iter(self._step, None)
 
     def _step(self) -> ExitOutput | None:
-        with self._alone():
+        with self._alone:
             if ensure(lib.ee_session_step(self._handle)) != lib.EE_OK:
                 return None
             out = ffi.new("ee_output *")
@@ -151,15 +149,6 @@ class Session:
         rows = config.encoder_frames(frames)
         if 0 < config.max_frames < rows:
             raise families.too_long(config, rows)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if not self._lock.acquire(blocking=False):
-            raise StateError("state: expected one thread at a time, found a second one")
-        try:
-            yield
-        finally:
-            self._lock.release()
 
 
 def open_pool(threads: int):
