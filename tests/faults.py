@@ -191,7 +191,7 @@ FAULTS = (
           "scale[t];\n            out[o] *= weight_scale ? weight_scale[o] : 1.0f;",
           "int8/linear_digits_qs8/stem"),
     Fault("loses the low digits", f"{OPS}/linear_digits/ee_linear_digits_qs8_c.c",
-          "out[o] * 128.0f + low_sums[o]", "out[o] * 128.0f + 0.0f * low_sums[o]",
+          "high[o] * 128.0f + low[o]", "high[o] * 128.0f + 0.0f * low[o]",
           "int8/*_qs8/mels_80"),
     Fault("takes no maximum away", f"{OPS}/softmax/ee_softmax_qs8_c.c",
           "ee_exp(x[d] - max)", "ee_exp(x[d] - 0.0f * max)", "int8/softmax_qs8/far_above_zero"),
