@@ -38,8 +38,8 @@ typedef struct {
 typedef struct {
     uint32_t architecture;
     const ee_tensor_table *stem_tensors, *layer_tensors, *head_tensors;
-    /* The bytes of ee_config that only this architecture reads: a flash image has a section of
-     * them. */
+    /* The bytes of ee_config that only this architecture reads; a flash image stores them in a
+     * section of their own. */
     size_t own_offset, own_bytes;
 
     /* EE_OK or EE_ERR_CONFIG: the fields that are this architecture's own. Below, configurations
@@ -47,10 +47,10 @@ typedef struct {
     ee_status (*check)(const ee_config *config);
     size_t (*size)(const ee_config *config, char letter);
     ee_window (*window)(const ee_config *config);
-    /* The layers before an exit: as many times has it the tensors of layer_tensors. */
+    /* How many layers the group of an exit has, each with the tensors of layer_tensors. */
     uint32_t (*layers)(const ee_config *config, uint32_t exit);
-    /* Rows back on which the rows of a chunk depend that a group makes, in a limited view: a
-     * multiple of the chunk. */
+    /* How far back, in rows, the output of a group for a chunk depends on its input, in a limited
+     * view: a multiple of the chunk. */
     size_t (*reach)(const ee_config *config, uint32_t exit);
     /* Bytes of the caches of a group, a multiple of EE_MEMORY_ALIGNMENT. */
     size_t (*cache_bytes)(const ee_config *config, uint32_t exit);
