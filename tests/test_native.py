@@ -280,13 +280,13 @@ def test_two_threads_cannot_use_one_session(model, features):
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with session._alone():
+        with session._alone:
             inside.set()
-            leave.wait()
+            leave.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    inside.wait()
+    assert inside.wait(60)
     session_exits = session.exits()
     for use in (lambda: session.feed(features, last=True), lambda: next(session_exits)):
         with pytest.raises(StateError, match="one thread at a time"):
