@@ -305,10 +305,6 @@ class Suite:
         made += refusal_vectors(self.faulty_image, self.models["small-int8"])
         return tuple(sorted(made, key=lambda v: (TIERS.index(v.tier), v.model)))
 
-    @cached_property
-    def by_name(self) -> dict[str, Vector]:
-        return {vector.name: vector for vector in self.vectors}
-
 
 def frontend_vectors(model: Reference) -> Iterator[Vector]:
     """Samples to features; of the bundled model also to text."""

@@ -64,19 +64,6 @@ def scratch(floats: int) -> np.ndarray:
     return np.empty(floats, np.float32)
 
 
-def check_matrix(
-    name: str, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, outs: int | None, ins: int,
-) -> int:
-    """Number of rows of an int8 matrix (outs, ins) with its scales and biases, all checked.
-
-    name: of the weight; scale and bias are `<name>_scale` and, "weight" replaced, `bias`.
-    """
-    outs, _ = check(name, weight, outs, ins, dtype=np.int8)
-    check(f"{name}_scale", scale, outs)
-    check(name.removesuffix("weight") + "bias", bias, outs)
-    return outs
-
-
 def int8_rows(rows: int, columns: int) -> np.ndarray:
     """Uninitialised (rows, stride) int8 as the kernels of int8 mode want it: aligned, padded."""
     stride = lib.ee_row_stride_qs8(columns)
