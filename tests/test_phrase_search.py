@@ -119,8 +119,8 @@ def test_c_gives_the_same_bytes(seed, frames, n, filler, weights):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(1, 3), st.none() | st.floats(0, 9),
-       st.sampled_from([3.0, 10.0, 30.0]))
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(1, 3),
+       st.none() | st.floats(0, 9), st.sampled_from([3.0, 10.0, 30.0]))
 def test_whole_utterances_drop_only_what_cannot_be_found(seed, frames, n, filler, sharpness):
     rng = np.random.default_rng(seed)
     states = int(rng.integers(2, 120))

@@ -284,7 +284,8 @@ class _Reader:
         self._expect(final == sorted(set(final)), "final to rise", final)
         return PhraseGraph(
             counts["states"], source.astype(np.uint16), tables["target"],
-            tables["label"].astype(np.uint16), tables["weights"].astype(np.uint64)[tables["weight"]],
+            tables["label"].astype(np.uint16),
+            tables["weights"].astype(np.uint64)[tables["weight"]],
             self._bits("after_blank", counts["arcs"]),
             np.isin(np.arange(counts["states"]), final), counts["blank"], counts["vocab"])
 
