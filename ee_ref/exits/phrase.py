@@ -6,21 +6,26 @@ In float32 operations that C repeats to the byte (kernels/include/ee_exits.h, do
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import check_number
 from ..ops._exact import ONE, ZERO, exp
 
 MAX_MARGIN = np.float32(30)
 """The lead of a best phrase counts up to here."""
+_MAX_WEIGHT = 10_000
 _MAX_LOG_ODDS = np.float32(80)  # beyond it a confidence may be subnormal
 
 
-class Confidence(NamedTuple):
+@dataclass(frozen=True)
+class Confidence:
     """How `PhraseScores.confidence` follows from the other two, and from which value on a phrase
     is accepted: sigmoid(bias + free * scores.free + margin * scores.margin) >= threshold.
 
+    bias within 10,000 of 0; free, margin in [0, 10,000]; threshold in [0, 1]; all as float32.
     Fitted by `ee-ref calibrate --phrases`, which stores the numbers in the model file.
     """
 
@@ -28,6 +33,12 @@ class Confidence(NamedTuple):
     free: float
     margin: float
     threshold: float
+
+    def __post_init__(self) -> None:
+        check_number("bias", self.bias, -_MAX_WEIGHT, _MAX_WEIGHT)
+        check_number("free", self.free, 0, _MAX_WEIGHT)
+        check_number("margin", self.margin, 0, _MAX_WEIGHT)
+        check_number("threshold", self.threshold, 0, 1)
 
 
 CONFIDENCE = Confidence(bias=2.0, free=1.0, margin=0.2, threshold=0.5)
@@ -63,7 +74,7 @@ def phrase_scores(
     margin = MAX_MARGIN
     if len(found) > 1:
         margin = min(margin, best - np.float32(found[1]))
-    bias, of_free, of_margin, _ = map(np.float32, confidence)
+    bias, of_free, of_margin, _ = map(np.float32, astuple(confidence))
     odds = (bias + of_free * free) + of_margin * margin
     odds = np.minimum(np.maximum(odds, -_MAX_LOG_ODDS), _MAX_LOG_ODDS)
     return PhraseScores(float(free), float(margin), float(ONE / (ONE + exp(ZERO - odds))))
