@@ -21,6 +21,7 @@ from .hypothesis import checked_log_probs
 
 MAX_GRAPH = 65535
 """The most states, and the most arcs."""
+MAX_VOCAB = 32768
 MAX_N = 8
 EXACT_ARCS = 4096
 """Graphs up to this size are searched exactly; in larger ones BEAM holds."""
@@ -54,7 +55,7 @@ class PhraseGraph:
 
     def __post_init__(self) -> None:
         check_count("states", self.states, 1, MAX_GRAPH)
-        check_count("vocab", self.vocab, 2, MAX_GRAPH + 1)
+        check_count("vocab", self.vocab, 2, MAX_VOCAB)
         check_count("blank", self.blank, 0, self.vocab - 1)
         arcs = len(self.source)
         check_count("arcs", arcs, 0, MAX_GRAPH)
@@ -169,16 +170,8 @@ class PhraseSearch:
         Raises ArgumentError, and changes nothing, for NaN, values above 0, another V, or a frame
         in which every label is impossible.
         """
-        graph = self._graph
-        log_probs = checked_log_probs(log_probs, graph.blank).astype(np.float32, copy=False)
-        if log_probs.shape[1] != graph.vocab:
-            raise ArgumentError(f"log-probabilities: expected {graph.vocab} labels, "
-                                f"found {log_probs.shape[1]}")
-        highest = log_probs.max(axis=1, keepdims=True)
-        if not np.isfinite(highest).all():
-            raise ArgumentError("log-probabilities: expected a finite one in each frame, found "
-                                f"none in frame {int(np.isinf(highest).argmax())}")
-        for e in flush(log_probs - highest):
+        log_probs = checked_frames(log_probs, self._graph)
+        for e in flush(log_probs - log_probs.max(axis=1, keepdims=True)):
             if self._filler is not None and self._frames:
                 self._found = self._results(-self._filler)
                 start = _tokens((0, -self._filler, 0))
@@ -232,6 +225,22 @@ class PhraseSearch:
         token, arc = token[arcs[arc]], arc[arcs[arc]]
         return _Tokens(graph.states + arc, tokens.score[token],
                        tokens.key[token] + graph.weight[arc])
+
+
+def checked_frames(log_probs: np.ndarray, graph: PhraseGraph) -> np.ndarray:
+    """Log-probabilities (T, V) as float32, if they are such of the labels of `graph`.
+
+    Raises ArgumentError as `PhraseSearch.feed` does.
+    """
+    log_probs = checked_log_probs(log_probs, graph.blank).astype(np.float32, copy=False)
+    if log_probs.shape[1] != graph.vocab:
+        raise ArgumentError(
+            f"log-probabilities: expected {graph.vocab} labels, found {log_probs.shape[1]}")
+    impossible = (log_probs == -np.inf).all(axis=1)
+    if impossible.any():
+        raise ArgumentError("log-probabilities: expected a finite one in each frame, found none "
+                            f"in frame {int(impossible.argmax())}")
+    return log_probs
 
 
 def search(

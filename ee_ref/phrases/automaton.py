@@ -115,6 +115,26 @@ def minimal(
     return _numbered(states, counts, known[start], name)
 
 
+def of_sequences(sequences: Sequence[Sequence[int]], name: str) -> Automaton:
+    """The automaton of sequences that are sorted, all different: their numbers are their indices.
+
+    Raises PhraseError as `minimal` does.
+    """
+
+    def step(state: tuple[int, int, int]) -> tuple[bool, dict[int, tuple[int, int, int]]]:
+        """sequences[low:high] have their first `depth` symbols in common."""
+        low, high, depth = state
+        final = len(sequences[low]) == depth
+        arcs: dict[int, tuple[int, int, int]] = {}
+        for at in range(low + final, high):
+            symbol = sequences[at][depth]
+            begin = arcs[symbol][0] if symbol in arcs else at
+            arcs[symbol] = begin, at + 1, depth + 1
+        return final, arcs
+
+    return minimal((0, len(sequences), 0), step, name, 1 + sum(map(len, sequences)))
+
+
 def fixed(values: Iterable, dtype: type) -> np.ndarray:
     """A read-only array."""
     array = np.array(list(values), dtype)

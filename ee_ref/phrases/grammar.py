@@ -13,15 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import PhraseError
 from . import template as t
-from .automaton import Automaton, fixed, minimal
-
-MAX_NODES = 65_535
-"""Nodes of a grammar, and arcs."""
-MAX_WORDS = 255
-"""Words of a sentence."""
-_MAX_STEPS = 1_000_000  # of building the network: rules within rules grow without end
+from .automaton import Automaton
 
 
 class Template(NamedTuple):
@@ -47,10 +40,12 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class SlotList:
-    """The values of a list. automaton: what may be said, of words; values: by its numbers."""
+    """The values of a list. automaton: what may be said, of words; values: by its numbers; line:
+    where the list stands in its file."""
 
     automaton: Automaton
     values: tuple[t.Value, ...]
+    line: int
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,16 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """What a list offers: the words of each of its values, as spoken, and the value."""
+    """What a list offers: the words of each of its values, as spoken, and the value.
+
+    line: where the list stands in its file.
+    """
 
     values: Mapping[tuple[str, ...], Value]
+    line: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Slot:
     """A value of a list, to be known by a name."""
 

@@ -1,0 +1,76 @@
+"""The phrase search of firmware (ee_phrases.h)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..checks import check_count, check_number
+from ..decode.graph import MAX_N, PhraseGraph, checked_frames
+from ._lib import ensure, ffi, lib
+
+
+class PhraseSearch:
+    """`ee_ref.decode.graph.PhraseSearch`, with the same results to the byte."""
+
+    def __init__(self, graph: PhraseGraph, n: int = 2, filler: float | None = None):
+        check_count("n", n, 1, MAX_N)
+        if filler is not None:
+            check_number("filler", filler, 0, float(np.finfo(np.float32).max))
+        self._graph, self._n = graph, n
+        described, self._arrays = _described(graph)
+        size = ffi.new("size_t *")
+        ensure(lib.ee_phrase_search_size(described, n, size))
+        self._arena = ffi.from_buffer(
+            _aligned(np.empty(size[0] + lib.EE_MEMORY_ALIGNMENT, np.uint8)))
+        opened = ffi.new("ee_phrase_search **")
+        ensure(lib.ee_phrase_search_open(
+            opened, described, n, -1.0 if filler is None else filler, self._arena, size[0]))
+        self._search = opened[0]
+
+    def feed(self, log_probs: np.ndarray) -> None:
+        """As of `ee_ref.decode.graph.PhraseSearch`."""
+        log_probs = np.ascontiguousarray(checked_frames(log_probs, self._graph))
+        ensure(lib.ee_phrase_search_feed(
+            self._search, ffi.from_buffer("float[]", log_probs), len(log_probs)))
+
+    def finish(self) -> list[tuple[float, int]]:
+        """As of `ee_ref.decode.graph.PhraseSearch`."""
+        found, count = ffi.new("ee_phrase[]", self._n), ffi.new("size_t *")
+        ensure(lib.ee_phrase_search_finish(self._search, found, count))
+        return [(phrase.score, phrase.key) for phrase in found[0 : count[0]]]
+
+
+def search(
+    graph: PhraseGraph, log_probs: np.ndarray, n: int = 2, filler: float | None = None
+) -> list[tuple[float, int]]:
+    """`ee_ref.decode.graph.search`, with the same results to the byte."""
+    found = PhraseSearch(graph, n, filler)
+    found.feed(log_probs)
+    return found.finish()
+
+
+def _aligned(memory: np.ndarray) -> np.ndarray:
+    """The part of `memory`, bytes, that begins as an arena must."""
+    return memory[-memory.ctypes.data % lib.EE_MEMORY_ALIGNMENT :]
+
+
+def _described(graph: PhraseGraph):
+    """A graph as an `ee_phrase_graph *`, and the arrays that it leads to."""
+    weights, weight = np.unique(graph.weight, return_inverse=True)
+    label = graph.label | np.where(graph.after_blank, lib.EE_PHRASES_AFTER_BLANK, 0)
+    arrays = {
+        "first": graph.first.astype(np.uint16),
+        "target": graph.target,
+        "label": label.astype(np.uint16),
+        "weight": weight.astype(np.uint16),
+        "weights": weights,
+        "finals": np.flatnonzero(graph.final).astype(np.uint16),
+    }
+    described = ffi.new("ee_phrase_graph *", {
+        "vocab": graph.vocab, "blank": graph.blank, "states": graph.states, "arcs": graph.arcs,
+        "weight_count": len(weights), "final_count": len(arrays["finals"]),
+    })
+    for name, array in arrays.items():
+        setattr(described, name, ffi.from_buffer(
+            f"uint{8 * array.itemsize}_t[]", np.ascontiguousarray(array)))
+    return described, arrays

@@ -1,0 +1,342 @@
+"""From templates to a grammar and to the automaton of its sentences.
+
+Letters join to words (`light[s]`) before anything else: the templates become a network of pieces of
+words, and from each node where a word may begin the words are followed to their ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import PhraseError, shown
+from . import template as t
+from .automaton import Automaton, fixed, minimal, of_sequences
+from .grammar import Entry, Grammar, SlotList, Template
+from .phrases import Phrases
+
+MAX_NODES = 65_535
+"""Nodes of a grammar, arcs of one, and states of an automaton before it is minimal."""
+MAX_WORDS = 255
+"""Words of a sentence."""
+MAX_LETTERS = 100
+"""Letters of a word."""
+_MAX_STEPS = 300_000
+"""Pieces, and steps from piece to piece within words: rules within rules grow without end."""
+
+Piece = t.Text | t.Slot
+Said = tuple[tuple[tuple[str, ...], t.Value], ...]
+"""Words and value of everything that a list offers."""
+
+
+def build(templates: Sequence[Template], name: str) -> Phrases:
+    """Phrases of the templates of a file.
+
+    name: of the file. Raises PhraseError, naming the line, when there are no templates, a template
+    may say nothing, two intents have one sentence, or a limit is exceeded.
+    """
+    if not templates:
+        raise PhraseError(f"{name}: expected a template, found none")
+    pieces = _Pieces()
+    starts = []
+    for template in templates:
+        pieces.where = f"{name}, line {template.line}"
+        starts.append(pieces.node_of(template.node, _END))
+    pieces.where = name
+    grammar, lines = _grammar(_Words(pieces, starts).ways, starts, templates, name)
+    return Phrases(name, _automaton(grammar, name), grammar, lines)
+
+
+_END = 0
+
+
+class _Pieces:
+    """The network of pieces. A node is (whether a sentence may end here, its arcs in order), and an
+    arc a piece and the node behind it.
+
+    Equal nodes are one, so that templates that end alike share their ends; arcs lead to lower ones.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[tuple[bool, tuple[tuple[Piece, int], ...]]] = []
+        self.where = ""
+        self._index: dict[tuple[bool, tuple[tuple[Piece, int], ...]], int] = {}
+        self._steps = 0
+        self._node(True, ())
+
+    def node_of(self, node: t.Node, then: int) -> int:
+        """The network node that says `node` and goes on at `then`."""
+        self.step()
+        if isinstance(node, t.Sequence):
+            for item in reversed(node.items):
+                then = self.node_of(item, then)
+            return then
+        if isinstance(node, t.Choice):
+            ways = [self.nodes[self.node_of(item, then)] for item in node.items]
+            arcs = dict.fromkeys(arc for _, way in ways for arc in way)
+            self.step(len(arcs))
+            return self._node(any(final for final, _ in ways), tuple(arcs))
+        return self._node(False, ((node, then),))
+
+    def step(self, count: int = 1) -> None:
+        """Raises PhraseError when the work grows out of bounds."""
+        self._steps += count
+        if self._steps > _MAX_STEPS:
+            raise PhraseError(f"{self.where}: expected at most {_MAX_STEPS} pieces of words, rules "
+                              "and joined words written out, found more")
+
+    def _node(self, final: bool, arcs: tuple[tuple[Piece, int], ...]) -> int:
+        key = final, arcs
+        if key not in self._index:
+            self._index[key] = len(self.nodes)
+            self.nodes.append(key)
+        return self._index[key]
+
+
+class _Way(NamedTuple):
+    """An arc from where a word may begin: a word, or a list for a slot, and the node behind."""
+
+    said: str | t.Values
+    slot: str | None
+    target: int
+
+
+class _Words:
+    """The network of words and lists that the pieces make.
+
+    ways: of each node of pieces where a word may begin, whether a sentence may end there, and what
+    may follow, in order.
+    """
+
+    def __init__(self, pieces: _Pieces, starts: Sequence[int]):
+        self._pieces = pieces
+        self._lists: dict[Said, t.Values] = {}  # of equal lists, the first
+        self.ways: dict[int, tuple[bool, list[_Way]]] = {_END: (True, [])}
+        begins = {to for _, arcs in pieces.nodes for piece, to in arcs
+                  if piece == t.SPACE or isinstance(piece, t.Slot) and self._word_ends(to)}
+        for node in sorted({*starts, *begins} - {_END}):
+            self.ways[node] = self._ways_from(node)
+
+    def _ways_from(self, start: int) -> tuple[bool, list[_Way]]:
+        ends = False
+        ways: dict[_Way | tuple[str, int], None] = {}
+        # Words that join a value to letters, `{room}['s]`, are a list of their own.
+        joined: dict[tuple[str, int], dict[tuple[str, ...], t.Value]] = {}
+        lines: dict[tuple[str, int], int] = {}
+        for words, slot, value, target in self._followed(start, ("",), None, ""):
+            if words == ("",):  # there was another space
+                ends = ends or self.ways[target][0]
+                ways.update(dict.fromkeys(self.ways[target][1]))
+            elif slot is None:
+                ways[_Way(words[0], None, target)] = None
+            elif not words:
+                ways[_Way(self._one(slot.list), slot.name, target)] = None
+            else:
+                place = slot.name, target
+                ways[place] = None
+                joined.setdefault(place, {}).setdefault(words, value)
+                lines.setdefault(place, slot.list.line)
+        return ends, list(dict.fromkeys(
+            way if isinstance(way, _Way)
+            else _Way(self._one(t.Values(joined[way], lines[way])), *way) for way in ways))
+
+    def _one(self, values: t.Values) -> t.Values:
+        """Of lists that offer the same, always the same one."""
+        return self._lists.setdefault(tuple(values.values.items()), values)
+
+    def _word_ends(self, node: int) -> bool:
+        """Whether no letters follow."""
+        return all(piece == t.SPACE for piece, _ in self._pieces.nodes[node][1])
+
+    def _followed(
+        self, node: int, words: tuple[str, ...], slot: t.Slot | None, value: t.Value
+    ) -> Iterator[tuple[tuple[str, ...], t.Slot | None, t.Value, int]]:
+        """(words, slot, its value, node behind) of everything up to the end of a word.
+
+        words: those so far, of which the last goes on. No words in the result stand for all that
+        the list of the slot offers.
+        """
+        self._pieces.step()
+        if len(words[-1]) > MAX_LETTERS:
+            raise PhraseError(f"{self._pieces.where}: expected words of at most {MAX_LETTERS} "
+                              f"letters, found {shown(words[-1])}")
+        final, arcs = self._pieces.nodes[node]
+        if final:
+            yield words, slot, value, _END
+        for piece, target in arcs:
+            if piece == t.SPACE:
+                yield words, slot, value, target
+            elif isinstance(piece, t.Text):
+                yield from self._followed(
+                    target, (*words[:-1], words[-1] + piece.letters), slot, value)
+            elif slot is not None:
+                raise PhraseError(f"{self._pieces.where}: expected a space between {{{slot.name}}} "
+                                  f"and {{{piece.name}}}, found them in one word")
+            elif words == ("",) and self._word_ends(target):
+                yield (), piece, "", target
+            else:
+                for (first, *rest), said in piece.list.values.items():
+                    yield from self._followed(target, (words[-1] + first, *rest), piece, said)
+
+
+def _grammar(
+    ways: Mapping[int, tuple[bool, Sequence[_Way]]], starts: Sequence[int],
+    templates: Sequence[Template], name: str,
+) -> tuple[Grammar, tuple[int, ...]]:
+    """The grammar, and the line of each of its words.
+
+    ways: of `_Words`; starts: nodes where the templates begin.
+    """
+    lines: dict[str, int] = {}
+    lists: dict[t.Values, int] = {}
+    slots: dict[str, int] = {}
+    reached: set[int] = set()
+    for start, template in zip(starts, templates):
+        for slot in template.slots:
+            slots.setdefault(slot, len(slots))
+        waiting = [start]
+        while waiting:
+            node = waiting.pop()
+            if node in reached:
+                continue
+            reached.add(node)
+            for way in ways[node][1]:
+                waiting.append(way.target)
+                if isinstance(way.said, str):
+                    lines.setdefault(way.said, template.line)
+                    continue
+                slots.setdefault(str(way.slot), len(slots))
+                lists.setdefault(way.said, len(lists))
+                for word in chain(*way.said.values):
+                    lines.setdefault(word, way.said.line)
+    words = tuple(sorted(lines))
+    symbols: dict[str | t.Values, int] = {word: id for id, word in enumerate(words)}
+    symbols.update((values, ~index) for values, index in lists.items())
+
+    nodes: dict[tuple[bool, tuple[tuple[int, int, int], ...]], int] = {}  # targets before sources
+    ids: dict[int, int] = {}
+    for node in sorted(reached):
+        final, following = ways[node]
+        arcs = tuple(dict.fromkeys(
+            (ids[target], symbols[said], -1 if slot is None else slots[slot])
+            for said, slot, target in following))
+        ids[node] = nodes.setdefault((final, arcs), len(nodes))
+    count = len(nodes)
+    table = [(count - 1 - node, count - 1 - target, symbol, slot)
+             for (_, arcs), node in reversed(nodes.items()) for target, symbol, slot in arcs]
+    if max(count, len(table)) > MAX_NODES:
+        raise PhraseError(f"{name}: expected a grammar of at most {MAX_NODES} nodes and arcs, "
+                          f"found {count} and {len(table)}")
+    intents = tuple(dict.fromkeys(
+        template.intent for template in templates if template.intent is not None))
+    entries = []
+    for start, template in zip(starts, templates):
+        if ways[start][0]:
+            raise PhraseError(f"{name}, line {template.line}: expected a template that always "
+                              "says something, found that it may say nothing")
+        entries.append(Entry(
+            count - 1 - ids[start],
+            -1 if template.intent is None else intents.index(template.intent),
+            template.slots, template.line))
+    source, target, symbol, slot = np.array(table, np.int32).reshape(-1, 4).T
+    grammar = Grammar(
+        words, tuple(_slot_list(values, symbols, name) for values in lists),
+        *(fixed(column, np.int32) for column in (source, target, symbol, slot)),
+        fixed((final for final, _ in reversed(nodes)), np.bool_),
+        tuple(entries), intents, tuple(slots))
+    return grammar, tuple(lines[word] for word in words)
+
+
+def _slot_list(
+    values: t.Values, symbols: Mapping[str | t.Values, int], name: str
+) -> SlotList:
+    spoken = sorted(([symbols[word] for word in words], value)
+                    for words, value in values.values.items())
+    automaton = of_sequences([sequence for sequence, _ in spoken],
+                             f"{name}, line {values.line}")
+    return SlotList(automaton, tuple(value for _, value in spoken), values.line)
+
+
+class _Reader(NamedTuple):
+    """Where one reads a sentence: an intent, and a node of its templates, or within a list (an
+    index; -1 outside) the state of its automaton, the node being behind the list."""
+
+    intent: int
+    node: int
+    list: int = -1
+    state: int = 0
+
+
+def _automaton(grammar: Grammar, name: str) -> Automaton:
+    """The minimal automaton of the sentences; PhraseError where two intents share one."""
+    came_from: dict[frozenset[_Reader], tuple[frozenset[_Reader], int]] = {}
+    start = frozenset(_Reader(entry.intent, entry.start) for entry in grammar.templates)
+
+    def step(readers: frozenset[_Reader]) -> tuple[bool, dict[int, frozenset[_Reader]]]:
+        intents = {reader.intent for reader in readers
+                   if reader.list < 0 and grammar.final[reader.node]}
+        if len(intents) > 1:
+            raise _two_intents(grammar, name, _path(came_from, readers))
+        arcs: dict[int, set[_Reader]] = {}
+        for reader in readers:
+            for symbol, reached in _moves(grammar, reader):
+                arcs.setdefault(symbol, set()).add(reached)
+        found = {symbol: frozenset(reached) for symbol, reached in arcs.items()}
+        for symbol, target in found.items():
+            came_from.setdefault(target, (readers, symbol))
+        return bool(intents), found
+
+    automaton = minimal(start, step, name, MAX_NODES)
+    longest = [0] * len(automaton.final)
+    for source, target in zip(automaton.source.tolist(), automaton.target.tolist()):
+        longest[target] = max(longest[target], longest[source] + 1)
+    if max(longest) > MAX_WORDS:
+        raise PhraseError(f"{name}: expected sentences of at most {MAX_WORDS} words, "
+                          f"found one of {max(longest)}")
+    return automaton
+
+
+def _moves(grammar: Grammar, reader: _Reader) -> Iterator[tuple[int, _Reader]]:
+    """(word, where it leads) of everything that may follow."""
+    if reader.list >= 0:
+        yield from _list_moves(grammar, reader)
+        return
+    for target, symbol, _ in grammar.arcs[reader.node]:
+        if symbol >= 0:
+            yield symbol, _Reader(reader.intent, target)
+        else:
+            yield from _list_moves(grammar, _Reader(reader.intent, target, ~symbol))
+
+
+def _list_moves(grammar: Grammar, reader: _Reader) -> Iterator[tuple[int, _Reader]]:
+    automaton = grammar.lists[reader.list].automaton
+    for symbol, (state, _) in automaton.arcs(reader.state).items():
+        if automaton.final[state]:
+            yield symbol, _Reader(reader.intent, reader.node)
+        if automaton.arcs(state):
+            yield symbol, reader._replace(state=state)
+
+
+def _path(
+    came_from: Mapping[frozenset[_Reader], tuple[frozenset[_Reader], int]], at: frozenset[_Reader]
+) -> list[int]:
+    symbols: list[int] = []
+    while at in came_from:
+        at, symbol = came_from[at]
+        symbols.insert(0, symbol)
+    return symbols
+
+
+def _two_intents(grammar: Grammar, name: str, sentence: Sequence[int]) -> PhraseError:
+    first, *others = (entry for entry in grammar.templates
+                      if grammar.reading(entry, sentence) is not None)
+    other = next(entry for entry in others if entry.intent != first.intent)
+    names = [shown(grammar.intents[entry.intent]) if entry.intent >= 0 else "no intent"
+             for entry in (first, other)]
+    words = " ".join(grammar.words[symbol] for symbol in sentence)
+    return PhraseError(
+        f"{name}, line {other.line}: expected every sentence to have one intent, found "
+        f"'{shown(words)}' with {names[1]} here and with {names[0]} in line {first.line}")
