@@ -178,8 +178,7 @@ class Model:
         exit: int | None = None,
         policy: AnyPolicy | str | None = None,
         decoder: Decoder | None = None,
-        phrases: Phrases | str | os.PathLike | None = None,
-        filler: float | None = None,
+        phrases: PhraseDecoder | Phrases | str | os.PathLike | None = None,
     ) -> Result:
         """Words of one utterance, at the exit chosen.
 
@@ -188,15 +187,14 @@ class Model:
         Neither: the policy `balanced` where the model has it, else the last exit; with phrases the
         policy `phrases` goes before `balanced`.
         decoder: log_probs -> Hypothesis, or a list of them, best first; greedy by default.
-        phrases, filler: what may be said, in place of a decoder: see `phrase_decoder`.
-        Raises AudioError, AudioFileError, TooLongError, ArgumentError, or those of `phrase_decoder`.
+        phrases: all that may be said, in place of a decoder; as `phrase_decoder` takes or gives it.
+        Raises AudioError, AudioFileError, TooLongError, ArgumentError, or as `phrase_decoder` does.
         """
         if decoder is not None and phrases is not None:
             raise ArgumentError("expected a decoder or phrases, found both")
-        if filler is not None and phrases is None:
-            raise ArgumentError(f"filler {filler}: expected phrases too, found none")
         policy = self.policy(exit, policy, phrases is not None)
-        spoken = None if phrases is None else self.phrase_decoder(phrases, filler)
+        if not isinstance(phrases, PhraseDecoder | None):
+            phrases = self.phrase_decoder(phrases)
         clock = StageClock()
 
         samples = audio_stage.read(audio, self.config.sample_rate, self.config.max_seconds)
@@ -205,10 +203,10 @@ class Model:
         mel = self.features(samples)
         clock.lap("features")
 
-        run = self.run(mel, policy, phrases=spoken, clock=clock, started=clock.started)
+        run = self.run(mel, policy, phrases=phrases, clock=clock, started=clock.started)
 
-        heard = None if spoken is None else run.heard or spoken(run.out.log_probs)
-        hypotheses = self._hypotheses(run, decoder, spoken, heard)
+        heard = None if phrases is None else run.heard or phrases(run.out.log_probs)
+        hypotheses = self._hypotheses(run, decoder, phrases, heard)
         best = hypotheses[0] if heard is None or heard.accepted else Hypothesis((), 0.0, ())
         confidences = token_confidences(run.out.log_probs, best)
         clock.lap("decode")
@@ -218,9 +216,9 @@ class Model:
         confidence = min((word.confidence for word in words), default=1.0)
         intent: str | None = None
         slots: dict[str, str | int] = {}
-        if spoken is not None and heard is not None:
+        if phrases is not None and heard is not None:
             confidence = heard.scores.confidence
-            intent, slots = spoken.meaning(heard)
+            intent, slots = phrases.meaning(heard)
         clock.lap("words")
 
         return Result(
@@ -400,6 +398,10 @@ class Model:
 
     @cached_property
     def _search(self) -> Search:
+        if self.backend == "native":
+            from .native import _phrases
+
+            return _phrases.search
         return search
 
     def _words(

@@ -34,6 +34,11 @@ class Heard(NamedTuple):
     scores: PhraseScores
     accepted: bool
 
+    @property
+    def text(self) -> str:
+        """The words, if the phrase is accepted."""
+        return " ".join(self.words) if self.accepted else ""
+
 
 @dataclass(frozen=True)
 class PhraseDecoder:

@@ -10,18 +10,24 @@ import numpy as np
 from .. import exits
 from ..errors import ArgumentError
 from ..model import Model
+from ..phrases import Phrases
 from . import figures, scoring
+from .phrases import outcomes
 from .run import Measurement, Table, table
 
 
 def report(model: Model, utterances: Sequence[Measurement], policy: exits.AnyPolicy | None,
-           normalise: str, by: str | None = None) -> dict[str, Any]:
-    """Figures of every exit, the oracle and the policy, overall and by a field of the manifest."""
+           normalise: str, by: str | None = None, phrases: Phrases | None = None
+           ) -> dict[str, Any]:
+    """Figures of every exit, the oracle and the policy, overall and by a field of the manifest.
+
+    phrases: those that `run` was given.
+    """
     whole = table(model, utterances, normalise)
     chosen = policy_choice(utterances) if policy is not None else None
     found: dict[str, Any] = {
         "model": model.file.path, "header_checksum": f"{model.file.header_checksum:08x}",
-        "normaliser": normalise, "decoder": "greedy", "policy": _described(policy),
+        "normaliser": normalise, "decoder": "phrases" if phrases else "greedy", "policy": _described(policy),
         "layers": whole.layers.tolist(), **_part(whole, chosen),
     }
     if chosen is not None:
@@ -32,6 +38,11 @@ def report(model: Model, utterances: Sequence[Measurement], policy: exits.AnyPol
             "time_of_full_pass": figures.share(followed, whole.times[:, -1].sum()),
             "rule_of_groups": figures.share(in_rule, groups),
         }
+    if phrases is not None:
+        of_phrases = outcomes(utterances, phrases, normalise)
+        found["phrases"] = of_phrases.report()
+        if chosen is not None:
+            found["phrases"]["chosen"] = of_phrases.figures(chosen)
     if by is not None:
         values = np.array([str(u.recording.fields.get(by, "")) for u in utterances])
         found["by"] = by
@@ -81,6 +92,7 @@ def rows(utterances: Sequence[Measurement], normalise: str) -> list[dict[str, An
                 "character_errors": errors.characters, "characters": errors.reference_characters,
                 "multiply_accumulates": utterance.costs[number],
                 "cpu_seconds": utterance.times[number], **utterance.scores[number]._asdict(),
+                **(utterance.heard[number].scores._asdict() if utterance.heard else {}),
                 "text": text, "reference": utterance.recording.text,
             })
     return found
@@ -89,7 +101,8 @@ def rows(utterances: Sequence[Measurement], normalise: str) -> list[dict[str, An
 def text(found: dict[str, Any]) -> str:
     """The report as a table of plain text; what is undefined is "-"."""
     lines = [f"{found['utterances']} utterances, {found['words']} words, "
-             f"{found['seconds']:.0f} s; normaliser {found['normaliser']}, greedy decoding"]
+             f"{found['seconds']:.0f} s; normaliser {found['normaliser']}, {found['decoder']}"
+             + " decoding" * (found["decoder"] == "greedy")]
     if found.get("left_out"):
         lines.append(left_out_line(found["left_out"], found["utterances"]))
     if "times_real_time" in found:
@@ -100,11 +113,24 @@ def text(found: dict[str, Any]) -> str:
     for value, part in found.get("parts", {}).items():
         lines += ["", f"{found['by']} {value}: {part['utterances']} utterances, {part['words']} "
                   "words", *_table(part)]
+    if "phrases" in found:
+        lines += ["", *_phrases(found["phrases"])]
     if "policy_run" in found:
         run = found["policy_run"]
         lines += ["", f"policy: {percent(run['time_of_full_pass'])} % of the time of a full pass; "
                   f"its rule {percent(run['rule_of_groups'])} % of the time of the groups it ran"]
     return "\n".join(lines) + "\n"
+
+
+def _phrases(found: dict[str, Any]) -> list[str]:
+    lines = [f"{found['said']} of {found['recordings']} recordings say one of the phrases",
+             f"{'':>8}  {'right %':<24}{'rejected %':<24}{'others accepted %':<24}"]
+    named = [(f"exit {number}", row) for number, row in enumerate(found["exits"], start=1)]
+    if "chosen" in found:
+        named.append(("policy", found["chosen"]))
+    return lines + [f"{name:>8}  " + "".join(
+        _rate(row[share], 0).ljust(24) if row[share][0] is not None else "-".rjust(6).ljust(24)
+        for share in ("right", "rejected", "accepted")).rstrip() for name, row in named]
 
 
 def left_out_line(left_out: int, used: int) -> str:

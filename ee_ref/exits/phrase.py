@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,6 +59,14 @@ class PhraseScores(NamedTuple):
     confidence: float
 
 
+def phrase_confidence(free: Any, margin: Any, by: Confidence) -> Any:
+    """`PhraseScores.confidence` of free and margin, float32 numbers or arrays."""
+    bias, of_free, of_margin, _ = map(np.float32, astuple(by))
+    odds = (bias + of_free * free) + of_margin * margin
+    odds = np.minimum(np.maximum(odds, -_MAX_LOG_ODDS), _MAX_LOG_ODDS)
+    return ONE / (ONE + exp(ZERO - odds))
+
+
 def phrase_scores(
     found: Sequence[float], letters: int, confidence: Confidence = CONFIDENCE
 ) -> PhraseScores:
@@ -74,10 +82,8 @@ def phrase_scores(
     margin = MAX_MARGIN
     if len(found) > 1:
         margin = min(margin, best - np.float32(found[1]))
-    bias, of_free, of_margin, _ = map(np.float32, astuple(confidence))
-    odds = (bias + of_free * free) + of_margin * margin
-    odds = np.minimum(np.maximum(odds, -_MAX_LOG_ODDS), _MAX_LOG_ODDS)
-    return PhraseScores(float(free), float(margin), float(ONE / (ONE + exp(ZERO - odds))))
+    return PhraseScores(float(free), float(margin),
+                        float(phrase_confidence(free, margin, confidence)))
 
 
 PHRASE_SCORES = {"phrase_free": "free", "phrase_margin": "margin"}
