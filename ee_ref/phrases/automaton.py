@@ -50,6 +50,14 @@ class Automaton:
             arcs[source][symbol] = target, skip
         return arcs
 
+    @cached_property
+    def longest(self) -> int:
+        """Symbols of the longest sequence."""
+        ends = [0] * len(self.final)
+        for source, target in zip(self.source.tolist(), self.target.tolist()):
+            ends[target] = max(ends[target], ends[source] + 1)
+        return max(ends)
+
     def arcs(self, state: int) -> dict[int, tuple[int, int]]:
         """Symbol -> (target, skip) of the arcs that leave a state, by increasing symbol."""
         return self._arcs[state]

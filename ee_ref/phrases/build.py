@@ -290,12 +290,9 @@ def _automaton(grammar: Grammar, name: str) -> Automaton:
         return bool(intents), found
 
     automaton = minimal(start, step, name, MAX_NODES)
-    longest = [0] * len(automaton.final)
-    for source, target in zip(automaton.source.tolist(), automaton.target.tolist()):
-        longest[target] = max(longest[target], longest[source] + 1)
-    if max(longest) > MAX_WORDS:
+    if automaton.longest > MAX_WORDS:
         raise PhraseError(f"{name}: expected sentences of at most {MAX_WORDS} words, "
-                          f"found one of {max(longest)}")
+                          f"found one of {automaton.longest}")
     return automaton
 
 

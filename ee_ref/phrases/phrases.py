@@ -88,7 +88,7 @@ class Phrases:
                 return intent, slots
         raise AssertionError("a sentence of the automaton that no template says")
 
-    def compile(self, tokens: Tokens, blank: int | None = None) -> PhraseGraph:
+    def compile(self, tokens: Tokens) -> PhraseGraph:
         """The sentences in the labels of a model: every piecing of every word.
 
         tokens: of the model, whose blank is the default. Keys of the graph are the numbers of the
@@ -97,4 +97,4 @@ class Phrases:
         """
         from .spelling import compile_phrases
 
-        return compile_phrases(self, tokens, tokens.blank if blank is None else blank)
+        return compile_phrases(self, tokens)
