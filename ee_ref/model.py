@@ -248,8 +248,9 @@ class Model:
         """From exit to exit, until the policy says stop: the one loop over exits.
 
         features: see `exits`, whose errors are raised. policy: None goes to the last exit.
-        every: keep the output of every exit visited, and measure its scores. phrases: what a policy
-        that goes by phrases listens for. clock: counts the stages `encoder` and `policy`; a new one by default. started: see
+        every: keep the output of every exit visited, and measure its scores.
+        phrases: what a policy that goes by phrases listens for.
+        clock: counts the stages `encoder` and `policy`; a new one by default. started: see
         `utterance`.
         """
         if policy is None:

@@ -148,13 +148,15 @@ def _thresholds(score: str, table: Table) -> list[exits.Policy]:
     return [exits.Threshold(score, float(value)) for value in values]
 
 
-def _phrase_rules(table: Table) -> list[exits.Phrase]:
+def _phrase_rules(table: Table) -> list[exits.AnyPolicy]:
     """The safest first, which asks for a perfect phrase without a rival."""
-    free, margin = (np.unique(np.quantile(
-        np.append(table.scores[name][np.isfinite(table.scores[name])], most),
-        np.linspace(0, 1, PHRASE_GRID), method="nearest"))[::-1]
-        for name, most in zip(PHRASE_SCORES, (0, MAX_MARGIN)))
-    return [exits.Phrase(float(a), float(b)) for a in free for b in margin]
+    grid = []
+    for name, most in zip(PHRASE_SCORES, (0.0, float(MAX_MARGIN))):
+        scores = np.append(table.scores[name].ravel(), most)
+        scores = scores[np.isfinite(scores)]
+        grid.append(np.unique(np.quantile(
+            scores, np.linspace(0, 1, PHRASE_GRID), method="nearest"))[::-1])
+    return [exits.Phrase(float(free), float(margin)) for free in grid[0] for margin in grid[1]]
 
 
 def _backwards(table: Table, price: float, rule: Callable[[int, np.ndarray], np.ndarray]) -> None:

@@ -71,10 +71,15 @@ def _equal_error(confidence: np.ndarray, outcomes: Outcomes) -> float:
     return float(candidates[np.maximum(rejected, accepted).argmin()])
 
 
-def phrase_table(table: Table, outcomes: Outcomes, by: exits.Confidence) -> Table:
+def accepted(table: Table, by: exits.Confidence) -> np.ndarray:
+    """(n, K) whether the best phrase is accepted."""
+    return confidences(table, by) >= np.float32(by.threshold)
+
+
+def phrase_table(table: Table, outcomes: Outcomes) -> Table:
     """The recordings that say a phrase, as a table in which an error is a phrase not understood:
-    another one found, or the right one rejected. Every recording has one word."""
-    wrong = ~(outcomes.right & (confidences(table, by) >= np.float32(by.threshold)))
+    another one found, or the right one rejected. Every recording counts as one word."""
+    wrong = (~(outcomes.right & outcomes.accepted)).astype(np.int64)
     ones = np.ones(len(table), np.int64)
-    return replace(table, word_errors=wrong.astype(np.int64), words=ones,
-                   character_errors=wrong.astype(np.int64), characters=ones).rows(outcomes.said)
+    return replace(table, word_errors=wrong, words=ones, character_errors=wrong, characters=ones
+                   ).rows(outcomes.said)

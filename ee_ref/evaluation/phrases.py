@@ -26,6 +26,10 @@ class Outcomes:
     right: np.ndarray
     accepted: np.ndarray
 
+    def rows(self, which: np.ndarray) -> Outcomes:
+        """The recordings `which`, indices or a mask."""
+        return Outcomes(self.said[which], self.right[which], self.accepted[which])
+
     def figures(self, choice: np.ndarray) -> dict[str, list[float | None]]:
         """Of a choice of exits, (n,) from 0: shares in %, each with a 95 % bootstrap interval.
 

@@ -65,9 +65,9 @@ KINDS: dict[str, type[Rule]] = {}
 class Rule:
     """A policy of this package. A subclass declares all that the rest of the package asks of it.
 
-    kind: its name in a model file. needs_scores, needs_phrases: see `Policy`. names: the names by which a rule can
-    be made from one number, as by `ee-ref transcribe --policy NAME --threshold X`. deepest: the
-    deepest exit that its arguments name, 0 for none.
+    kind: its name in a model file. needs_scores, needs_phrases: see `Policy`. names: the names by
+    which a rule can be made from one number, as by `ee-ref transcribe --policy NAME --threshold X`.
+    deepest: the deepest exit that its arguments name, 0 for none.
     """
 
     kind: ClassVar[str]
