@@ -26,7 +26,8 @@ def multiply_accumulates(config: Config, seconds: float) -> tuple[int, ...] | No
 
 
 def device_plan(
-    config: Config, tokens: Sequence[str], special: frozenset[int], seconds: float
+    config: Config, tokens: Sequence[str], special: frozenset[int], seconds: float,
+    phrases: bytes = b"",
 ) -> dict[str, Any]:
     """Bytes of flash and RAM on a device for one utterance of `seconds`, of plain types.
 

@@ -145,7 +145,7 @@ def of_sequences(sequences: Sequence[Sequence[int]], name: str) -> Automaton:
 
 def fixed(values: Iterable, dtype: type) -> np.ndarray:
     """A read-only array."""
-    array = np.array(list(values), dtype)
+    array: np.ndarray = np.array(list(values), dtype)
     array.setflags(write=False)
     return array
 
@@ -169,6 +169,6 @@ def _numbered(
             skip.append(before)
             before += counts[to]
     return Automaton(
-        *(fixed(array, np.uint32) for array in (source, target, symbol)), fixed(skip, np.uint64),
-        fixed([states[state][0] for state in range(start, -1, -1)], np.bool_), counts[start],
-    )
+        fixed(source, np.uint32), fixed(target, np.uint32), fixed(symbol, np.uint32),
+        fixed(skip, np.uint64),
+        fixed((states[state][0] for state in range(start, -1, -1)), np.bool_), counts[start])

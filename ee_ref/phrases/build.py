@@ -6,7 +6,7 @@ words, and from each node where a word may begin the words are followed to their
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -18,8 +18,12 @@ from .automaton import Automaton, fixed, minimal, of_sequences
 from .grammar import Entry, Grammar, SlotList, Template
 from .phrases import Phrases
 
+MAX_TEMPLATES = 10_000
 MAX_NODES = 65_535
 """Nodes of a grammar, arcs of one, and states of an automaton before it is minimal."""
+MAX_TEXT = 255
+"""Bytes of UTF-8 in a name or a value."""
+MAX_VALUE = 1 << 31
 MAX_WORDS = 255
 """Words of a sentence."""
 MAX_LETTERS = 100
@@ -32,22 +36,44 @@ Said = tuple[tuple[tuple[str, ...], t.Value], ...]
 """Words and value of everything that a list offers."""
 
 
-def build(templates: Sequence[Template], name: str) -> Phrases:
+def build(templates: Iterable[Template], name: str) -> Phrases:
     """Phrases of the templates of a file.
 
     name: of the file. Raises PhraseError, naming the line, when there are no templates, a template
     may say nothing, two intents have one sentence, or a limit is exceeded.
     """
-    if not templates:
-        raise PhraseError(f"{name}: expected a template, found none")
     pieces = _Pieces()
-    starts = []
+    found: list[Template] = []
+    starts: list[int] = []
     for template in templates:
         pieces.where = f"{name}, line {template.line}"
+        for slot, value in template.slots.items():
+            _check_text(slot, "name of a slot", pieces.where)
+            _check_value(value, pieces.where)
+        if template.intent is not None:
+            _check_text(template.intent, "name of an intent", pieces.where)
+        found.append(template)
+        if len(found) > MAX_TEMPLATES:
+            raise PhraseError(f"{name}: expected at most {MAX_TEMPLATES} templates, found more")
         starts.append(pieces.node_of(template.node, _END))
+    if not found:
+        raise PhraseError(f"{name}: expected a template, found none")
     pieces.where = name
-    grammar, lines = _grammar(_Words(pieces, starts).ways, starts, templates, name)
+    grammar, lines = _grammar(_Words(pieces, starts).ways, starts, found, name)
     return Phrases(name, _automaton(grammar, name), grammar, lines)
+
+
+def _check_text(text: str, what: str, where: str) -> None:
+    if not text.isprintable() or not 1 <= len(text.encode()) <= MAX_TEXT:
+        raise PhraseError(f"{where}: expected a {what} of 1 to {MAX_TEXT} bytes that can be "
+                          f"printed, found '{shown(text)}'")
+
+
+def _check_value(value: t.Value, where: str) -> None:
+    if isinstance(value, str):
+        _check_text(value, "value of a slot", where)
+    elif not -MAX_VALUE <= value < MAX_VALUE:
+        raise PhraseError(f"{where}: expected a value of a slot of 32 bits, found {value}")
 
 
 _END = 0
@@ -208,6 +234,10 @@ def _grammar(
                 if isinstance(way.said, str):
                     lines.setdefault(way.said, template.line)
                     continue
+                where = f"{name}, line {way.said.line}"
+                _check_text(str(way.slot), "name of a slot", where)
+                for value in way.said.values.values():
+                    _check_value(value, where)
                 slots.setdefault(str(way.slot), len(slots))
                 lists.setdefault(way.said, len(lists))
                 for word in chain(*way.said.values):
@@ -241,10 +271,10 @@ def _grammar(
             count - 1 - ids[start],
             -1 if template.intent is None else intents.index(template.intent),
             template.slots, template.line))
-    source, target, symbol, slot = np.array(table, np.int32).reshape(-1, 4).T
+    columns = [fixed(column, np.int32) for column in zip(*table)]
     grammar = Grammar(
         words, tuple(_slot_list(values, symbols, name) for values in lists),
-        *(fixed(column, np.int32) for column in (source, target, symbol, slot)),
+        columns[0], columns[1], columns[2], columns[3],
         fixed((final for final, _ in reversed(nodes)), np.bool_),
         tuple(entries), intents, tuple(slots))
     return grammar, tuple(lines[word] for word in words)

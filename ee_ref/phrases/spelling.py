@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +29,7 @@ MAX_LETTERS = 1_000_000
 
 _BOUNDARY = 0  # below the code of any letter: the end of a word comes before its going on
 
+_ANY = -1
 Arc = tuple[int, int, int]
 """(label, target, weight)."""
 Node = tuple[bool, list[Arc]]
@@ -47,7 +49,7 @@ def compile_phrases(phrases: Phrases, tokens: Tokens) -> PhraseGraph:
                           f"arcs of labels, found {len(nodes)} and {len(table)}")
     source, target, label, weight = zip(*table)
     return PhraseGraph(
-        len(nodes), *(fixed(column, np.uint16) for column in (source, target, label)),
+        len(nodes), fixed(source, np.uint16), fixed(target, np.uint16), fixed(label, np.uint16),
         fixed(weight, np.uint64), fixed(after_blank, np.bool_),
         fixed((final for final, _ in nodes), np.bool_), tokens.blank, len(tokens))
 
@@ -118,17 +120,26 @@ def _letters(phrases: Phrases) -> Automaton:
     return minimal((0, first[1], 0), step, phrases.name, MAX_LETTERS)
 
 
+@dataclass
+class _Tree:
+    """Spellings by their letters: the labels that end here, and what goes on, by its code."""
+
+    labels: list[int] = field(default_factory=list)
+    following: dict[int, _Tree] = field(default_factory=dict)
+
+
 def _pieced(letters: Automaton, spellings: Mapping[int, str]) -> list[Node | None]:
     """The states of letters with labels for arcs; None for those that no label reaches.
 
     State 0 is before the boundary that begins the first word; state q + 1 is state q of letters.
     """
-    tree: dict[int, Any] = {}  # letter -> the same of the next letter; None -> labels
+    tree = _Tree()
     for label, spelling in spellings.items():
         node = tree
         for letter in spelling:
-            node = node.setdefault(_BOUNDARY if letter == BOUNDARY else ord(letter), {})
-        node.setdefault(None, []).append(label)
+            code = _BOUNDARY if letter == BOUNDARY else ord(letter)
+            node = node.following.setdefault(code, _Tree())
+        node.labels.append(label)
     following = [{_BOUNDARY: (0, 0)}, *map(letters.arcs, range(len(letters.final)))]
     if _separate(spellings):
         following[0] = {**following[0], **letters.arcs(0)}
@@ -138,12 +149,12 @@ def _pieced(letters: Automaton, spellings: Mapping[int, str]) -> list[Node | Non
         waiting = [(state, tree, 0)] if state in reached else []
         while waiting:
             at, node, weight = waiting.pop()
-            for label in node.get(None, ()):
+            for label in node.labels:
                 arcs.setdefault(state, []).append((label, at, weight))
                 reached.add(at)
-            for letter, (target, skip) in following[at].items():
-                if letter in node:
-                    waiting.append((target + 1, node[letter], weight + skip))
+            for code, (target, skip) in following[at].items():
+                if code in node.following:
+                    waiting.append((target + 1, node.following[code], weight + skip))
     return [(state > 0 and bool(letters.final[state - 1]), arcs.get(state, []))
             if state in reached else None for state in range(len(following))]
 
@@ -173,19 +184,18 @@ def _split(nodes: Sequence[Node]) -> tuple[list[Node], list[bool]]:
     for _, arcs in nodes:
         for label, target, _ in arcs:
             before[target].add(label)
-    copies: list[tuple[int, int | None]] = []  # (state, the label before it where it matters)
-    ids: dict[tuple[int, int | None], int] = {}
+    ids: dict[tuple[int, int], int] = {}  # of (state, label before it), _ANY for all others
     for state, (_, arcs) in enumerate(nodes):
         twice = before[state].intersection(label for label, _, _ in arcs)
-        rest = [None] if before[state] - twice or state == 0 else []
+        rest = [_ANY] if before[state] - twice or state == 0 else []
         for label in [*sorted(twice), *rest]:
-            ids[state, label] = len(copies)
-            copies.append((state, label))
-    split, after_blank = [], []
-    for state, twice in copies:
+            ids[state, label] = len(ids)
+    split: list[Node] = []
+    after_blank: list[bool] = []
+    for state, last in ids:
         final, arcs = nodes[state]
         split.append((final, [
-            (label, ids.get((target, label), ids.get((target, None))), weight)
+            (label, ids[target, label if (target, label) in ids else _ANY], weight)
             for label, target, weight in arcs]))
-        after_blank += [label == twice for label, _, _ in arcs]
+        after_blank += [label == last for label, _, _ in arcs]
     return split, after_blank

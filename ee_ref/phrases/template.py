@@ -10,6 +10,8 @@ from ..errors import PhraseError
 
 MAX_LIST = 20_000
 """Ways of speaking the values of one list."""
+MAX_SPOKEN = 200_000
+"""Of all lists of a file."""
 
 Value = int | str
 """Of a slot."""

@@ -20,8 +20,6 @@ MAX_BYTES = 1 << 20
 """Size of a file."""
 MAX_NESTING = 50
 """Brackets and lists within each other."""
-MAX_SPOKEN = 200_000
-"""Ways of speaking the values of all lists."""
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _LIST = re.compile(rf"\s*\{{\s*({_NAME})\s*\}}\s*=")
@@ -113,9 +111,9 @@ class _Line:
                     break
                 self._at += 1
         self._lists.spoken += len(found)
-        if len(found) > t.MAX_LIST or self._lists.spoken > MAX_SPOKEN:
+        if len(found) > t.MAX_LIST or self._lists.spoken > t.MAX_SPOKEN:
             raise self.error(f"at most {t.MAX_LIST} ways to say the values of a list, "
-                             f"{MAX_SPOKEN} in a file", "more")
+                             f"{t.MAX_SPOKEN} in a file", "more")
         if self._next != end:
             raise self.error(f"'|' or {_named(end)}")
         return t.Values(found, self.number)
@@ -175,7 +173,9 @@ class _Line:
         """Up to `end` or "|"; spaces next to "|" are none. item: of a list, which "->" may end."""
         after_bar = self._text[self._at - 1:self._at] == "|"
         parts: list[t.Node] = []
-        while self._next not in (end, "|", "") and not (item and _VALUE.match(self._text, self._at)):
+        while self._next not in (end, "|", ""):
+            if item and _VALUE.match(self._text, self._at):
+                break
             parts += self._part(end)
         if after_bar and parts[:1] == [t.SPACE]:
             del parts[0]

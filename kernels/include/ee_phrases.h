@@ -1,8 +1,12 @@
-/* ee_phrases.h: which of the sentences that may be said was said (ee_ref/decode/graph.py).
+/* ee_phrases.h: which of the sentences that may be said was said (ee_ref/decode/graph.py), and what
+ * it means (ee_ref/phrases).
  *
+ *   ee_phrases_open                                    once: ee_image_open does it
  *   ee_phrase_search_size -> ee_phrase_search_open     once an utterance, and once an exit
  *   ee_phrase_search_feed                              log-probabilities, all at once or as they come
  *   ee_phrase_search_finish                            the best sentences so far
+ *   ee_phrases_sentence -> ee_phrases_text             the words of one
+ *   ee_phrases_meaning                                 its intent and slots
  *
  * The search is CTC's best path over an acyclic graph of labels; docs/numerics.md has every
  * operation ("Phrase search"). Memory does not grow with the frames. */
@@ -69,6 +73,69 @@ ee_status ee_phrase_search_feed(ee_phrase_search *search, const float *log_probs
 /* The best sentences, as if the last frame fed were the last one; more may be fed after it. found
  * (n), *count of which are written, the best first, of equals that of the lower key. */
 ee_status ee_phrase_search_finish(const ee_phrase_search *search, ee_phrase *found, size_t *count);
+
+/* ---- What sentences are and mean --------------------------------------------------------------- */
+
+/* An open section "phrases" (weights_io/FORMAT.md): numbers of strings, arcs and nodes, and the
+ * tables where they are. Its pointers lead into the section. */
+typedef struct {
+    ee_phrase_graph graph;
+    float bias, free, margin, threshold; /* of the confidence in a sentence (ee_exits.h) */
+    uint32_t word_states, word_arcs, lists, values, nodes, links, calls, templates, fixed;
+    uint32_t words, strings;     /* the first strings are the words */
+    const uint32_t *string;      /* (strings): where it begins in `text`, a zero byte at its end */
+    const char *text;
+    const uint16_t *word_first, *word_target, *word, *word_skip; /* automata of words, a sentence */
+    const uint8_t *word_final;                                   /* beginning at state 0 */
+    const uint16_t *list_state, *list_first, *value;             /* lists: automata of values */
+    const uint16_t *node_first, *link_target, *link_symbol;      /* the grammar */
+    const uint8_t *node_final;
+    const uint16_t *call_list, *call_slot;                       /* its links to lists */
+    const uint16_t *template_node, *template_intent, *template_fixed;
+    const uint16_t *fixed_slot, *fixed_value;                    /* slots that a template sets */
+} ee_phrases;
+
+/* Checks a section, `bytes` of it, so that no other function reads outside it, whatever it holds;
+ * it is used in place. EE_ERR_ALIGNMENT: not aligned to EE_MEMORY_ALIGNMENT; EE_ERR_IMAGE_LAYOUT;
+ * then opened->graph.states is 0. */
+ee_status ee_phrases_open(ee_phrases *opened, const void *section, size_t bytes);
+
+/* The words of a sentence, as numbers of strings. EE_ERR_BUFFER_TOO_SMALL when there are more than
+ * `capacity`; EE_ERR_CONFIG when the key is that of no sentence. */
+ee_status ee_phrases_sentence(const ee_phrases *phrases, uint64_t key, uint16_t *words,
+                              size_t capacity, size_t *count);
+
+/* A word, a name or a value, with a zero byte at its end; NULL for none. */
+const char *ee_phrases_string(const ee_phrases *phrases, uint32_t number);
+
+/* The letters of words (count), at least 1: what the score of a sentence is divided by. */
+uint32_t ee_phrases_letters(const ee_phrases *phrases, const uint16_t *words, size_t count);
+
+/* Words (count) with spaces between them; *length and what is too small as in ee_text. */
+ee_status ee_phrases_text(char *text, size_t capacity, size_t *length, const ee_phrases *phrases,
+                          const uint16_t *words, size_t count);
+
+enum {
+    EE_PHRASES_MAX_SLOTS = 16,
+    EE_PHRASES_NONE = 0xFFFF /* no intent */
+};
+
+/* An intent and slots, as numbers of strings. */
+typedef struct {
+    uint32_t intent; /* or EE_PHRASES_NONE */
+    uint32_t slots;
+    uint32_t slot[EE_PHRASES_MAX_SLOTS], value[EE_PHRASES_MAX_SLOTS];
+} ee_phrase_meaning;
+
+/* Bytes of memory that the meaning of `count` words takes to be found. */
+ee_status ee_phrases_meaning_size(const ee_phrases *phrases, size_t count, size_t *bytes);
+
+/* What words (count) mean: the first template that says them, the first alternative in it, of a
+ * list the most words. The work is at most links * count * count steps. EE_ERR_CONFIG when no
+ * template says them, EE_ERR_BUFFER_TOO_SMALL for more than EE_PHRASES_MAX_SLOTS slots,
+ * EE_ERR_ARENA_TOO_SMALL. */
+ee_status ee_phrases_meaning(ee_phrase_meaning *meaning, const ee_phrases *phrases,
+                             const uint16_t *words, size_t count, void *memory, size_t bytes);
 /* cdef:end */
 
 #ifdef __cplusplus
