@@ -3,8 +3,8 @@
  *
  *   ee_phrases_open                                    once: ee_image_open does it
  *   ee_phrase_search_size -> ee_phrase_search_open     once an utterance, and once an exit
- *   ee_phrase_search_feed                              log-probabilities, all at once or as they come
- *   ee_phrase_search_finish                            the best sentences so far
+ *   ee_phrase_search_all                               the best sentences of a whole utterance
+ *   ee_phrase_search_feed, ee_phrase_search_finish     of one that comes in pieces, so far
  *   ee_phrases_sentence -> ee_phrases_text             the words of one
  *   ee_phrases_meaning                                 its intent and slots
  *
@@ -27,7 +27,6 @@ enum {
     EE_PHRASES_MAX_N = 8,
     EE_PHRASES_MAX_VOCAB = 32768,
     EE_PHRASES_MAX_GRAPH = 65535,   /* states, and arcs */
-    EE_PHRASES_EXACT_ARCS = 4096,   /* larger graphs are searched with a beam */
     EE_PHRASES_AFTER_BLANK = 0x8000 /* in `label`: the label is that of the arcs into the source,
                                        so that a blank has to come between */
 };
@@ -71,8 +70,16 @@ ee_status ee_phrase_search_open(ee_phrase_search **search, const ee_phrase_graph
 ee_status ee_phrase_search_feed(ee_phrase_search *search, const float *log_probs, size_t rows);
 
 /* The best sentences, as if the last frame fed were the last one; more may be fed after it. found
- * (n), *count of which are written, the best first, of equals that of the lower key. */
+ * (n), *count of which are written, the best first, of equals that of the lower key; none is more
+ * than 30 below the best. */
 ee_status ee_phrase_search_finish(const ee_phrase_search *search, ee_phrase *found, size_t *count);
+
+/* A whole utterance: what feeding it to a search just opened, and finishing, gives. As a rule in far
+ * less time, because hypotheses are dropped that cannot be found in the end: they are so many below
+ * sentences that a first attempt with a beam found. What was fed before is forgotten, and nothing
+ * may be fed after it. */
+ee_status ee_phrase_search_all(ee_phrase_search *search, const float *log_probs, size_t rows,
+                               ee_phrase *found, size_t *count);
 
 /* ---- What sentences are and mean --------------------------------------------------------------- */
 

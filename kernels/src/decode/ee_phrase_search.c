@@ -7,10 +7,12 @@
 
 /* Rounding may lift a log-probability above zero by about this much; logits are far beyond it. */
 static const float ROUNDING = 1e-3f;
-/* How far below the best of a frame a token is dropped in a graph of more than
- * EE_PHRASES_EXACT_ARCS. */
-static const float BEAM = 32.0f;
+/* How far below the best of a frame a token is dropped at the first attempt. */
+static const float BEAM = 16.0f;
+/* How far below the best sentence others are found. */
+static const float SPREAD = 30.0f;
 #define NEVER ee_bits_float(0xFF800000u) /* minus infinity: the score of no token */
+#define UNLIMITED ee_bits_float(0x7F800000u)
 
 /* The best hypotheses at one place, at most n: the higher score first, of equals the lower key. */
 typedef struct {
@@ -23,12 +25,22 @@ struct ee_phrase_search {
     uint32_t n;
     float filler; /* below 0: none */
     int begun;    /* frames were fed */
-    tokens found; /* sentences that ended earlier, filler after them */
+    /* A token below `floor`, or `beam` below the best of its frame, is dropped before the next. */
+    float beam, floor;
+    float best;    /* of the last frame */
+    float dropped; /* the best that ever was */
+    tokens found;  /* sentences that ended earlier, filler after them */
     /* n tokens for each: */
     tokens states; /* state: the best there, with a blank or any label as the last one */
-    tokens blanks; /* state that arcs leave after a blank alone, from the highest: with a blank */
+    tokens blanks; /* state with NEEDS_BLANK, from the highest: with a blank as the last one */
     tokens arcs;   /* arc: with its label as the last one */
     float *row;    /* (vocab) of a frame: log-probabilities less the highest */
+    uint8_t *flags; /* state: */
+};
+
+enum {
+    LIVE = 1,       /* there is a token at the state or on an arc from it */
+    NEEDS_BLANK = 2 /* an arc leaves it after a blank alone */
 };
 
 static tokens at(tokens all, size_t place, uint32_t n)
@@ -80,36 +92,41 @@ static void clear(tokens all, size_t count)
     }
 }
 
-/* Adds e to the scores `from`, which may make equals of them: the lower key is first then. */
-static void rescore(tokens to, tokens from, uint32_t n, float e)
+/* Adds e to all scores, which may make equals of them: the lower key is first then. */
+static void rescore(tokens all, uint32_t n, float e)
 {
     for (uint32_t i = 0; i < n; i++) {
-        const float score = from.score[i] + e;
-        const uint64_t key = from.key[i];
+        const float score = all.score[i] + e;
+        const uint64_t key = all.key[i];
         uint32_t j = i;
 
-        for (; j > 0 && is_better(score, key, to.score[j - 1], to.key[j - 1]); j--) {
-            to.score[j] = to.score[j - 1];
-            to.key[j] = to.key[j - 1];
+        for (; j > 0 && is_better(score, key, all.score[j - 1], all.key[j - 1]); j--) {
+            all.score[j] = all.score[j - 1];
+            all.key[j] = all.key[j - 1];
         }
-        to.score[j] = score;
-        to.key[j] = key;
+        all.score[j] = score;
+        all.key[j] = key;
     }
 }
 
 /* ---- Memory ---- */
 
-/* States that an arc leaves after a blank alone. */
+static int needs_blank(const ee_phrase_graph *graph, uint32_t state)
+{
+    int needed = 0;
+
+    for (uint32_t a = graph->first[state]; a < graph->first[state + 1]; a++) {
+        needed |= graph->label[a] & EE_PHRASES_AFTER_BLANK;
+    }
+    return needed != 0;
+}
+
 static uint32_t count_blanks(const ee_phrase_graph *graph)
 {
     uint32_t count = 0;
 
     for (uint32_t s = 0; s < graph->states; s++) {
-        int needed = 0;
-        for (uint32_t a = graph->first[s]; a < graph->first[s + 1u]; a++) {
-            needed |= graph->label[a] & EE_PHRASES_AFTER_BLANK;
-        }
-        count += needed != 0;
+        count += needs_blank(graph, s) ? 1 : 0;
     }
     return count;
 }
@@ -129,11 +146,11 @@ static int is_valid(const ee_phrase_graph *graph)
         return 0;
     }
     for (uint32_t s = 0; s < graph->states; s++) {
-        if (graph->first[s] > graph->first[s + 1u]) {
+        if (graph->first[s] > graph->first[s + 1]) {
             return 0;
         }
         uint32_t least = 0; /* that the label of the next arc may be */
-        for (uint32_t a = graph->first[s]; a < graph->first[s + 1u]; a++) {
+        for (uint32_t a = graph->first[s]; a < graph->first[s + 1]; a++) {
             const uint32_t label = graph->label[a] & ~(uint32_t)EE_PHRASES_AFTER_BLANK;
             if (label < least || label >= graph->vocab || label == graph->blank
                 || graph->target[a] <= s || graph->target[a] >= graph->states
@@ -178,6 +195,7 @@ static size_t lay_out(ee_phrase_search *search, const ee_phrase_graph *graph, ui
         parts[i]->score = take(arena, &used, n * places[i], sizeof(float));
     }
     search->row = take(arena, &used, graph->vocab, sizeof(float));
+    search->flags = take(arena, &used, graph->states, 1);
     return used;
 }
 
@@ -194,6 +212,28 @@ ee_status ee_phrase_search_size(const ee_phrase_graph *graph, uint32_t n, size_t
     }
     *bytes = lay_out(&unplaced, graph, n, NULL);
     return *bytes == SIZE_MAX ? EE_ERR_TOO_LARGE : EE_OK;
+}
+
+/* Forgets all frames. */
+static void begin(ee_phrase_search *search)
+{
+    const ee_phrase_graph *const graph = &search->graph;
+    const size_t n = search->n;
+    size_t blanks = 0;
+
+    for (uint32_t s = 0; s < graph->states; s++) {
+        search->flags[s] = needs_blank(graph, s) ? NEEDS_BLANK : 0;
+        blanks += search->flags[s] != 0;
+    }
+    search->begun = 0;
+    search->best = 0.0f;
+    search->dropped = NEVER;
+    clear(search->found, n);
+    clear(search->states, graph->states * n);
+    clear(search->blanks, blanks * n);
+    clear(search->arcs, graph->arcs * n);
+    search->states.score[0] = 0.0f;
+    search->flags[0] |= LIVE;
 }
 
 ee_status ee_phrase_search_open(ee_phrase_search **search, const ee_phrase_graph *graph,
@@ -226,12 +266,9 @@ ee_status ee_phrase_search_open(ee_phrase_search **search, const ee_phrase_graph
     opened->graph = *graph;
     opened->n = n;
     opened->filler = filler;
-    opened->begun = 0;
-    clear(opened->found, n);
-    clear(opened->states, (size_t)graph->states * n);
-    clear(opened->blanks, (size_t)count_blanks(graph) * n);
-    clear(opened->arcs, (size_t)graph->arcs * n);
-    opened->states.score[0] = 0.0f;
+    opened->beam = UNLIMITED;
+    opened->floor = NEVER;
+    begin(opened);
     *search = opened;
     return EE_OK;
 }
@@ -247,62 +284,115 @@ static void end_sentences(tokens found, const ee_phrase_search *search, float af
     }
 }
 
+/* Drops the tokens below `least`; returns whether one is left. */
+static int keep(ee_phrase_search *search, tokens here, float least)
+{
+    for (uint32_t i = search->n; i-- > 0 && here.score[i] < least;) {
+        search->dropped = here.score[i] > search->dropped ? here.score[i] : search->dropped;
+        here.score[i] = NEVER;
+    }
+    return here.score[0] > NEVER;
+}
+
+/* Adds e to the tokens of a place. */
+static void score(ee_phrase_search *search, tokens here, float e)
+{
+    rescore(here, search->n, e);
+    search->best = here.score[0] > search->best ? here.score[0] : search->best;
+}
+
 /* One frame of search->row. States go from the last to the first, so that of the arcs into a state
- * none is done before it: in its place, `states` has the best of the frame before until then, and
- * is then filled with that of this frame. */
+ * none is done before it: its place in `states` has the best of the frame before until then, and is
+ * then filled with that of this frame. */
 static void step(ee_phrase_search *search)
 {
     const ee_phrase_graph *const graph = &search->graph;
     const uint32_t n = search->n;
-    size_t blank = 0;
+    const float in_beam = search->best - search->beam;
+    const float least = in_beam > search->floor ? in_beam : search->floor;
+    size_t blanks = 0;
 
+    search->best = NEVER;
     for (uint32_t s = graph->states; s-- > 0;) {
+        const int needs = search->flags[s] & NEEDS_BLANK;
+        const tokens blank = at(search->blanks, blanks, n);
+
+        blanks += needs ? 1 : 0;
+        if ((search->flags[s] & LIVE) == 0) {
+            continue;
+        }
         const tokens here = at(search->states, s, n);
-        const tokens after_blank = at(search->blanks, blank, n);
-        int needs_blank = 0;
+        int live = keep(search, here, least);
 
-        for (uint32_t a = graph->first[s]; a < graph->first[s + 1u]; a++) {
+        if (needs) {
+            (void)keep(search, blank, least);
+        }
+        for (uint32_t a = graph->first[s]; a < graph->first[s + 1]; a++) {
             const uint32_t label = graph->label[a] & ~(uint32_t)EE_PHRASES_AFTER_BLANK;
-            const int waits = label != graph->label[a];
+            const tokens from = label != graph->label[a] ? blank : here;
             const tokens on = at(search->arcs, a, n);
+            const float e = search->row[label];
 
-            add_all(on, waits ? after_blank : here, n, 0.0f, graph->weights[graph->weight[a]]);
-            rescore(on, on, n, search->row[label]);
-            add_all(at(search->states, graph->target[a], n), on, n, 0.0f, 0);
-            needs_blank |= waits;
-        }
-        rescore(here, here, n, search->row[graph->blank]);
-        if (needs_blank) {
-            for (uint32_t i = 0; i < n; i++) {
-                after_blank.score[i] = here.score[i];
-                after_blank.key[i] = here.key[i];
+            if (!keep(search, on, least)) {
+                /* Most arcs end here: what would be dropped before the next frame. */
+                const float first = from.score[0] + e;
+                if (!(first > NEVER) || first < search->floor
+                    || first < search->best - search->beam) {
+                    search->dropped = first > search->dropped ? first : search->dropped;
+                    continue;
+                }
             }
-            blank++;
+            add_all(on, from, n, 0.0f, graph->weights[graph->weight[a]]);
+            score(search, on, e);
+            add_all(at(search->states, graph->target[a], n), on, n, 0.0f, 0);
+            search->flags[graph->target[a]] |= LIVE;
+            live = 1;
+        }
+        score(search, here, search->row[graph->blank]);
+        for (uint32_t i = 0; needs && i < n; i++) {
+            blank.score[i] = here.score[i];
+            blank.key[i] = here.key[i];
+        }
+        search->flags[s] = (uint8_t)((live ? LIVE : 0) | needs);
+    }
+}
+
+static ee_status check_rows(const float *log_probs, size_t rows, size_t vocab)
+{
+    for (size_t t = 0; t < rows; t++) {
+        const float *const row = log_probs + t * vocab;
+        int refused = 0, possible = 0;
+
+        for (size_t v = 0; v < vocab; v++) {
+            refused |= !(row[v] <= ROUNDING);
+            possible |= row[v] > NEVER;
+        }
+        if (refused || !possible) {
+            return EE_ERR_NOT_FINITE;
         }
     }
+    return EE_OK;
 }
 
-static void prune(float *score, size_t count, float least)
+static void feed(ee_phrase_search *search, const float *log_probs, size_t rows)
 {
-    for (size_t i = 0; i < count; i++) {
-        score[i] = score[i] < least ? NEVER : score[i];
-    }
-}
+    const size_t vocab = search->graph.vocab;
 
-/* Drops what is more than BEAM below the best. */
-static void keep_beam(ee_phrase_search *search)
-{
-    const ee_phrase_graph *const graph = &search->graph;
-    const size_t n = search->n;
-    float best = NEVER;
+    for (size_t t = 0; t < rows; t++) {
+        const float *const row = log_probs + t * vocab;
+        const float highest = ee_max(row, vocab);
 
-    for (size_t s = 0; s < graph->states; s++) {
-        const float score = search->states.score[s * n];
-        best = score > best ? score : best;
+        for (size_t v = 0; v < vocab; v++) {
+            search->row[v] = ee_flush(row[v] - highest);
+        }
+        if (search->begun && search->filler >= 0.0f) {
+            end_sentences(search->found, search, -search->filler);
+            add(search->states, search->n, -search->filler, 0);
+            search->flags[0] |= LIVE;
+        }
+        step(search);
+        search->begun = 1;
     }
-    prune(search->states.score, graph->states * n, best - BEAM);
-    prune(search->blanks.score, count_blanks(graph) * n, best - BEAM);
-    prune(search->arcs.score, graph->arcs * n, best - BEAM);
 }
 
 ee_status ee_phrase_search_feed(ee_phrase_search *search, const float *log_probs, size_t rows)
@@ -310,42 +400,26 @@ ee_status ee_phrase_search_feed(ee_phrase_search *search, const float *log_probs
     if (search == NULL || (log_probs == NULL && rows > 0)) {
         return EE_ERR_ARGUMENT;
     }
-    const uint32_t vocab = search->graph.vocab;
-    const uint32_t n = search->n;
+    const ee_status status = check_rows(log_probs, rows, search->graph.vocab);
 
-    for (size_t t = 0; t < rows; t++) {
-        int refused = 0;
-        for (size_t v = 0; v < vocab; v++) {
-            refused |= !(log_probs[t * vocab + v] <= ROUNDING);
-        }
-        if (refused || !ee_is_finite(ee_max(log_probs + t * vocab, vocab))) {
-            return EE_ERR_NOT_FINITE;
-        }
+    if (status == EE_OK) {
+        feed(search, log_probs, rows);
     }
-    for (size_t t = 0; t < rows; t++) {
-        const float highest = ee_max(log_probs + t * vocab, vocab);
+    return status;
+}
 
-        for (size_t v = 0; v < vocab; v++) {
-            search->row[v] = ee_flush(log_probs[t * vocab + v] - highest);
-        }
-        if (search->begun && search->filler >= 0.0f) {
-            end_sentences(search->found, search, -search->filler);
-            add(search->states, n, -search->filler, 0);
-        }
-        step(search);
-        if (search->graph.arcs > EE_PHRASES_EXACT_ARCS) {
-            keep_beam(search);
-        }
-        search->begun = 1;
-    }
-    return EE_OK;
+/* The score that a sentence must have not to be worse than n others or too far below the best. */
+static float least_found(const ee_phrase_search *search, const ee_phrase *found, size_t count)
+{
+    return count == 0 ? NEVER
+           : count == search->n ? found[count - 1].score : found[0].score - SPREAD;
 }
 
 ee_status ee_phrase_search_finish(const ee_phrase_search *search, ee_phrase *found, size_t *count)
 {
-    float score[EE_PHRASES_MAX_N];
-    uint64_t key[EE_PHRASES_MAX_N];
-    const tokens best = {score, key};
+    float scores[EE_PHRASES_MAX_N];
+    uint64_t keys[EE_PHRASES_MAX_N];
+    const tokens best = {scores, keys};
 
     if (search == NULL || found == NULL || count == NULL) {
         return EE_ERR_ARGUMENT;
@@ -354,9 +428,39 @@ ee_status ee_phrase_search_finish(const ee_phrase_search *search, ee_phrase *fou
     add_all(best, search->found, search->n, 0.0f, 0);
     end_sentences(best, search, 0.0f);
     *count = 0;
-    for (; *count < search->n && score[*count] > NEVER; (*count)++) {
-        found[*count].score = score[*count];
-        found[*count].key = key[*count];
+    for (; *count < search->n && scores[*count] > NEVER
+           && scores[*count] >= scores[0] - SPREAD; (*count)++) {
+        found[*count].score = scores[*count];
+        found[*count].key = keys[*count];
+    }
+    return EE_OK;
+}
+
+ee_status ee_phrase_search_all(ee_phrase_search *search, const float *log_probs, size_t rows,
+                               ee_phrase *found, size_t *count)
+{
+    if (search == NULL || (log_probs == NULL && rows > 0) || found == NULL || count == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    const ee_status status = check_rows(log_probs, rows, search->graph.vocab);
+
+    if (status != EE_OK) {
+        return status;
+    }
+    begin(search);
+    search->beam = BEAM;
+    feed(search, log_probs, rows);
+    search->beam = UNLIMITED;
+    (void)ee_phrase_search_finish(search, found, count);
+    const float least = least_found(search, found, *count);
+
+    /* Scores only fall: what was dropped below `least` could not have been found. */
+    if (search->dropped > NEVER && !(search->dropped < least)) {
+        begin(search);
+        search->floor = least;
+        feed(search, log_probs, rows);
+        search->floor = NEVER;
+        (void)ee_phrase_search_finish(search, found, count);
     }
     return EE_OK;
 }
