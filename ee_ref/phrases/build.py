@@ -18,7 +18,7 @@ from .automaton import Automaton, fixed, minimal, of_sequences
 from .grammar import Entry, Grammar, SlotList, Template
 from .phrases import Phrases
 
-MAX_TEMPLATES = 10_000
+MAX_TEMPLATES = 5_000
 MAX_NODES = 65_535
 """Nodes of a grammar, arcs of one, and states of an automaton before it is minimal."""
 MAX_TEXT = 255
@@ -28,8 +28,10 @@ MAX_WORDS = 255
 """Words of a sentence."""
 MAX_LETTERS = 100
 """Letters of a word."""
-_MAX_STEPS = 300_000
+_MAX_STEPS = 100_000
 """Pieces, and steps from piece to piece within words: rules within rules grow without end."""
+_MAX_MOVES = 500_000
+"""Words that may follow, of every set of places where sentences that begin alike may be."""
 
 Piece = t.Text | t.Slot
 Said = tuple[tuple[tuple[str, ...], t.Value], ...]
@@ -304,16 +306,22 @@ def _automaton(grammar: Grammar, name: str) -> Automaton:
     """The minimal automaton of the sentences; PhraseError where two intents share one."""
     came_from: dict[frozenset[_Reader], tuple[frozenset[_Reader], int]] = {}
     start = frozenset(_Reader(entry.intent, entry.start) for entry in grammar.templates)
+    moves = 0
 
     def step(readers: frozenset[_Reader]) -> tuple[bool, dict[int, frozenset[_Reader]]]:
         intents = {reader.intent for reader in readers
                    if reader.list < 0 and grammar.final[reader.node]}
         if len(intents) > 1:
             raise _two_intents(grammar, name, _path(came_from, readers))
+        nonlocal moves
         arcs: dict[int, set[_Reader]] = {}
         for reader in readers:
             for symbol, reached in _moves(grammar, reader):
+                moves += 1
                 arcs.setdefault(symbol, set()).add(reached)
+        if moves > _MAX_MOVES:
+            raise PhraseError(f"{name}: expected templates whose sentences share less, found more "
+                              f"than {_MAX_MOVES} steps to tell them apart")
         found = {symbol: frozenset(reached) for symbol, reached in arcs.items()}
         for symbol, target in found.items():
             came_from.setdefault(target, (readers, symbol))
