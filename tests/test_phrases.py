@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ee_ref import phrases
-from ee_ref.errors import ArgumentError, FileError, PhraseError
+from ee_ref.errors import ArgumentError, PhraseError
 from ee_ref.phrases.numbers import LARGEST, spoken
 from ee_ref.tokens import Tokens
 

@@ -28,9 +28,9 @@ def piecings(text, spellings):
     """Every way to write `text` with the labels: label -> what it spells."""
     if not text:
         yield ()
-    for label, spelling in spellings.items():
-        if text.startswith(spelling):
-            for rest in piecings(text[len(spelling):], spellings):
+    for label, piece in spellings.items():
+        if text.startswith(piece):
+            for rest in piecings(text[len(piece):], spellings):
                 yield (label, *rest)
 
 
@@ -62,7 +62,8 @@ def assert_graph(graph, expected):
 def labels(draw):
     """Labels that spell the words of TEMPLATES: single letters and longer pieces, in any order."""
     longer = draw(st.lists(st.sampled_from(
-        ["▁a", "▁AB", "ab", "ba", "aa", "bb", "▁b", "'D", "bab", "▁c'd", "a b", "x▁"]), unique=True))
+        ["▁a", "▁AB", "ab", "ba", "aa", "bb", "▁b", "'D", "bab", "▁c'd", "a b", "x▁"],
+    ), unique=True))
     texts = draw(st.permutations(["@", "<s>", "▁", "A", "b", "C", "'", "d", *longer]))
     return Tokens(texts, [texts.index("<s>")], texts.index("@"))
 
