@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ee_ref import phrases
-from ee_ref.errors import ArgumentError, PhraseError
+from ee_ref.errors import ArgumentError, FileError, PhraseError
 from ee_ref.phrases.numbers import LARGEST, spoken
 from ee_ref.tokens import Tokens
 
@@ -260,3 +260,99 @@ def assert_minimal(automaton):
     assert automaton.longest == max(map(len, all_of[0]))
     order = automaton.source.astype(np.int64) * 1000 + automaton.symbol
     assert (np.diff(order) > 0).all() and (automaton.source < automaton.target).all()
+
+
+# ---- What is refused ----
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("a\n\nturn (on | off", r"line 3, column 15: expected '\)' for the '\(' of column 6, found the "
+                           "end of the line"),
+    ("turn [the light", r"column 16: expected '\]' for the '\[' of column 6, found the end"),
+    ("turn (on]", r"line 1, column 9: expected words, an opening bracket or '\)', found '\]'"),
+    ("turn on)", r"column 8: expected words, an opening bracket or the end of the line, found "
+                 r"'\)'"),
+    ("turn {room", "column 6: expected a list such as {room}, .*, found '{room'"),
+    ("turn {}", "column 6: expected a list such as"),
+    ("turn {two words}", "column 6: expected a list such as"),
+    ("{x} = a\nturn {room}", r"line 2, column 6: expected a list that the file defines, found "
+                            "{room}"),
+    ("turn (on | )", r"column 12: expected words, found '\)'"),
+    ("turn (| on)", r"column 7: expected words, found '\|'"),
+    ("turn []", r"column 7: expected words, found '\]'"),
+    ("turn |", "column 7: expected words, found the end of the line"),
+    ("i:", "column 3: expected words, found the end of the line"),
+    ("{x} = a | | b\n{x}", r"line 1, column 11: expected words, found '\|'"),
+    ("{x} =\n{x}", "line 1, column 6: expected words, found the end of the line"),
+    ("{x = }", "column 6: expected words, found '}'"),
+    ("{x = a", "column 7: expected '|' or '}', found the end of the line"),
+    ("{x} = a)\n{x}", r"line 1, column 8: expected words, .*, found '\)'"),
+    ("{x} = [a]\n{x}", r"line 1, column 6: expected an item that always says something, found "
+                      r"'\[a\]'"),
+    ("{x} = a ->\n{x}", "line 1, column 11: expected a value after '->', found the end"),
+    ("turn -> on", "column 6: expected words, .*, found '-'"),
+    ("turn <on>", "column 6: expected words, .*, found '<'"),
+    ("{x} = a\n{x} = b\n{x}", r"line 2, column 1: expected one list {x}, found another in line 1"),
+    ("{x} = a {y}\n{y} = b {x}\n{x}", "line 1, column 1: expected lists without a cycle, found "
+                                     "{x} within itself"),
+    ("{x} = {x}\n{x}", "line 1, column 1: expected lists without a cycle"),
+    ("[please]", "line 1: expected a template that always says something"),
+    ("a [b]\n. ?", "line 2, column 4: expected words, found the end of the line"),
+    ("", "expected a template, found none"),
+    ("{x} = a", "expected a template, found none"),
+    ("on: a [b]\noff: a b", "line 2: expected every sentence to have one intent, found 'A B' with "
+                           "off here and with on in line 1"),
+    ("a\nx: a", "line 2: .*, found 'A' with x here and with no intent in line 1"),
+    ("i: {n = 1..9} a\nj: two [a]\nk: b", "line 2: .*found 'TWO A' with j here and with i"),
+    ("{a = x}{b = y}", "line 1: expected a space between {a} and {b}, found them in one word"),
+    ("{n = 5..1}", "column 5: expected a range of at most 5000 numbers from low to high, .*'5..1'"),
+    ("{n = 0..9999999}", "column 5: expected a range of at most"),
+    ("{n = 0..6000}", "column 5: expected a range of at most"),
+    ("{n = 1..9 by 0}", "column 5: expected a range"),
+    ("{n = 0..4999}", "at most 5000 ways to say the values of a list"),
+    ("{n = (a|b)(a|b)(a|b)(a|b)(a|b)(a|b)(a|b)(a|b)(a|b)(a|b)(a|b)(a|b)(a|b)}",
+     "line 1, column 5: expected at most 5000 ways to say it, found 8192"),
+    ("(" * 60 + "a" + ")" * 60, "column 51: expected at most 50 brackets and lists within"),
+    ("\n".join(f"{{x{n}}} = {{x{n + 1}}}" for n in range(60)) + "\n{x60} = a\n{x0}",
+     "expected at most 50 brackets and lists within"),
+    ("a" * 101, "expected words of at most 100 letters"),
+    ("[a]" * 20, "expected at most 100000 pieces of words"),
+    (" ".join(["a"] * 256), "at most 255 words, found one of 256"),
+    ("{n = 1..99} " * 33, r"at most 9223372036854775808 sentences, found \d+"),
+    ("{x = a -> " + "b" * 256 + "}", "line 1: expected a value of a slot of 1 to 255 bytes"),
+    ("{x = a -> 4294967296}", None),
+    ("a\x07b", None),
+    ("x\n" * 5001, "expected at most 5000 templates"),
+    ("{x = a -> \x1b[2J}", "bytes that can be printed"),
+])
+def test_what_is_refused(load, text, expected):
+    if expected is None:
+        load(text)
+        return
+    with pytest.raises(PhraseError, match=expected) as caught:
+        load(text)
+    assert "commands.phrases" in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_sentences_that_overlap_without_end(load):
+    """Sets of places where sentences may be, of which there are exponentially many."""
+    text = "\n".join(
+        f"({' | '.join('ab')}) " * k + "a " + "(a | b) " * (20 - k) + f"{'c' * (k + 1)}"
+        for k in range(20))
+    with pytest.raises(PhraseError, match="sentences share less|at most 65535 states"):
+        load(text)
+
+
+def test_files_that_are_no_text(tmp_path):
+    path = tmp_path / "a.phrases"
+    path.write_bytes(b"turn on\n\xff\n")
+    with pytest.raises(PhraseError, match="line 2: expected UTF-8 text"):
+        phrases.load(path)
+    path.write_bytes(b"\xef\xbb\xbfturn on\r\nturn off\r\n")
+    assert said(phrases.load(path)) == ["TURN OFF", "TURN ON"]
+    path.write_bytes(b"a" * ((1 << 20) + 1))
+    with pytest.raises(FileError, match="at most 1048576 bytes"):
+        phrases.load(path)
+    with pytest.raises(FileError, match="No such file"):
+        phrases.load(tmp_path / "none.phrases")

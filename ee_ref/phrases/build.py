@@ -30,7 +30,7 @@ MAX_LETTERS = 100
 """Letters of a word."""
 _MAX_STEPS = 100_000
 """Pieces, and steps from piece to piece within words: rules within rules grow without end."""
-_MAX_MOVES = 500_000
+_MAX_MOVES = 200_000
 """Words that may follow, of every set of places where sentences that begin alike may be."""
 
 Piece = t.Text | t.Slot
@@ -45,6 +45,7 @@ def build(templates: Iterable[Template], name: str) -> Phrases:
     may say nothing, two intents have one sentence, or a limit is exceeded.
     """
     pieces = _Pieces()
+    words = _Words(pieces)
     found: list[Template] = []
     starts: list[int] = []
     for template in templates:
@@ -58,10 +59,10 @@ def build(templates: Iterable[Template], name: str) -> Phrases:
         if len(found) > MAX_TEMPLATES:
             raise PhraseError(f"{name}: expected at most {MAX_TEMPLATES} templates, found more")
         starts.append(pieces.node_of(template.node, _END))
+        words.add(starts[-1])
     if not found:
         raise PhraseError(f"{name}: expected a template, found none")
-    pieces.where = name
-    grammar, lines = _grammar(_Words(pieces, starts).ways, starts, found, name)
+    grammar, lines = _grammar(words.ways, starts, found, name)
     return Phrases(name, _automaton(grammar, name), grammar, lines)
 
 
@@ -139,13 +140,23 @@ class _Words:
     may follow, in order.
     """
 
-    def __init__(self, pieces: _Pieces, starts: Sequence[int]):
+    def __init__(self, pieces: _Pieces):
         self._pieces = pieces
+        self._reached: set[int] = set()
         self._lists: dict[Said, t.Values] = {}  # of equal lists, the first
         self.ways: dict[int, tuple[bool, list[_Way]]] = {_END: (True, [])}
-        begins = {to for _, arcs in pieces.nodes for piece, to in arcs
-                  if piece == t.SPACE or isinstance(piece, t.Slot) and self._word_ends(to)}
-        for node in sorted({*starts, *begins} - {_END}):
+
+    def add(self, start: int) -> None:
+        """Find the ways from where a template starts on."""
+        begins, waiting = {start}, [start]
+        while waiting:
+            for piece, target in self._pieces.nodes[waiting.pop()][1]:
+                if piece == t.SPACE or isinstance(piece, t.Slot) and self._word_ends(target):
+                    begins.add(target)
+                if target not in self._reached:
+                    self._reached.add(target)
+                    waiting.append(target)
+        for node in sorted(begins - self.ways.keys()):  # arcs lead to lower nodes
             self.ways[node] = self._ways_from(node)
 
     def _ways_from(self, start: int) -> tuple[bool, list[_Way]]:
