@@ -1,4 +1,4 @@
-"""Home Assistant's sentence files: the same sentences and meanings as hassil finds, and refusals."""
+"""Home Assistant's sentence files: what they mean to hassil, and what is refused."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_every_sentence_means_to_hassil_what_it_means_here(load):
 @pytest.mark.parametrize("sentence, expected", [
     ("SET THE KITCHEN'S BRIGHTNESS TO TEN PERCENT",
      ("HassLightSet", {"domain": "light, switch", "area": "Kitchen", "brightness": 10})),
-    ("SET SITTING ROOM TO NINETY",
+    ("SET NO SUCH SITTING ROOM TO NINETY",
      ("HassLightSet", {"domain": "light, switch", "area": "living_room", "brightness": 90})),
     ("SET VOLUME TO SIX", ("HassLightSet", {"domain": "light, switch", "volume": 6})),
     ("POWER ON THE TELEVISION", ("HassTurnOn", {"device": "tv"})),
@@ -141,7 +141,8 @@ def with_sentence(sentence, more=""):
         f"  r{n}: <r{n + 1}> <r{n + 1}>\n" for n in range(18)) + "  r18: a\n"),
      "line 5: expected at most 100000 pieces of words"),
     (with_sentence("a", "  B:\n    data:\n      - sentences:\n          - a"),
-     "line 9: expected every sentence to have one intent, found 'A' with B here and with A in line"),
+     "line 9: expected every sentence to have one intent, found 'A' with B here and "
+     "with A in line 5"),
     (with_sentence("a", "  B:\n    data:\n      - sentences: [b]\n        slots: "
                    "{\"\\e[2J\": 1}"), "line 8: expected a name of a slot of 1 to 255 bytes that"),
 ])

@@ -48,10 +48,20 @@ def read(path: str | os.PathLike) -> Phrases:
     except ImportError as error:
         raise ArgumentError("sentences in YAML need the library hassil: expected it from `pip "
                             f"install 'ee-ref[phrases]'`, found: {error}") from None
+
+    class Loader(yaml.SafeLoader):
+        """It takes time with the square of the brackets that are open."""
+
+        def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+            if self.flow_level == MAX_NESTING:
+                raise yaml.MarkedYAMLError(problem=f"more than {MAX_NESTING} brackets within each "
+                                           "other", problem_mark=self.get_mark())
+            super().fetch_flow_collection_start(token)
+
     name = str(os.fspath(path))
     text = read_text(path, MAX_BYTES, PhraseError)
     try:
-        root = yaml.compose(text, yaml.SafeLoader)
+        root = yaml.compose(text, Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise PhraseError(f"{name}, line {mark.line + 1 if mark else 1}: expected YAML, found "
