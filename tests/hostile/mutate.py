@@ -85,9 +85,10 @@ _CHANGES: Sequence[Fuzzed] = (_flip, _overwrite, _number, _number, _nudge, _cut,
                               _repeat, _move)
 
 
-_MARKS = (b"(", b")", b"[", b"]", b"{", b"}", b"<", b">", b"|", b"|", b";", b":", b"=", b"->", b"..",
-          b"#", b"\n", b"\n  - ", b"{x}", b"<x>")
-_PAIRS = (b"{n = 0..99} ", b"{room}", b"[a ]", b"[a]", b"(a | b) ", b"((a))", b"%", b" ", b"a", b"'s")
+_MARKS = (b"(", b")", b"[", b"]", b"{", b"}", b"<", b">", b"|", b"|", b";", b":", b"=", b"->",
+          b"..", b"#", b"\n", b"\n  - ", b"{x}", b"<x>")
+_PAIRS = (b"{n = 0..99} ", b"{room}", b"[a ]", b"[a]", b"(a | b) ", b"((a))", b"%", b" ", b"a",
+          b"'s")
 
 
 def of_brackets(rng: Random, data: bytes) -> bytes:

@@ -194,7 +194,7 @@ def _phrases(path: Path) -> None:
 
 
 _LETTERS = Tokens(["<blank>", "\u2581", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ'"], [], 0)
-MAX_PHRASE_LINES = 12_000_000  # what a line of templates says grows with its powers: docs/phrases.md
+MAX_PHRASE_LINES = 12_000_000  # a short template may say much: the limits of docs/phrases.md
 
 _MANIFEST_ERRORS = (ArgumentError, FileError, SchemaError, protocol.ProtocolError,
                     vectors.ManifestError, waivers.WaiverError)
