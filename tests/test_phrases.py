@@ -316,7 +316,7 @@ def assert_minimal(automaton):
     ("\n".join(f"{{x{n}}} = {{x{n + 1}}}" for n in range(60)) + "\n{x60} = a\n{x0}",
      "expected at most 50 brackets and lists within"),
     ("a" * 101, "expected words of at most 100 letters"),
-    ("[a]" * 20, "expected at most 100000 pieces of words"),
+    ("[a]" * 20, "expected at most 200000 pieces of words"),
     (" ".join(["a"] * 256), "at most 255 words, found one of 256"),
     ("{n = 1..99} " * 33, r"at most 9223372036854775808 sentences, found \d+"),
     ("{x = a -> " + "b" * 256 + "}", "line 1: expected a value of a slot of 1 to 255 bytes"),

@@ -139,7 +139,7 @@ def with_sentence(sentence, more=""):
     (with_sentence("'" + "(" * 1500 + "a" + ")" * 1500 + "'"), "line 5: expected a sentence in"),
     (with_sentence("<r0>", "expansion_rules:\n" + "".join(
         f"  r{n}: <r{n + 1}> <r{n + 1}>\n" for n in range(18)) + "  r18: a\n"),
-     "line 5: expected at most 100000 pieces of words"),
+     "line 5: expected at most 200000 pieces of words"),
     (with_sentence("a", "  B:\n    data:\n      - sentences:\n          - a"),
      "line 9: expected every sentence to have one intent, found 'A' with B here and "
      "with A in line 5"),

@@ -28,7 +28,7 @@ MAX_WORDS = 255
 """Words of a sentence."""
 MAX_LETTERS = 100
 """Letters of a word."""
-_MAX_STEPS = 100_000
+_MAX_STEPS = 200_000
 """Pieces, and steps from piece to piece within words: rules within rules grow without end."""
 _MAX_MOVES = 200_000
 """Words that may follow, of every set of places where sentences that begin alike may be."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .phrases import Phrases
 
 BOUNDARY = "▁"
-MAX_LETTERS = 1_000_000
+MAX_LETTERS = 250_000
 """States of the automaton of letters before it is minimal."""
 
 _BOUNDARY = 0  # below the code of any letter: the end of a word comes before its going on
