@@ -21,9 +21,9 @@ from .hypothesis import checked_log_probs
 
 MAX_GRAPH = 65535
 """The most states, and the most arcs."""
-MAX_VOCAB = 32768
+MAX_VOCAB = 65536
 MAX_N = 8
-SPREAD = np.float32(30)
+SPREAD = np.float32(20)
 """How far below the best sentence others are found."""
 
 

@@ -69,12 +69,12 @@ def _aligned(memory: np.ndarray) -> np.ndarray:
 def _described(graph: PhraseGraph):
     """A graph as an `ee_phrase_graph *`, and the arrays that it leads to."""
     weights, weight = np.unique(graph.weight, return_inverse=True)
-    label = graph.label | np.where(graph.after_blank, lib.EE_PHRASES_AFTER_BLANK, 0)
     arrays = {
         "first": graph.first.astype(np.uint16),
         "target": graph.target,
-        "label": label.astype(np.uint16),
+        "label": graph.label,
         "weight": weight.astype(np.uint16),
+        "after_blank": np.packbits(graph.after_blank, bitorder="little"),
         "weights": weights,
         "finals": np.flatnonzero(graph.final).astype(np.uint16),
     }
@@ -83,6 +83,9 @@ def _described(graph: PhraseGraph):
         "weight_count": len(weights), "final_count": len(arrays["finals"]),
     })
     for name, array in arrays.items():
-        setattr(described, name, ffi.from_buffer(
-            f"uint{8 * array.itemsize}_t[]", np.ascontiguousarray(array)))
+        pointer = ffi.from_buffer(f"uint{8 * array.itemsize}_t[]", array)
+        if name in ("label", "weight"):
+            getattr(described, name).wide = pointer
+        else:
+            setattr(described, name, pointer)
     return described, arrays
