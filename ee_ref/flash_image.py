@@ -1,8 +1,8 @@
 """Flash images: a model and its front end as firmware reads them in place (FORMAT.md).
 
 A header with a table of sections, then the sections: tables of the front end, labels, phrases if
-there are any, the tensors of the stem, of exit 1, of exit 2, ... The bytes of an image up to the end of exit k are the image
-of k exits.
+there are any, the tensors of the stem, of exit 1, of exit 2, ... The bytes of an image up to the
+end of exit k are the image of k exits.
 """
 
 from __future__ import annotations

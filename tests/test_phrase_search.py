@@ -93,6 +93,7 @@ def test_search_finds_the_best_alignments(seed, frames, n, filler, weights):
     graph = random_graph(rng, int(rng.integers(2, 7)), 9, 4, weights, int(rng.integers(4)))
     log_probs = random_log_probs(rng, frames, 4)
     expected = by_all_alignments(graph, log_probs, n, filler)
+    expected = [phrase for phrase in expected if phrase[0] >= expected[0][0] - graphs.SPREAD]
     found = search(graph, log_probs, n, filler)
     assert [score for score, _ in found] == pytest.approx([score for score, _ in expected],
                                                           abs=1e-4)
@@ -117,21 +118,17 @@ def test_c_gives_the_same_bytes(seed, frames, n, filler, weights):
         assert searches[0].finish() == searches[1].finish()
 
 
-@pytest.mark.parametrize("filler", [None, 4.0])
-def test_a_large_graph_is_searched_with_the_same_beam(filler, monkeypatch):
-    rng = np.random.default_rng(5)
-    graph = random_graph(rng, 2000, graphs.EXACT_ARCS + 2000, 40, 2**60, ends=200)
-    assert graph.arcs > graphs.EXACT_ARCS
-    log_probs = random_log_probs(rng, 30, 40, 12.0)
-    one, other = PhraseSearch(graph, 3, filler), native.PhraseSearch(graph, 3, filler)
-    for frame in np.split(log_probs, 30):
-        one.feed(frame)
-        other.feed(frame)
-        assert one.finish() == other.finish()
-    monkeypatch.setattr(graphs, "EXACT_ARCS", graph.arcs)
-    exact = PhraseSearch(graph, 3, filler)
-    exact.feed(log_probs)
-    assert len(exact._live.score) > len(one._live.score)
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(1, 3),
+       st.none() | st.floats(0, 9), st.sampled_from([3.0, 10.0, 30.0]))
+def test_whole_utterances_drop_only_what_cannot_be_found(seed, frames, n, filler, sharpness):
+    rng = np.random.default_rng(seed)
+    states = int(rng.integers(2, 120))
+    graph = random_graph(rng, states, 3 * states, 9, 2**60, ends=states // 2)
+    searched = native.PhraseSearch(graph, n, filler)
+    for _ in range(2):  # what was fed before is forgotten
+        log_probs = random_log_probs(rng, frames, 9, sharpness)
+        assert searched.all(log_probs) == search(graph, log_probs, n, filler)
 
 
 @pytest.mark.parametrize("kind", [PhraseSearch, native.PhraseSearch])

@@ -21,12 +21,10 @@ from .hypothesis import checked_log_probs
 
 MAX_GRAPH = 65535
 """The most states, and the most arcs."""
-MAX_VOCAB = 32768
+MAX_VOCAB = 65536
 MAX_N = 8
-EXACT_ARCS = 4096
-"""Graphs up to this size are searched exactly; in larger ones BEAM holds."""
-BEAM = np.float32(32)
-"""How far below the best token of a frame a token of a large graph is dropped."""
+SPREAD = np.float32(20)
+"""How far below the best sentence others are found."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,11 +178,13 @@ class PhraseSearch:
             self._frames += 1
 
     def finish(self) -> list[tuple[float, int]]:
-        """(score, key) of the n best sentences, fewer if fewer are possible, the best first.
+        """(score, key) of the n best sentences, the best first; none is SPREAD below it.
 
         As if the last frame fed were the last one; more may be fed after it.
         """
         _, score, key = self._results(np.float32(0))
+        near = score >= score.max(initial=-np.inf) - SPREAD
+        score, key = score[near], key[near]
         return list(zip(score.tolist(), key.tolist()))
 
     def _results(self, after: np.float32) -> _Tokens:
@@ -211,8 +211,6 @@ class PhraseSearch:
         tokens = _joined(
             states._replace(score=states.score + e[graph.blank]),
             arcs._replace(score=arcs.score + e[graph.label[arcs.place - graph.states]]))
-        if graph.arcs > EXACT_ARCS:
-            tokens = tokens.at(tokens.score >= tokens.score.max(initial=-np.inf) - BEAM)
         self._live = tokens.at(tokens.score > -np.inf)
 
     def _taken(self, tokens: _Tokens, arcs: np.ndarray) -> _Tokens:

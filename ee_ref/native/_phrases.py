@@ -16,7 +16,7 @@ class PhraseSearch:
         check_count("n", n, 1, MAX_N)
         if filler is not None:
             check_number("filler", filler, 0, float(np.finfo(np.float32).max))
-        self._graph, self._n = graph, n
+        self._graph = graph
         described, self._arrays = _described(graph)
         size = ffi.new("size_t *")
         ensure(lib.ee_phrase_search_size(described, n, size))
@@ -26,6 +26,7 @@ class PhraseSearch:
         ensure(lib.ee_phrase_search_open(
             opened, described, n, -1.0 if filler is None else filler, self._arena, size[0]))
         self._search = opened[0]
+        self._found, self._count = ffi.new("ee_phrase[]", n), ffi.new("size_t *")
 
     def feed(self, log_probs: np.ndarray) -> None:
         """As of `ee_ref.decode.graph.PhraseSearch`."""
@@ -35,18 +36,29 @@ class PhraseSearch:
 
     def finish(self) -> list[tuple[float, int]]:
         """As of `ee_ref.decode.graph.PhraseSearch`."""
-        found, count = ffi.new("ee_phrase[]", self._n), ffi.new("size_t *")
-        ensure(lib.ee_phrase_search_finish(self._search, found, count))
-        return [(phrase.score, phrase.key) for phrase in found[0 : count[0]]]
+        ensure(lib.ee_phrase_search_finish(self._search, self._found, self._count))
+        return self._phrases()
+
+    def all(self, log_probs: np.ndarray) -> list[tuple[float, int]]:
+        """What feeding a whole recording to a new search, and finishing, gives, and quicker.
+
+        What was fed before is forgotten.
+        """
+        log_probs = np.ascontiguousarray(checked_frames(log_probs, self._graph))
+        ensure(lib.ee_phrase_search_all(
+            self._search, ffi.from_buffer("float[]", log_probs), len(log_probs), self._found,
+            self._count))
+        return self._phrases()
+
+    def _phrases(self) -> list[tuple[float, int]]:
+        return [(phrase.score, phrase.key) for phrase in self._found[0 : self._count[0]]]
 
 
 def search(
     graph: PhraseGraph, log_probs: np.ndarray, n: int = 2, filler: float | None = None
 ) -> list[tuple[float, int]]:
     """`ee_ref.decode.graph.search`, with the same results to the byte."""
-    found = PhraseSearch(graph, n, filler)
-    found.feed(log_probs)
-    return found.finish()
+    return PhraseSearch(graph, n, filler).all(log_probs)
 
 
 def _aligned(memory: np.ndarray) -> np.ndarray:
@@ -57,12 +69,12 @@ def _aligned(memory: np.ndarray) -> np.ndarray:
 def _described(graph: PhraseGraph):
     """A graph as an `ee_phrase_graph *`, and the arrays that it leads to."""
     weights, weight = np.unique(graph.weight, return_inverse=True)
-    label = graph.label | np.where(graph.after_blank, lib.EE_PHRASES_AFTER_BLANK, 0)
     arrays = {
         "first": graph.first.astype(np.uint16),
         "target": graph.target,
-        "label": label.astype(np.uint16),
+        "label": graph.label,
         "weight": weight.astype(np.uint16),
+        "after_blank": np.packbits(graph.after_blank, bitorder="little"),
         "weights": weights,
         "finals": np.flatnonzero(graph.final).astype(np.uint16),
     }
@@ -71,6 +83,9 @@ def _described(graph: PhraseGraph):
         "weight_count": len(weights), "final_count": len(arrays["finals"]),
     })
     for name, array in arrays.items():
-        setattr(described, name, ffi.from_buffer(
-            f"uint{8 * array.itemsize}_t[]", np.ascontiguousarray(array)))
+        pointer = ffi.from_buffer(f"uint{8 * array.itemsize}_t[]", array)
+        if name in ("label", "weight"):
+            getattr(described, name).wide = pointer
+        else:
+            setattr(described, name, pointer)
     return described, arrays

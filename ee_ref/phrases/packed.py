@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ ALIGNMENT = 64
 MAX_STRINGS = 0x8000
 """Words, names and values: one bit of 16 tells words from lists, and values that are numbers."""
 MAX_TABLE = 0xFFFF
-AFTER_BLANK = FLAG = 0x8000
+FLAG = 0x8000
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 NONE = 0xFFFF
 """In place of an intent."""
@@ -34,20 +34,25 @@ _COUNTS = (
     "values", "nodes", "links", "calls", "templates", "fixed", "words", "strings", "text")
 _HEADER = struct.Struct(f"<{len(_COUNTS)}I4f")
 _TABLES = (
-    ("weights", "<u8", "weights"), ("string", "<u4", "strings"),
-    ("first", "<u2", "states +"), ("target", "<u2", "arcs"), ("label", "<u2", "arcs"),
-    ("weight", "<u2", "arcs"), ("final", "<u2", "finals"),
+    ("weights", "<u8", "weights"),
+    ("first", "<u2", "states +"), ("target", "<u2", "arcs"), ("final", "<u2", "finals"),
     ("word_first", "<u2", "word_states +"), ("word_target", "<u2", "word_arcs"),
-    ("word", "<u2", "word_arcs"), ("word_skip", "<u2", "word_arcs"),
     ("list_state", "<u2", "lists"), ("list_first", "<u2", "lists +"), ("value", "<u2", "values"),
     ("node_first", "<u2", "nodes +"), ("link_target", "<u2", "links"),
     ("link_symbol", "<u2", "links"), ("call_list", "<u2", "calls"), ("call_slot", "<u2", "calls"),
     ("template_node", "<u2", "templates"), ("template_intent", "<u2", "templates"),
     ("template_fixed", "<u2", "templates +"),
     ("fixed_slot", "<u2", "fixed"), ("fixed_value", "<u2", "fixed"),
-    ("word_final", "u1", "word_states /"), ("node_final", "u1", "nodes /"), ("text", "u1", "text"),
+    ("label", "vocab", "arcs"), ("weight", "weights", "arcs"), ("word", "words", "word_arcs"),
+    ("word_skip", "weights", "word_arcs"),
+    ("after_blank", "u1", "arcs /"), ("word_final", "u1", "word_states /"),
+    ("node_final", "u1", "nodes /"), ("text", "u1", "text"),
 )
-"""Name, dtype and size of each table, in their order: a count, one more (+), or bits of it (/)."""
+"""Name, dtype and size of each table, in their order: a count, one more (+), or bits of it (/).
+
+A count in place of a dtype is what the numbers of a table are below: they have 8 bits where that is
+256 or less, with a zero added if they are an odd number, and otherwise 16.
+"""
 
 
 class Packed(NamedTuple):
@@ -79,16 +84,16 @@ def pack(phrases: Phrases, graph: PhraseGraph, confidence: Sequence[float]) -> b
     arrays: dict[str, Any] = {
         "weights": weights, "weight": indices[: graph.arcs], "word_skip": indices[graph.arcs :],
         "first": graph.first, "target": graph.target,
-        "label": graph.label | np.where(graph.after_blank, AFTER_BLANK, 0),
+        "label": graph.label, "after_blank": _bits(graph.after_blank),
         "final": np.flatnonzero(graph.final),
         "word_first": np.searchsorted(pool.source, np.arange(pool.states + 1)),
         "word_target": pool.target, "word": pool.symbol,
-        "word_final": np.packbits(pool.final, bitorder="little"),
+        "word_final": _bits(pool.final),
         "list_state": pool.start[1:],
         "list_first": _ends(len(spoken.values) for spoken in grammar.lists),
         "value": [strings.of(value) for spoken in grammar.lists for value in spoken.values],
         "node_first": np.searchsorted(grammar.source, np.arange(len(grammar.final) + 1)),
-        "node_final": np.packbits(grammar.final, bitorder="little"),
+        "node_final": _bits(grammar.final),
         "link_target": grammar.target, "link_symbol": symbols,
         "call_list": [spoken for spoken, _ in calls],
         "call_slot": [strings.of(grammar.slots[slot]) for _, slot in calls],
@@ -99,20 +104,23 @@ def pack(phrases: Phrases, graph: PhraseGraph, confidence: Sequence[float]) -> b
         "fixed_slot": [strings.of(name) for name, _ in always],
         "fixed_value": [strings.of(value) for _, value in always],
     }
-    arrays["string"], arrays["text"] = strings.table()
+    arrays["text"] = strings.text()
     counts = {
         "vocab": graph.vocab, "blank": graph.blank, "states": graph.states, "arcs": graph.arcs,
         "finals": len(arrays["final"]), "weights": len(weights), "word_states": pool.states,
         "word_arcs": len(arrays["word"]), "lists": len(grammar.lists),
         "values": len(arrays["value"]), "nodes": len(grammar.final), "links": len(symbols),
         "calls": len(calls), "templates": len(grammar.templates), "fixed": len(always),
-        "words": len(phrases.words), "strings": len(arrays["string"]), "text": len(arrays["text"])}
+        "words": len(phrases.words), "strings": strings.count, "text": len(arrays["text"])}
     for name, count in counts.items():
         limit = MAX_STRINGS if name in ("words", "strings", "calls") else MAX_TABLE
         if count > limit and name != "text":
             raise PhraseError(f"{phrases.name}: a flash image holds at most {limit} of "
                               f"{name}, found {count}")
-    tables = b"".join(np.asarray(arrays[name], dtype).tobytes() for name, dtype, _ in _TABLES)
+    tables = b"".join(
+        np.asarray(arrays[name], _dtype(dtype, counts)).tobytes().ljust(
+            _bytes(dtype, len(arrays[name]), counts), b"\0")
+        for name, dtype, _ in _TABLES)
     data = _HEADER.pack(*(counts[name] for name in _COUNTS), *confidence) + tables
     return data.ljust(-(-len(data) // ALIGNMENT) * ALIGNMENT, b"\0")
 
@@ -132,13 +140,16 @@ class _Strings:
             self._texts.append(text)
         return self._others[text] | (FLAG if isinstance(value, int) else 0)
 
-    def table(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where each string begins, and all of them, a zero byte after each."""
-        texts = [text.encode() + b"\0" for text in self._texts]
-        for text in texts:
-            if text.index(0) < len(text) - 1:
+    @property
+    def count(self) -> int:
+        return len(self._texts)
+
+    def text(self) -> np.ndarray:
+        """All strings, a zero byte after each."""
+        for text in self._texts:
+            if "\0" in text:
                 raise PhraseError(f"expected names and values without a zero byte, found {text!r}")
-        return _ends(map(len, texts))[:-1], np.frombuffer(b"".join(texts), np.uint8)
+        return np.frombuffer("".join(f"{text}\0" for text in self._texts).encode(), np.uint8)
 
 
 class _Pool:
@@ -152,6 +163,23 @@ class _Pool:
         self.symbol = np.concatenate([a.symbol for a in automata])
         self.skip = np.concatenate([a.skip for a in automata])
         self.final = np.concatenate([a.final for a in automata])
+
+
+def _bits(flags: np.ndarray) -> np.ndarray:
+    return np.packbits(flags, bitorder="little")
+
+
+def _dtype(dtype: str, counts: Mapping[str, int]) -> np.dtype:
+    """Of a table in `_TABLES`."""
+    if dtype in counts:
+        dtype = "u1" if counts[dtype] <= 256 else "<u2"
+    return np.dtype(dtype)
+
+
+def _bytes(dtype: str, size: int, counts: Mapping[str, int]) -> int:
+    """Of a table of so many numbers."""
+    count = size * _dtype(dtype, counts).itemsize
+    return count + (count % 2 if dtype in counts else 0)
 
 
 def _ends(sizes: Iterable[int]) -> np.ndarray:
@@ -186,9 +214,9 @@ class _Reader:
         at = _HEADER.size
         for table, dtype, size in _TABLES:
             count = self._size(*size.split())
-            end = at + count * np.dtype(dtype).itemsize
+            end = at + _bytes(dtype, count, self.counts)
             self._expect(end <= len(data), f"{end} bytes up to the end of {table}", len(data))
-            self.tables[table] = np.frombuffer(data, dtype, count, at)
+            self.tables[table] = np.frombuffer(data, _dtype(dtype, self.counts), count, at)
             at = end
         whole = -(-at // ALIGNMENT) * ALIGNMENT
         self._expect(len(data) == whole and not any(data[at:]),
@@ -204,7 +232,7 @@ class _Reader:
 
     def _below(self, table: str, limit: int, mask: int = 0xFFFF) -> list[int]:
         """A table whose numbers, but for bits that `mask` lacks, are less than a limit."""
-        numbers = self.tables[table]
+        numbers = self.tables[table].astype(np.int64)
         highest = int((numbers & mask).max(initial=0))
         self._expect(not len(numbers) or highest < limit, f"{table} below {limit}", highest)
         return numbers.tolist()
@@ -256,23 +284,19 @@ class _Reader:
         self._expect(final == sorted(set(final)), "final to rise", final)
         return PhraseGraph(
             counts["states"], source.astype(np.uint16), tables["target"],
-            tables["label"] & np.uint16(AFTER_BLANK - 1),
+            tables["label"].astype(np.uint16),
             tables["weights"].astype(np.uint64)[tables["weight"]],
-            (tables["label"] & AFTER_BLANK).astype(np.bool_),
+            self._bits("after_blank", counts["arcs"]),
             np.isin(np.arange(counts["states"]), final), counts["blank"], counts["vocab"])
 
     def _strings(self) -> list[str]:
-        starts = self.tables["string"].tolist()
-        text = self.tables["text"].tobytes()
-        ends = [*starts[1:], len(text)]
-        right = starts[:1] in ([], [0]) and all(
-            start < end <= len(text) and text.find(b"\0", start) == end - 1
-            for start, end in zip(starts, ends))
-        self._expect(right, "strings that end with a zero byte each", "others")
-        self._expect(self.counts["words"] <= len(starts) <= MAX_STRINGS,
-                     f"{self.counts['words']}..{MAX_STRINGS} strings", len(starts))
+        *texts, rest = self.tables["text"].tobytes().split(b"\0")
+        self._expect(not rest and len(texts) == self.counts["strings"],
+                     f"{self.counts['strings']} strings with a zero byte each", len(texts))
+        self._expect(self.counts["words"] <= len(texts) <= MAX_STRINGS,
+                     f"{self.counts['words']}..{MAX_STRINGS} strings", len(texts))
         try:
-            return [text[start : end - 1].decode() for start, end in zip(starts, ends)]
+            return [text.decode() for text in texts]
         except UnicodeDecodeError as error:
             raise ModelFileError(f"{self._name}: expected UTF-8: {error}") from None
 

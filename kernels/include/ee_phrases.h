@@ -3,8 +3,8 @@
  *
  *   ee_phrases_open                                    once: ee_image_open does it
  *   ee_phrase_search_size -> ee_phrase_search_open     once an utterance, and once an exit
- *   ee_phrase_search_feed                              log-probabilities, all at once or as they come
- *   ee_phrase_search_finish                            the best sentences so far
+ *   ee_phrase_search_all                               the best sentences of a whole utterance
+ *   ee_phrase_search_feed, ee_phrase_search_finish     of one that comes in pieces, so far
  *   ee_phrases_sentence -> ee_phrases_text             the words of one
  *   ee_phrases_meaning                                 its intent and slots
  *
@@ -25,12 +25,15 @@ extern "C" {
 /* cdef:begin */
 enum {
     EE_PHRASES_MAX_N = 8,
-    EE_PHRASES_MAX_VOCAB = 32768,
-    EE_PHRASES_MAX_GRAPH = 65535,   /* states, and arcs */
-    EE_PHRASES_EXACT_ARCS = 4096,   /* larger graphs are searched with a beam */
-    EE_PHRASES_AFTER_BLANK = 0x8000 /* in `label`: the label is that of the arcs into the source,
-                                       so that a blank has to come between */
+    EE_PHRASES_MAX_VOCAB = 65536,
+    EE_PHRASES_MAX_GRAPH = 65535 /* states, and arcs */
 };
+
+/* Numbers of 8 bits, or where that is NULL, of 16. */
+typedef struct {
+    const uint8_t *narrow;
+    const uint16_t *wide;
+} ee_numbers;
 
 /* A graph of labels; state 0 is its start. The arcs of state s are first[s] .. first[s + 1] - 1,
  * by rising label, and lead to higher states. An arc adds weights[weight[a]] to the key of a
@@ -41,8 +44,10 @@ typedef struct {
     uint32_t weight_count, final_count;
     const uint16_t *first;   /* (states + 1), from 0 to arcs */
     const uint16_t *target;  /* (arcs) */
-    const uint16_t *label;   /* (arcs), not the blank; some with EE_PHRASES_AFTER_BLANK */
-    const uint16_t *weight;  /* (arcs) */
+    ee_numbers label;        /* (arcs), not the blank */
+    ee_numbers weight;       /* (arcs) */
+    const uint8_t *after_blank; /* (arcs) bits, the lowest first: the label is that of the arcs into
+                                   the source, so that a blank has to come between */
     const uint64_t *weights; /* (weight_count) */
     const uint16_t *finals;  /* (final_count), rising: where a sentence may end */
 } ee_phrase_graph;
@@ -71,8 +76,16 @@ ee_status ee_phrase_search_open(ee_phrase_search **search, const ee_phrase_graph
 ee_status ee_phrase_search_feed(ee_phrase_search *search, const float *log_probs, size_t rows);
 
 /* The best sentences, as if the last frame fed were the last one; more may be fed after it. found
- * (n), *count of which are written, the best first, of equals that of the lower key. */
+ * (n), *count of which are written, the best first, of equals that of the lower key; none is more
+ * than 20 below the best. */
 ee_status ee_phrase_search_finish(const ee_phrase_search *search, ee_phrase *found, size_t *count);
+
+/* A whole utterance: what feeding it to a search just opened, and finishing, gives. As a rule in far
+ * less time, because hypotheses are dropped that cannot be found in the end: they are so many below
+ * sentences that a first attempt with a beam found. What was fed before is forgotten, and nothing
+ * may be fed after it. */
+ee_status ee_phrase_search_all(ee_phrase_search *search, const float *log_probs, size_t rows,
+                               ee_phrase *found, size_t *count);
 
 /* ---- What sentences are and mean --------------------------------------------------------------- */
 
@@ -83,10 +96,10 @@ typedef struct {
     float bias, free, margin, threshold; /* of the confidence in a sentence (ee_exits.h) */
     uint32_t word_states, word_arcs, lists, values, nodes, links, calls, templates, fixed;
     uint32_t words, strings;     /* the first strings are the words */
-    const uint32_t *string;      /* (strings): where it begins in `text`, a zero byte at its end */
-    const char *text;
-    const uint16_t *word_first, *word_target, *word, *word_skip; /* automata of words, a sentence */
-    const uint8_t *word_final;                                   /* beginning at state 0 */
+    const char *text;            /* (strings), a zero byte after each */
+    const uint16_t *word_first, *word_target; /* automata of words, a sentence beginning at state */
+    ee_numbers word, word_skip;               /* 0: arcs, with the sentences that come before */
+    const uint8_t *word_final;
     const uint16_t *list_state, *list_first, *value;             /* lists: automata of values */
     const uint16_t *node_first, *link_target, *link_symbol;      /* the grammar */
     const uint8_t *node_final;

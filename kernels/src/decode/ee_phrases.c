@@ -2,6 +2,7 @@
 
 #include "../common/ee_exact.h"
 #include "../common/ee_size.h"
+#include "ee_phrase_tables.h"
 
 enum {
     FLAG = 0x8000 /* in link_symbol: a call of a list, not a word; in a value: a number as text */
@@ -44,6 +45,19 @@ static const uint16_t *take_16(section_reader *reader, size_t count)
     return take(reader, count, sizeof(uint16_t));
 }
 
+/* Numbers below `limit`. */
+static ee_numbers take_numbers(section_reader *reader, size_t count, uint32_t limit)
+{
+    ee_numbers numbers = {NULL, NULL};
+
+    if (limit > 256) {
+        numbers.wide = take_16(reader, count);
+    } else {
+        numbers.narrow = take(reader, count + count % 2, 1);
+    }
+    return numbers;
+}
+
 static const uint8_t *take_bits(section_reader *reader, size_t count)
 {
     return take(reader, (count + 7) / 8, 1);
@@ -53,6 +67,16 @@ static int are_below(const uint16_t *numbers, size_t count, uint32_t limit)
 {
     for (size_t i = 0; i < count; i++) {
         if (numbers[i] >= limit) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int are_numbers_below(ee_numbers numbers, size_t count, uint32_t limit)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (ee_number(numbers, i) >= limit) {
             return 0;
         }
     }
@@ -86,19 +110,15 @@ static int are_arcs(const uint16_t *first, const uint16_t *target, size_t states
     return 1;
 }
 
+/* As many strings as there should be, each with its zero byte. */
 static int are_strings(const ee_phrases *phrases, uint32_t text)
 {
-    uint32_t begin = 0; /* of the next one */
+    uint32_t strings = 0;
 
-    for (uint32_t i = 0; i < phrases->strings; i++) {
-        const uint32_t end = i + 1 < phrases->strings ? phrases->string[i + 1] : text;
-        if (phrases->string[i] != begin || end <= begin || end > text
-            || phrases->text[end - 1] != '\0') {
-            return 0;
-        }
-        begin = end;
+    for (uint32_t i = 0; i < text; i++) {
+        strings += phrases->text[i] == '\0';
     }
-    return begin == text;
+    return strings == phrases->strings && (text == 0 || phrases->text[text - 1] == '\0');
 }
 
 static int are_values(const uint16_t *values, size_t count, uint32_t strings)
@@ -145,8 +165,9 @@ static int is_valid(const ee_phrases *phrases, uint32_t text)
            && are_strings(phrases, text)
            && are_arcs(phrases->word_first, phrases->word_target, phrases->word_states,
                        phrases->word_arcs)
-           && are_below(phrases->word, phrases->word_arcs, phrases->words)
-           && are_below(phrases->word_skip, phrases->word_arcs, phrases->graph.weight_count)
+           && are_numbers_below(phrases->word, phrases->word_arcs, phrases->words)
+           && are_numbers_below(phrases->word_skip, phrases->word_arcs,
+                                phrases->graph.weight_count)
            && are_below(phrases->list_state, phrases->lists, phrases->word_states)
            && are_rising(phrases->list_first, phrases->lists, phrases->values)
            && are_values(phrases->value, phrases->values, phrases->strings)
@@ -201,16 +222,11 @@ static uint32_t take_tables(ee_phrases *phrases, section_reader *reader)
     phrases->strings = header->strings;
 
     graph->weights = take(reader, header->weights, sizeof(uint64_t));
-    phrases->string = take(reader, header->strings, sizeof(uint32_t));
     graph->first = take_16(reader, (size_t)header->states + 1);
     graph->target = take_16(reader, header->arcs);
-    graph->label = take_16(reader, header->arcs);
-    graph->weight = take_16(reader, header->arcs);
     graph->finals = take_16(reader, header->finals);
     phrases->word_first = take_16(reader, (size_t)header->word_states + 1);
     phrases->word_target = take_16(reader, header->word_arcs);
-    phrases->word = take_16(reader, header->word_arcs);
-    phrases->word_skip = take_16(reader, header->word_arcs);
     phrases->list_state = take_16(reader, header->lists);
     phrases->list_first = take_16(reader, (size_t)header->lists + 1);
     phrases->value = take_16(reader, header->values);
@@ -224,6 +240,11 @@ static uint32_t take_tables(ee_phrases *phrases, section_reader *reader)
     phrases->template_fixed = take_16(reader, (size_t)header->templates + 1);
     phrases->fixed_slot = take_16(reader, header->fixed);
     phrases->fixed_value = take_16(reader, header->fixed);
+    graph->label = take_numbers(reader, header->arcs, header->vocab);
+    graph->weight = take_numbers(reader, header->arcs, header->weights);
+    phrases->word = take_numbers(reader, header->word_arcs, header->words);
+    phrases->word_skip = take_numbers(reader, header->word_arcs, header->weights);
+    graph->after_blank = take_bits(reader, header->arcs);
     phrases->word_final = take_bits(reader, header->word_states);
     phrases->node_final = take_bits(reader, header->nodes);
     phrases->text = take(reader, header->text, 1);
@@ -257,15 +278,23 @@ ee_status ee_phrases_open(ee_phrases *opened, const void *section, size_t bytes)
 
 /* ---- Sentences ---- */
 
-static int has_bit(const uint8_t *bits, size_t i)
+/* How many sentences come before those over an arc of words. */
+static uint64_t skip_of(const ee_phrases *phrases, uint32_t arc)
 {
-    return bits[i / 8] >> i % 8 & 1;
+    return phrases->graph.weights[ee_number(phrases->word_skip, arc)];
 }
 
 const char *ee_phrases_string(const ee_phrases *phrases, uint32_t number)
 {
-    return phrases != NULL && number < phrases->strings ? phrases->text + phrases->string[number]
-                                                        : NULL;
+    const char *text;
+
+    if (phrases == NULL || number >= phrases->strings) {
+        return NULL;
+    }
+    for (text = phrases->text; number > 0; text++) {
+        number -= *text == '\0';
+    }
+    return text;
 }
 
 ee_status ee_phrases_sentence(const ee_phrases *phrases, uint64_t key, uint16_t *words,
@@ -279,11 +308,10 @@ ee_status ee_phrases_sentence(const ee_phrases *phrases, uint64_t key, uint16_t 
     *count = 0;
     /* A sentence that ends here comes before those that go on, and those over an arc before those
      * over the next one. */
-    while (key > 0 || !has_bit(phrases->word_final, state)) {
+    while (key > 0 || !ee_bit(phrases->word_final, state)) {
         uint32_t a = phrases->word_first[state + 1];
 
-        while (a > phrases->word_first[state]
-               && phrases->graph.weights[phrases->word_skip[a - 1]] > key) {
+        while (a > phrases->word_first[state] && skip_of(phrases, a - 1) > key) {
             a--;
         }
         if (a == phrases->word_first[state]) {
@@ -293,8 +321,8 @@ ee_status ee_phrases_sentence(const ee_phrases *phrases, uint64_t key, uint16_t 
         if (*count == capacity) {
             return EE_ERR_BUFFER_TOO_SMALL;
         }
-        words[(*count)++] = phrases->word[a];
-        key -= phrases->graph.weights[phrases->word_skip[a]];
+        words[(*count)++] = (uint16_t)ee_number(phrases->word, a);
+        key -= skip_of(phrases, a);
         state = phrases->word_target[a];
     }
     return EE_OK;
@@ -360,7 +388,7 @@ typedef struct {
 
 static int is_readable(const sentence *read, size_t node, size_t place)
 {
-    return has_bit(read->readable + node * read->row, place);
+    return ee_bit(read->readable + node * read->row, place);
 }
 
 /* The last place in front of which a value of a list ends that begins at `place` and behind which
@@ -376,15 +404,15 @@ static size_t end_of_value(const sentence *read, uint32_t list, size_t place, si
     for (; place < read->count; place++) {
         uint32_t a = phrases->word_first[state];
 
-        while (a < phrases->word_first[state + 1] && phrases->word[a] != read->words[place]) {
+        while (a < phrases->word_first[state + 1] && ee_number(phrases->word, a) != read->words[place]) {
             a++;
         }
         if (a == phrases->word_first[state + 1]) {
             return end;
         }
-        so_far += phrases->graph.weights[phrases->word_skip[a]];
+        so_far += skip_of(phrases, a);
         state = phrases->word_target[a];
-        if (has_bit(phrases->word_final, state) && is_readable(read, node, place + 1)) {
+        if (ee_bit(phrases->word_final, state) && is_readable(read, node, place + 1)) {
             end = place + 1;
             *number = so_far;
         }
@@ -420,7 +448,7 @@ static void find_readable(const sentence *read)
             row[i] = 0;
         }
         for (size_t place = 0; place <= read->count; place++) {
-            int can = place == read->count && has_bit(phrases->node_final, node);
+            int can = place == read->count && ee_bit(phrases->node_final, node);
             uint64_t number;
 
             for (uint32_t link = phrases->node_first[node];
