@@ -18,13 +18,12 @@ class PhraseSearch:
             check_number("filler", filler, 0, float(np.finfo(np.float32).max))
         self._graph = graph
         described, self._arrays = _described(graph)
-        size = ffi.new("size_t *")
-        ensure(lib.ee_phrase_search_size(described, n, size))
+        size = _size(described, n)
         self._arena = ffi.from_buffer(
-            _aligned(np.empty(size[0] + lib.EE_MEMORY_ALIGNMENT, np.uint8)))
+            _aligned(np.empty(size + lib.EE_MEMORY_ALIGNMENT, np.uint8)))
         opened = ffi.new("ee_phrase_search **")
         ensure(lib.ee_phrase_search_open(
-            opened, described, n, -1.0 if filler is None else filler, self._arena, size[0]))
+            opened, described, n, -1.0 if filler is None else filler, self._arena, size))
         self._search = opened[0]
         self._found, self._count = ffi.new("ee_phrase[]", n), ffi.new("size_t *")
 
@@ -59,6 +58,18 @@ def search(
 ) -> list[tuple[float, int]]:
     """`ee_ref.decode.graph.search`, with the same results to the byte."""
     return PhraseSearch(graph, n, filler).all(log_probs)
+
+
+def arena_size(graph: PhraseGraph, n: int = 2) -> int:
+    """Bytes of memory that a search takes, enough for 32- and 64-bit targets."""
+    described, _arrays = _described(graph)
+    return _size(described, n)
+
+
+def _size(described, n: int) -> int:
+    size = ffi.new("size_t *")
+    ensure(lib.ee_phrase_search_size(described, n, size))
+    return size[0]
 
 
 def _aligned(memory: np.ndarray) -> np.ndarray:
