@@ -52,7 +52,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _sizes(decoder: PhraseDecoder, model: Model) -> Iterator[str]:
-    from ..decode.graph import EXACT_ARCS
     from ..phrases.packed import pack
 
     phrases, graph = decoder.phrases, decoder.graph
@@ -65,9 +64,8 @@ def _sizes(decoder: PhraseDecoder, model: Model) -> Iterator[str]:
     yield (f"words     an automaton of {len(phrases.automaton.final):,} states, "
            f"{len(phrases.automaton.source):,} arcs")
     yield (f"labels    a graph of {graph.states:,} states, {graph.arcs:,} arcs in the "
-           f"{model.config.vocab:,} labels of the model; "
-           f"{'exact search' if graph.arcs <= EXACT_ARCS else 'beam search'}")
-    yield f"flash     {len(section):,} bytes"
+           f"{model.config.vocab:,} labels of the model")
+    yield f"flash     {len(section):,} bytes, as a section of an image"
 
 
 def _alike(decoder: PhraseDecoder, model: Model) -> Iterator[str]:
