@@ -98,18 +98,16 @@ def minimal(
     states: list[tuple[bool, tuple[tuple[int, int], ...]]] = []  # targets before sources
     index: dict[tuple[bool, tuple[tuple[int, int], ...]], int] = {}
     counts: list[int] = []
-    waiting: list[tuple[State, bool, dict[int, State]]] = [(start, *step(start))]
-    seen = {start}
+    final, arcs = step(start)
+    waiting = [(start, final, arcs, iter(arcs.values()))]
     while waiting:
-        state, final, arcs = waiting[-1]
-        ahead = [target for target in arcs.values() if target not in known]
-        if ahead:
-            if ahead[-1] in seen:
-                raise PhraseError(f"{name}: expected no cycle, found one")
-            seen.add(ahead[-1])
-            if len(seen) > limit:
+        state, final, arcs, targets = waiting[-1]
+        ahead = next((target for target in targets if target not in known), None)
+        if ahead is not None:
+            if len(known) + len(waiting) == limit:
                 raise PhraseError(f"{name}: expected at most {limit} states, found more")
-            waiting.append((ahead[-1], *step(ahead[-1])))
+            final, arcs = step(ahead)
+            waiting.append((ahead, final, arcs, iter(arcs.values())))
             continue
         waiting.pop()
         # A state without continuations has count 0 and is left out.

@@ -18,7 +18,7 @@ from .automaton import Automaton, fixed, minimal, of_sequences
 from .grammar import Entry, Grammar, SlotList, Template
 from .phrases import Phrases
 
-MAX_TEMPLATES = 10_000
+MAX_TEMPLATES = 5_000
 MAX_NODES = 65_535
 """Nodes of a grammar, arcs of one, and states of an automaton before it is minimal."""
 MAX_TEXT = 255
@@ -28,8 +28,10 @@ MAX_WORDS = 255
 """Words of a sentence."""
 MAX_LETTERS = 100
 """Letters of a word."""
-_MAX_STEPS = 300_000
+_MAX_STEPS = 200_000
 """Pieces, and steps from piece to piece within words: rules within rules grow without end."""
+_MAX_MOVES = 200_000
+"""Words that may follow, of every set of places where sentences that begin alike may be."""
 
 Piece = t.Text | t.Slot
 Said = tuple[tuple[tuple[str, ...], t.Value], ...]
@@ -43,6 +45,7 @@ def build(templates: Iterable[Template], name: str) -> Phrases:
     may say nothing, two intents have one sentence, or a limit is exceeded.
     """
     pieces = _Pieces()
+    words = _Words(pieces)
     found: list[Template] = []
     starts: list[int] = []
     for template in templates:
@@ -56,10 +59,10 @@ def build(templates: Iterable[Template], name: str) -> Phrases:
         if len(found) > MAX_TEMPLATES:
             raise PhraseError(f"{name}: expected at most {MAX_TEMPLATES} templates, found more")
         starts.append(pieces.node_of(template.node, _END))
+        words.add(starts[-1])
     if not found:
         raise PhraseError(f"{name}: expected a template, found none")
-    pieces.where = name
-    grammar, lines = _grammar(_Words(pieces, starts).ways, starts, found, name)
+    grammar, lines = _grammar(words.ways, starts, found, name)
     return Phrases(name, _automaton(grammar, name), grammar, lines)
 
 
@@ -137,13 +140,23 @@ class _Words:
     may follow, in order.
     """
 
-    def __init__(self, pieces: _Pieces, starts: Sequence[int]):
+    def __init__(self, pieces: _Pieces):
         self._pieces = pieces
+        self._reached: set[int] = set()
         self._lists: dict[Said, t.Values] = {}  # of equal lists, the first
         self.ways: dict[int, tuple[bool, list[_Way]]] = {_END: (True, [])}
-        begins = {to for _, arcs in pieces.nodes for piece, to in arcs
-                  if piece == t.SPACE or isinstance(piece, t.Slot) and self._word_ends(to)}
-        for node in sorted({*starts, *begins} - {_END}):
+
+    def add(self, start: int) -> None:
+        """Find the ways from where a template starts on."""
+        begins, waiting = {start}, [start]
+        while waiting:
+            for piece, target in self._pieces.nodes[waiting.pop()][1]:
+                if piece == t.SPACE or isinstance(piece, t.Slot) and self._word_ends(target):
+                    begins.add(target)
+                if target not in self._reached:
+                    self._reached.add(target)
+                    waiting.append(target)
+        for node in sorted(begins - self.ways.keys()):  # arcs lead to lower nodes
             self.ways[node] = self._ways_from(node)
 
     def _ways_from(self, start: int) -> tuple[bool, list[_Way]]:
@@ -304,16 +317,22 @@ def _automaton(grammar: Grammar, name: str) -> Automaton:
     """The minimal automaton of the sentences; PhraseError where two intents share one."""
     came_from: dict[frozenset[_Reader], tuple[frozenset[_Reader], int]] = {}
     start = frozenset(_Reader(entry.intent, entry.start) for entry in grammar.templates)
+    moves = 0
 
     def step(readers: frozenset[_Reader]) -> tuple[bool, dict[int, frozenset[_Reader]]]:
         intents = {reader.intent for reader in readers
                    if reader.list < 0 and grammar.final[reader.node]}
         if len(intents) > 1:
             raise _two_intents(grammar, name, _path(came_from, readers))
+        nonlocal moves
         arcs: dict[int, set[_Reader]] = {}
         for reader in readers:
             for symbol, reached in _moves(grammar, reader):
+                moves += 1
                 arcs.setdefault(symbol, set()).add(reached)
+        if moves > _MAX_MOVES:
+            raise PhraseError(f"{name}: expected templates whose sentences share less, found more "
+                              f"than {_MAX_MOVES} steps to tell them apart")
         found = {symbol: frozenset(reached) for symbol, reached in arcs.items()}
         for symbol, target in found.items():
             came_from.setdefault(target, (readers, symbol))

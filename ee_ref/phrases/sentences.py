@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import permutations
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from weights_io.text import read_text
 
@@ -20,15 +20,9 @@ from .grammar import Template
 from .numbers import LARGEST, spoken
 from .phrases import Phrases
 
-try:
-    import hassil.expression as h
+if TYPE_CHECKING:
     import yaml
-    from hassil.parse_expression import parse_sentence
-    from hassil.parser import ParseError
-    from hassil.util import is_template
-except ImportError as error:
-    raise ArgumentError("YAML files of phrases need the library hassil: expected "
-                        f"`pip install 'ee-ref[phrases]'`, found: {error}") from error
+    from hassil.expression import Expression, ListReference
 
 MAX_BYTES = 1 << 20
 """Size of a file."""
@@ -46,12 +40,28 @@ def read(path: str | os.PathLike) -> Phrases:
     """The phrases of a file of `intents`, with `lists` and `expansion_rules`.
 
     Raises FileError when it cannot be read or is larger than `MAX_BYTES`, and PhraseError, naming
-    the line, for what is not such a file.
+    the line, for what is not such a file. ArgumentError without hassil.
     """
+    try:
+        import hassil.expression  # noqa: F401
+        import yaml
+    except ImportError as error:
+        raise ArgumentError("sentences in YAML need the library hassil: expected it from `pip "
+                            f"install 'ee-ref[phrases]'`, found: {error}") from None
+
+    class Loader(yaml.SafeLoader):
+        """It takes time with the square of the brackets that are open."""
+
+        def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+            if self.flow_level == MAX_NESTING:
+                raise yaml.MarkedYAMLError(problem=f"more than {MAX_NESTING} brackets within each "
+                                           "other", problem_mark=self.get_mark())
+            super().fetch_flow_collection_start(token)
+
     name = str(os.fspath(path))
     text = read_text(path, MAX_BYTES, PhraseError)
     try:
-        root = yaml.compose(text, yaml.SafeLoader)
+        root = yaml.compose(text, Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise PhraseError(f"{name}, line {mark.line + 1 if mark else 1}: expected YAML, found "
@@ -73,7 +83,7 @@ class _File:
                            f"expected {expected}, found {found}")
 
     def mapping(self, node: yaml.Node | None, what: str) -> dict[str, yaml.Node]:
-        if not isinstance(node, yaml.MappingNode):
+        if node is None or node.id != "mapping":
             raise self._kind(node, what, "names with something behind each")
         found: dict[str, yaml.Node] = {}
         for key, value in node.value:
@@ -84,28 +94,27 @@ class _File:
         return found
 
     def sequence(self, node: yaml.Node | None, what: str) -> list[yaml.Node]:
-        if not isinstance(node, yaml.SequenceNode):
+        if node is None or node.id != "sequence":
             raise self._kind(node, what, "a list")
         return node.value
 
     def text(self, node: yaml.Node | None, what: str) -> str:
         """As written: what YAML takes for a truth value, `on`, is a word here."""
-        if not isinstance(node, yaml.ScalarNode):
+        if node is None or node.id != "scalar":
             raise self._kind(node, what, "text")
         return node.value
 
     def value(self, node: yaml.Node, what: str) -> t.Value:
         """Of a slot: several are joined by commas."""
-        if isinstance(node, yaml.SequenceNode):
+        if node.id == "sequence":
             return ", ".join(self.text(item, what) for item in node.value)
         text = self.text(node, what)
         return int(text) if node.tag.endswith(":int") and _is_integer(text) else text
 
     def integer(self, node: yaml.Node | None, what: str) -> int:
-        text = self.text(node, what)
-        if not _is_integer(text):
+        if node is None or node.id != "scalar" or not _is_integer(node.value):
             raise self._kind(node, what, "a whole number")
-        return int(text)
+        return int(node.value)
 
     def templates(self, root: yaml.Node | None) -> Iterator[Template]:
         top = self.mapping(root, "the file")
@@ -139,8 +148,8 @@ class _File:
     def _kind(self, node: yaml.Node | None, what: str, expected: str) -> PhraseError:
         if node is None:
             return PhraseError(f"{self.name}: expected {expected} for {what}, found nothing")
-        found = shown(node.value) if isinstance(node, yaml.ScalarNode) else f"a {node.id}"
-        return self.error(node, f"{expected} for {what}", found or "nothing")
+        found = f"'{shown(node.value)}'" if node.id == "scalar" else f"a {node.id}"
+        return self.error(node, f"{expected} for {what}", found)
 
 
 class _Scope:
@@ -156,6 +165,9 @@ class _Scope:
 
     def parsed(self, node: yaml.Node, what: str) -> t.Node:
         """What a sentence, a rule or a value says."""
+        from hassil.parse_expression import parse_sentence
+        from hassil.parser import ParseError
+
         text = self.file.text(node, what)
         if len(text) > MAX_TEMPLATE:
             raise self.file.error(node, f"{what} of at most {MAX_TEMPLATE} characters",
@@ -167,7 +179,7 @@ class _Scope:
                                   f"'{shown(text)}': {shown(error)}") from None
         return self._node(expression, node)
 
-    def _node(self, expression: h.Expression, at: yaml.Node) -> t.Node:
+    def _node(self, expression: Expression, at: yaml.Node) -> t.Node:
         if self._nesting == MAX_NESTING:
             raise self.file.error(at, f"at most {MAX_NESTING} brackets, rules and lists within "
                                   "each other", "more")
@@ -176,7 +188,9 @@ class _Scope:
         self._nesting -= 1
         return found
 
-    def _node_of(self, expression: h.Expression, at: yaml.Node) -> t.Node:
+    def _node_of(self, expression: Expression, at: yaml.Node) -> t.Node:
+        from hassil import expression as h
+
         if isinstance(expression, h.TextChunk):
             return t.Sequence(tuple(t.text_nodes(expression.original_text)))
         if isinstance(expression, h.RuleReference):
@@ -195,7 +209,7 @@ class _Scope:
             return t.Choice(tuple(map(t.Sequence, permutations(items))))
         return t.Sequence(items)
 
-    def _slot(self, found: h.ListReference, at: yaml.Node) -> t.Slot:
+    def _slot(self, found: ListReference, at: yaml.Node) -> t.Slot:
         if range_ := found.get_inline_range():
             return t.Slot(found.slot_name, self._numbers(at, *range_))
         name = found.list_name
@@ -236,8 +250,10 @@ class _Scope:
         return self._values(parts["values"], said)
 
     def _item(self, item: yaml.Node, what: str) -> list[tuple[tuple[str, ...], t.Value]]:
+        from hassil.util import is_template
+
         spoken_as, out = item, None
-        if isinstance(item, yaml.MappingNode):
+        if item.id == "mapping":
             parts = self.file.mapping(item, f"a value of {what}")
             if "in" not in parts:
                 raise self.file.error(item, f"'in' for a value of {what}", shown(", ".join(parts)))

@@ -9,7 +9,7 @@ states to one other, so its states that labels reach are those of the graph.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .phrases import Phrases
 
 BOUNDARY = "▁"
-MAX_LETTERS = 1_000_000
+MAX_LETTERS = 250_000
 """States of the automaton of letters before it is minimal."""
 
 _BOUNDARY = 0  # below the code of any letter: the end of a word comes before its going on
@@ -39,7 +39,7 @@ Node = tuple[bool, list[Arc]]
 def compile_phrases(phrases: Phrases, tokens: Tokens) -> PhraseGraph:
     """`Phrases.compile`."""
     spellings = label_spellings(tokens)
-    _check_words(phrases, spellings)
+    check_words(phrases, spellings)
     letters = _letters(phrases)
     nodes, after_blank = _split(_minimal(_pieced(letters, spellings)))
     table = [(source, target, label, weight) for source, (_, arcs) in enumerate(nodes)
@@ -66,28 +66,32 @@ def label_spellings(tokens: Tokens) -> dict[int, str]:
     return found
 
 
+def reached(text: str, pieces: Set[str]) -> set[int]:
+    """How far pieces one after the other may reach from the beginning of a text."""
+    found = {0}
+    for end in range(1, len(text) + 1):
+        if any(text[start:end] in pieces for start in found):
+            found.add(end)
+    return found
+
+
 def _separate(spellings: Mapping[int, str]) -> bool:
     """Whether the boundary is always a label of its own, which nothing needs before the first word,
     as with labels of single characters."""
     return not any(spelling[0] == BOUNDARY != spelling for spelling in spellings.values())
 
 
-def _check_words(phrases: Phrases, spellings: Mapping[int, str]) -> None:
+def check_words(phrases: Phrases, spellings: Mapping[int, str]) -> None:
+    """Raise PhraseError, naming the line, for a word that the labels cannot spell."""
     pieces = set(spellings.values())
     separate = _separate(spellings)
     if separate and BOUNDARY not in pieces and phrases.automaton.longest > 1:
         raise PhraseError(f'{phrases.name}: expected a model with a label for "▁", the space '
                           "between words, found none")
     known = set("".join(pieces))
-    longest = max(map(len, pieces), default=0)
     for line, word in sorted(zip(phrases.lines, phrases.words)):
         text = word if separate else BOUNDARY + word
-        reached = {0}
-        for end in range(1, len(text) + 1):
-            if any(text[start:end] in pieces
-                   for start in reached if start >= end - longest):
-                reached.add(end)
-        if len(text) not in reached:
+        if len(text) not in reached(text, pieces):
             strange = next((letter for letter in word if letter not in known), None)
             found = shown(word) if strange is None else f"{shown(word)} with '{shown(strange)}'"
             raise PhraseError(f"{phrases.name}, line {line}: expected words that the labels of the "

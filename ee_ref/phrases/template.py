@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from ..errors import PhraseError
 
-MAX_LIST = 20_000
+MAX_LIST = 5_000
 """Ways of speaking the values of one list."""
-MAX_SPOKEN = 200_000
+MAX_SPOKEN = 50_000
 """Of all lists of a file."""
 
 Value = int | str
