@@ -82,6 +82,7 @@ def c_header(name: str, image: FlashImage, plan: Mapping[str, Any]) -> bytes:
         name=name, symbol=SYMBOL, words=image.size // 4, checksum=image.model_checksum,
         exits=image.config.exits, rate=image.config.sample_rate, seconds=plan["seconds"],
         samples=plan["samples"] // 2, frames=plan["frames"], rows=plan["rows"],
-        features=plan["features"], arena=max(plan["arena"], plan["frontend"]), stack=plan["stack"], search=plan["search"],
+        features=plan["features"], arena=max(plan["arena"], plan["frontend"]),
+        search=plan["search"], stack=plan["stack"],
         per_exit="\n".join(per_exit),
     ).encode()

@@ -68,7 +68,8 @@ def device_plan(
     return {
         "seconds": seconds, "frames": frames, "rows": config.encoder_frames(frames),
         "samples": 2 * samples, "features": features, "arena": arena,
-        "frontend": frontend.scratch_bytes, "search": search, "model": tuple(model), "stack": lib.EE_STACK_BYTES,
+        "frontend": frontend.scratch_bytes, "search": search, "model": tuple(model),
+        "stack": lib.EE_STACK_BYTES,
         "flash": flash_image.exit_sizes(limited, tokens, special),
         "peak": tuple(bytes + working for bytes in model),
     }

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..checks import check_count, check_number
 from ..decode.graph import MAX_N, PhraseGraph, checked_frames
+from ._arrays import aligned
 from ._lib import ensure, ffi, lib
 
 
@@ -19,8 +20,7 @@ class PhraseSearch:
         self._graph = graph
         described, self._arrays = _described(graph)
         size = _size(described, n)
-        self._arena = ffi.from_buffer(
-            _aligned(np.empty(size + lib.EE_MEMORY_ALIGNMENT, np.uint8)))
+        self._arena = ffi.from_buffer(aligned(size, lib.EE_MEMORY_ALIGNMENT))
         opened = ffi.new("ee_phrase_search **")
         ensure(lib.ee_phrase_search_open(
             opened, described, n, -1.0 if filler is None else filler, self._arena, size))
@@ -70,11 +70,6 @@ def _size(described, n: int) -> int:
     size = ffi.new("size_t *")
     ensure(lib.ee_phrase_search_size(described, n, size))
     return size[0]
-
-
-def _aligned(memory: np.ndarray) -> np.ndarray:
-    """The part of `memory`, bytes, that begins as an arena must."""
-    return memory[-memory.ctypes.data % lib.EE_MEMORY_ALIGNMENT :]
 
 
 def _described(graph: PhraseGraph):

@@ -176,6 +176,12 @@ def _dtype(dtype: str, counts: Mapping[str, int]) -> np.dtype:
     return np.dtype(dtype)
 
 
+def _size(counts: Mapping[str, int], count: str, kind: str = "") -> int:
+    """How many numbers a table in `_TABLES` has."""
+    size = counts[count]
+    return size + 1 if kind == "+" else -(-size // 8) if kind == "/" else size
+
+
 def _bytes(dtype: str, size: int, counts: Mapping[str, int]) -> int:
     """Of a table of so many numbers."""
     count = size * _dtype(dtype, counts).itemsize
@@ -213,7 +219,7 @@ class _Reader:
         self.tables: dict[str, np.ndarray] = {}
         at = _HEADER.size
         for table, dtype, size in _TABLES:
-            count = self._size(*size.split())
+            count = _size(self.counts, *size.split())
             end = at + _bytes(dtype, count, self.counts)
             self._expect(end <= len(data), f"{end} bytes up to the end of {table}", len(data))
             self.tables[table] = np.frombuffer(data, _dtype(dtype, self.counts), count, at)
@@ -221,10 +227,6 @@ class _Reader:
         whole = -(-at // ALIGNMENT) * ALIGNMENT
         self._expect(len(data) == whole and not any(data[at:]),
                      f"{whole} bytes, zeros from {at} on", len(data))
-
-    def _size(self, count: str, kind: str = "") -> int:
-        size = self.counts[count]
-        return size + 1 if kind == "+" else -(-size // 8) if kind == "/" else size
 
     def _expect(self, condition: bool, expected: str, found: object) -> None:
         if not condition:
@@ -329,8 +331,9 @@ class _Reader:
                 counts[state] += counts[target[at] - start]
         self._expect(skip.tolist() == before, "word_skip to count sequences", "other numbers")
         return Automaton(
-            *(fixed(column, np.uint32) for column in (source - start, target - start, word)),
-            fixed(skip, np.uint64), fixed(final, np.bool_), int(counts[0]))
+            source=fixed(source - start, np.uint32), target=fixed(target - start, np.uint32),
+            symbol=fixed(word, np.uint32), skip=fixed(skip, np.uint64),
+            final=fixed(final, np.bool_), count=int(counts[0]))
 
     def _grammar(self, strings: Sequence[str], automata: Sequence[Automaton]) -> Grammar:
         counts, tables = self.counts, self.tables

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import wave
 from pathlib import Path
 
@@ -18,7 +17,15 @@ from ee_ref.exits import CONFIDENCE, Confidence, phrase_scores
 from ee_ref.model_file import ModelFile
 from ee_ref.phrases import Phrases, load, packed
 from tests.boards.support import require_tools
-from tests.boards.test_firmware import CLIP_SECONDS, bundled, bundled_model, clip, number, transcribe
+from tests.boards.test_firmware import (
+    CLIP_SECONDS,
+    bundled,
+    bundled_model,
+    clip,
+    number,
+    transcribe,
+)
+from tests.support import letter_pairs
 
 __all__ = ["bundled"]  # a fixture
 
@@ -27,16 +34,6 @@ ENGLISH = dataclasses.replace(
     INT8_CONFIG, exits=1, layers_per_exit=(4,), dim=192, ff=768, kernel=15, vocab=256, mels=80,
     max_frames=128)
 """The size of a large-vocabulary model up to its fourth layer."""
-
-
-def pieces(phrases: Phrases, count: int) -> tuple[str, ...]:
-    """Labels as of a large-vocabulary model: letters, and the most frequent pairs of letters."""
-    spelled = [f"▁{word}" for word in phrases.words]
-    pairs = [a + b for word in spelled for a, b in itertools.pairwise(word)]
-    letters = sorted({letter for word in spelled for letter in word})
-    frequent = sorted(set(pairs), key=lambda pair: (-pairs.count(pair), pair))
-    labels = ["<blank>", *letters, *frequent]
-    return (*labels, *(f"<{i}>" for i in range(count)))[:count]
 
 
 def printed_of(model: Reference, phrases: Phrases, confidence: Confidence, samples: np.ndarray
@@ -92,7 +89,7 @@ def test_part_with_4_mb_of_flash_and_512_kb_of_ram(settings, tmp_path):
     """Four seconds through four layers of a large-vocabulary model, and a house of phrases."""
     require_tools("mps2_an386")
     phrases = load(PHRASES / "house.phrases")
-    file = written(*random_int8_model(ENGLISH, 7), pieces(phrases, ENGLISH.vocab))
+    file = written(*random_int8_model(ENGLISH, 7), letter_pairs(phrases.words, ENGLISH.vocab))
     model = Reference("english", file, CLIP_SECONDS)
     accepting = Confidence(9000, 0, 0, 0)
     samples = clip(model)
