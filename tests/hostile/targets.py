@@ -40,6 +40,7 @@ from ee_ref.errors import (
     PhraseError,
 )
 from ee_ref.evaluation import manifest as recordings
+from ee_ref.phrases import packed
 from ee_ref.tokens import Tokens
 from weights_io import from_torch, tokenizer
 
@@ -51,6 +52,7 @@ MAX_LINES = 100_000  # of Python run, and
 LINES_A_BYTE = 25
 MAX_BYTES = 16 << 20  # of memory, and
 BYTES_A_BYTE = 64
+WORDS_BYTES = 16  # before a section of phrases: what the target in C does with it
 
 
 class Finding(Exception):
@@ -84,6 +86,10 @@ def _model(path: Path) -> None:
 
 def _image(path: Path) -> None:
     flash_image.read(path)
+
+
+def _packed(path: Path) -> None:
+    packed.parse(path.read_bytes()[WORDS_BYTES:])
 
 
 def _checkpoint(path: Path) -> None:
@@ -205,6 +211,8 @@ READERS: dict[str, Reader] = {
              repair.model_points)}),
     "image": Reader(_image, (ModelFileError,), {
         "": (some_bytes, repair.image_crcs, repair.image_fields)}),
+    "packed": Reader(_packed, (ModelFileError,), {
+        "": (some_bytes, repair.packed_numbers, repair.packed_numbers)}),
     "checkpoint": Reader(_checkpoint, (CheckpointError,), {
         "": (some_bytes, repair.zip_pickle, repair.zip_pickle, repair.zip_entries)}),
     "safetensors": Reader(_checkpoint, (CheckpointError,), {
