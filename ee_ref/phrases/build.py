@@ -20,10 +20,11 @@ from .phrases import Phrases
 
 MAX_TEMPLATES = 5_000
 MAX_NODES = 65_535
-"""Nodes of a grammar, arcs of one, and states of an automaton before it is minimal."""
+"""Nodes of a grammar, its arcs, and states of the automaton before it is minimal."""
 MAX_TEXT = 255
 """Bytes of UTF-8 in a name or a value."""
 MAX_VALUE = 1 << 31
+"""Values that are numbers are below, and not below its negative."""
 MAX_WORDS = 255
 """Words of a sentence."""
 MAX_LETTERS = 100
@@ -63,6 +64,7 @@ def build(templates: Iterable[Template], name: str) -> Phrases:
     if not found:
         raise PhraseError(f"{name}: expected a template, found none")
     grammar, lines = _grammar(words.ways, starts, found, name)
+    _check_length(grammar, name)
     return Phrases(name, _automaton(grammar, name), grammar, lines)
 
 
@@ -143,7 +145,8 @@ class _Words:
     def __init__(self, pieces: _Pieces):
         self._pieces = pieces
         self._reached: set[int] = set()
-        self._lists: dict[Said, t.Values] = {}  # of equal lists, the first
+        self._lists: dict[Said, t.Values] = {}  # of equal lists, the first, by what it says
+        self._same: dict[t.Values, t.Values] = {}  # and by any of them
         self.ways: dict[int, tuple[bool, list[_Way]]] = {_END: (True, [])}
 
     def add(self, start: int) -> None:
@@ -184,7 +187,9 @@ class _Words:
 
     def _one(self, values: t.Values) -> t.Values:
         """Of lists that offer the same, always the same one."""
-        return self._lists.setdefault(tuple(values.values.items()), values)
+        if values not in self._same:
+            self._same[values] = self._lists.setdefault(tuple(values.values.items()), values)
+        return self._same[values]
 
     def _word_ends(self, node: int) -> bool:
         """Whether no letters follow."""
@@ -249,12 +254,13 @@ def _grammar(
                     continue
                 where = f"{name}, line {way.said.line}"
                 _check_text(str(way.slot), "name of a slot", where)
-                for value in way.said.values.values():
-                    _check_value(value, where)
                 slots.setdefault(str(way.slot), len(slots))
-                lists.setdefault(way.said, len(lists))
-                for word in chain(*way.said.values):
-                    lines.setdefault(word, way.said.line)
+                if way.said not in lists:
+                    lists[way.said] = len(lists)
+                    for value in way.said.values.values():
+                        _check_value(value, where)
+                    for word in chain.from_iterable(way.said.values):
+                        lines.setdefault(word, way.said.line)
     words = tuple(sorted(lines))
     symbols: dict[str | t.Values, int] = {word: id for id, word in enumerate(words)}
     symbols.update((values, ~index) for values, index in lists.items())
@@ -303,6 +309,17 @@ def _slot_list(
     return SlotList(automaton, tuple(value for _, value in spoken), values.line)
 
 
+def _check_length(grammar: Grammar, name: str) -> None:
+    longest = [0] * len(grammar.final)  # words up to each node
+    for source, arcs in enumerate(grammar.arcs):
+        for target, symbol, _ in arcs:
+            spoken = 1 if symbol >= 0 else grammar.lists[~symbol].automaton.longest
+            longest[target] = max(longest[target], longest[source] + spoken)
+    if max(longest) > MAX_WORDS:
+        raise PhraseError(f"{name}: expected sentences of at most {MAX_WORDS} words, found one of "
+                          f"{max(longest)}")
+
+
 class _Reader(NamedTuple):
     """Where one reads a sentence: an intent, and a node of its templates, or within a list (an
     index; -1 outside) the state of its automaton, the node being behind the list."""
@@ -338,11 +355,7 @@ def _automaton(grammar: Grammar, name: str) -> Automaton:
             came_from.setdefault(target, (readers, symbol))
         return bool(intents), found
 
-    automaton = minimal(start, step, name, MAX_NODES)
-    if automaton.longest > MAX_WORDS:
-        raise PhraseError(f"{name}: expected sentences of at most {MAX_WORDS} words, "
-                          f"found one of {automaton.longest}")
-    return automaton
+    return minimal(start, step, name, MAX_NODES)
 
 
 def _moves(grammar: Grammar, reader: _Reader) -> Iterator[tuple[int, _Reader]]:
