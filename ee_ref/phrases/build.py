@@ -135,6 +135,16 @@ class _Way(NamedTuple):
     target: int
 
 
+class _Partial(NamedTuple):
+    """Words that end or go on at a node; slot: whose value they belong to."""
+
+    node: int
+    words: tuple[str, ...]
+    slot: t.Slot | None = None
+    value: t.Value = ""
+    ended: bool = False
+
+
 class _Words:
     """The network of words and lists that the pieces make.
 
@@ -168,7 +178,7 @@ class _Words:
         # Words that join a value to letters, `{room}['s]`, are a list of their own.
         joined: dict[tuple[str, int], dict[tuple[str, ...], t.Value]] = {}
         lines: dict[tuple[str, int], int] = {}
-        for words, slot, value, target in self._followed(start, ("",), None, ""):
+        for target, words, slot, value, _ in self._followed(start):
             if words == ("",):  # there was another space
                 ends = ends or self.ways[target][0]
                 ways.update(dict.fromkeys(self.ways[target][1]))
@@ -195,35 +205,40 @@ class _Words:
         """Whether no letters follow."""
         return all(piece == t.SPACE for piece, _ in self._pieces.nodes[node][1])
 
-    def _followed(
-        self, node: int, words: tuple[str, ...], slot: t.Slot | None, value: t.Value
-    ) -> Iterator[tuple[tuple[str, ...], t.Slot | None, t.Value, int]]:
-        """(words, slot, its value, node behind) of everything up to the end of a word.
+    def _followed(self, start: int) -> Iterator[_Partial]:
+        """Everything up to the end of a word, in order. No words at all stand for whatever the list
+        of the slot offers."""
+        waiting = [_Partial(start, ("",))]
+        while waiting:
+            partial = waiting.pop()
+            if partial.ended:
+                yield partial
+            else:
+                waiting += reversed(list(self._next(partial)))
 
-        words: those so far, of which the last goes on. No words in the result stand for all that
-        the list of the slot offers.
-        """
-        self._pieces.step()
-        if len(words[-1]) > MAX_LETTERS:
+    def _next(self, partial: _Partial) -> Iterator[_Partial]:
+        """By one piece further."""
+        node, (*done, word), slot, _, _ = partial
+        if len(word) > MAX_LETTERS:
             raise PhraseError(f"{self._pieces.where}: expected words of at most {MAX_LETTERS} "
-                              f"letters, found {shown(words[-1])}")
+                              f"letters, found {shown(word)}")
         final, arcs = self._pieces.nodes[node]
+        self._pieces.step(1 + len(arcs))
         if final:
-            yield words, slot, value, _END
+            yield partial._replace(node=_END, ended=True)
         for piece, target in arcs:
             if piece == t.SPACE:
-                yield words, slot, value, target
+                yield partial._replace(node=target, ended=True)
             elif isinstance(piece, t.Text):
-                yield from self._followed(
-                    target, (*words[:-1], words[-1] + piece.letters), slot, value)
+                yield partial._replace(node=target, words=(*done, word + piece.letters))
             elif slot is not None:
                 raise PhraseError(f"{self._pieces.where}: expected a space between {{{slot.name}}} "
                                   f"and {{{piece.name}}}, found them in one word")
-            elif words == ("",) and self._word_ends(target):
-                yield (), piece, "", target
+            elif not word and self._word_ends(target):
+                yield _Partial(target, (), piece, ended=True)
             else:
-                for (first, *rest), said in piece.list.values.items():
-                    yield from self._followed(target, (words[-1] + first, *rest), piece, said)
+                for (first, *rest), value in piece.list.values.items():
+                    yield _Partial(target, (word + first, *rest), piece, value)
 
 
 def _grammar(
