@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ee_ref.decode.forced import force_align
-from ee_ref.decode.graph import PhraseGraph, search
+from ee_ref.decode.graph import SPREAD, PhraseGraph, relative, search
 from ee_ref.errors import ArgumentError
 
 VOCAB, BLANK = 4, 0
@@ -52,7 +52,7 @@ def spelled(alignment):
 
 def best_alignments(spellings, log_probs, filler=None):
     """key -> (score, label sequences that have it, to rounding), of all alignments of all parts."""
-    e = log_probs - log_probs.max(axis=1, keepdims=True)
+    e = relative(log_probs, trie(spellings))
     found = {}
     frames = len(e)
     for first in range(frames if filler is not None else 1):
@@ -72,7 +72,9 @@ def test_it_is_the_best_of_all_alignments(spellings, frames, seed, filler):
     graph, log_probs = trie(spellings), random_log_probs(frames, seed)
     expected = best_alignments(spellings, log_probs, filler)
     searched = {key: score for score, key in search(graph, log_probs, 8, filler)}
-    assert searched.keys() == expected.keys()
+    best = max(searched.values(), default=0)
+    near = {key for key, (score, _) in expected.items() if score > best - SPREAD + 1e-3}
+    assert near <= searched.keys() <= expected.keys()
     for key in set(spellings.values()):
         if key not in expected:
             with pytest.raises(ArgumentError, match="frames"):
@@ -80,7 +82,7 @@ def test_it_is_the_best_of_all_alignments(spellings, frames, seed, filler):
             continue
         found = force_align(graph, key, log_probs, filler)
         score, ways = expected[key]
-        assert found.score == searched[key] == pytest.approx(score, abs=1e-4)
+        assert found.score == searched.get(key, found.score) == pytest.approx(score, abs=1e-4)
         assert found.tokens in ways
         assert list(found.frames) == sorted(set(found.frames) & set(range(frames)))
 

@@ -68,7 +68,9 @@ def spelled(graph, state=0, labels=(), key=0):
 def by_all_alignments(graph, log_probs, n, filler):
     """What `search` returns, from every alignment of every part of the recording."""
     frames, vocab = log_probs.shape
-    e = (log_probs - log_probs.max(axis=1, keepdims=True)).astype(np.float64)
+    e = log_probs.astype(np.float64)
+    e[:, graph.blank] -= graphs.BLANK_COST
+    e -= e.max(axis=1, keepdims=True)
     keys = dict(spelled(graph))
     parts = [(0, frames)] if filler is None else [
         (start, end) for start in range(max(frames, 1)) for end in range(start, frames + 1)

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import ArgumentError
-from ..ops._exact import flush
-from .graph import PhraseGraph
-from .hypothesis import Hypothesis, checked_log_probs
+from .graph import PhraseGraph, relative
+from .hypothesis import Hypothesis
 
 
 def force_align(
@@ -24,14 +23,14 @@ def force_align(
     sentence, and for a sentence that does not fit into so few frames.
     """
     places = _places(graph, key)
-    log_probs = checked_log_probs(log_probs, graph.blank).astype(np.float32, copy=False)
-    frames, rows = len(log_probs), np.arange(len(places.label))
+    scored = relative(log_probs, graph)
+    frames, rows = len(scored), np.arange(len(places.label))
     aside = np.float32(-np.inf if filler is None else -filler)  # something else before, or after
     scores = np.full(len(rows) + 1, -np.inf, np.float32)  # the last one is of no place at all
     path = np.empty((frames, len(rows)), np.intp)
     begins = np.zeros(frames, bool)  # whether place 0 is better entered with this frame
     ends, last = np.empty(frames, np.float32), np.empty(frames, np.intp)
-    for t, e in enumerate(flush(log_probs - log_probs.max(axis=1, keepdims=True))):
+    for t, e in enumerate(scored):
         begin = aside if t else np.float32(0)
         begins[t] = scores[0] < begin
         scores[0] = max(scores[0], begin)

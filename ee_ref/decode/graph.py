@@ -3,7 +3,8 @@
 The specification of kernels/include/ee_phrases.h, byte for byte (docs/numerics.md, "Phrase
 search"). A graph says which label sequences may be spoken and which sentence each of them is; a
 sentence is a number, its key. The search is CTC's best path, and exact: a score is that of the best
-alignment of a sentence, less that of the best path without any graph.
+alignment of a sentence, less that of the best path without any graph. In both a blank costs
+BLANK_COST.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ MAX_VOCAB = 65536
 MAX_N = 8
 SPREAD = np.float32(20)
 """How far below the best sentence others are found."""
+BLANK_COST = np.float32(2)
+"""What a blank costs. A model that is unsure of a label gives it to the blank, so that without this
+a short sentence with few labels to miss would be found in place of a long one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,8 +172,7 @@ class PhraseSearch:
         Raises ArgumentError, and changes nothing, for NaN, values above 0, another V, or a frame
         in which every label is impossible.
         """
-        log_probs = checked_frames(log_probs, self._graph)
-        for e in flush(log_probs - log_probs.max(axis=1, keepdims=True)):
+        for e in relative(log_probs, self._graph):
             if self._filler is not None and self._frames:
                 self._found = self._results(-self._filler)
                 start = _tokens((0, -self._filler, 0))
@@ -201,7 +204,7 @@ class PhraseSearch:
         return tokens._replace(place=state[tokens.place]).best(self._n)
 
     def _step(self, e: np.ndarray) -> None:
-        """One frame. e: (V,) log-probabilities less the highest."""
+        """One frame. e: (V,) of `relative`."""
         graph = self._graph
         states = self._at_states(self._live)
         in_blank = self._live.place < graph.states
@@ -239,6 +242,16 @@ def checked_frames(log_probs: np.ndarray, graph: PhraseGraph) -> np.ndarray:
         raise ArgumentError("log-probabilities: expected a finite one in each frame, found none "
                             f"in frame {int(impossible.argmax())}")
     return log_probs
+
+
+def relative(log_probs: np.ndarray, graph: PhraseGraph) -> np.ndarray:
+    """Log-probabilities, the blank's less BLANK_COST, less the highest of their frame. (T, V)
+
+    Raises ArgumentError as `PhraseSearch.feed` does.
+    """
+    scores = checked_frames(log_probs, graph).copy()
+    scores[:, graph.blank] -= BLANK_COST
+    return flush(scores - scores.max(axis=1, keepdims=True))
 
 
 def search(

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import check_number
+from ..decode.graph import SPREAD
 from ..ops._exact import ONE, ZERO, exp
 
-MAX_MARGIN = np.float32(30)
-"""The lead of a best phrase counts up to here."""
+MAX_MARGIN = SPREAD
+"""The lead of a best phrase counts up to here: phrases further behind are not found."""
 _MAX_WEIGHT = 10_000
 _MAX_LOG_ODDS = np.float32(80)  # beyond it a confidence may be subnormal
 
@@ -50,7 +51,7 @@ class PhraseScores(NamedTuple):
 
     free: log-probability of its best alignment less that of the best path without any phrases, by
     the number of its letters: 0 where free speech is that phrase, -inf where no phrase fits.
-    margin: by how much it leads the next best phrase, at most 30, and 30 where there is none.
+    margin: by how much it leads the next best phrase, at most 20, and 20 where there is none.
     confidence: in [0, 1] (`Confidence`).
     """
 

@@ -87,7 +87,7 @@ class Automaton:
 def minimal(
     start: State, step: Callable[[State], tuple[bool, dict[int, State]]], name: str, limit: int
 ) -> Automaton:
-    """The minimal automaton of a deterministic acyclic one.
+    """The minimal automaton of a deterministic acyclic one, every state of which leads to an end.
 
     step: of a state, whether it is final, and symbol -> next state. name: what the automaton is of,
     for messages. limit: states of the given automaton.
@@ -110,15 +110,13 @@ def minimal(
             waiting.append((ahead, final, arcs, iter(arcs.values())))
             continue
         waiting.pop()
-        # A state without continuations has count 0 and is left out.
-        key = final, tuple((symbol, known[target]) for symbol, target in sorted(
-            (symbol, target) for symbol, target in arcs.items() if counts[known[target]]))
+        key = final, tuple(sorted((symbol, known[target]) for symbol, target in arcs.items()))
         if key not in index:
             index[key] = len(states)
             states.append(key)
             counts.append(final + sum(counts[target] for _, target in key[1]))
         known[state] = index[key]
-    return _numbered(states, counts, known[start], name)
+    return _numbered(states, counts, name)
 
 
 def of_sequences(sequences: Sequence[Sequence[int]], name: str) -> Automaton:
@@ -149,13 +147,13 @@ def fixed(values: Iterable, dtype: type) -> np.ndarray:
 
 
 def _numbered(
-    states: Sequence[tuple[bool, tuple[tuple[int, int], ...]]], counts: Sequence[int], start: int,
-    name: str,
+    states: Sequence[tuple[bool, tuple[tuple[int, int], ...]]], counts: Sequence[int], name: str
 ) -> Automaton:
-    """The automaton of minimal states in reverse topological order, the start last but for states
-    without continuations."""
+    """The automaton of minimal states in reverse topological order: the start is the last one."""
+    start = len(states) - 1
     if counts[start] > MAX_COUNT:
-        raise PhraseError(f"{name}: expected at most {MAX_COUNT} sentences, found {counts[start]}")
+        raise PhraseError(f"{name}: expected at most 2^63 sentences, found more than "
+                          f"2^{counts[start].bit_length() - 1}")
     source, target, symbol, skip = [], [], [], []
     for state in range(start, -1, -1):
         final, arcs = states[state]

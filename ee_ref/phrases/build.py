@@ -20,10 +20,11 @@ from .phrases import Phrases
 
 MAX_TEMPLATES = 5_000
 MAX_NODES = 65_535
-"""Nodes of a grammar, arcs of one, and states of an automaton before it is minimal."""
+"""Nodes of a grammar, its arcs, and states of the automaton before it is minimal."""
 MAX_TEXT = 255
 """Bytes of UTF-8 in a name or a value."""
 MAX_VALUE = 1 << 31
+"""Values that are numbers are below, and not below its negative."""
 MAX_WORDS = 255
 """Words of a sentence."""
 MAX_LETTERS = 100
@@ -63,6 +64,7 @@ def build(templates: Iterable[Template], name: str) -> Phrases:
     if not found:
         raise PhraseError(f"{name}: expected a template, found none")
     grammar, lines = _grammar(words.ways, starts, found, name)
+    _check_length(grammar, name)
     return Phrases(name, _automaton(grammar, name), grammar, lines)
 
 
@@ -133,6 +135,16 @@ class _Way(NamedTuple):
     target: int
 
 
+class _Partial(NamedTuple):
+    """Words that end or go on at a node; slot: whose value they belong to."""
+
+    node: int
+    words: tuple[str, ...]
+    slot: t.Slot | None = None
+    value: t.Value = ""
+    ended: bool = False
+
+
 class _Words:
     """The network of words and lists that the pieces make.
 
@@ -143,7 +155,8 @@ class _Words:
     def __init__(self, pieces: _Pieces):
         self._pieces = pieces
         self._reached: set[int] = set()
-        self._lists: dict[Said, t.Values] = {}  # of equal lists, the first
+        self._lists: dict[Said, t.Values] = {}  # of equal lists, the first, by what it says
+        self._same: dict[t.Values, t.Values] = {}  # and by any of them
         self.ways: dict[int, tuple[bool, list[_Way]]] = {_END: (True, [])}
 
     def add(self, start: int) -> None:
@@ -165,7 +178,7 @@ class _Words:
         # Words that join a value to letters, `{room}['s]`, are a list of their own.
         joined: dict[tuple[str, int], dict[tuple[str, ...], t.Value]] = {}
         lines: dict[tuple[str, int], int] = {}
-        for words, slot, value, target in self._followed(start, ("",), None, ""):
+        for target, words, slot, value, _ in self._followed(start):
             if words == ("",):  # there was another space
                 ends = ends or self.ways[target][0]
                 ways.update(dict.fromkeys(self.ways[target][1]))
@@ -184,41 +197,48 @@ class _Words:
 
     def _one(self, values: t.Values) -> t.Values:
         """Of lists that offer the same, always the same one."""
-        return self._lists.setdefault(tuple(values.values.items()), values)
+        if values not in self._same:
+            self._same[values] = self._lists.setdefault(tuple(values.values.items()), values)
+        return self._same[values]
 
     def _word_ends(self, node: int) -> bool:
         """Whether no letters follow."""
         return all(piece == t.SPACE for piece, _ in self._pieces.nodes[node][1])
 
-    def _followed(
-        self, node: int, words: tuple[str, ...], slot: t.Slot | None, value: t.Value
-    ) -> Iterator[tuple[tuple[str, ...], t.Slot | None, t.Value, int]]:
-        """(words, slot, its value, node behind) of everything up to the end of a word.
+    def _followed(self, start: int) -> Iterator[_Partial]:
+        """Everything up to the end of a word, in order. No words at all stand for whatever the list
+        of the slot offers."""
+        waiting = [_Partial(start, ("",))]
+        while waiting:
+            partial = waiting.pop()
+            if partial.ended:
+                yield partial
+            else:
+                waiting += reversed(list(self._next(partial)))
 
-        words: those so far, of which the last goes on. No words in the result stand for all that
-        the list of the slot offers.
-        """
-        self._pieces.step()
-        if len(words[-1]) > MAX_LETTERS:
+    def _next(self, partial: _Partial) -> Iterator[_Partial]:
+        """By one piece further."""
+        node, (*done, word), slot, _, _ = partial
+        if len(word) > MAX_LETTERS:
             raise PhraseError(f"{self._pieces.where}: expected words of at most {MAX_LETTERS} "
-                              f"letters, found {shown(words[-1])}")
+                              f"letters, found {shown(word)}")
         final, arcs = self._pieces.nodes[node]
+        self._pieces.step(1 + len(arcs))
         if final:
-            yield words, slot, value, _END
+            yield partial._replace(node=_END, ended=True)
         for piece, target in arcs:
             if piece == t.SPACE:
-                yield words, slot, value, target
+                yield partial._replace(node=target, ended=True)
             elif isinstance(piece, t.Text):
-                yield from self._followed(
-                    target, (*words[:-1], words[-1] + piece.letters), slot, value)
+                yield partial._replace(node=target, words=(*done, word + piece.letters))
             elif slot is not None:
                 raise PhraseError(f"{self._pieces.where}: expected a space between {{{slot.name}}} "
                                   f"and {{{piece.name}}}, found them in one word")
-            elif words == ("",) and self._word_ends(target):
-                yield (), piece, "", target
+            elif not word and self._word_ends(target):
+                yield _Partial(target, (), piece, ended=True)
             else:
-                for (first, *rest), said in piece.list.values.items():
-                    yield from self._followed(target, (words[-1] + first, *rest), piece, said)
+                for (first, *rest), value in piece.list.values.items():
+                    yield _Partial(target, (word + first, *rest), piece, value)
 
 
 def _grammar(
@@ -249,12 +269,13 @@ def _grammar(
                     continue
                 where = f"{name}, line {way.said.line}"
                 _check_text(str(way.slot), "name of a slot", where)
-                for value in way.said.values.values():
-                    _check_value(value, where)
                 slots.setdefault(str(way.slot), len(slots))
-                lists.setdefault(way.said, len(lists))
-                for word in chain(*way.said.values):
-                    lines.setdefault(word, way.said.line)
+                if way.said not in lists:
+                    lists[way.said] = len(lists)
+                    for value in way.said.values.values():
+                        _check_value(value, where)
+                    for word in chain.from_iterable(way.said.values):
+                        lines.setdefault(word, way.said.line)
     words = tuple(sorted(lines))
     symbols: dict[str | t.Values, int] = {word: id for id, word in enumerate(words)}
     symbols.update((values, ~index) for values, index in lists.items())
@@ -303,6 +324,17 @@ def _slot_list(
     return SlotList(automaton, tuple(value for _, value in spoken), values.line)
 
 
+def _check_length(grammar: Grammar, name: str) -> None:
+    longest = [0] * len(grammar.final)  # words up to each node
+    for source, arcs in enumerate(grammar.arcs):
+        for target, symbol, _ in arcs:
+            spoken = 1 if symbol >= 0 else grammar.lists[~symbol].automaton.longest
+            longest[target] = max(longest[target], longest[source] + spoken)
+    if max(longest) > MAX_WORDS:
+        raise PhraseError(f"{name}: expected sentences of at most {MAX_WORDS} words, found one of "
+                          f"{max(longest)}")
+
+
 class _Reader(NamedTuple):
     """Where one reads a sentence: an intent, and a node of its templates, or within a list (an
     index; -1 outside) the state of its automaton, the node being behind the list."""
@@ -338,11 +370,7 @@ def _automaton(grammar: Grammar, name: str) -> Automaton:
             came_from.setdefault(target, (readers, symbol))
         return bool(intents), found
 
-    automaton = minimal(start, step, name, MAX_NODES)
-    if automaton.longest > MAX_WORDS:
-        raise PhraseError(f"{name}: expected sentences of at most {MAX_WORDS} words, "
-                          f"found one of {automaton.longest}")
-    return automaton
+    return minimal(start, step, name, MAX_NODES)
 
 
 def _moves(grammar: Grammar, reader: _Reader) -> Iterator[tuple[int, _Reader]]:

@@ -240,6 +240,8 @@ class _Scope:
             step, factor = (self.file.integer(range_[name], f"'{name}' of {what}")
                             if name in range_ else 1 for name in ("step", "multiplier"))
             return self._numbers(parts["range"], low, high, step, factor)
+        if "wildcard" in parts:
+            raise self.file.error(node, f"all that may be said for {what}", "a wildcard")
         if "values" not in parts:
             raise self.file.error(node, f"'values' or 'range' for {what}",
                                   shown(", ".join(parts)) or "nothing")

@@ -66,7 +66,7 @@ def label_spellings(tokens: Tokens) -> dict[int, str]:
     return found
 
 
-def reached(text: str, pieces: Set[str]) -> set[int]:
+def _ends(text: str, pieces: Set[str]) -> set[int]:
     """How far pieces one after the other may reach from the beginning of a text."""
     found = {0}
     for end in range(1, len(text) + 1):
@@ -91,7 +91,7 @@ def check_words(phrases: Phrases, spellings: Mapping[int, str]) -> None:
     known = set("".join(pieces))
     for line, word in sorted(zip(phrases.lines, phrases.words)):
         text = word if separate else BOUNDARY + word
-        if len(text) not in reached(text, pieces):
+        if len(text) not in _ends(text, pieces):
             strange = next((letter for letter in word if letter not in known), None)
             found = shown(word) if strange is None else f"{shown(word)} with '{shown(strange)}'"
             raise PhraseError(f"{phrases.name}, line {line}: expected words that the labels of the "

@@ -55,7 +55,7 @@ typedef struct {
 typedef struct ee_phrase_search ee_phrase_search;
 
 /* A sentence and how well it fits: the log-probability of its best alignment less that of the best
- * path of all, 0 or below. */
+ * path of all, in both of which a blank costs 2; 0 or below. */
 typedef struct {
     float score;
     uint64_t key;

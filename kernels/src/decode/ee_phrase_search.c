@@ -12,6 +12,8 @@ static const float ROUNDING = 1e-3f;
 static const float BEAM = 16.0f;
 /* How far below the best sentence others are found. */
 static const float SPREAD = 20.0f;
+/* What a blank costs: see ee_ref/decode/graph.py. */
+static const float BLANK_COST = 2.0f;
 #define NEVER ee_bits_float(0xFF800000u) /* minus infinity: the score of no token */
 #define UNLIMITED ee_bits_float(0x7F800000u)
 
@@ -35,7 +37,7 @@ struct ee_phrase_search {
     tokens states; /* state: the best there, with a blank or any label as the last one */
     tokens blanks; /* state that an arc leaves after a blank alone: with a blank as the last one */
     tokens arcs;   /* arc: with its label as the last one */
-    float *row;    /* (vocab) of a frame: log-probabilities less the highest */
+    float *row;    /* (vocab) of a frame: `relative` of ee_ref/decode/graph.py */
     uint16_t *blank_of; /* state: its place in `blanks`, or NO_BLANK */
     uint8_t *live; /* state: a bit, whether there is a token at it or on an arc from it */
 };
@@ -465,13 +467,17 @@ static float highest_of(const float *row, size_t vocab)
 static void feed(ee_phrase_search *search, const float *log_probs, size_t rows)
 {
     const size_t vocab = search->graph.vocab;
+    float *const row = search->row;
 
     for (size_t t = 0; t < rows; t++) {
-        const float *const row = log_probs + t * vocab;
+        for (size_t v = 0; v < vocab; v++) {
+            row[v] = log_probs[t * vocab + v];
+        }
+        row[search->graph.blank] -= BLANK_COST;
         const float highest = highest_of(row, vocab);
 
         for (size_t v = 0; v < vocab; v++) {
-            search->row[v] = ee_flush(row[v] - highest);
+            row[v] = ee_flush(row[v] - highest);
         }
         if (search->begun && search->filler >= 0.0f) {
             end_sentences(search->found, search, -search->filler);

@@ -72,8 +72,8 @@ ee_status ee_policy_stop(const ee_policy *policy, uint32_t exit, const float *lo
     return EE_ERR_CONFIG;
 }
 
-/* The lead of a best phrase counts up to here. */
-static const float MAX_MARGIN = 30.0f;
+/* The lead of a best phrase counts up to here: phrases further behind are not found. */
+static const float MAX_MARGIN = 20.0f;
 
 /* Rounding may lift a log-probability above zero by about this much; logits are far beyond it. */
 static const float ROUNDING = 1e-3f;
