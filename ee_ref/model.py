@@ -178,7 +178,7 @@ class Model:
         exit: int | None = None,
         policy: AnyPolicy | str | None = None,
         decoder: Decoder | None = None,
-        phrases: PhraseDecoder | Phrases | str | os.PathLike | None = None,
+        phrases: PhraseDecoder | Phrases | str | os.PathLike[str] | None = None,
     ) -> Result:
         """Words of one utterance, at the exit chosen.
 
@@ -278,7 +278,7 @@ class Model:
                    tuple(measured))
 
     def phrase_decoder(
-        self, phrases: Phrases | str | os.PathLike, filler: float | None = None
+        self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None
     ) -> PhraseDecoder:
         """Phrases in the labels of this model, and what its file says of confidence.
 
