@@ -243,7 +243,8 @@ fn search(phrases: &Phrases, rows: &Matrix, n: usize, filler: Option<f32>) -> Ve
         phrases.ends.iter().flat_map(|&s| added(&at[s], after, 0)).collect()
     };
     for t in 0..rows.rows {
-        let row = rows.row(t);
+        let mut row = rows.row(t).to_vec();
+        row[phrases.blank] -= 2.0;
         let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let e: Vec<f32> = row.iter().map(|&v| flush(v - highest)).collect();
         if let (Some(cost), true) = (filler, t > 0) {
