@@ -19,7 +19,7 @@ from pathlib import Path
 
 NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(?:\\n(\d+) bytes \(([\w,]+)\))?"')
 EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
-PRIMITIVE = re.compile(r"ee_\w+_(f32|qs8)_[a-z0-9]+")
+PRIMITIVE = re.compile(r"ee_\w+_(f32|qs8|exact)_[a-z0-9]+")
 GRAPHS = "graphs"  # the folder of their files
 RUNTIME = ("ee_model", "ee_session")  # files that call them
 POOL = "ee_pool"

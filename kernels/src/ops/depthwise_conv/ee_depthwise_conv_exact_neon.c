@@ -12,9 +12,9 @@ static inline float32x4_t add_product(float32x4_t sum, float32x4_t v, float32x4_
 
 #include "ee_depthwise_conv_neon.h"
 
-void ee_depthwise_conv_qs8_neon(float *out, const float *x, const float *weight, const float *bias,
-                                size_t rows, size_t before, size_t after, size_t dim,
-                                size_t kernel, size_t ahead, size_t weight_stride)
+void ee_depthwise_conv_exact_neon(float *out, const float *x, const float *weight,
+                                  const float *bias, size_t rows, size_t before, size_t after,
+                                  size_t dim, size_t kernel, size_t ahead, size_t weight_stride)
 {
     depthwise_conv_neon(out, x, weight, bias, rows, before, after, dim, kernel, ahead,
                         weight_stride);

@@ -18,9 +18,9 @@ EE_TARGET_END
 
 EE_TARGET_BEGIN(EE_VECTOR_TARGET)
 
-void ee_depthwise_conv_qs8_avx2(float *out, const float *x, const float *weight,
-                                const float *bias, size_t rows, size_t before, size_t after,
-                                size_t dim, size_t kernel, size_t ahead, size_t weight_stride)
+void ee_depthwise_conv_exact_avx2(float *out, const float *x, const float *weight,
+                                  const float *bias, size_t rows, size_t before, size_t after,
+                                  size_t dim, size_t kernel, size_t ahead, size_t weight_stride)
 {
     depthwise_conv_vector(out, x, weight, bias, rows, before, after, dim, kernel, ahead,
                           weight_stride);
