@@ -4,16 +4,8 @@
 
 #include "../../common/ee_vector_avx2.h"
 
-EE_TARGET_BEGIN(EE_VECTOR_TARGET)
-
 /* Two roundings: -ffp-contract=off keeps the compiler from fusing them. */
-static inline ee_vec add_product(ee_vec sum, ee_vec v, ee_vec w)
-{
-    return ee_add(sum, ee_mul(v, w));
-}
-
-EE_TARGET_END
-
+#define ADD_PRODUCT(sum, v, w) ee_add(sum, ee_mul(v, w))
 #include "ee_depthwise_conv_vector.h"
 
 EE_TARGET_BEGIN(EE_VECTOR_TARGET)
