@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -141,3 +143,13 @@ def cases_with_values(vectors: Vectors, op: str) -> list[Vector]:
     """The cases of an op that have a value to be wrong."""
     return [case for case in vectors.cases
             if case.op == op and any(array.size for array in case.expected.values())]
+
+
+def letter_pairs(words: Iterable[str], count: int) -> tuple[str, ...]:
+    """Labels as of a large-vocabulary model: letters, and the most frequent pairs of letters."""
+    spelled = [f"▁{word}" for word in words]
+    pairs = Counter(a + b for word in spelled for a, b in itertools.pairwise(word))
+    letters = sorted({letter for word in spelled for letter in word})
+    frequent = sorted(pairs, key=lambda pair: (-pairs[pair], pair))
+    labels = ["<blank>", *letters, *frequent]
+    return (*labels, *(f"<{i}>" for i in range(count)))[:count]
