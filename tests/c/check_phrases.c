@@ -19,7 +19,7 @@ static const ee_phrase_graph graph = {
     .after_blank = after_blank, .weights = weights, .finals = finals,
 };
 
-/* 1 1 2 in three frames is best; 1 - 1 costs 1, - 2 2 costs 3, and every blank 2 more. */
+/* 1 1 2 in three frames is best; with 2 for each blank 1 - 1 costs 3, - 2 2 costs 5. */
 static const float log_probs[] = {-1, 0, -9, -1, 0, -2, -9, 0, 0};
 
 enum { BEYOND = 0x5A };
