@@ -128,16 +128,15 @@ HEADERS = {dtype: (DESK.parent / "include" / name).read_text() for dtype, name i
     ("f32", "ee_kernels.h"), ("qs8", "ee_kernels_qs8.h"))}
 """What the C library says of its ops."""
 
-KERNELS = tuple(re.findall(r"^    ee_(\w+_qs8) \*", HEADERS["qs8"], re.MULTILINE))
+KERNELS = tuple(re.findall(r"^    ee_(\w+_(?:qs8|exact)) \*", HEADERS["qs8"], re.MULTILINE))
 """The primitives of int8 mode: a port of kernels/conformance can make each wrong by one bit."""
 
 
 def in_place(dtype: str) -> list[str]:
     """The ops of whose kernels the header says that out may be x."""
     found = re.findall(
-        rf"out may be\s+(?:\* )?x\. \*/\n(?:typedef )?void ee_(\w+)_{dtype}(?:_c)?\(",
-        HEADERS[dtype])
-    return [op if dtype == "f32" else f"{op}_{dtype}" for op in found]
+        r"out may be\s+(?:\* )?x\. \*/\n(?:typedef )?void ee_(\w+?)(?:_c)?\(", HEADERS[dtype])
+    return [name.removesuffix("_f32") for name in found]
 
 
 def cases_with_values(vectors: Vectors, op: str) -> list[Vector]:

@@ -30,6 +30,7 @@ from ..exits import frame_entropy
 from ..families import SCALE_SUFFIX, Kind, splitformer
 from ..frontend import exact
 from ..ops._lines import lines
+from ..ops._names import stem_and_mode
 from ..tokens import Tokens
 from .cases import cases_of, op_names, outputs
 from .draw import (
@@ -98,7 +99,7 @@ def tier_of(op: str) -> str:
     """The tier of an op's cases."""
     if op in INTEGER_OPS:
         return "integer"
-    return "int8" if op.endswith("_qs8") else "f32"
+    return "f32" if stem_and_mode(op)[1] == "f32" else "int8"
 
 
 def op_vectors() -> Iterator[Vector]:

@@ -254,14 +254,14 @@ _VECTOR_LIES = {
     "bound-infinite": _case_lie("expected", bound={
         "kind": "ulp", "limit": float("inf"), "reason": "x"}),
     "file-many-times": lambda document: document["files"].extend(document["files"] * 20),
-    "name-with-new-line": lambda document: document["cases"][0].update(name="int8/silu_qs8/a\n"),
+    "name-with-new-line": lambda document: document["cases"][0].update(name="int8/silu_exact/a\n"),
 }
 
 
 def conformance_files() -> dict[str, bytes]:
     """A folder of vectors: one case, one model, the manifest."""
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
-    case = Vector("int8/silu_qs8/a", "int8", "silu_qs8", {"x": x}, {"y": x},
+    case = Vector("int8/silu_exact/a", "int8", "silu_exact", {"x": x}, {"y": x},
                   {"y": Bound("exact", 0, "integers")}, {"n": 1, "scale": 0.5}, "tiny")
     image = bytes(64)
     model = manifest.Model("tiny", image, "", "qs8")
@@ -308,7 +308,7 @@ def _phrases() -> Iterator[tuple[str, bytes]]:
 
 def _answers(result: bytes | None = None) -> bytes:
     """What a port answers to HELLO, a model and a case of `conformance_files`."""
-    port = Body("", {"protocol": 1, "name": "fuzz", "largest_frame": 1000, "ops": "silu_qs8"})
+    port = Body("", {"protocol": 1, "name": "fuzz", "largest_frame": 1000, "ops": "silu_exact"})
     if result is None:
         result = Body("", {}, {"y": np.arange(6, dtype=np.float32).reshape(2, 3)}).encode()
     return b"".join((b"noise EEC", Frame(Type.PORT, 1, port.encode()).encode(),

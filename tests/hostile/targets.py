@@ -169,7 +169,7 @@ class _Recorded:
 @cache
 def _vectors() -> vectors.Vectors:
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
-    case = vectors.Vector("int8/silu_qs8/a", "int8", "silu_qs8", {"x": x}, {"y": x},
+    case = vectors.Vector("int8/silu_exact/a", "int8", "silu_exact", {"x": x}, {"y": x},
                           {"y": vectors.Bound("exact", 0, "integers")}, {}, "tiny")
     return vectors.Vectors(1, (case,), {"tiny": vectors.Model("tiny", bytes(64), "0" * 64, "qs8")})
 

@@ -13,8 +13,8 @@ static inline __m256 centre(const float *x, size_t count, __m256 mean)
     return ee_exact_flush(_mm256_sub_ps(ee_exact_load(x, count), mean));
 }
 
-void ee_layer_norm_qs8_avx2(float *out, const float *x, const float *weight, const float *bias,
-                            size_t rows, size_t dim, float eps)
+void ee_layer_norm_exact_avx2(float *out, const float *x, const float *weight, const float *bias,
+                              size_t rows, size_t dim, float eps)
 {
     const float one_over_dim = 1.0f / (float)dim;
 

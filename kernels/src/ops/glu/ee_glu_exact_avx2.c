@@ -6,7 +6,7 @@
 
 EE_TARGET_BEGIN("avx2")
 
-void ee_glu_qs8_avx2(float *out, const float *x, size_t rows, size_t dim)
+void ee_glu_exact_avx2(float *out, const float *x, size_t rows, size_t dim)
 {
     for (size_t t = 0; t < rows; t++) {
         const float *value = x + t * 2 * dim;

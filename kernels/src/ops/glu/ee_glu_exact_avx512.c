@@ -7,7 +7,7 @@
 
 EE_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl")
 
-void ee_glu_qs8_avx512(float *out, const float *x, size_t rows, size_t dim)
+void ee_glu_exact_avx512(float *out, const float *x, size_t rows, size_t dim)
 {
     for (size_t t = 0; t < rows; t++) {
         const float *const value = x + t * 2 * dim;

@@ -5,7 +5,7 @@
 #include "../../common/ee_exact.h"
 #include "../../common/ee_exact_neon.h"
 
-void ee_log_softmax_qs8_neon(float *out, const float *x, size_t rows, size_t dim)
+void ee_log_softmax_exact_neon(float *out, const float *x, size_t rows, size_t dim)
 {
     const size_t whole = dim - dim % 8, left = dim % 8;
 

@@ -4,7 +4,7 @@
 
 #include "../../common/ee_exact_neon.h"
 
-void ee_glu_qs8_neon(float *out, const float *x, size_t rows, size_t dim)
+void ee_glu_exact_neon(float *out, const float *x, size_t rows, size_t dim)
 {
     for (size_t t = 0; t < rows; t++, out += dim, x += 2 * dim) {
         for (size_t d = 0; d < dim; d += 4) {

@@ -1,8 +1,8 @@
 #include "ee_kernels_qs8.h"
 
-void ee_depthwise_conv_qs8_c(float *out, const float *x, const float *weight, const float *bias,
-                             size_t rows, size_t before, size_t after, size_t dim,
-                             size_t kernel, size_t ahead, size_t weight_stride)
+void ee_depthwise_conv_exact_c(float *out, const float *x, const float *weight, const float *bias,
+                               size_t rows, size_t before, size_t after, size_t dim,
+                               size_t kernel, size_t ahead, size_t weight_stride)
 {
     const size_t frames = before + rows + after;
     const size_t behind = kernel - 1 - ahead;

@@ -1,7 +1,7 @@
 #include "../../common/ee_exact.h"
 #include "ee_kernels_qs8.h"
 
-void ee_glu_qs8_c(float *out, const float *x, size_t rows, size_t dim)
+void ee_glu_exact_c(float *out, const float *x, size_t rows, size_t dim)
 {
     for (size_t t = 0; t < rows; t++) {
         const float *value = x + t * 2 * dim;

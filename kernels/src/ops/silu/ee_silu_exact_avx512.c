@@ -6,7 +6,7 @@
 
 EE_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl")
 
-void ee_silu_qs8_avx512(float *out, const float *x, size_t count)
+void ee_silu_exact_avx512(float *out, const float *x, size_t count)
 {
     for (size_t i = 0; i < count; i += 16) {
         const __mmask16 exists = ee_exact_lanes(count - i);

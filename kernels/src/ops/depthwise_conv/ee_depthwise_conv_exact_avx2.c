@@ -1,24 +1,16 @@
 #include "ee_kernels_qs8.h"
 
-#ifdef EE_HAVE_AVX512
+#ifdef EE_HAVE_AVX2
 
-#include "../../common/ee_vector_avx512.h"
-
-EE_TARGET_BEGIN(EE_VECTOR_TARGET)
+#include "../../common/ee_vector_avx2.h"
 
 /* Two roundings: -ffp-contract=off keeps the compiler from fusing them. */
-static inline ee_vec add_product(ee_vec sum, ee_vec v, ee_vec w)
-{
-    return ee_add(sum, ee_mul(v, w));
-}
-
-EE_TARGET_END
-
+#define ADD_PRODUCT(sum, v, w) ee_add(sum, ee_mul(v, w))
 #include "ee_depthwise_conv_vector.h"
 
 EE_TARGET_BEGIN(EE_VECTOR_TARGET)
 
-void ee_depthwise_conv_qs8_avx512(float *out, const float *x, const float *weight,
+void ee_depthwise_conv_exact_avx2(float *out, const float *x, const float *weight,
                                   const float *bias, size_t rows, size_t before, size_t after,
                                   size_t dim, size_t kernel, size_t ahead, size_t weight_stride)
 {

@@ -7,6 +7,6 @@ from ._exact import ONE, exp
 LINE = "x (T D) -> y (T D)"
 
 
-def silu_qs8(x: np.ndarray) -> np.ndarray:
+def silu_exact(x: np.ndarray) -> np.ndarray:
     """y = x / (1 + exp(-x)), in the operations of int8 mode. x (T, D) float32 -> (T, D)"""
     return x / (ONE + exp(-x))

@@ -6,7 +6,7 @@
 
 EE_TARGET_BEGIN("avx2")
 
-void ee_silu_qs8_avx2(float *out, const float *x, size_t count)
+void ee_silu_exact_avx2(float *out, const float *x, size_t count)
 {
     size_t i = 0;
 

@@ -4,7 +4,7 @@
 
 #include "../../common/ee_exact_neon.h"
 
-void ee_silu_qs8_neon(float *out, const float *x, size_t count)
+void ee_silu_exact_neon(float *out, const float *x, size_t count)
 {
     for (size_t i = 0; i < count; i += 4) {
         const float32x4_t v = ee_neon_load(x + i, count - i, 0.0f);

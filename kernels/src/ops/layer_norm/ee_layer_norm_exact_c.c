@@ -3,8 +3,8 @@
 #include "../../common/ee_exact.h"
 #include "ee_kernels_qs8.h"
 
-void ee_layer_norm_qs8_c(float *out, const float *x, const float *weight, const float *bias,
-                         size_t rows, size_t dim, float eps)
+void ee_layer_norm_exact_c(float *out, const float *x, const float *weight, const float *bias,
+                           size_t rows, size_t dim, float eps)
 {
     const float one_over_dim = 1.0f / (float)dim;
 

@@ -21,8 +21,8 @@ static inline void normalise(float *out, const float *x, const float *weight, co
     ee_exact_store(out, ee_exact_add(y, ee_exact_load(bias, count)), count);
 }
 
-void ee_layer_norm_qs8_neon(float *out, const float *x, const float *weight, const float *bias,
-                            size_t rows, size_t dim, float eps)
+void ee_layer_norm_exact_neon(float *out, const float *x, const float *weight, const float *bias,
+                              size_t rows, size_t dim, float eps)
 {
     const float one_over_dim = 1.0f / (float)dim;
     const ee_lanes8 zeros = {vdupq_n_f32(0.0f), vdupq_n_f32(0.0f)};

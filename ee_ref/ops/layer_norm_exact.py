@@ -7,7 +7,7 @@ from ._exact import ONE, flush, row_sum
 LINE = "x (T D), weight (D), bias (D), eps -> y (T D)"
 
 
-def layer_norm_qs8(
+def layer_norm_exact(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float = 1e-5
 ) -> np.ndarray:
     """y = (x - mean) / sqrt(variance + eps) * weight + bias, in the operations of int8 mode.

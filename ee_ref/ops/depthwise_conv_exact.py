@@ -10,7 +10,7 @@ LINE = (
 )
 
 
-def depthwise_conv_qs8(
+def depthwise_conv_exact(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray, ahead: int | None = None, before: int = 0,
     after: int = 0,
 ) -> np.ndarray:
