@@ -382,7 +382,7 @@ FAULTS = (
           "if (key == to.key[0]) {", "if (key == to.key[0] + 1000000) {",
           "decision/phrase/spoken"),
     Fault("says a letter twice without a blank", f"{SRC}/decode/ee_phrase_search.c",
-          "ee_bit(graph->after_blank, a) ? blank : here", "here",
+          "ee_bit(graph->after_blank, a) ? blank : here", "a > graph->arcs ? blank : here",
           "decision/phrase/no_blank_between_letters"),
     Fault("drops what could be found", f"{SRC}/decode/ee_phrase_search.c",
           "!(search->dropped < least)", "search->dropped < least - 9e9f",
