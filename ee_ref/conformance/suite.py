@@ -41,6 +41,7 @@ from .draw import (
     random_state_dict,
 )
 from .judge import DB, EXACT, ULP, ULPS, Bound
+from .phrase_search import phrase_vectors
 from .refusals import faulty_config, refusal_vectors
 from .vector import Vector
 
@@ -304,6 +305,7 @@ class Suite:
             if model.name != "ties-int8":
                 made += model_vectors(model)
             made += decision_vectors(model)
+        made += phrase_vectors()
         made += refusal_vectors(self.faulty_image, self.models["small-int8"])
         return tuple(sorted(made, key=lambda v: (TIERS.index(v.tier), v.model)))
 

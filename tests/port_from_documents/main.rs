@@ -16,6 +16,7 @@ mod float32;
 mod image;
 mod model;
 mod ops;
+mod phrases;
 mod protocol;
 mod qs8;
 mod tensors;
@@ -91,6 +92,7 @@ fn answer(kind: u8, payload: &[u8], model: &mut Option<Model>) -> Result<(u8, Bo
                     let model = model.as_ref().ok_or_else(|| argument("model"))?;
                     model_case(model, &question, &mut body)?;
                 }
+                "phrase" => phrases::case(&question, &mut body)?,
                 "image_status" | "session_status" | "samples_status" | "log_probs_status" => {
                     let status = match status_case(model.as_ref(), &question) {
                         Ok(()) => "EE_OK",
