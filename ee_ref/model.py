@@ -28,7 +28,7 @@ from .decode.graph import PhraseGraph, search
 from .decode.greedy import align
 from .errors import ArgumentError, ModelFileError, shown
 from .exits import AnyPolicy, Confidence, Decision, Policy, Scores, Utterance
-from .exits.policy import Course
+from .exits.policy import Course, require_phrases
 from .frontend import FrontEnd, front_end
 from .phrase_decoder import Heard, PhraseDecoder, Search
 from .phrases import Phrases
@@ -369,6 +369,7 @@ class Model:
             policy = exits.Fixed(self.config.exits if exit is None else exit)
         if deepest := getattr(policy, "deepest", 0):
             check_count("exit", deepest, 1, self.config.exits)
+        require_phrases(policy, phrases)
         return policy
 
     def utterance(self, mel_frames: int, started: float | None = None,
