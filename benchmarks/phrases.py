@@ -38,11 +38,9 @@ def measure(
     model: ee_ref.Model, phrases: Path, recordings: Sequence[Path], runs: int
 ) -> Iterator[Line]:
     """A line of the file, and a line an exit."""
-    loaded, compiled = [], []
-    for _ in range(runs):
-        loaded.append(seconds(lambda: load_phrases(phrases)))
-        said = load_phrases(phrases)
-        compiled.append(seconds(lambda: said.compile(model.tokens)))
+    said = load_phrases(phrases)
+    loaded = [seconds(lambda: load_phrases(phrases)) for _ in range(runs)]
+    compiled = [seconds(lambda: said.compile(model.tokens)) for _ in range(runs)]
     decoder = model.phrase_decoder(said)
     graph, by = decoder.graph, decoder.confidence
     yield {"benchmark": "phrases", "file": phrases.name, "labels": model.config.vocab,
@@ -61,7 +59,8 @@ def measure(
             searched.append(sum(seconds(partial(search.all, found[exit_ - 1]))
                                 for found in log_probs))
             walked.append(sum(_group(model, one, exit_) for one in features))
-        yield {"benchmark": "phrase search", "exit": exit_, "frames": frames, "runs": runs, "search_ms": round(1e3 * median(searched), 4),
+        yield {"benchmark": "phrase search", "exit": exit_, "frames": frames, "runs": runs,
+               "search_ms": round(1e3 * median(searched), 4),
                "group_ms": round(1e3 * median(walked), 4),
                "share": round(median(searched) / median(walked), 4), **load()}
 
