@@ -60,6 +60,10 @@ class ModelFileError(EeError, ValueError):
     """A model file that breaks the profile of weights_io/FORMAT.md."""
 
 
+class PhraseError(EeError, ValueError):
+    """Phrases that cannot be read, contradict each other, or cannot be spelled by a model."""
+
+
 class CheckpointError(EeError, ValueError):
     """A checkpoint that cannot be converted: unreadable, hostile, or of another architecture."""
 
