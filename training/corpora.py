@@ -174,7 +174,9 @@ def usable(lines: Iterable[Line]) -> Usable:
     Left out are recordings that cannot be read, are shorter than SHORTEST, or whose text has other
     letters or more than FASTEST of them a second.
     """
-    kept, left_out, examples = [], 0, []
+    kept: list[Line] = []
+    examples: list[str] = []
+    left_out = 0
     with ThreadPoolExecutor() as pool:  # opening a file waits for the disk
         for line in pool.map(_checked, lines):
             if isinstance(line, str):

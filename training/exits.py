@@ -23,7 +23,7 @@ from ee_ref import exits, model_file
 from ee_ref.calibration import CHOSEN_FROM, fit, plot, points, risk
 from ee_ref.evaluation import figures, manifest, report, run
 from ee_ref.evaluation.manifest import Recording
-from ee_ref.evaluation.run import Table, Utterance
+from ee_ref.evaluation.run import Measurement, Table
 
 Figures = dict[str, Any]
 
@@ -42,7 +42,7 @@ DEADLINE, DEADLINE_UTTERANCES = 0.06, 400
 
 def measured(
     model: ee_ref.Model, recordings: Sequence[Recording], threads: int, posteriors: bool
-) -> tuple[list[Utterance], Table, float]:
+) -> tuple[list[Measurement], Table, float]:
     """(utterances, table, wall seconds) of recordings."""
     begun = time.perf_counter()
     utterances = run.run(model, recordings, model.policies["balanced"], posteriors=posteriors,
@@ -226,6 +226,13 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[object]], right: bool 
     return "\n".join([lines[0], "|" + "|".join(rule) + "|", *lines[1:]])
 
 
+def filled(text: str, name: str, table: str) -> str:
+    """The text of a page with a table between its marks."""
+    begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+    before, rest = text.split(begin)
+    return before + begin + table + end + rest.split(end, 1)[1]
+
+
 def tables(found: Figures) -> dict[str, str]:
     """{name: Markdown}"""
     made = {"balanced": balanced(found), "checks": checks(found)}
@@ -304,9 +311,7 @@ def draw(found: Figures, page: Path) -> None:
     """Put the tables into the page, between their marks, and draw the plots beside it."""
     text = page.read_text()
     for name, table in tables(found).items():
-        begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
-        before, rest = text.split(begin)
-        text = before + begin + table + end + rest.split(end, 1)[1]
+        text = filled(text, name, table)
     page.write_text(text)
     for kind in KINDS:
         path = page.with_name(f"exits-{kind}.svg")

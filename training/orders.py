@@ -7,12 +7,14 @@ Read sentences teach a model little of them: a digit said alone has no neighbour
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
 from words import COMMANDS, DIGITS, OTHERS, WAKE
+
+Draw = Callable[[np.random.Generator], str]
 
 _TEENS = ("TEN", "ELEVEN", "TWELVE", "THIRTEEN", "FOURTEEN", "FIFTEEN", "SIXTEEN", "SEVENTEEN",
           "EIGHTEEN", "NINETEEN")
@@ -59,7 +61,7 @@ def _clock(rng: np.random.Generator) -> str:
     return f"{hour}{minutes}{rng.choice(ends)}"
 
 
-_DRAWN = {
+_DRAWN: dict[str, Draw] = {
     "digits": _digits,
     "number": _number,
     "clock": _clock,
@@ -233,7 +235,8 @@ def _order(rng: np.random.Generator) -> str:
 def draw(rng: np.random.Generator, common: Sequence[str] = ()) -> str:
     """A short text: an order (half of them), digits, the words of `words.py`, or words of
     `common`, the most frequent words of the language, if given."""
-    kinds = [(_order, 0.5), (partial(_alone, DIGITS, 6), 0.15), (_digits, 0.1),
+    kinds: list[tuple[Draw, float]] = [
+        (_order, 0.5), (partial(_alone, DIGITS, 6), 0.15), (_digits, 0.1),
              (partial(_alone, COMMANDS + OTHERS + WAKE + DIGITS, 5), 0.1)]
     if common:
         kinds.append((partial(_alone, common, 3), 0.15))
