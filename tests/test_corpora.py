@@ -91,6 +91,8 @@ def test_corpora_are_joined(librispeech, common_voice, tmp_path):
                                 "--manifest", tmp_path), "train")
     assert [line["id"] for line in lines] == ["x", "19-198-0000", "20-198-0000", "a"]
     assert lines[0]["path"] == str(tmp_path / "x.wav")
+    dev = corpora.read(parsed("--librispeech", librispeech, "--manifest", tmp_path), "dev")
+    assert [line["id"] for line in dev] == ["84-198-0000"]
 
 
 def test_what_cannot_be_used_is_left_out_and_named(librispeech, capsys):
@@ -145,13 +147,17 @@ def a_transcript_without_audio(librispeech, common_voice):
     return ["--librispeech", librispeech], ArgumentError, "expected 19-198-0000.flac"
 
 
+def no_manifest(librispeech, common_voice):
+    return ["--manifest", librispeech], FileError, "expected a manifest train.jsonl"
+
+
 def nothing(librispeech, common_voice):
     return [], ArgumentError, "found none that can be used"
 
 
 @pytest.mark.parametrize("case", [
     broken_durations, fewer_fields, other_columns, other_encoding, no_list, one_part_too_deep,
-    no_folder, a_transcript_without_audio, nothing])
+    no_folder, a_transcript_without_audio, no_manifest, nothing])
 def test_bad_corpora(case, librispeech, common_voice):
     arguments, error, message = case(librispeech, common_voice)
     with pytest.raises(error, match=re.escape(message)):

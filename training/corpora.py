@@ -48,7 +48,7 @@ def read(args: argparse.Namespace, split: str) -> list[Line]:
     given, and when no line is left.
     """
     lines = [*itertools.chain(
-        *(manifest(folder, f"{split}.jsonl") for folder in args.manifest),
+        *(manifest(folder, f"{split}.jsonl") for folder in _with_split(args.manifest, split)),
         *(librispeech(folder, split) for folder in args.librispeech),
         *(common_voice(folder, split) for folder in args.common_voice))]
     found = usable(lines)
@@ -66,6 +66,15 @@ def manifest(folder: Path, name: str) -> list[Line]:
     text = read_text(Path(folder) / name, manifests.MAX_BYTES, ArgumentError)
     lines = (parse_json(line) for _, line in filled_lines(text))
     return [{**line, "path": str(Path(folder) / line["path"])} for line in lines]
+
+
+def _with_split(folders: Sequence[Path], split: str) -> Iterator[Path]:
+    """Those of the folders that have the split: a set of synthetic speech is for training alone."""
+    for folder in folders:
+        if not any((folder / f"{name}.jsonl").exists() for name in SPLITS):
+            raise FileError(f"{folder}: expected a manifest {split}.jsonl, found none of any split")
+        if (folder / f"{split}.jsonl").exists():
+            yield folder
 
 
 def librispeech(folder: Path, split: str) -> list[Line]:

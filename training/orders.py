@@ -237,7 +237,7 @@ def draw(rng: np.random.Generator, common: Sequence[str] = ()) -> str:
     `common`, the most frequent words of the language, if given."""
     kinds: list[tuple[Draw, float]] = [
         (_order, 0.5), (partial(_alone, DIGITS, 6), 0.15), (_digits, 0.1),
-             (partial(_alone, COMMANDS + OTHERS + WAKE + DIGITS, 5), 0.1)]
+        (partial(_alone, COMMANDS + OTHERS + WAKE + DIGITS, 5), 0.1)]
     if common:
         kinds.append((partial(_alone, common, 3), 0.15))
     shares = np.array([share for _, share in kinds])
