@@ -1,12 +1,12 @@
 """The paper's experiment at our scale: all exits trained together, or one encoder for each depth.
 
-    python experiment.py train --manifest DATA --work WORK [--at-once 4]
-    python experiment.py judge --manifest DATA --work WORK      measure, then draw
-    python experiment.py draw                                   table and plot from the JSON again
+    python experiment.py train --packs PACKS --dev DEV --labels bpe256.model [--at-once 4]
+    python experiment.py judge --manifest DATA      measure, then draw
+    python experiment.py draw                       table and plot from the JSON again
 
-The runs differ in their layers and seed alone: the same read speech, steps and schedule. A run that
-WORK has a result of is not repeated. The judge writes docs/joint.json, and from it the table
-of docs/exits.md and docs/joint.svg.
+The runs differ in their layers and seed alone: the same read speech, steps and schedule. The first
+three options are those of train_english.py. A run that already has a result is not repeated. The
+judge writes docs/joint.json, and from it the table of docs/exits.md and docs/joint.svg.
 """
 
 from __future__ import annotations
@@ -67,11 +67,12 @@ RUNS = tuple(Run(kind, layers, seed) for seed in SEEDS for kind, layers in (
 
 
 def command(own: Run, args: argparse.Namespace) -> list[str]:
-    """What trains a run."""
-    data = [part for folder in args.manifest for part in ("--manifest", str(folder))]
-    return [sys.executable, str(TRAINER), *data, "--read-only", "--steps", str(args.steps),
+    """What trains a run: the paper's plain sum of losses, on recorded sentences in full view."""
+    return [sys.executable, str(TRAINER), "--packs", str(args.packs), "--dev", str(args.dev),
+            "--labels", str(args.labels), "--work", str(args.work / own.name),
             "--layers", ",".join(map(str, own.layers)), "--seed", str(own.seed),
-            "--work", str(args.work / own.name)]
+            "--steps", str(args.steps), "--real", "1", "--strings", "0", "--whole", "1",
+            "--distill", "0", "--exit-weights", ",".join("1" for _ in own.layers)]
 
 
 def train(args: argparse.Namespace) -> None:
@@ -211,15 +212,19 @@ def draw(found: Figures, docs: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("train", "judge", "draw"))
+    for option in ("--packs", "--dev", "--labels"):
+        parser.add_argument(option, type=Path, help="of train_english.py, to train")
     parser.add_argument("--manifest", type=Path, action="append", default=[], metavar="DIR",
-                        help="a folder with train.jsonl, dev.jsonl, test.jsonl and their audio")
+                        help="a folder with dev.jsonl, test.jsonl and their audio, to judge")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "joint")
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--at-once", type=int, default=1, metavar="N", help="runs side by side")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    if args.what != "draw" and not args.manifest:
-        parser.error("--manifest is needed to train and to judge")
+    if args.what == "train" and not (args.packs and args.dev and args.labels):
+        parser.error("--packs, --dev and --labels are needed to train")
+    if args.what == "judge" and not args.manifest:
+        parser.error("--manifest is needed to judge")
     numbers = ROOT / "docs" / "joint.json"
     if args.what == "train":
         train(args)
