@@ -6,7 +6,7 @@
 
 The runs differ in their layers and seed alone: the same read speech, steps and schedule. The first
 three options are those of train_english.py. A run that already has a result is not repeated. The
-judge writes docs/joint.json, and from it the table of docs/exits.md and docs/joint.svg.
+judge writes joint.json beside docs/exits.md, and from it the table there and joint.svg.
 """
 
 from __future__ import annotations
