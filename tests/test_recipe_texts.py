@@ -6,6 +6,7 @@ import json
 import random
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -130,6 +131,31 @@ def test_an_engine_makes_a_corpus(tmp_path, monkeypatch):
         assert rate == 16000 and abs(len(samples) / rate - line["seconds"]) < 0.1
         assert 0.05 < np.abs(samples).max() <= 1.0
         assert TEXT.fullmatch(line["text"])
+
+
+def test_kokoro_says_all_parts_with_mixed_voices(monkeypatch):
+    class Audio:
+        def __init__(self, text):
+            self.text = text
+
+        def numpy(self):
+            return np.full(len(self.text), 0.5, np.float32)
+
+    class KPipeline:  # as the package has it
+        def __init__(self, lang_code, repo_id=None):
+            assert lang_code == "a"
+
+        def __call__(self, text, voice=None, speed=1, split_pattern=r"\n+"):
+            assert split_pattern is None and 0.5 < speed < 2
+            assert set(voice.split(",")) <= set(synthesize_english.KOKORO)
+            for part in text.split(","):  # it cuts long texts
+                yield SimpleNamespace(audio=Audio(part))
+
+    monkeypatch.setitem(sys.modules, "kokoro", SimpleNamespace(KPipeline=KPipeline))
+    speak = synthesize_english.kokoro()
+    said = [speak("It was so, he said.", random.Random(seed)) for seed in range(20)]
+    assert {(len(samples), rate) for samples, rate, _ in said} == {(18, 24000)}
+    assert {voices.count(",") for *_, voices in said} == {0, 1, 2}
 
 
 # ---- Pieces ----
