@@ -40,6 +40,7 @@ TRAINER = ROOT / "training" / "train_english.py"
 JOINT = (2,) * 6
 DEPTHS = (2, 6, 12)
 SEEDS = (1, 2)
+BATCH_SECONDS, RATE = 120, 8e-4
 SETS = {"dev": ("librispeech-dev-clean",), "test": ("librispeech-test-other", "speechocean762")}
 """Sources of read speech of each split."""
 
@@ -71,7 +72,8 @@ def command(own: Run, args: argparse.Namespace) -> list[str]:
     return [sys.executable, str(TRAINER), "--packs", str(args.packs), "--dev", str(args.dev),
             "--labels", str(args.labels), "--work", str(args.work / own.name),
             "--layers", ",".join(map(str, own.layers)), "--seed", str(own.seed),
-            "--steps", str(args.steps), "--real", "1", "--strings", "0", "--whole", "1",
+            "--steps", str(args.steps), "--batch-seconds", str(BATCH_SECONDS), "--rate", str(RATE),
+            "--easy", str(args.steps // 10), "--real", "1", "--strings", "0", "--whole", "1",
             "--distill", "0", "--exit-weights", ",".join("1" for _ in own.layers)]
 
 
