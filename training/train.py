@@ -35,7 +35,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 import validate
-from data import LENGTHS, Corpus, Sampler, build_cache, manifest
+from corpora import manifest
+from data import LENGTHS, Corpus, Sampler, build_cache
 from model import ChannelDropout, EarlyExitConformer
 from producers import Producers
 from recipe import MODEL, ON_CPU, ON_GPU, PAD_FRAMES, TOKENS, Augment, Mix, Optimisation
