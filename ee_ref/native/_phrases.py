@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from ..checks import check_count, check_number
@@ -85,6 +87,7 @@ def _size(described, n: int) -> int:
     return size[0]
 
 
+@lru_cache(maxsize=8)
 def _described(graph: PhraseGraph):
     """A graph as an `ee_phrase_graph *`, and the arrays that it leads to."""
     weights, weight = np.unique(graph.weight, return_inverse=True)
