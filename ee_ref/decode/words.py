@@ -40,8 +40,8 @@ class WordDecoder:
     acoustic: log of the sum over the alignments kept, of their log-probability and of `silence` for
     each label that is a word boundary alone;
     language model: lm_weight times ln p of the words, the end of the sentence included;
-    words: `word` for each word, and `unknown` for each that neither the lexicon nor, without one,
-    the language model has (by default -10 nats, and never with a lexicon);
+    words: `word` for each word (2 with a language model, else 0), and `unknown` for each that
+    neither the lexicon nor, without one, the language model has (-16; -inf with a lexicon);
     hotwords: boosts.
 
     beam_width: texts kept after each frame. least_log_prob: in each frame only the best label and
@@ -56,10 +56,10 @@ class WordDecoder:
         lexicon: Lexicon | None = None,
         hotwords: Mapping[str, float] | Iterable[str] = (),
         *,
-        beam_width: int = 24,
+        beam_width: int = 40,
         n_best: int = 1,
-        lm_weight: float = 0.8,
-        word: float = 1.5,
+        lm_weight: float = 0.7,
+        word: float | None = None,
         silence: float = 0.0,
         unknown: float | None = None,
         least_log_prob: float | None = -6.0,
@@ -68,6 +68,8 @@ class WordDecoder:
         check_count("beam_width", beam_width, 1, MAX_BEAM_WIDTH)
         check_count("n_best", n_best, 1, beam_width)
         check_number("lm_weight", lm_weight, 0)
+        if word is None:
+            word = 0.0 if language_model is None else 2.0
         check_number("word", word)
         check_number("silence", silence)
         if least_log_prob is not None:
@@ -75,7 +77,7 @@ class WordDecoder:
         if score_threshold is not None:
             check_number("score_threshold", score_threshold, 0)
         if unknown is None:
-            unknown = -10.0 if lexicon is None else -inf
+            unknown = -16.0 if lexicon is None else -inf
         elif unknown != -inf:
             check_number("unknown", unknown)
         if lexicon is not None and lexicon.pieces is not None and unknown > -inf:
