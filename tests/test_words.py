@@ -370,16 +370,17 @@ def test_against_pyctcdecode(tmp_path, seed):
     pytest.importorskip("kenlm")
     path = tmp_path / "tiny.arpa"
     path.write_text(ARPA[ARPA.index("\\data"):])  # kenlm reads no comments
-    log_probs = random_log_probs(8, 4, seed, 2.0)
-    # It takes what follows a boundary at the end for one more word: the last frame is a letter.
-    log_probs[-1, 2:] = -30.0
+    # No label is a boundary alone: at either end of a text it would take one for an unknown word.
+    tokens = Tokens(("▁A", "▁B", "A", "B", "_"), [], 4)
+    log_probs = random_log_probs(8, 5, seed, 2.0)
+    log_probs[0, 2:4] = -np.inf
+    log_probs = log_softmax(log_probs).astype(np.float32)
     theirs = pyctcdecode.build_ctcdecoder(
-        ["A", "B", " ", ""], str(path), ["A", "AB", "BA", "BB"], alpha=0.7, beta=0.5,
+        ["▁A", "▁B", "A", "B", ""], str(path), ["A", "AB", "BA", "BB"], alpha=0.7, beta=0.5,
         unk_score_offset=-20.0)
-    best = theirs.decode_beams(log_softmax(log_probs), beam_width=5000, beam_prune_logp=-1e9,
+    best = theirs.decode_beams(log_probs, beam_width=5000, beam_prune_logp=-1e9,
                                token_min_logp=-1e9)[0]
-    ours = WordDecoder(LETTERS, language_model.read(path), lm_weight=0.7, word=0.5,
-                       unknown=-20.0 * 0.7 * math.log(10), **EXACT)(
-        log_softmax(log_probs).astype(np.float32))[0]
-    assert LETTERS.text(ours.tokens) == best[0]
+    ours = WordDecoder(tokens, language_model.read(path), lm_weight=0.7, word=0.5,
+                       unknown=-20.0 * 0.7 * math.log(10), **EXACT)(log_probs)[0]
+    assert tokens.text(ours.tokens) == best[0]
     assert ours.score == pytest.approx(best[-1], abs=1e-4)
