@@ -27,6 +27,7 @@ from ee_ref import ops
 from ee_ref.bench import spread
 from ee_ref.conformance.draw import random_features
 from ee_ref.encoder import ReferenceEncoder
+from ee_ref.ops._names import stem_and_mode
 
 DTYPES = ("f32", "qs8")
 SECONDS_A_KERNEL, FEWEST, MOST = 0.12, 3, 25  # samples of one kernel and shape
@@ -67,7 +68,7 @@ def _caught(found: dict[tuple, Call], repeated: Mapping[str, int]) -> Iterator[N
 
     def noting(op: str, function: Callable) -> Callable:
         def noted(*values, **named):
-            factors.append(factors[-1] * repeated.get(op.removesuffix("_qs8"), 1))
+            factors.append(factors[-1] * repeated.get(stem_and_mode(op)[0], 1))
             nested.append(0)
             result = function(*values, **named)
             arguments = dict(zip(parameters, values)) | named
@@ -95,9 +96,9 @@ def _caught(found: dict[tuple, Call], repeated: Mapping[str, int]) -> Iterator[N
 
 def _own_macs(op: str, arguments: Mapping[str, Any]) -> int:
     """Multiply-accumulates that an op does itself, without those of the ops it calls in NumPy."""
-    stem, is_int8 = op.removesuffix("_qs8"), op.endswith("_qs8")
+    stem, mode = stem_and_mode(op)
     if stem in ("linear", "depthwise_conv"):
-        rows = len(arguments["q" if is_int8 and stem == "linear" else "x"])
+        rows = len(arguments["q" if (stem, mode) == ("linear", "qs8") else "x"])
         return rows * arguments["weight"].size
     if stem == "linear_digits":
         return 2 * len(arguments["x"]) * arguments["weight"].size
@@ -179,7 +180,7 @@ def isas_of(op: str, dtype: str) -> list[str]:
     """The instruction sets with a variant of a primitive; all available ones for a composite."""
     from ee_ref.native import _lib
 
-    stem = op.removesuffix("_qs8")
+    stem, _ = stem_and_mode(op)
     tables = {isa: getattr(_lib.lib.ee_ops_for(_lib._ISAS[isa]), dtype)
               for isa in _lib.available_isas()}
     seen, found = [], []

@@ -16,6 +16,7 @@ from ops import DTYPES, kernel_times, trace
 import ee_ref
 from ee_ref.bench import measure as measure_model
 from ee_ref.bench import spread
+from ee_ref.ops._names import stem_and_mode
 
 
 def measure(seconds: float, runs: int, threads: int) -> Iterator[Line]:
@@ -26,7 +27,7 @@ def measure(seconds: float, runs: int, threads: int) -> Iterator[Line]:
         stages = {name: times["median_ms"] for name, times in found["stages"].items()}
         once = {"stem_conv": 0.0, "exit_head": 0.0}
         for call in trace(dtype, seconds):
-            op = call.op.removesuffix("_qs8")
+            op = stem_and_mode(call.op)[0]
             if op == "exit_head" or op == "stem_conv" and call.calls == 1:
                 once[op] += spread(kernel_times(call, dtype))["median_ms"]
         parts = {"audio": stages["audio"], "features": stages["features"],

@@ -46,10 +46,11 @@ extern const uint32_t {symbol}[{words}];
 #define EE_PLAN_ROWS {rows}u /* encoder frames */
 #define EE_PLAN_FEATURE_BYTES {features}u
 #define EE_PLAN_ARENA_BYTES {arena}u /* for the front end, then for the session */
+#define EE_PLAN_SEARCH_BYTES {search}u /* for the phrase search; where the features were */
 #define EE_PLAN_STACK_BYTES {stack}u /* of the library's own calls */
 
 /* Up to each exit: flash of the image, memory for ee_image_open, and all RAM: that memory,
- * features, arena and stack (samples kept in RAM are extra). */
+ * features or search, arena and stack (samples kept in RAM are extra). */
 {per_exit}
 
 #endif
@@ -72,14 +73,16 @@ def c_header(name: str, image: FlashImage, plan: Mapping[str, Any]) -> bytes:
     plan: `ee_ref.plan.device_plan` of the image's configuration.
     """
     per_exit = [
-        f"#define EE_PLAN_{what}_BYTES_EXIT_{exit_} {plan[key][exit_ - 1]}u"
+        f"#define EE_PLAN_{what}_BYTES_EXIT_{exit_} {sizes[exit_ - 1]}u"
         for exit_ in range(1, image.config.exits + 1)
-        for what, key in (("FLASH", "flash"), ("MODEL", "model"), ("RAM", "peak"))
+        for what, sizes in (("FLASH", image.exit_sizes), ("MODEL", plan["model"]),
+                            ("RAM", plan["peak"]))
     ]
     return _HEADER.format(
         name=name, symbol=SYMBOL, words=image.size // 4, checksum=image.model_checksum,
         exits=image.config.exits, rate=image.config.sample_rate, seconds=plan["seconds"],
         samples=plan["samples"] // 2, frames=plan["frames"], rows=plan["rows"],
-        features=plan["features"], arena=max(plan["arena"], plan["frontend"]), stack=plan["stack"],
+        features=plan["features"], arena=max(plan["arena"], plan["frontend"]),
+        search=plan["search"], stack=plan["stack"],
         per_exit="\n".join(per_exit),
     ).encode()

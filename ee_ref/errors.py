@@ -65,6 +65,10 @@ class LanguageModelError(EeError, ValueError):
     hotwords) that cannot be read or that the labels of the model cannot spell."""
 
 
+class PhraseError(EeError, ValueError):
+    """Phrases that cannot be read, contradict each other, or cannot be spelled by a model."""
+
+
 class CheckpointError(EeError, ValueError):
     """A checkpoint that cannot be converted: unreadable, hostile, or of another architecture."""
 

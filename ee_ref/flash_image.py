@@ -1,8 +1,8 @@
 """Flash images: a model and its front end as firmware reads them in place (FORMAT.md).
 
-A header with a table of sections, then the sections: tables of the front end, labels, the tensors
-of the stem, of exit 1, of exit 2, ... The bytes of an image up to the end of exit k are the image
-of k exits.
+A header with a table of sections, then the sections: tables of the front end, labels, phrases if
+there are any, the tensors of the stem, of exit 1, of exit 2, ... The bytes of an image up to the
+end of exit k are the image of k exits.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Kind(IntEnum):
     STEM = 3
     EXIT = 4
     FAMILY = 5
+    PHRASES = 6
 
 
 class Section(NamedTuple):
@@ -140,7 +141,8 @@ class FlashImage:
     labels: what each label adds to a text: nothing for the blank and special ones, a space where a
     word begins. tensors: name -> read-only array of the logical shape, `frontend.*` included.
     tables: of the front end. exit_sizes: bytes of the image up to each exit. size: bytes of the
-    image. model_checksum: header checksum of the model file it was made from.
+    image. model_checksum: header checksum of the model file it was made from. phrases: the section
+    of what may be said, for `ee_ref.phrases.packed.parse`, empty without one.
     """
 
     config: Config
@@ -150,19 +152,23 @@ class FlashImage:
     exit_sizes: tuple[int, ...]
     size: int
     model_checksum: int
+    phrases: bytes
 
 
-def build(file: ModelFile, exits: int | None = None, seconds: float | None = None) -> bytes:
+def build(
+    file: ModelFile, exits: int | None = None, seconds: float | None = None, phrases: bytes = b"",
+) -> bytes:
     """The flash image of a model file: of its first `exits` exits, all by default.
 
     seconds: the longest audio it is for; the position table ends there. None keeps all of it.
+    phrases: what `ee_ref.phrases.packed.pack` made for this model; empty for an image without.
     Raises ArgumentError for exits or seconds that the model lacks, a front end that the C library
     cannot do, or an image of 2 GiB and more.
     """
     exits = file.config.exits if exits is None else exits
     if not 1 <= exits <= file.config.exits:
         raise ArgumentError(f"exits: expected 1..{file.config.exits}, found {exits}")
-    image = _build(limited(file.config, seconds), file)
+    image = _build(limited(file.config, seconds), file, phrases)
     # All exits are laid out, whatever is asked for: an image of fewer is the first bytes of it.
     return image[: header(image).exit_ends[exits - 1]]
 
@@ -199,7 +205,10 @@ def limited(config: Config, seconds: float | None) -> Config:
 
 
 def exit_sizes(config: Config, tokens: Sequence[str], special: frozenset[int]) -> tuple[int, ...]:
-    """Bytes of an image up to each exit. Raises ArgumentError for a front end C cannot do."""
+    """Bytes of an image without phrases up to each exit.
+
+    Raises ArgumentError for a front end C cannot do.
+    """
     labels = labels_of(tokens, special, config.blank)
     constants = sum(map(len, _constants(config, labels, {}).values()))
     stem, *exits = _tensor_bytes(config)
@@ -281,10 +290,12 @@ def _constants(
     }
 
 
-def _build(config: Config, file: ModelFile) -> bytes:
+def _build(config: Config, file: ModelFile, phrases: bytes) -> bytes:
     labels = labels_of(file.tokens, file.special, config.blank)
     _tensor_bytes(config)  # not too many
     contents: list[tuple[int, bytes]] = [*_constants(config, labels, file.tensors).items()]
+    if phrases:
+        contents.append((Kind.PHRASES, phrases))
     for exit_, specs in enumerate(_specs(config)):
         tensors = _joined(_stored(file.tensors[spec.name], spec) for spec in specs)
         contents.append((Kind.EXIT if exit_ else Kind.STEM, tensors))
@@ -359,7 +370,7 @@ def parse(data: bytes) -> FlashImage:
     return FlashImage(
         config=whole.first_exits(exits), labels=texts, tensors=MappingProxyType(tensors),
         tables=frontend_tables(whole), exit_sizes=header.exit_ends[:exits], size=len(data),
-        model_checksum=header.model_crc32)
+        model_checksum=header.model_crc32, phrases=_content(data, *found.get(Kind.PHRASES, ())))
 
 
 def _content(data: bytes, *sections: Section) -> bytes:
@@ -379,6 +390,9 @@ def _check_sizes(found: Mapping[int, Sequence[Section]], config: Config) -> None
         if len(found.get(kind, ())) != 1:
             raise ModelFileError(f"sections: expected one of kind {kind.name.lower()}, found "
                                  f"{len(found.get(kind, ()))}")
+    if len(found.get(Kind.PHRASES, ())) > 1:
+        raise ModelFileError("sections: expected one of kind phrases at most, found "
+                             f"{len(found[Kind.PHRASES])}")
     try:
         expected = _tensor_bytes(config)
     except ArgumentError as error:

@@ -121,6 +121,8 @@ def _json(name: str, result: Result) -> str:
         "margin": result.margin,
         "confidence": result.confidence,
         "duration": result.duration,
+        "intent": result.intent,
+        "slots": result.slots,
         "words": [
             {"word": w.word, "start": w.start, "end": w.end, "confidence": w.confidence}
             for w in result.words

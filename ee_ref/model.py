@@ -9,6 +9,7 @@ no stage knows another.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
@@ -19,15 +20,19 @@ import numpy as np
 
 from . import audio as audio_stage
 from . import encoder, exits, model_file
-from .checks import check_count
+from .checks import check_count, check_number
 from .clock import StageClock
 from .config import Config
 from .decode import Alignment, Hypothesis, token_confidences
+from .decode.graph import PhraseGraph, search
 from .decode.greedy import align
 from .errors import ArgumentError, ModelFileError, shown
-from .exits import AnyPolicy, Decision, Policy, Scores, Utterance
+from .exits import AnyPolicy, Confidence, Decision, Policy, Scores, Utterance
 from .exits.policy import Course
 from .frontend import FrontEnd, front_end
+from .phrase_decoder import Heard, PhraseDecoder, Search
+from .phrases import Phrases
+from .phrases import load as load_phrases
 from .tokens import Tokens, Word
 
 Audio = audio_stage.Source
@@ -36,10 +41,16 @@ Decoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]]
 DEFAULT_POLICY = "balanced"
 """Operating point that `Model.transcribe` uses when it is given neither exit nor policy."""
 
+PHRASES_POLICY = "phrases"
+"""The one that it prefers when it is given phrases."""
+
 
 @dataclass(frozen=True)
 class Alternative:
-    """One hypothesis of the decoder: its text, its score (natural log) and its token ids."""
+    """One hypothesis of the decoder: its text, its score (natural log) and its token ids.
+
+    The score of a phrase is relative to the best path of free speech, so at most 0.
+    """
 
     text: str
     score: float
@@ -56,10 +67,13 @@ class Result:
     when the last exit was reached without the policy asking to stop, None where the policy has no
     threshold: at an exit that it does not judge, or because it is a plain function.
     confidence: least word confidence, in [0, 1] (docs/decoding.md); 1.0 for an empty transcript.
+    Where phrases were given: that of the best phrase; below the threshold, text and words are empty
+    and there is no intent, while n_best still lists the best phrases.
     words: `Word(word, start, end, confidence)`, times in seconds of the audio given.
     n_best: the decoder's hypotheses, best first.
     timing: seconds spent by stage, and their `total`.
     duration: seconds of audio.
+    intent, slots: what the phrase means (`Phrases.meaning`); None and {} without phrases.
     """
 
     text: str
@@ -71,6 +85,8 @@ class Result:
     n_best: list[Alternative]
     timing: dict[str, float] = field(compare=False)
     duration: float
+    intent: str | None = None
+    slots: dict[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,7 +94,8 @@ class Run:
     """What `Model.run` returns.
 
     out: the output of the exit where it stopped, or of the last. decision: what the policy said
-    there. greedy: the best label of each of its frames, where it was measured.
+    there. greedy: the best label of each of its frames, where it was measured. heard: the phrases
+    found there, where the policy asked for them.
     encoder_seconds, rule_seconds: by the clock of the run, for each exit visited, what its layers
     and what its scores and the rule took.
     outputs, measured: for each exit visited its `ExitOutput`, and its `exits.Scores` with the
@@ -88,6 +105,7 @@ class Run:
     out: encoder.ExitOutput
     decision: Decision
     greedy: Alignment | None
+    heard: Heard | None
     encoder_seconds: tuple[float, ...]
     rule_seconds: tuple[float, ...]
     outputs: tuple[encoder.ExitOutput, ...] = ()
@@ -160,16 +178,23 @@ class Model:
         exit: int | None = None,
         policy: AnyPolicy | str | None = None,
         decoder: Decoder | None = None,
+        phrases: PhraseDecoder | Phrases | str | os.PathLike | None = None,
     ) -> Result:
         """Words of one utterance, at the exit chosen.
 
         audio: a path, a binary file object, (samples, rate), or samples at `config.sample_rate`.
         exit: stop at this exit, 1-based. policy: stop where it says; a name is one of `policies`.
-        Neither: the policy `balanced` where the model has it, else the last exit.
+        Neither: the policy `balanced` where the model has it, else the last exit; with phrases the
+        policy `phrases` goes before `balanced`.
         decoder: log_probs -> Hypothesis, or a list of them, best first; greedy by default.
-        Raises AudioError, AudioFileError, TooLongError or ArgumentError.
+        phrases: all that may be said, in place of a decoder; as `phrase_decoder` takes or gives it.
+        Raises AudioError, AudioFileError, TooLongError, ArgumentError, or as `phrase_decoder` does.
         """
-        policy = self.policy(exit, policy)
+        if decoder is not None and phrases is not None:
+            raise ArgumentError("expected a decoder or phrases, found both")
+        policy = self.policy(exit, policy, phrases is not None)
+        if not isinstance(phrases, PhraseDecoder | None):
+            phrases = self.phrase_decoder(phrases)
         clock = StageClock()
 
         samples = audio_stage.read(audio, self.config.sample_rate, self.config.max_seconds)
@@ -178,15 +203,22 @@ class Model:
         mel = self.features(samples)
         clock.lap("features")
 
-        run = self.run(mel, policy, clock=clock, started=clock.started)
+        run = self.run(mel, policy, phrases=phrases, clock=clock, started=clock.started)
 
-        hypotheses = self._hypotheses(run, decoder)
-        best = hypotheses[0]
+        heard = None if phrases is None else run.heard or phrases(run.out.log_probs)
+        hypotheses = self._hypotheses(run, decoder, phrases, heard)
+        best = hypotheses[0] if heard is None or heard.accepted else Hypothesis((), 0.0, ())
         confidences = token_confidences(run.out.log_probs, best)
         clock.lap("decode")
 
         duration = len(samples) / self.config.sample_rate
         words = self._words(best, confidences, duration)
+        confidence = min((word.confidence for word in words), default=1.0)
+        intent: str | None = None
+        slots: dict[str, str | int] = {}
+        if phrases is not None and heard is not None:
+            confidence = heard.scores.confidence
+            intent, slots = phrases.meaning(heard)
         clock.lap("words")
 
         return Result(
@@ -194,11 +226,13 @@ class Model:
             exit=run.out.exit,
             score=run.decision.score,
             margin=run.decision.margin if math.isfinite(run.decision.margin) else None,
-            confidence=min((word.confidence for word in words), default=1.0),
+            confidence=confidence,
             words=words,
             n_best=[Alternative(self.tokens.text(h.tokens), h.score, h.tokens) for h in hypotheses],
             timing=clock.timing(),
             duration=duration,
+            intent=intent,
+            slots=slots,
         )
 
     def run(
@@ -207,6 +241,7 @@ class Model:
         policy: AnyPolicy | None = None,
         *,
         every: bool = False,
+        phrases: PhraseDecoder | None = None,
         clock: StageClock | None = None,
         started: float | None = None,
     ) -> Run:
@@ -214,6 +249,7 @@ class Model:
 
         features: see `exits`, whose errors are raised. policy: None goes to the last exit.
         every: keep the output of every exit visited, and measure its scores.
+        phrases: what a policy that goes by phrases listens for.
         clock: counts the stages `encoder` and `policy`; a new one by default. started: see
         `utterance`.
         """
@@ -221,7 +257,7 @@ class Model:
             policy = exits.Fixed(self.config.exits)
         if clock is None:
             clock = StageClock()
-        utterance = self.utterance(len(features), started)
+        utterance = self.utterance(len(features), started, phrases)
         course = Course(policy, utterance, measures=every)
         begun = clock.lap("policy")
         in_encoder, in_rule, outputs = [], [], []
@@ -237,11 +273,53 @@ class Model:
             if decision.stop:
                 break
         greedy = course.measured and course.measured[1]
-        return Run(out, decision, greedy, tuple(in_encoder), tuple(in_rule), tuple(outputs),
+        heard: Any = course.heard  # by `phrases`
+        return Run(out, decision, greedy, heard, tuple(in_encoder), tuple(in_rule), tuple(outputs),
                    tuple(measured))
 
-    def _hypotheses(self, run: Run, decoder: Decoder | None) -> Sequence[Hypothesis]:
-        """What the decoder finds, best first; without one, the greedy path that the run walked."""
+    def phrase_decoder(
+        self, phrases: Phrases | str | os.PathLike, filler: float | None = None
+    ) -> PhraseDecoder:
+        """Phrases in the labels of this model, and what its file says of confidence.
+
+        phrases: as `ee_ref.phrases.load` gives them, compiled once and remembered; or a path, which
+        is loaded anew every time. filler: None where a recording holds a phrase and nothing else;
+        a number >= 0 lets other speech come before and after it, for that much of the score each.
+        Raises PhraseError for phrases that the labels cannot spell, or as `phrases.load`.
+        """
+        if not isinstance(phrases, Phrases):
+            phrases = load_phrases(phrases)
+        if filler is not None:
+            check_number("filler", filler, 0, float(np.finfo(np.float32).max))
+        return PhraseDecoder(
+            phrases, self._graph(phrases), self._search, self.phrase_confidence, filler)
+
+    @cached_property
+    def _graph(self) -> Callable[[Phrases], PhraseGraph]:
+        return lru_cache(maxsize=8)(lambda phrases: phrases.compile(self.tokens))
+
+    @cached_property
+    def phrase_confidence(self) -> Confidence:
+        """That of `ee-ref calibrate --phrases` if the file has one, else `exits.CONFIDENCE`.
+
+        Raises ModelFileError when it cannot be understood.
+        """
+        point = model_file.operating_points(self.file).get(PHRASES_POLICY, {})
+        if "confidence" not in point:
+            return exits.CONFIDENCE
+        try:
+            return exits.Confidence(**point["confidence"])
+        except (ArgumentError, TypeError) as error:
+            raise ModelFileError(f"{self.file.path}: operating point {PHRASES_POLICY}: confidence: "
+                                 f"{shown(error, 300)}") from None
+
+    def _hypotheses(
+        self, run: Run, decoder: Decoder | None, phrases: PhraseDecoder | None, heard: Heard | None
+    ) -> Sequence[Hypothesis]:
+        """What the decoder or the phrases give, best first; without either, the greedy path that
+        the run walked."""
+        if phrases is not None and heard is not None:
+            return [phrases.align(run.out.log_probs, number) for _, number in heard.found]
         if decoder is not None:
             found = decoder(run.out.log_probs)
             return [found] if isinstance(found, Hypothesis) else found
@@ -268,9 +346,12 @@ class Model:
             raise ModelFileError(
                 f"{self.file.path}: operating points: {shown(error, 300)}") from None
 
-    def policy(self, exit: int | None = None, policy: AnyPolicy | str | None = None
-               ) -> AnyPolicy:
-        """The policy that `transcribe` uses for these arguments. Raises ArgumentError."""
+    def policy(self, exit: int | None = None, policy: AnyPolicy | str | None = None,
+               phrases: bool = False) -> AnyPolicy:
+        """The policy that `transcribe` uses for these arguments, with phrases or without.
+
+        Raises ArgumentError.
+        """
         if exit is not None and policy is not None:
             raise ArgumentError(f"expected exit or policy, found both: {exit!r} and {policy!r}")
         if isinstance(policy, str):
@@ -281,23 +362,27 @@ class Model:
                     f"found {policy!r}")
             policy = self.policies[policy]
         if policy is None and exit is None:
-            policy = self.policies.get(DEFAULT_POLICY)
+            default = PHRASES_POLICY if phrases and PHRASES_POLICY in self.policies else (
+                DEFAULT_POLICY)
+            policy = self.policies.get(default)
         if policy is None:
             policy = exits.Fixed(self.config.exits if exit is None else exit)
         if deepest := getattr(policy, "deepest", 0):
             check_count("exit", deepest, 1, self.config.exits)
         return policy
 
-    def utterance(self, mel_frames: int, started: float | None = None) -> Utterance:
+    def utterance(self, mel_frames: int, started: float | None = None,
+                  phrases: PhraseDecoder | None = None) -> Utterance:
         """What policies may ask about an utterance of so many mel frames, whose encoder begins now.
 
-        started: when the caller asked for it, by `time.perf_counter`; None: now.
+        started: when the caller asked for it, by `time.perf_counter`; None: now. phrases: what may
+        be said, if it is known.
         """
         now = time.perf_counter()
         return Utterance(
             exits=self.config.exits, blank=self.config.blank, costs=self._costs(mel_frames),
             started=now if started is None else started, encoder_started=now,
-            measure=self._measure)
+            measure=self._measure, hear=phrases)
 
     @cached_property
     def _costs(self) -> Callable[[int], tuple[int, ...]]:
@@ -311,6 +396,14 @@ class Model:
 
             return measure
         return exits.measure
+
+    @cached_property
+    def _search(self) -> Search:
+        if self.backend == "native":
+            from .native import _phrases
+
+            return _phrases.search
+        return search
 
     def _words(
         self, best: Hypothesis, confidences: Sequence[float], duration: float

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .config import Config
+
+if TYPE_CHECKING:
+    from .decode.graph import PhraseGraph
 
 
 def multiply_accumulates(config: Config, seconds: float) -> tuple[int, ...] | None:
@@ -26,22 +29,27 @@ def multiply_accumulates(config: Config, seconds: float) -> tuple[int, ...] | No
 
 
 def device_plan(
-    config: Config, tokens: Sequence[str], special: frozenset[int], seconds: float
+    config: Config, tokens: Sequence[str], special: frozenset[int], seconds: float,
+    phrases: PhraseGraph | None = None,
 ) -> dict[str, Any]:
     """Bytes of flash and RAM on a device for one utterance of `seconds`, of plain types.
 
+    phrases: what is searched, if anything is.
     seconds. frames: of features; rows: encoder frames. samples: as 16 bits, if they are kept in
     RAM. features: as floats. arena: of the session; before it begins, the front end uses `frontend`
-    bytes of it. stack: of the library's functions, at most (EE_STACK_BYTES).
+    bytes of it. search: arena of the phrase search, 0 without one; it may lie where the features
+    were, which a session does not need once they are fed. stack: of the library's functions, at
+    most (EE_STACK_BYTES).
     Up to each exit: model, memory of ee_image_open, enough for 32- and 64-bit targets; peak, the
-    RAM for model, features, arena and stack, the samples being extra; flash, the size of the flash
-    image, with the position table cut to `seconds`.
+    RAM for model, features or search, arena and stack, the samples being extra; flash, the size of
+    the flash image without phrases, with the position table cut to `seconds`.
     Raises ArgumentError for audio longer than the model allows or a front end that the C library
     lacks, and NativeUnavailable without the C library, which plans the memory.
     """
     from . import flash_image
     from .native._frontend import NativeFrontEnd
     from .native._lib import ffi, lib
+    from .native._phrases import arena_size
     from .native._session import _c_config, _size
 
     limited = flash_image.limited(config, seconds)
@@ -50,7 +58,9 @@ def device_plan(
     frames = lib.ee_frontend_frames(frontend.handle, samples)
     features = 4 * frames * config.mels
     arena = _size(lib.ee_arena_size, _c_config(config), frames, ffi.NULL)
-    working = features + max(arena, frontend.scratch_bytes) + lib.EE_STACK_BYTES
+    search = 0 if phrases is None else arena_size(phrases)
+    working = max(features + frontend.scratch_bytes, max(features, search) + arena)
+    working += lib.EE_STACK_BYTES
     model = []
     for exits in range(1, config.exits + 1):
         cut = config.first_exits(exits)
@@ -58,7 +68,8 @@ def device_plan(
     return {
         "seconds": seconds, "frames": frames, "rows": config.encoder_frames(frames),
         "samples": 2 * samples, "features": features, "arena": arena,
-        "frontend": frontend.scratch_bytes, "model": tuple(model), "stack": lib.EE_STACK_BYTES,
+        "frontend": frontend.scratch_bytes, "search": search, "model": tuple(model),
+        "stack": lib.EE_STACK_BYTES,
         "flash": flash_image.exit_sizes(limited, tokens, special),
         "peak": tuple(bytes + working for bytes in model),
     }

@@ -19,7 +19,7 @@ from pathlib import Path
 
 NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(?:\\n(\d+) bytes \(([\w,]+)\))?"')
 EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
-PRIMITIVE = re.compile(r"ee_\w+_(f32|qs8)_[a-z0-9]+")
+PRIMITIVE = re.compile(r"ee_\w+_(f32|qs8|exact)_[a-z0-9]+")
 GRAPHS = "graphs"  # the folder of their files
 RUNTIME = ("ee_model", "ee_session")  # files that call them
 POOL = "ee_pool"
@@ -51,7 +51,7 @@ def main(folder: Path) -> int:
     every_task = {name for name in frames if TASK.fullmatch(name)}
     in_tasks = reachable(every_task, calls)  # what tasks call has none of its own
     primitives = [name for name in frames
-                  if PRIMITIVE.fullmatch(name) and INDIRECT not in calls.get(name, ())
+                  if PRIMITIVE.fullmatch(name) and INDIRECT not in reachable({name}, calls)
                   and not tasks[name]]
 
     @cache
@@ -59,7 +59,8 @@ def main(folder: Path) -> int:
         below = set(calls.get(name, ()))
         if INDIRECT in below:
             if files[name].stem in RUNTIME:
-                below.update(graph)
+                # Nothing here is recursive: what calls this is not what this calls.
+                below.update(entry for entry in graph if name not in reachable({entry}, calls))
             elif files[name].stem == POOL:
                 below.update(every_task)
             else:

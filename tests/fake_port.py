@@ -1,7 +1,7 @@
 """A port that misbehaves: `fake_port.py MODE`, frames on stdin and stdout.
 
-It does silu_qs8 rightly, and in MODE something wrong with the case whose x has 3 rows. Every image
-is right to it, and of other ops it knows nothing.
+It does silu_exact rightly, and in MODE something wrong with the case whose x has 3 rows. Every
+image is right to it, and of other ops it knows nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Port:
         parameters = {"protocol": 99 if self.mode == "other_protocol" else 1, "name": "fake",
                       "largest_frame": 20000}
         if self.mode == "lists_ops":
-            parameters["ops"] = "silu_qs8"
+            parameters["ops"] = "silu_exact"
         if self.mode == "garbled_hello":
             self.write(Frame(Type.PORT, frame.sequence, b"\1").encode())
             return
@@ -54,12 +54,12 @@ class Port:
 
     def case(self, frame: Frame) -> None:
         question = Body.decode(frame.payload)
-        if question.name != "silu_qs8":
+        if question.name != "silu_exact":
             self.write(self.other_op(question, frame.sequence).encode())
             return
         x = question.tensors["x"]
         result = Frame(Type.RESULT, frame.sequence,
-                       Body("", {}, {"y": ops.silu_qs8(x)}).encode())
+                       Body("", {}, {"y": ops.silu_exact(x)}).encode())
         data = result.encode()
         if len(x) == ROWS:
             data = self.misbehave(frame, result, x)
@@ -75,7 +75,7 @@ class Port:
 
     def misbehave(self, frame: Frame, result: Frame, x: np.ndarray) -> bytes:
         data = result.encode()
-        y = ops.silu_qs8(x)
+        y = ops.silu_exact(x)
 
         def other(tensors) -> bytes:
             return replace(result, payload=Body("", {}, tensors).encode()).encode()

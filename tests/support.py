@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -126,19 +128,28 @@ HEADERS = {dtype: (DESK.parent / "include" / name).read_text() for dtype, name i
     ("f32", "ee_kernels.h"), ("qs8", "ee_kernels_qs8.h"))}
 """What the C library says of its ops."""
 
-KERNELS = tuple(re.findall(r"^    ee_(\w+_qs8) \*", HEADERS["qs8"], re.MULTILINE))
+KERNELS = tuple(re.findall(r"^    ee_(\w+_(?:qs8|exact)) \*", HEADERS["qs8"], re.MULTILINE))
 """The primitives of int8 mode: a port of kernels/conformance can make each wrong by one bit."""
 
 
 def in_place(dtype: str) -> list[str]:
     """The ops of whose kernels the header says that out may be x."""
     found = re.findall(
-        rf"out may be\s+(?:\* )?x\. \*/\n(?:typedef )?void ee_(\w+)_{dtype}(?:_c)?\(",
-        HEADERS[dtype])
-    return [op if dtype == "f32" else f"{op}_{dtype}" for op in found]
+        r"out may be\s+(?:\* )?x\. \*/\n(?:typedef )?void ee_(\w+?)(?:_c)?\(", HEADERS[dtype])
+    return [name.removesuffix("_f32") for name in found]
 
 
 def cases_with_values(vectors: Vectors, op: str) -> list[Vector]:
     """The cases of an op that have a value to be wrong."""
     return [case for case in vectors.cases
             if case.op == op and any(array.size for array in case.expected.values())]
+
+
+def letter_pairs(words: Iterable[str], count: int) -> tuple[str, ...]:
+    """Labels as of a large-vocabulary model: letters, and the most frequent pairs of letters."""
+    spelled = [f"▁{word}" for word in words]
+    pairs = Counter(a + b for word in spelled for a, b in itertools.pairwise(word))
+    letters = sorted({letter for word in spelled for letter in word})
+    frequent = sorted(pairs, key=lambda pair: (-pairs[pair], pair))
+    labels = ["<blank>", *letters, *frequent]
+    return (*labels, *(f"<{i}>" for i in range(count)))[:count]

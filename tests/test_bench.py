@@ -13,6 +13,7 @@ import pytest
 from ee_ref import bench, load, ops
 from ee_ref.cli import main
 from ee_ref.errors import ArgumentError
+from ee_ref.ops._names import stem_and_mode
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
@@ -113,11 +114,11 @@ def test_ops_are_found_for_every_kernel(dtype, native_library, monkeypatch):
     monkeypatch.setattr(ops_benchmark, "yardstick", small)
     monkeypatch.setattr(ops_benchmark, "random_features",
                         lambda frames, seed: random_features(frames, seed, SMALL.mels))
-    everything = {op for op in ops.__all__ if op.endswith("_qs8") == (dtype == "qs8")}
+    everything = {op for op in ops.__all__ if stem_and_mode(op)[1] == dtype}
     calls = ops_benchmark.trace(dtype, seconds=1)
     assert {call.op for call in calls} == everything, "an op that the model never calls"
     layers = sum(SMALL.layers_per_exit)
-    counted = {op.removesuffix("_qs8"): sum(call.calls for call in calls if call.op == op)
+    counted = {stem_and_mode(op)[0]: sum(call.calls for call in calls if call.op == op)
                for op in everything}
     assert counted["conformer_layer"] == layers and counted["exit_head"] == SMALL.exits
     assert counted["feed_forward"] == 2 * layers and counted["layer_norm"] == 5 * layers

@@ -41,6 +41,7 @@ from ee_ref.conformance.waivers import Waiver
 from ee_ref.errors import FileError, ModelFileError
 from ee_ref.frontend import exact
 from ee_ref.ops._lines import lines
+from ee_ref.ops._names import stem_and_mode
 from tests.support import GOLDEN
 from tests.test_conformance_protocol import ENVIRONMENT, FAKE, VECTORS
 
@@ -130,10 +131,10 @@ EDGES = [
     "integer/quantize_qs8/ties_to_even", "integer/quantize_qs8/beside_ties",
     "integer/quantize_qs8/both_ends", "integer/linear_qs8/largest_product",
     "integer/linear_qs8/sums_beyond_2_24", "integer/linear_qs8/smallest_scales",
-    "integer/quantize*_qs8/subnormal", "int8/silu_qs8/smallest", "int8/glu_qs8/flushed",
-    "int8/layer_norm_qs8/*_flushed", "int8/depthwise_conv_qs8/smallest",
+    "integer/quantize*_qs8/subnormal", "int8/silu_exact/smallest", "int8/glu_exact/flushed",
+    "int8/layer_norm_exact/*_flushed", "int8/depthwise_conv_exact/smallest",
     "int8/stem_conv_qs8/below_the_smallest_scale", "f32/silu/powers_to_subnormal",
-    "int8/depthwise_conv_qs8/minus_zero", "f32/softmax/minus_inf", "f32/log_softmax/minus_inf",
+    "int8/depthwise_conv_exact/minus_zero", "f32/softmax/minus_inf", "f32/log_softmax/minus_inf",
     "frontend/features/*_silence", "frontend/features/*_no_samples",
     *(f"model/exits/{model}_{edge}" for model in ("small-int8", "small-f32", "commands")
       for edge in ("one_frame", "longest")),
@@ -162,16 +163,16 @@ def test_edges_are_what_their_names_say(vectors):
     assert len(by_name["model/exits/small-int8_no_frames"].expected["log_probs_1"]) == 0
     sums = by_name["integer/linear_qs8/sums_beyond_2_24"].expected["y"]
     assert sums.min() > 2**24
-    for case in ("glu_qs8/flushed", "layer_norm_qs8/differences_flushed",
-                 "layer_norm_qs8/products_flushed"):
+    for case in ("glu_exact/flushed", "layer_norm_exact/differences_flushed",
+                 "layer_norm_exact/products_flushed"):
         y = by_name[f"int8/{case}"].expected["y"]
         assert 0 < np.count_nonzero(y) < y.size and not np.signbit(y[y == 0]).any(), case
         assert np.abs(y[y != 0]).min() >= 2.0**-50, case
-    y = by_name["int8/depthwise_conv_qs8/smallest"].expected["y"]
+    y = by_name["int8/depthwise_conv_exact/smallest"].expected["y"]
     assert 2.0**-126 < np.abs(y[y != 0]).min() < 2.0**-120
     y = by_name["integer/linear_qs8/smallest_scales"].expected["y"]
     assert 2.0**-126 < np.abs(y).min() < 2.0**-80
-    y = by_name["int8/depthwise_conv_qs8/minus_zero"].expected["y"]
+    y = by_name["int8/depthwise_conv_exact/minus_zero"].expected["y"]
     assert not y.any() and np.signbit(y).all()
     ties = by_name["integer/quantize_qs8/ties_to_even"].expected["q"]
     assert ties.tolist() == [[127, 0, 2, 2, 0, -2, -2, 126, -126, 126]]
@@ -368,8 +369,8 @@ def set_in(*path, value):
     (set_in("cases", 0, "inputs", 0, "shape", value=[]), "does not lie in"),
     (set_in("cases", 0, "inputs", 0, "shape", value=[1 << 40, 1 << 40]), "does not lie in"),
     (set_in("cases", 0, "inputs", 0, "dtype", value="float64"), "expected one of"),
-    (set_in("cases", 0, "name", value="f32/silu_qs8/x"), "expected a name of tier"),
-    (set_in("cases", 0, "name", value="int8/silu_qs8/rows_3"), "twice"),
+    (set_in("cases", 0, "name", value="f32/silu_exact/x"), "expected a name of tier"),
+    (set_in("cases", 0, "name", value="int8/silu_exact/rows_3"), "twice"),
     (set_in("cases", 0, "model", value="none"), "expected a model"),
     (set_in("cases", 0, "expected", 0, "bound", "limit", value=True), "expected number"),
     (set_in("cases", 0, "expected", 0, "bound", "reason", value=""), "expected text like"),
@@ -381,13 +382,13 @@ def test_a_manifest_that_is_not_right_is_refused(few, tmp_path, change, message)
 
 def test_a_changed_or_missing_file_is_noticed(few, tmp_path):
     target = changed(few, tmp_path / "vectors", lambda document: None)
-    data = bytearray((target / "int8" / "silu_qs8.bin").read_bytes())
+    data = bytearray((target / "int8" / "silu_exact.bin").read_bytes())
     data[3] ^= 1
-    (target / "int8" / "silu_qs8.bin").write_bytes(data)
+    (target / "int8" / "silu_exact.bin").write_bytes(data)
     with pytest.raises(manifest.ManifestError, match="SHA-256"):
         manifest.read(target)
-    (target / "int8" / "silu_qs8.bin").unlink()
-    with pytest.raises(FileError, match="silu_qs8.bin"):
+    (target / "int8" / "silu_exact.bin").unlink()
+    with pytest.raises(FileError, match="silu_exact.bin"):
         manifest.read(target)
     (target / "manifest.json").write_text("{")
     with pytest.raises(manifest.ManifestError, match="not JSON"):
@@ -484,7 +485,7 @@ def result(case: str, status: str, **more) -> Result:
 
 
 def test_waivers_that_are_wrong_or_not_needed_are_problems():
-    known = ["f32/silu/a", "f32/silu/b", "int8/glu_qs8/a"]
+    known = ["f32/silu/a", "f32/silu/b", "int8/glu_exact/a"]
     given = [Waiver("f32/silu/*", "x"), Waiver("f32/typo/*", "x"), Waiver("int8/*", "x"),
              Waiver("f32/silu/b", "x", port="other")]
     found = waivers.problems(given, [given[0]], "mine", known, known)
@@ -510,7 +511,8 @@ def sample() -> Run:
     difference = compare("y", floats(1, 3), floats(1, 2), Bound(EXACT))
     return Run(Port("fake \x00<&>", "1", "c"), 1, [
         result("integer/linear_qs8/a", "pass", ulp=0.0, db=math.inf),
-        result("int8/glu_qs8/b", "fail", message="y: wrong <&> \x1b[0m", differences=(difference,)),
+        result("int8/glu_exact/b", "fail", message="y: wrong <&> \x1b[0m",
+               differences=(difference,)),
         result("f32/silu/c", "waived", message="m", waiver="vendor's exp"),
         result("f32/silu/d", "unsupported", message="no"),
         result("model/exits/e", "died", message="signal SIGSEGV"),
@@ -579,17 +581,17 @@ def test_run(few, format, capsys, tmp_path):
 
 def test_run_fails_and_is_waived(few, capsys, tmp_path):
     assert command(few, "one_bit") == 1
-    assert "fail: int8/silu_qs8/rows_3" in capsys.readouterr().out
+    assert "fail: int8/silu_exact/rows_3" in capsys.readouterr().out
     file = tmp_path / "w.json"
 
     def write(**waiver):
         file.write_text(json.dumps({"version": 1, "waivers": [{"reason": "known", **waiver}]}))
 
-    write(cases="int8/silu_qs8/rows_3")
+    write(cases="int8/silu_exact/rows_3")
     assert command(few, "one_bit", "--waivers", str(file)) == 0
-    assert "waived: int8/silu_qs8/rows_3" in capsys.readouterr().out
+    assert "waived: int8/silu_exact/rows_3" in capsys.readouterr().out
     assert command(few, "good", "--waivers", str(file)) == 1, "not needed"
-    write(cases="int8/silu_qs8/rows_3", status="timeout")
+    write(cases="int8/silu_exact/rows_3", status="timeout")
     assert command(few, "one_bit", "--waivers", str(file)) == 1
     write(cases="int8/nothing/*")
     assert command(few, "good", "--waivers", str(file)) == 1
@@ -607,7 +609,7 @@ def test_run_selects(few, capsys):
 
 def test_list(few, capsys):
     assert main(["conformance", "list", "--suite", str(few)]) == 0
-    assert capsys.readouterr().out.splitlines()[0] == "int8/silu_qs8/rows_1\t-\texact"
+    assert capsys.readouterr().out.splitlines()[0] == "int8/silu_exact/rows_1\t-\texact"
 
 
 def test_boards_and_lines_that_are_not_there(few, capsys, tmp_path):
@@ -645,8 +647,8 @@ def test_the_documents_define_all_that_a_port_needs(vectors):
     numerics = (ROOT / "docs" / "numerics.md").read_text()
     formulas = page[page.index("### Formulas"):]
     for op in {case.op for case in vectors.cases}:
-        stem = op.removesuffix("_qs8")
-        where = numerics if op.endswith("_qs8") else formulas
+        stem, mode = stem_and_mode(op)
+        where = numerics if mode == "qs8" else formulas
         assert re.search(rf"[`*]{stem}[`*]", where), op
     for model in vectors.models:
         assert f"`{model}`" in page

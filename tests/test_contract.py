@@ -2,9 +2,9 @@
 
 An op `glu` is ee_ref/ops/glu.py with its line, which is once more with its call in
 kernels/conformance/ops.inc, kernels/src/ops/glu/ee_glu_f32_c.c, its prototype in ee_kernels.h and
-ee_ref/conformance/cases/glu.py. Its int8 twin is `glu_qs8` in Python and ee_glu_qs8_c in the same
-folder. A missing one fails here by name; kernels/README.md lists the other files that a new op
-touches.
+ee_ref/conformance/cases/glu.py. Its twin of int8 mode is `glu_exact` in Python and ee_glu_exact_c
+in the same folder. A missing one fails here by name; kernels/README.md lists the other files that a
+new op touches.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ee_ref.conformance.cases import cases_of, op_names
 from ee_ref.families import SCALE_SUFFIX, Kind
 from ee_ref.families.conformer import LAYER
 from ee_ref.ops._lines import lines, text_of
+from ee_ref.ops._names import stem_and_mode
 from tests.support import GOLDEN
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +35,8 @@ HEADER = "".join(path.read_text() for path in sorted(HEADERS))
 
 ISAS = re.findall(r"^EE_ISA\(\w+, (\w+),", (ROOT / "kernels/include/ee_isas.inc").read_text(), re.M)
 DTYPES = ("f32", "qs8")
-KERNEL = re.compile(rf"ee_(?P<op>\w+)_(?P<dtype>{'|'.join(DTYPES)})_(?P<isa>{'|'.join(ISAS)})")
+MODES = (*DTYPES, "exact")
+KERNEL = re.compile(rf"ee_(?P<op>\w+)_(?P<mode>{'|'.join(MODES)})_(?P<isa>{'|'.join(ISAS)})")
 LOOSEST = 1e-5
 
 OPS = sorted((*op_names(), *op_names("qs8")))
@@ -53,14 +55,14 @@ def prototypes() -> set[str]:
 
 
 def op_of(kernel: str) -> str:
-    """The op in Python of a kernel: ee_glu_f32_avx2 -> glu, ee_glu_qs8_c -> glu_qs8."""
+    """The op in Python of a kernel: ee_glu_f32_avx2 -> glu, ee_glu_exact_c -> glu_exact."""
     match = KERNEL.fullmatch(kernel)
-    return match["op"] if match["dtype"] == "f32" else f"{match['op']}_{match['dtype']}"
+    return match["op"] if match["mode"] == "f32" else f"{match['op']}_{match['mode']}"
 
 
 def portable(op: str) -> str:
-    """The portable kernel of an op: glu -> ee_glu_f32_c, glu_qs8 -> ee_glu_qs8_c."""
-    return f"ee_{op}_c" if op.endswith("_qs8") else f"ee_{op}_f32_c"
+    """The portable kernel of an op: glu -> ee_glu_f32_c, glu_exact -> ee_glu_exact_c."""
+    return f"ee_{op}_f32_c" if stem_and_mode(op)[1] == "f32" else f"ee_{op}_c"
 
 
 def kernel_files() -> dict[str, Path]:
@@ -73,11 +75,11 @@ def kernel_files() -> dict[str, Path]:
 
 @pytest.mark.parametrize("place, found", [
     ("a case table in ee_ref/conformance/cases", set(OPS)),
-    ("a prototype ee_OP_DTYPE_c in kernels/include",
+    ("a prototype ee_OP_MODE_c in kernels/include",
      {op_of(name) for name in prototypes() if KERNEL.fullmatch(name)["isa"] == "c"}),
-    ("a portable kernel kernels/src/ops/OP/ee_OP_DTYPE_c",
+    ("a portable kernel kernels/src/ops/OP/ee_OP_MODE_c",
      {op_of(name) for name, path in kernel_files().items()
-      if name in (f"ee_{path.parent.name}_{dtype}_c" for dtype in DTYPES)}),
+      if name in (f"ee_{path.parent.name}_{mode}_c" for mode in MODES)}),
 ], ids=["cases", "prototypes", "kernels"])
 def test_every_op_is_everywhere(place, found):
     expected = modules("ee_ref/ops")
@@ -87,7 +89,7 @@ def test_every_op_is_everywhere(place, found):
 
 def test_every_folder_of_kernels_is_of_an_op():
     folders = {path.name for path in KERNELS.iterdir() if path.is_dir()}
-    assert folders == {op.removesuffix("_qs8") for op in modules("ee_ref/ops")}
+    assert folders == {stem_and_mode(op)[0] for op in modules("ee_ref/ops")}
 
 
 def test_every_op_is_a_function_of_its_module():
@@ -104,7 +106,7 @@ def test_every_kernel_is_a_file_and_a_prototype():
     assert not set(files) - declared, f"files without a prototype: {sorted(set(files) - declared)}"
     for name, path in files.items():
         match = KERNEL.fullmatch(name)
-        assert match, f"{path}: expected ee_OP_DTYPE_ISA.c, of {DTYPES} and {ISAS}"
+        assert match, f"{path}: expected ee_OP_MODE_ISA.c, of {MODES} and {ISAS}"
         assert match["op"] == path.parent.name, f"{path}: in the folder of another op"
         assert re.search(rf"\b{name}\s*\(", path.read_text()), f"{path}: does not define {name}"
 
@@ -126,7 +128,8 @@ def test_every_variant_is_in_the_table_of_its_instruction_set():
         match = KERNEL.fullmatch(name)
         if match["isa"] != "c":
             entry = rf"\.{match['op']} = {name}\b"
-            assert len(re.findall(entry, own[match["dtype"], match["isa"]])) == 1, name
+            table = own[stem_and_mode(op_of(name))[1], match["isa"]]
+            assert len(re.findall(entry, table)) == 1, name
 
 
 @pytest.mark.parametrize("op", sorted(modules("ee_ref/ops")))
@@ -213,7 +216,8 @@ def test_cases_have_names_tolerances_and_reasons(op):
         assert case.reason, f"{op}/{case.name}: a tolerance without its reason"
         parameters = inspect.signature(getattr(ops, op)).parameters
         assert not set(case.arguments()) - set(parameters), f"{op}/{case.name}: other parameters"
-        assert not op.endswith("_qs8") or case.tolerance == 0, f"{op}/{case.name}: int8 is exact"
+        if stem_and_mode(op)[1] == "qs8":
+            assert case.tolerance == 0, f"{op}/{case.name}: int8 mode is exact"
 
 
 def test_every_case_has_a_golden_and_every_golden_a_case(ops_golden):
@@ -245,7 +249,8 @@ HEAVY = {"torch", "torchaudio", "tensorflow", "jax", "onnx", "onnxruntime", "tra
          "librosa", "pytest", "hypothesis"}
 """What the installed packages never import."""
 
-LAZY = {"scipy", "soundfile", "gguf", "safetensors", "sentencepiece", "matplotlib"}
+LAZY = {"scipy", "soundfile", "gguf", "safetensors", "sentencepiece", "matplotlib", "hassil",
+        "yaml"}
 """What they import only inside the function that needs it."""
 
 
@@ -363,7 +368,7 @@ def test_no_text_names_a_file_that_is_not_there():
     assert not missing
 
 
-@pytest.mark.parametrize("op", ["glu", "glu_qs8"])
+@pytest.mark.parametrize("op", ["glu", "glu_exact", "linear_qs8"])
 def test_the_list_of_the_files_of_an_op_is_right(op):
     """kernels/README.md, Adding: every path is there, for an op of either kind."""
     text = (ROOT / "kernels" / "README.md").read_text().partition("## Adding")[2]
@@ -371,6 +376,6 @@ def test_the_list_of_the_files_of_an_op_is_right(op):
     paths = [name for cell in table for name in re.findall(r"`([^`]*/[^`]*)`", cell)]
     assert len(paths) > 15
     for path in paths:
-        if path.endswith("_f32_c.c") and op.endswith("_qs8"):
-            path = path.replace("_f32_c.c", "_qs8_c.c").replace("<op>", op.removesuffix("_qs8"))
+        if op != stem_and_mode(op)[0]:
+            path = path.replace("<op>/ee_<op>_f32", f"{stem_and_mode(op)[0]}/ee_{op}")
         assert (ROOT / path.replace("<op>", op)).exists(), path

@@ -435,7 +435,7 @@ STORABLE = [
     exits.Patience(2),
     exits.Threshold("path", 0.5), exits.Threshold("entropy", (None, 0.25)),
     exits.Learned(((0.5,) * len(exits.FEATURES),), (1.5,), 0.5), exits.Deadline(0.03),
-    exits.Budget(5.0, (1, 2)), exits.Within(exits.Patience(1), 2, 4),
+    exits.Budget(5.0, (1, 2)), exits.Phrase(-0.5, 3.0), exits.Within(exits.Patience(1), 2, 4),
     exits.FirstOf(exits.Deadline(0.01), exits.Within(exits.Entropy(0.5), 2)),
 ]
 
@@ -498,6 +498,7 @@ def test_a_rule_is_declared_in_one_place(model_path, monkeypatch):
     {"kind": "budget", "limit": 1, "costs": [2, 1]}, {"kind": "deadline", "milliseconds": -1},
     {"kind": "deadline", "milliseconds": "30"}, {"kind": "deadline", "seconds": 30},
     {"kind": "deadline", "milliseconds": 30, "seconds": 30}, {"kind": "within", "policy": "fast"},
+    {"kind": "phrase", "free": 1, "margin": 2}, {"kind": "phrase", "free": -1},
     {"kind": "first_of", "policies": [["fixed"]]}, {"kind": "threshold", "score": "path"},
 ])
 def test_what_is_no_policy(plain):

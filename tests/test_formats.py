@@ -22,6 +22,7 @@ def result(words, **changes):
         "confidence": 0.5, "words": words,
         "n_best": [SimpleNamespace(text="A", score=-3.5, tokens=(3, 4))],
         "timing": {"audio": 0.01, "total": 0.02}, "duration": 4.0,
+        "intent": "TurnOn", "slots": {"level": 3},
     }
     return SimpleNamespace(**{**fields, **changes})
 
@@ -56,7 +57,8 @@ def test_json():
     assert text.count("\n") == 1 and text.endswith("\n")
     found = json.loads(text)
     assert list(found) == ["path", "text", "exit", "score", "margin", "confidence", "duration",
-                           "words", "n_best", "timing"]
+                           "intent", "slots", "words", "n_best", "timing"]
+    assert (found["intent"], found["slots"]) == ("TurnOn", {"level": 3})
     assert found["path"] == "dir/a.wav" and found["text"] == "HELLO WORLD"
     assert (found["exit"], found["score"], found["margin"]) == (2, -3.5, 0.25)
     assert found["words"][0] == {"word": "HELLO", "start": 0.09, "end": 0.25, "confidence": 0.5}

@@ -2,7 +2,7 @@
 
 from tests.hostile.fuzz import seeds
 
-TARGETS = ("image", "frames", "model", "frontend", "decode")
+TARGETS = ("image", "frames", "model", "frontend", "decode", "packed")
 
 
 def test_seeds_come_again():

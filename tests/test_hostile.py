@@ -103,6 +103,7 @@ def test_what_is_valid_is_read(tmp_path):
                          ("tokenizer", "tokens.txt"), ("manifest", "recordings.jsonl"),
                          ("manifest", "recordings.kaldi"), ("manifest", "utterances.trans.txt"),
                          ("manifest", "known.waivers"), ("manifest", "vectors.json"),
+                         ("phrases", "templates.phrases"), ("phrases", "sentences.yaml"),
                          ("image", "f32.eeim"), ("frames", "port.eecf"), ("audio", "good.wav")):
         folder = tmp_path / name
         folder.mkdir()

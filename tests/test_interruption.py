@@ -43,7 +43,7 @@ import numpy as np
 from ee_ref.cli import conformance
 from ee_ref.conformance import manifest
 x = np.zeros((3, 5), np.float32)
-case = manifest.Vector("int8/silu_qs8/a", "int8", "silu_qs8", {"x": x}, {"y": x},
+case = manifest.Vector("int8/silu_exact/a", "int8", "silu_exact", {"x": x}, {"y": x},
                        {"y": manifest.Bound("exact", 0, "bytes")}, {}, "")
 conformance._vectors = lambda _folder: manifest.Vectors(1, (case,), {})
 """

@@ -13,6 +13,7 @@ from ee_ref import native, ops
 from ee_ref.conformance.cases import cases_of, op_names, outputs
 from ee_ref.conformance.draw import Stream
 from ee_ref.ops._lines import lines
+from ee_ref.ops._names import OLD_NAMES
 from tests.support import assert_close, error, in_place
 
 ALL = [pytest.param(op, case, id=f"{op}-{case.name}") for op in op_names() for case in cases_of(op)]
@@ -256,3 +257,13 @@ class Guards:
             assert (ends == self.FIRST_NAN + number).all(), (
                 f"{what}: wrote outside an array of {size} floats"
             )
+
+
+@pytest.mark.parametrize("package", [ops, native], ids=["ops", "native"])
+def test_old_names_work_and_warn(package):
+    for old, new in OLD_NAMES.items():
+        with pytest.warns(DeprecationWarning, match=f"use {package.__name__}.{new}") as caught:
+            assert getattr(package, old) is getattr(package, new)
+        assert caught[0].filename == __file__
+    with pytest.raises(AttributeError, match="has no attribute 'softmax_exact'"):
+        package.softmax_exact  # noqa: B018

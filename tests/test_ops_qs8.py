@@ -363,14 +363,14 @@ def test_layer_norm(seed, rows, size, scale):
     draw = Stream(seed)
     x, (weight, bias) = draw(rows, size) * F(scale), draw.norm(size)
     expected = [layer_norm_by_hand(row, weight, bias, 1e-5) for row in x]
-    assert same(ops.layer_norm_qs8(x, weight, bias, 1e-5), expected)
+    assert same(ops.layer_norm_exact(x, weight, bias, 1e-5), expected)
 
 
 @given(seed=seeds, rows=st.integers(1, 3), size=sizes, scale=st.sampled_from([1.0, 30.0, 1e4]))
 def test_silu_glu_and_log_softmax(seed, rows, size, scale):
     x = Stream(seed)(rows, 2 * size, low=-scale, high=scale)
-    assert same(ops.silu_qs8(x), [[v / (F(1) + exp_by_hand(-v)) for v in row] for row in x])
-    assert same(ops.glu_qs8(x), [
+    assert same(ops.silu_exact(x), [[v / (F(1) + exp_by_hand(-v)) for v in row] for row in x])
+    assert same(ops.glu_exact(x), [
         [flush_by_hand(a / (F(1) + exp_by_hand(-b))) for a, b in zip(row[:size], row[size:])]
         for row in x])
     expected = []
@@ -378,7 +378,7 @@ def test_silu_glu_and_log_softmax(seed, rows, size, scale):
         shifted = [v - max(row) for v in row]
         log_sum = log_by_hand(sum_by_hand([exp_by_hand(v) for v in shifted]))
         expected.append([v - log_sum for v in shifted])
-    assert same(ops.log_softmax_qs8(x), expected)
+    assert same(ops.log_softmax_exact(x), expected)
 
 
 @given(seed=seeds, size=sizes, spread=st.sampled_from([0.0, 1.0, 8.0, 1e4]),
@@ -409,7 +409,7 @@ def test_depthwise_conv(seed, frames, before, after, dim, kernel, data):
             source = before + t + k - (kernel - 1 - ahead)
             if 0 <= source < len(x):
                 expected[t] = [y + a * w for y, a, w in zip(expected[t], x[source], weight[k])]
-    assert same(ops.depthwise_conv_qs8(x, weight, bias, ahead, before, after), expected)
+    assert same(ops.depthwise_conv_exact(x, weight, bias, ahead, before, after), expected)
 
 
 @given(seed=seeds, frames=st.integers(0, 9), channels=st.integers(1, 12), outs=st.integers(1, 4))

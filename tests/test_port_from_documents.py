@@ -78,7 +78,7 @@ def test_the_front_end_as_documented_gives_the_bytes(build, tmp_path):
 
 @pytest.mark.parametrize("fault, noticed, unharmed", [
     ("round", "integer/quantize_qs8/ties_to_even", "integer/linear_qs8/"),
-    ("sum", "int8/layer_norm_qs8/", "integer/"),
+    ("sum", "int8/layer_norm_exact/", "integer/"),
 ])
 def test_a_mistake_is_noticed_where_it_is_made(build, tmp_path, fault, noticed, unharmed):
     code, results = judged(build(fault), tmp_path / "report.json",
@@ -131,7 +131,7 @@ def answers(exe: Path, *questions: bytes) -> list[tuple[int, int, bytes]]:
 
 
 def test_what_is_no_frame_is_passed_over(build):
-    silu = frame(CASE, 7, body(b"silu_qs8"))
+    silu = frame(CASE, 7, body(b"silu_exact"))
     found = answers(build(), b"booting EECF EEC", damaged(silu, 4), b"EE", silu, silu, b"EECF",
                     frame(BYE, 8, body()), silu)
     assert [a[:2] for a in found] == [(RESULT, 7), (RESULT, 7), (END, 8)]
@@ -139,7 +139,7 @@ def test_what_is_no_frame_is_passed_over(build):
 
 
 def test_a_damaged_payload_is_asked_for_again(build):
-    silu = frame(CASE, 7, body(b"silu_qs8"))
+    silu = frame(CASE, 7, body(b"silu_exact"))
     for at in (16, len(silu) - 5, len(silu) - 1):
         found = answers(build(), damaged(silu, at), silu)
         assert [a[:2] for a in found] == [(ERROR, 0), (RESULT, 7)]
@@ -148,12 +148,12 @@ def test_a_damaged_payload_is_asked_for_again(build):
 
 @pytest.mark.parametrize("kind, payload, code", [
     (CASE, b"", 2),
-    (CASE, body(b"silu_qs8")[:-1], 2),
-    (CASE, body(b"silu_qs8") + b"\0", 2),
-    (CASE, body(b"silu_qs8", axes=5), 2),
-    (CASE, body(b"silu_qs8", dtype=b"i"), 3),
-    (CASE, body(b"silu_qs8", axes=1), 3),
-    (CASE, body(b"layer_norm_qs8"), 3),
+    (CASE, body(b"silu_exact")[:-1], 2),
+    (CASE, body(b"silu_exact") + b"\0", 2),
+    (CASE, body(b"silu_exact", axes=5), 2),
+    (CASE, body(b"silu_exact", dtype=b"i"), 3),
+    (CASE, body(b"silu_exact", axes=1), 3),
+    (CASE, body(b"layer_norm_exact"), 3),
     (CASE, body(b"exits"), 3),
     (0x77, body(), 3),
     (MODEL, body(b"a digest"), None),
@@ -166,6 +166,6 @@ def test_what_cannot_be_answered_is_said_and_the_port_goes_on(build, kind, paylo
 
 
 def test_a_question_cut_short_ends_the_port(build):
-    silu = frame(CASE, 7, body(b"silu_qs8"))
+    silu = frame(CASE, 7, body(b"silu_exact"))
     assert [a[:2] for a in answers(build(), silu, silu[:-1])] == [(RESULT, 7)]
     assert answers(build()) == []

@@ -40,11 +40,9 @@ VIEWS = {
     "full": replace(CHUNKED, chunk=0, left=0, conv="centred"),
     "full qs8": replace(CHUNKED, chunk=0, left=0, conv="centred", dtype="qs8"),
 }
-TOLERANCE = 3e-5
-"""Of float32, relative to the largest value in a row: products of other sizes add in another order,
-and where the eight values of a row are nearly equal, its layer norms magnify that. 6e-6 was seen,
-mostly it is 1e-6. That no row is missed is proved by int8, which allows nothing."""
-
+TOLERANCE = 1e-6
+"""Of float32, relative to the largest value in a row: room for libraries whose sums also depend on
+where in memory a row lies. C and NumPy with OpenBLAS give the bytes of one feed."""
 
 BACKENDS = ["numpy", "native"]
 
@@ -67,8 +65,10 @@ def encoder_of(config: Config, backend: str = "numpy") -> Encoder:
 
 
 @cache
-def whole(config: Config, frames: int) -> list[ExitOutput]:
-    return list(encoder_of(config).exits(features_of(config, frames)))
+def whole(config: Config, frames: int, backend: str = "numpy") -> list[ExitOutput]:
+    """One feed; of int8 mode by NumPy, whose bytes are everyone's."""
+    encoder = encoder_of(config, "numpy" if config.dtype == "qs8" else backend)
+    return list(encoder.exits(features_of(config, frames)))
 
 
 def features_of(config: Config, frames: int) -> np.ndarray:
@@ -97,7 +97,7 @@ def assert_part_of(out: ExitOutput, expected: ExitOutput, config: Config) -> Non
 def test_any_slices_and_any_exits_give_the_rows_of_one_feed(name, backend, frames, cuts, depths):
     """depths: how many exits are asked for after each feed; after the last one all are."""
     config = VIEWS[name]
-    expected, features = whole(config, frames), features_of(config, frames)
+    expected, features = whole(config, frames, backend), features_of(config, frames)
     state, covered = encoder_of(config, backend).start(400), 0
     for (rows, last), depth in zip(slices(frames, cuts), depths):
         state.feed(features[rows], last)
@@ -142,7 +142,7 @@ def test_a_full_view_is_ready_with_the_last_inputs(backend):
     state.feed(features)
     assert list(state.exits()) == []
     state.feed(features[:0], last=True)
-    for out, expected in zip(state.exits(), whole(config, 60), strict=True):
+    for out, expected in zip(state.exits(), whole(config, 60, backend), strict=True):
         assert_part_of(out, expected, config)
 
 

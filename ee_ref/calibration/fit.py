@@ -22,11 +22,15 @@ import numpy as np
 from .. import exits
 from ..errors import ArgumentError
 from ..evaluation.run import Table
+from ..exits.phrase import MAX_MARGIN, PHRASE_SCORES
 from ..exits.policy import KINDS, as_policy
 from ..exits.rules import log_odds
 
 GRID = 200
 """Thresholds tried for a score, at its quantiles."""
+
+PHRASE_GRID = 20
+"""Thresholds tried for each of the two scores of `Phrase`, at its quantiles."""
 
 RIDGE = 1e-3
 """Penalty on squared weights of `learned`, features standardised, samples weighing 1 in all."""
@@ -106,6 +110,8 @@ def families(table: Table) -> dict[str, Fit]:
         if score in exits.SCORES:
             found[score] = cheapest(partial(_thresholds, score))
             found[f"{score}, per exit"] = _each_price(_threshold_per_exit, score)
+    if all(name in table.scores for name in PHRASE_SCORES):
+        found["phrase"] = cheapest(_phrase_rules)
     found["learned"] = _each_price(_learned)
     return found
 
@@ -140,6 +146,17 @@ def _the_same(rules: Sequence[exits.AnyPolicy], table: Table) -> Sequence[exits.
 def _thresholds(score: str, table: Table) -> list[exits.Policy]:
     values = np.unique(np.quantile(table.scores[score], np.linspace(0, 1, GRID), method="nearest"))
     return [exits.Threshold(score, float(value)) for value in values]
+
+
+def _phrase_rules(table: Table) -> list[exits.AnyPolicy]:
+    """The safest first, which asks for a perfect phrase without a rival."""
+    grid = []
+    for name, most in zip(PHRASE_SCORES, (0.0, float(MAX_MARGIN))):
+        scores = np.append(table.scores[name].ravel(), most)
+        scores = scores[np.isfinite(scores)]
+        grid.append(np.unique(np.quantile(
+            scores, np.linspace(0, 1, PHRASE_GRID), method="nearest"))[::-1])
+    return [exits.Phrase(float(free), float(margin)) for free in grid[0] for margin in grid[1]]
 
 
 def _backwards(table: Table, price: float, rule: Callable[[int, np.ndarray], np.ndarray]) -> None:

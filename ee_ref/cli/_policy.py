@@ -27,8 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser, or_all: bool = False) -> None
                        help="stop at exit N" + "; all: no policy, every exit" * or_all)
     depth.add_argument(
         "--policy", metavar="P",
-        help="let the utterance choose: fast, balanced or accurate in a calibrated model (default: "
-        f"balanced, or the last exit), or with --threshold a rule: {_RULES}")
+        help="let the utterance choose: fast, balanced, accurate or phrases in a calibrated model "
+        "(default: phrases with --phrases, else balanced, or the last exit), or with --threshold a "
+        f"rule: {_RULES}")
     parser.add_argument("--threshold", type=float, metavar="X", help="threshold of --policy")
     parser.add_argument("--deadline", type=float, metavar="S",
                         help="also stop early enough to give a result within S seconds, e.g. 0.03")
@@ -49,7 +50,8 @@ def policy_of(args: argparse.Namespace, model: Model) -> AnyPolicy:
         number = getattr(args, name)
         if number is not None and not 1 <= number <= count:
             raise ArgumentError(f"--{name} {number}: expected 1..{count}")
-    policy = model.policy(args.exit, None if args.policy is None else _named(args, model))
+    policy = model.policy(args.exit, None if args.policy is None else _named(args, model),
+                          args.phrases is not None)
     if args.policy is None and args.threshold is not None:
         raise ArgumentError(f"--threshold {args.threshold} needs --policy P")
     if args.floor is not None or args.ceiling is not None:

@@ -5,26 +5,31 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError
-from . import _progress, _recordings
+from . import _phrases, _progress, _recordings
 from .eval import add_inputs
 
 HELP = "fit exit policies to a manifest and store them in the model file"
 DESCRIPTION = (
     "Fit policies of every kind to a manifest, report word error rate against depth by "
     "cross-validation, and store the operating points fast (40 % of the layers), balanced "
-    "(--target) and accurate (the fewest errors) in the model file.")
+    "(--target) and accurate (the fewest errors) in the model file. With --phrases: fit how sure a "
+    "phrase must be to be accepted and the rule that stops when one is sure enough, and store both "
+    "as the operating point phrases; the manifest also needs speech that is none of the phrases.")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inputs(parser)
-    parser.add_argument("--target", default="cost 0.6", metavar="T",
-                        help="what balanced keeps: cost SHARE, the fewest errors within that share "
-                        "of the layers; wer+POINTS, the fewest layers within so many points of the "
-                        "last exit's word error rate; or best (default: cost 0.6)")
+    _phrases.add_arguments(parser)
+    parser.add_argument("--target", metavar="T",
+                        help="what balanced, or phrases, keeps: cost SHARE, the fewest errors "
+                        "within that share of the layers; wer+POINTS, the fewest layers within so "
+                        "many points of the last exit's error rate; or best (default: cost 0.6, "
+                        "with --phrases cost 0.5)")
     parser.add_argument("--point", action="append", default=[], metavar="NAME=T",
                         help="another operating point, or another target for fast or accurate")
     parser.add_argument("--confidence", type=float, metavar="C",
@@ -55,15 +60,19 @@ def run(args: argparse.Namespace) -> int:
     from weights_io import files
 
     from .. import model_file
-    from ..calibration import Calibrator, plot
+    from ..calibration import CHOSEN_FROM, Calibrator, plot
+    from ..calibration.phrases import accepted, fit_confidence, phrase_table
     from ..evaluation import manifest
+    from ..evaluation import phrases as evaluated
     from ..evaluation import run as runs
     from ..loading import BUNDLED, load, thread_count
+    from ..model import PHRASES_POLICY
 
     threads = thread_count(args.threads)
     if args.plot:
         plot.require(args.plot)
-    calibrator = Calibrator(_targets(args), confidence=args.confidence, progress=_progress.bar)
+    families = CHOSEN_FROM if args.phrases is None else ("phrase",)
+    calibrator = Calibrator(_targets(args), families, args.confidence, progress=_progress.bar)
     if args.model in (None, *BUNDLED) and args.output is None and not args.dry_run:
         raise ArgumentError("the bundled model is not replaced: expected --model, --output or "
                             "--dry-run")
@@ -75,13 +84,22 @@ def run(args: argparse.Namespace) -> int:
     if args.where is not None:
         recordings = manifest.where(recordings, args.where)
     model = load(args.model, backend=args.backend)
+    phrases = _phrases.decoder_of(args, model)
     left_out = _recordings.LeftOut(len(recordings))
-    utterances = runs.run(model, recordings, posteriors=args.posterior, threads=threads,
-                          progress=_progress.bar, failed=left_out)
+    utterances = runs.run(model, recordings, posteriors=args.posterior, phrases=phrases,
+                          threads=threads, progress=_progress.bar, failed=left_out)
     code = left_out.exit_code()
     table = runs.table(model, utterances, args.normaliser)
     groups = [manifest.group(utterance.recording, args.group) for utterance in utterances]
-    report = {**calibrator.fit(table, groups).report_, "split": args.manifest.stem,
+    found: dict[str, Any] = {}
+    if phrases is not None:
+        outcomes = evaluated.outcomes(utterances, phrases.phrases, args.normaliser)
+        confidence = fit_confidence(table, outcomes)
+        outcomes = replace(outcomes, accepted=accepted(table, confidence))
+        found["phrases"] = {**outcomes.report(), "confidence": asdict(confidence)}
+        table = phrase_table(table, outcomes)
+        groups = [group for group, said in zip(groups, outcomes.said) if said]
+    report = {**calibrator.fit(table, groups).report_, "split": args.manifest.stem, **found,
               "where": args.where, "normaliser": args.normaliser, "left_out": left_out.count}
     sys.stdout.write(_text(report))
     if args.json:
@@ -90,18 +108,27 @@ def run(args: argparse.Namespace) -> int:
         files.write_atomic(args.plot, [plot.draw(report, args.plot)], args.force)
     if not args.dry_run:
         replaced = args.output is None
+        points = {name: {**point, "normaliser": args.normaliser}
+                  for name, point in calibrator.points_.items()}
+        if phrases is not None:
+            points[PHRASES_POLICY]["confidence"] = asdict(confidence)
         model_file.store_operating_points(
             model.file, args.output or args.model,
-            {name: {**point, "normaliser": args.normaliser}
-             for name, point in calibrator.points_.items()},
+            {**model_file.operating_points(model.file), **points},
             overwrite=replaced or args.force)
     return code
 
 
 def _targets(args: argparse.Namespace) -> dict[str, str]:
     from ..calibration import POINTS
+    from ..model import PHRASES_POLICY
 
-    found = {**POINTS, "balanced": args.target}
+    if args.phrases is not None:
+        for option in ("confidence", "point"):
+            if getattr(args, option):
+                raise ArgumentError(f"--{option} fits no --phrases")
+        return {PHRASES_POLICY: args.target or "cost 0.5"}
+    found = {**POINTS, "balanced": args.target or "cost 0.6"}
     for text in args.point:
         name, equals, target = text.partition("=")
         if not equals or not name.isidentifier():
@@ -111,23 +138,32 @@ def _targets(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _text(report: dict[str, Any]) -> str:
-    from ..evaluation.report import left_out_line
+    from ..evaluation.report import left_out_line, phrase_lines
 
     layers = report["layers"][-1]
-    lines = [f"{report['utterances']} utterances, {report['words']} words, "
-             f"{report['seconds']:.0f} s; word error rates by cross-validation"]
+    what = "wrong %" if "phrases" in report else "WER %"
+    if "phrases" in report:
+        by = report["phrases"]["confidence"]
+        lines = [*phrase_lines(report), "",
+                 f"confidence: sigmoid({by['bias']:g} + {by['free']:g} free + {by['margin']:g} "
+                 f"margin), accepted from {by['threshold']:g} on", "",
+                 f"{report['utterances']} recordings of a phrase, {report['seconds']:.0f} s; wrong "
+                 "ones by cross-validation"]
+    else:
+        lines = [f"{report['utterances']} utterances, {report['words']} words, "
+                 f"{report['seconds']:.0f} s; word error rates by cross-validation"]
     if report["left_out"]:
         lines.append(left_out_line(report["left_out"], report["utterances"]))
-    lines += ["", f"{'fixed':<10}{'WER %':>8}{'layers':>8}"]
+    lines += ["", f"{'fixed':<10}{what:>8}{'layers':>8}"]
     for number, row in enumerate(report["exits"], start=1):
         lines.append(f"exit {number:<5}{row['wer'][0]:>8.2f}{row['depth']:>8.2f}")
     lines += [f"{'oracle':<10}{report['oracle']['wer'][0]:>8.2f}{report['oracle']['depth']:>8.2f}",
-              "", f"{'family, WER % at a share of the layers':<44}"
+              "", f"{f'family, {what} at a share of the layers':<44}"
               + "".join(f"{share:>8.0%}" for share in _SHARES)]
     for name, path in report["curves"].items():
         lines.append(f"{name:<44}" + "".join(
             f"{_at(path, share):>8}" for share in _SHARES))
-    lines += ["", f"{'point':<12}{'target':<10}{'family':<30}{'WER %':>8}{'layers':>8}{'share':>7}"]
+    lines += ["", f"{'point':<12}{'target':<10}{'family':<30}{what:>8}{'layers':>8}{'share':>7}"]
     for name, point in report["points"].items():
         lines.append(f"{name:<12}{point['target']:<10}{point['family']:<30}{point['wer']:>8.2f}"
                      f"{point['depth']:>8.2f}{point['depth'] / layers:>7.1%}")

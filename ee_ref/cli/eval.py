@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import _console, _policy, _progress, _recordings
+from . import _console, _phrases, _policy, _progress, _recordings
 from ._model import add_model
 
 FORMATS = ("table", "json", "csv", "trn", "ctm")
@@ -24,6 +24,7 @@ DESCRIPTION = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inputs(parser)
+    _phrases.add_arguments(parser)
     _policy.add_arguments(parser, or_all=True)
     parser.add_argument("--by", metavar="FIELD",
                         help="report each value of this manifest field separately (table, json)")
@@ -58,8 +59,10 @@ def run(args: argparse.Namespace) -> int:
     recordings = manifest.read(args.manifest)
     model = load(args.model, backend=args.backend)
     policy = None if args.exit == _policy.ALL else _policy.policy_of(args, model)
+    phrases = _phrases.decoder_of(args, model)
     left_out = _recordings.LeftOut(len(recordings))
-    how: dict[str, Any] = {"threads": threads, "progress": _progress.bar, "failed": left_out}
+    how: dict[str, Any] = {"threads": threads, "progress": _progress.bar, "failed": left_out,
+                           "phrases": phrases}
     begun = time.perf_counter()
     if args.format in ("trn", "ctm"):
         texts = runs.rendered(model, recordings, args.format, policy, **how)
@@ -72,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
     elif args.format == "csv":
         text = _csv(report.rows(utterances, args.normaliser))
     else:
-        found = report.report(model, utterances, policy, args.normaliser, by=args.by)
+        found = report.report(model, utterances, policy, args.normaliser, by=args.by,
+                              phrases=None if phrases is None else phrases.phrases)
         found["wall_seconds"] = seconds
         found["times_real_time"] = found["seconds"] / seconds
         found["threads"] = threads

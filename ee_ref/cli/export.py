@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import astuple
 
 from ..errors import FileError
 
 HELP = "model file to flash image"
 DESCRIPTION = (
-    "Write the flash image of a model: weights, front end and labels as firmware reads them in "
-    "place (weights_io/FORMAT.md), and with it, if wanted, C source. The memory plan needs the "
-    "native library.")
+    "Write the flash image of a model: weights, front end, labels and phrases as firmware reads "
+    "them in place (weights_io/FORMAT.md), and with it, if wanted, C source. The memory plan needs "
+    "the native library.")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, metavar="S",
                         help="longest audio it is for; cuts the position table (default: what the "
                         "model admits)")
+    parser.add_argument("--phrases", metavar="FILE",
+                        help="what may be said (docs/phrases.md): the image holds it too")
     parser.add_argument("--c-array", metavar="F.c", help="also the image as a C array")
     parser.add_argument("--header", metavar="F.h",
                         help="also a C header with its sizes and a plan of RAM for each exit")
@@ -36,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
 
     from .. import c_source, flash_image, model_file
     from ..loading import model_path
+    from ..model import Model
+    from ..phrases import packed
     from ..plan import device_plan
 
     model = model_path(args.model)
@@ -45,12 +50,19 @@ def run(args: argparse.Namespace) -> int:
         files.refuse_existing(path, args.force)
 
     file = model_file.read(model)
-    data = flash_image.build(file, args.exits, args.seconds)
+    graph, section = None, b""
+    if args.phrases is not None:
+        decoder = Model(file, "numpy").phrase_decoder(args.phrases)
+        graph = decoder.graph
+        section = packed.pack(decoder.phrases, graph, astuple(decoder.confidence))
+    data = flash_image.build(file, args.exits, args.seconds, section)
     image = flash_image.parse(data)
+    if section:
+        packed.parse(image.phrases)
     seconds = file.config.max_seconds if args.seconds is None else args.seconds
     plan = None
     if args.header is not None:
-        plan = device_plan(file.config, file.tokens, file.special, seconds)
+        plan = device_plan(file.config, file.tokens, file.special, seconds, graph)
 
     flash_image.write(args.output, data, overwrite=args.force)
     if flash_image.read(args.output).size != len(data):
@@ -62,8 +74,8 @@ def run(args: argparse.Namespace) -> int:
         files.write_atomic(args.header, [c_source.c_header(name, image, plan)], args.force)
     print(
         f"{args.output}: {len(data):,} bytes, {image.config.exits} of {file.config.exits} exits, "
-        f"{image.config.dtype}, audio of up to {seconds:.2f} s, model {image.model_checksum:08x}; "
-        "read back and checked",
+        f"{image.config.dtype}, audio of up to {seconds:.2f} s, model {image.model_checksum:08x}, "
+        f"phrases {len(section):,} bytes; read back and checked",
         file=sys.stderr,
     )
     return 0

@@ -16,7 +16,7 @@ from weights_io import files
 from ..checks import check_count
 from ..config import Config
 from ..errors import ArgumentError, AudioFileError, EeError
-from . import _console, _policy
+from . import _console, _phrases, _policy
 from ._model import add_model
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="audio files, - for stdin")
     add_model(parser, "threads, which share a single file's work, or take one each of several")
     _policy.add_arguments(parser)
+    _phrases.add_arguments(parser)
     parser.add_argument(
         "--beam", type=int, metavar="N", help="prefix beam search of width N (default: greedy)"
     )
@@ -69,11 +70,12 @@ def run(args: argparse.Namespace) -> int:
     model = load(args.model, backend=args.backend, threads=1 if at_once > 1 else threads)
     policy = _policy.policy_of(args, model)
     decoder = _decoder(args, model.config)
+    phrases = _phrases.decoder_of(args, model)
     progress = not args.quiet and len(names) > 1 and sys.stderr.isatty()
 
     def transcribe(name: str, policy: exits.AnyPolicy) -> Result:
         audio = _stdin() if name == "-" else name
-        return model.transcribe(audio, policy=policy, decoder=decoder)
+        return model.transcribe(audio, policy=policy, decoder=decoder, phrases=phrases)
 
     with closing(_results(transcribe, names, policy, at_once)) as results:
         for number, (name, result_of) in enumerate(zip(names, results), 1):
@@ -102,10 +104,10 @@ class _Stoppable:
     """A policy that raises KeyboardInterrupt once `stopped` is set."""
 
     def __init__(self, policy: exits.AnyPolicy, stopped: threading.Event):
-        from ..exits.policy import as_policy, needs_scores
+        from ..exits.policy import as_policy, needs_phrases, needs_scores
 
         self._policy, self._stopped = as_policy(policy), stopped
-        self.needs_scores = needs_scores(policy)
+        self.needs_scores, self.needs_phrases = needs_scores(policy), needs_phrases(policy)
 
     def decide(self, at: exits.Observation, state: Any) -> tuple[exits.Decision, Any]:
         if self._stopped.is_set():
@@ -174,6 +176,9 @@ def _without_outputs_that_exist(args: argparse.Namespace) -> tuple[list[str], in
 def _decoder(args: argparse.Namespace, config: Config):
     from .. import decode
 
+    if args.beam is not None and args.phrases is not None:
+        raise ArgumentError(f"expected --beam or --phrases, found both: {args.beam} and "
+                            f"{args.phrases}")
     if args.beam is None:
         if args.n_best != 1:
             raise ArgumentError(f"--n-best {args.n_best} needs --beam N")

@@ -30,6 +30,7 @@ from ..exits import frame_entropy
 from ..families import SCALE_SUFFIX, Kind, splitformer
 from ..frontend import exact
 from ..ops._lines import lines
+from ..ops._names import stem_and_mode
 from ..tokens import Tokens
 from .cases import cases_of, op_names, outputs
 from .draw import (
@@ -41,6 +42,7 @@ from .draw import (
     random_state_dict,
 )
 from .judge import DB, EXACT, ULP, ULPS, Bound
+from .phrase_search import phrase_vectors
 from .refusals import faulty_config, refusal_vectors
 from .vector import Vector
 
@@ -97,7 +99,7 @@ def tier_of(op: str) -> str:
     """The tier of an op's cases."""
     if op in INTEGER_OPS:
         return "integer"
-    return "int8" if op.endswith("_qs8") else "f32"
+    return "f32" if stem_and_mode(op)[1] == "f32" else "int8"
 
 
 def op_vectors() -> Iterator[Vector]:
@@ -195,15 +197,17 @@ def ties_model() -> model_file.ModelFile:
         elif spec.name.startswith("head."):
             array = tensors[spec.name]
             array[6:10], array[10] = array[1:5], array[0]
-    return _written(config, tensors, TIES_TOKENS, TIES_SPECIAL)
+    return written(config, tensors, TIES_TOKENS, TIES_SPECIAL)
 
 
 def _letters(vocab: int) -> tuple[str, ...]:
     return ("<blank>", "\u2581", *(chr(ord("A") + i) for i in range(vocab - 2)))
 
 
-def _written(config, tensors, tokens: Sequence[str], special: frozenset[int] = frozenset()
-             ) -> model_file.ModelFile:
+def written(
+    config, tensors, tokens: Sequence[str], special: frozenset[int] = frozenset()
+) -> model_file.ModelFile:
+    """A model file of tensors, written and read."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.gguf"
         model_file.write(path, config, tokens, special, tensors)
@@ -269,25 +273,25 @@ class Suite:
     def models(self) -> dict[str, Reference]:
         """Name -> model."""
         letters = _letters(INT8_CONFIG.vocab)
-        int8 = _written(*random_int8_model(INT8_CONFIG, 11), letters)
-        split = _written(*random_int8_model(SPLITFORMER_CONFIG, 13), letters)
-        f32 = _written(*convert_state_dict(f32_state_dict(), heads=F32_CONFIG.heads), letters)
+        int8 = written(*random_int8_model(INT8_CONFIG, 11), letters)
+        split = written(*random_int8_model(SPLITFORMER_CONFIG, 13), letters)
+        f32 = written(*convert_state_dict(f32_state_dict(), heads=F32_CONFIG.heads), letters)
         with resources.as_file(resources.files("ee_ref") / "assets" / "commands.gguf") as path:
             bundled = Reference("commands", model_file.read(path), BUNDLED_SECONDS)
         return {model.name: model for model in (
             Reference("small-int8", int8), Reference("small-f32", f32),
             Reference("splitformer-int8", split), Reference("ties-int8", ties_model()),
             Reference("chunks-int8",
-                      _written(*random_int8_model(CHUNKS_CONFIG, CHUNKS_SEED), letters)),
+                      written(*random_int8_model(CHUNKS_CONFIG, CHUNKS_SEED), letters)),
             Reference("chunks-f32",
-                      _written(*random_model(CHUNKS_F32_CONFIG, CHUNKS_SEED), letters)),
+                      written(*random_model(CHUNKS_F32_CONFIG, CHUNKS_SEED), letters)),
             bundled)}
 
     @cached_property
     def faulty_image(self) -> bytes:
         """The image that the tier "status" makes faulty."""
         config, tensors = random_int8_model(faulty_config(INT8_CONFIG), 12)
-        return flash_image.build(_written(config, tensors, _letters(config.vocab)))
+        return flash_image.build(written(config, tensors, _letters(config.vocab)))
 
     @cached_property
     def vectors(self) -> tuple[Vector, ...]:
@@ -302,6 +306,7 @@ class Suite:
             if model.name != "ties-int8":
                 made += model_vectors(model)
             made += decision_vectors(model)
+        made += phrase_vectors()
         made += refusal_vectors(self.faulty_image, self.models["small-int8"])
         return tuple(sorted(made, key=lambda v: (TIERS.index(v.tier), v.model)))
 

@@ -10,19 +10,27 @@ import numpy as np
 from .. import exits
 from ..errors import ArgumentError
 from ..model import Model
+from ..phrases import Phrases
 from . import figures, scoring
+from .phrases import Outcomes, outcomes
 from .run import Measurement, Table, table
 
 
 def report(model: Model, utterances: Sequence[Measurement], policy: exits.AnyPolicy | None,
-           normalise: str, by: str | None = None) -> dict[str, Any]:
-    """Figures of every exit, the oracle and the policy, overall and by a field of the manifest."""
+           normalise: str, by: str | None = None, phrases: Phrases | None = None
+           ) -> dict[str, Any]:
+    """Figures of every exit, the oracle and the policy, overall and by a field of the manifest.
+
+    phrases: those that `run` listened for.
+    """
     whole = table(model, utterances, normalise)
     chosen = policy_choice(utterances) if policy is not None else None
+    heard = None if phrases is None else outcomes(utterances, phrases, normalise)
     found: dict[str, Any] = {
         "model": model.file.path, "header_checksum": f"{model.file.header_checksum:08x}",
-        "normaliser": normalise, "decoder": "greedy", "policy": _described(policy),
-        "layers": whole.layers.tolist(), **_part(whole, chosen),
+        "normaliser": normalise, "decoder": "greedy" if phrases is None else "phrases",
+        "policy": _described(policy), "layers": whole.layers.tolist(),
+        **_part(whole, chosen, heard),
     }
     if chosen is not None:
         followed = sum(utterance.seconds_used for utterance in utterances)
@@ -37,7 +45,8 @@ def report(model: Model, utterances: Sequence[Measurement], policy: exits.AnyPol
         found["by"] = by
         found["parts"] = {
             value: _part(whole.rows(values == value),
-                         None if chosen is None else chosen[values == value])
+                         None if chosen is None else chosen[values == value],
+                         None if heard is None else heard.rows(values == value))
             for value in sorted(set(values))}
     return found
 
@@ -54,7 +63,7 @@ def _described(policy: exits.AnyPolicy | None) -> Any:
         return repr(policy)
 
 
-def _part(part: Table, choice: np.ndarray | None) -> dict[str, Any]:
+def _part(part: Table, choice: np.ndarray | None, heard: Outcomes | None) -> dict[str, Any]:
     n, count = part.word_errors.shape
     found = {
         "utterances": n, "words": int(part.words.sum()), "seconds": float(part.seconds.sum()),
@@ -64,6 +73,10 @@ def _part(part: Table, choice: np.ndarray | None) -> dict[str, Any]:
     if choice is not None:
         found["chosen"] = figures.figures(part, choice)
         found["against_mixture"] = figures.against_mixture(part, choice)
+    if heard is not None:
+        found["phrases"] = heard.report()
+        if choice is not None:
+            found["phrases"]["chosen"] = heard.figures(choice)
     return found
 
 
@@ -81,6 +94,7 @@ def rows(utterances: Sequence[Measurement], normalise: str) -> list[dict[str, An
                 "character_errors": errors.characters, "characters": errors.reference_characters,
                 "multiply_accumulates": utterance.costs[number],
                 "cpu_seconds": utterance.times[number], **utterance.scores[number]._asdict(),
+                **(utterance.heard[number].scores._asdict() if utterance.heard else {}),
                 "text": text, "reference": utterance.recording.text,
             })
     return found
@@ -89,7 +103,8 @@ def rows(utterances: Sequence[Measurement], normalise: str) -> list[dict[str, An
 def text(found: dict[str, Any]) -> str:
     """The report as a table of plain text; what is undefined is "-"."""
     lines = [f"{found['utterances']} utterances, {found['words']} words, "
-             f"{found['seconds']:.0f} s; normaliser {found['normaliser']}, greedy decoding"]
+             f"{found['seconds']:.0f} s; normaliser {found['normaliser']}, {found['decoder']}"
+             + " decoding" * (found["decoder"] == "greedy")]
     if found.get("left_out"):
         lines.append(left_out_line(found["left_out"], found["utterances"]))
     if "times_real_time" in found:
@@ -105,6 +120,24 @@ def text(found: dict[str, Any]) -> str:
         lines += ["", f"policy: {percent(run['time_of_full_pass'])} % of the time of a full pass; "
                   f"its rule {percent(run['rule_of_groups'])} % of the time of the groups it ran"]
     return "\n".join(lines) + "\n"
+
+
+def phrase_lines(part: dict[str, Any]) -> list[str]:
+    """What was found of the phrases, as a table. part: `exits` with their depths, `phrases` as
+    `Outcomes.report` has them, and perhaps the same of what was `chosen`."""
+    found = part["phrases"]
+    lines = [f"{found['said']} of {found['recordings']} recordings say one of the phrases",
+             f"{'':>8}  {'right %':<24}{'right, rejected %':<24}{'others accepted %':<24}"
+             f"{'layers':>7}"]
+    named = [(f"exit {number}", *rows)
+             for number, rows in enumerate(zip(found["exits"], part["exits"]), start=1)]
+    if "chosen" in part:
+        named.append(("policy", found["chosen"], part["chosen"]))
+    for name, row, depth in named:
+        cells = "".join(("     -" if row[share][0] is None else _rate(row[share], 0)).ljust(24)
+                        for share in ("right", "rejected", "accepted"))
+        lines.append(f"{name:>8}  {cells}{depth['depth']:>7.2f}")
+    return lines
 
 
 def left_out_line(left_out: int, used: int) -> str:
@@ -131,6 +164,8 @@ def _rate(interval: Sequence[float | None], errors: int) -> str:
 
 
 def _table(part: dict[str, Any]) -> list[str]:
+    if "phrases" in part:
+        return phrase_lines(part)
     lines = [f"{'':>8}  {'WER %':<24}{'CER %':<24}{'layers':>7}{'MAC %':>7}{'time %':>7}  exits"]
     named = [(f"exit {number}", row) for number, row in enumerate(part["exits"], start=1)]
     named.append(("oracle", part["oracle"]))

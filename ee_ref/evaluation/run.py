@@ -14,9 +14,11 @@ import numpy as np
 from .. import audio, exits, formats
 from ..clock import StageClock
 from ..errors import EeError
+from ..exits.phrase import PHRASE_SCORES
 from ..exits.scores import POSTERIORS
 from ..loading import thread_count
 from ..model import Model
+from ..phrase_decoder import Heard, PhraseDecoder
 from . import scoring
 from .manifest import Recording
 
@@ -79,9 +81,10 @@ def samples_of(recording: Recording, model: Model) -> np.ndarray:
 class Measurement:
     """All exits of one recording, and the choice of a policy.
 
-    texts, times, costs: one entry an exit: its greedy text; CPU seconds of the calling thread and
-    multiply-accumulates of the encoder up to it. scores: `exits.Scores` of each exit; posteriors:
-    (posterior, posterior per token) of each, empty when not asked for. seconds: of audio.
+    texts, times, costs: one entry an exit: its greedy text, or that of `heard`; CPU seconds of the
+    calling thread and multiply-accumulates of the encoder up to it. scores: `exits.Scores` of each
+    exit; posteriors: (posterior, posterior per token) of each, empty when not asked for. heard:
+    the phrases of each, empty where none were given. seconds: of audio.
     exit, text, seconds_used, score_seconds: of the policy, run on its own: the exit that it chose,
     the text there, the CPU seconds of encoder and rule together, and those of the rule alone; 0 and
     "" without a policy.
@@ -94,6 +97,7 @@ class Measurement:
     costs: tuple[int, ...]
     scores: tuple[exits.Scores, ...]
     posteriors: tuple[tuple[float, float], ...] = ()
+    heard: tuple[Heard, ...] = ()
     exit: int = 0
     text: str = ""
     seconds_used: float = 0.0
@@ -106,40 +110,43 @@ def run(
     policy: exits.AnyPolicy | None = None,
     *,
     posteriors: bool = False,
+    phrases: PhraseDecoder | None = None,
     **how: Any,
 ) -> list[Measurement]:
     """`Measurement` of each recording, in order.
 
     policy: also run on its own, from the first layer again, so that its times include nothing else.
-    posteriors: measure these too, by a beam search at every exit.
+    posteriors: measure these too, by a beam search at every exit. phrases: all that may be said.
     how: threads, progress and failed of `each`.
     Raises AudioError, AudioFileError or TooLongError of a recording, ArgumentError.
     """
-    return each(recordings, lambda recording: _measured(model, recording, policy, posteriors),
-                **how)
+    return each(recordings,
+                lambda recording: _measured(model, recording, policy, posteriors, phrases), **how)
 
 
 def _measured(model: Model, recording: Recording, policy: exits.AnyPolicy | None,
-              posteriors: bool) -> Measurement:
+              posteriors: bool, phrases: PhraseDecoder | None) -> Measurement:
     config = model.config
     samples = samples_of(recording, model)
     features = model.features(samples)
     whole = model.run(features, every=True, clock=StageClock(time.thread_time))
+    heard = tuple(phrases(out.log_probs) for out in whole.outputs) if phrases else ()
+    texts = tuple(found.text for found in heard) if heard else tuple(
+        model.tokens.text(greedy.best.tokens) for _, greedy in whole.measured)
     chosen: dict[str, Any] = {}
     if policy is not None:
-        alone = model.run(features, policy, clock=StageClock(time.thread_time))
+        alone = model.run(features, policy, phrases=phrases, clock=StageClock(time.thread_time))
         in_rule = sum(alone.rule_seconds)
-        chosen = {"exit": alone.out.exit, "text": model.text(alone.out.log_probs),
+        chosen = {"exit": alone.out.exit, "text": texts[alone.out.exit - 1],
                   "seconds_used": sum(alone.encoder_seconds) + in_rule, "score_seconds": in_rule}
     return Measurement(
-        recording, len(samples) / config.sample_rate,
-        texts=tuple(model.tokens.text(greedy.best.tokens) for _, greedy in whole.measured),
+        recording, len(samples) / config.sample_rate, texts,
         times=tuple(accumulate(whole.encoder_seconds)),
         costs=config.costs(len(features)),
         scores=tuple(scores for scores, _ in whole.measured),
         posteriors=tuple(exits.n_best_posterior(out.log_probs, blank=config.blank)
                          for out in whole.outputs if posteriors),
-        **chosen)
+        heard=heard, **chosen)
 
 
 def rendered(
@@ -147,11 +154,13 @@ def rendered(
     recordings: Sequence[Recording],
     format: str,
     policy: exits.AnyPolicy | None = None,
+    phrases: PhraseDecoder | None = None,
     **how: Any,
 ) -> list[str]:
     """The transcription of each recording, in order, as text of a format: ctm or trn.
 
-    policy: None is the last exit. how: threads, progress and failed of `each`.
+    policy: None is the last exit. phrases: all that may be said. how: threads, progress and failed
+    of `each`.
     Raises as `run` does, and ArgumentError for recordings that one file cannot tell apart.
     """
     formats.refuse_shared_ids(format, (
@@ -160,7 +169,7 @@ def rendered(
         policy = exits.Fixed(model.config.exits)
 
     def one(recording: Recording) -> str:
-        result = model.transcribe(recording.path, policy=policy)
+        result = model.transcribe(recording.path, policy=policy, phrases=phrases)
         return formats.render(format, recording.id, result, id=recording.id)
 
     return each(recordings, one, **how)
@@ -172,7 +181,8 @@ class Table:
 
     word_errors, character_errors (n, K) int; words, characters (n,) of the references; seconds (n,)
     of audio; layers (K,) up to each exit; costs, times (n, K) up to each exit; scores: name ->
-    (n, K), of the fields of `exits.Scores` and, where they were measured, the two posteriors.
+    (n, K), of the fields of `exits.Scores` and, where they were measured, the two posteriors and
+    the scores of phrases.
     """
 
     ids: tuple[str, ...]
@@ -205,6 +215,9 @@ def table(model: Model, utterances: Sequence[Measurement], normalise: str) -> Ta
     measured = np.array([[s + p for s, p in zip_longest(u.scores, u.posteriors, fillvalue=())]
                          for u in utterances], float)  # (n, K, scores)
     names = exits.Scores._fields + POSTERIORS
+    of_phrases = {name: np.array([[getattr(heard.scores, field) for heard in u.heard]
+                                  for u in utterances])
+                  for name, field in PHRASE_SCORES.items() if utterances[0].heard}
     return Table(
         ids=tuple(u.recording.id for u in utterances),
         word_errors=errors[..., 0], character_errors=errors[..., 1],
@@ -214,5 +227,5 @@ def table(model: Model, utterances: Sequence[Measurement], normalise: str) -> Ta
         costs=np.array([u.costs for u in utterances], float),
         times=np.array([u.times for u in utterances]),
         scores={name: measured[..., number] for number, name
-                in enumerate(names[: measured.shape[-1]])},
+                in enumerate(names[: measured.shape[-1]])} | of_phrases,
     )

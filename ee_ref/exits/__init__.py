@@ -24,6 +24,7 @@ that one object serves any number of utterances at once:
 from . import rules
 from .clock import Deadline
 from .combined import FirstOf, Within
+from .phrase import CONFIDENCE, Confidence, PhraseScores, phrase_scores
 from .policy import AnyPolicy, Decision, Policy
 from .rules import *  # noqa: F403
 from .scores import (
@@ -36,11 +37,12 @@ from .scores import (
     sentence_posterior,
 )
 from .stored import from_plain, to_plain
-from .utterance import ExitLike, Observation, Utterance
+from .utterance import ExitLike, Heard, Observation, Utterance
 
 __all__ = [
-    "AnyPolicy", "Deadline", "Decision", "ExitLike", "FEATURES", "FirstOf", "Observation", "Policy",
-    "SCORES", "Scores", "Utterance", "Within", "frame_entropy", "from_plain", "measure",
-    "n_best_posterior", "sentence_posterior", "to_plain",
+    "AnyPolicy", "CONFIDENCE", "Confidence", "Deadline", "Decision", "ExitLike", "FEATURES",
+    "FirstOf", "Heard", "Observation", "PhraseScores", "Policy", "SCORES", "Scores", "Utterance",
+    "Within", "frame_entropy", "from_plain", "measure", "n_best_posterior", "phrase_scores",
+    "sentence_posterior", "to_plain",
 ]
 __all__ += rules.__all__

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..checks import check_count
 from ..errors import ArgumentError
-from .policy import AnyPolicy, Decision, Rule, as_policy, needs_scores
+from .policy import AnyPolicy, Decision, Rule, as_policy, needs_phrases, needs_scores
 from .utterance import Observation
 
 
@@ -23,6 +23,10 @@ class _Combined(Rule):
     @property
     def needs_scores(self) -> bool:
         return any(map(needs_scores, self.inner))
+
+    @property
+    def needs_phrases(self) -> bool:
+        return any(map(needs_phrases, self.inner))
 
     @property
     def deepest(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 from ..errors import ArgumentError
 from .scores import Scores
-from .utterance import ExitLike, Observation, Utterance
+from .utterance import ExitLike, Heard, Observation, Utterance
 
 
 class Decision(NamedTuple):
@@ -34,7 +34,8 @@ class Policy(Protocol):
     """A rule that picks the exit of an utterance.
 
     It may have an attribute `needs_scores`: False says that it never looks at `Observation.scores`,
-    which are then not measured.
+    which are then not measured; and `needs_phrases`: True says that it looks at
+    `Observation.phrase`.
     """
 
     def decide(self, at: Observation, state: Any, /) -> tuple[Decision, Any]:
@@ -64,9 +65,9 @@ KINDS: dict[str, type[Rule]] = {}
 class Rule:
     """A policy of this package. A subclass declares all that the rest of the package asks of it.
 
-    kind: its name in a model file. needs_scores: see `Policy`. names: the names by which a rule can
-    be made from one number, as by `ee-ref transcribe --policy NAME --threshold X`. deepest: the
-    deepest exit that its arguments name, 0 for none.
+    kind: its name in a model file. needs_scores, needs_phrases: see `Policy`. names: the names by
+    which a rule can be made from one number, as by `ee-ref transcribe --policy NAME --threshold X`.
+    deepest: the deepest exit that its arguments name, 0 for none.
     """
 
     kind: ClassVar[str]
@@ -75,6 +76,10 @@ class Rule:
     @property
     def needs_scores(self) -> bool:
         return True
+
+    @property
+    def needs_phrases(self) -> bool:
+        return False
 
     @property
     def deepest(self) -> int:
@@ -147,10 +152,17 @@ def needs_scores(policy: AnyPolicy) -> bool:
     return getattr(policy, "needs_scores", True)
 
 
+def needs_phrases(policy: AnyPolicy) -> bool:
+    """Whether the policy looks at phrases."""
+    return getattr(policy, "needs_phrases", False)
+
+
 class Course:
     """One utterance under a policy: called with each exit, in order, it gives the `Decision`.
 
     measured: scores and alignment of the last exit (`measure`), None for a policy that needs none.
+    heard: what was found there of the phrases that may be said, None for a policy that asks for
+    none. Raises ArgumentError for a policy that needs phrases where the utterance has none.
     """
 
     def __init__(self, policy: AnyPolicy, utterance: Utterance, measures: bool = False) -> None:
@@ -158,6 +170,11 @@ class Course:
         self.measured: tuple[Scores, Any] | None = None
         self._policy, self._utterance, self._state = as_policy(policy), utterance, None
         self._measures = measures or needs_scores(policy)
+        self.heard: Heard | None = None
+        self._hear = utterance.hear if needs_phrases(policy) else None
+        if needs_phrases(policy) and self._hear is None:
+            raise ArgumentError(f"policy: {policy!r:.80} goes by phrases: expected phrases, "
+                                "found none")
 
     def __call__(self, out: ExitLike) -> Decision:
         scores: Any = None  # a policy that needs none does not look
@@ -165,6 +182,9 @@ class Course:
             before = self.measured and self.measured[1]
             self.measured = self._utterance.measure(out.log_probs, self._utterance.blank, before)
             scores = self.measured[0]
+        if self._hear is not None:
+            self.heard = self._hear(out.log_probs)
+        phrase = None if self.heard is None else self.heard.scores
         (stop, score, margin), self._state = self._policy.decide(
-            Observation(out.exit, out.log_probs, scores, self._utterance), self._state)
+            Observation(out.exit, out.log_probs, scores, self._utterance, phrase), self._state)
         return Decision(bool(stop), float(score), float(margin))

@@ -13,11 +13,14 @@ import numpy as np
 from ..checks import check_count, check_number
 from ..decode.beam import MAX_BEAM_WIDTH
 from ..errors import ArgumentError
+from .phrase import MAX_MARGIN
 from .policy import Decision, Rule, judged
 from .scores import FEATURES, POSTERIORS, SCORES
 from .utterance import Observation
 
-__all__ = ["Budget", "Entropy", "Fixed", "Learned", "Patience", "Posterior", "Threshold"]
+__all__ = [
+    "Budget", "Entropy", "Fixed", "Learned", "Patience", "Phrase", "Posterior", "Threshold",
+]
 
 
 @dataclass(frozen=True)
@@ -192,6 +195,33 @@ class Patience(Rule, kind="patience"):
     @classmethod
     def candidates(cls, exits: int) -> list[Rule]:
         return [cls(n) for n in range(exits, 0, -1)]
+
+
+@dataclass(frozen=True)
+class Phrase(Rule, kind="phrase"):
+    """Stop when the best phrase is surer than free speech, and than the phrase that comes second.
+
+    free: threshold of `PhraseScores.free`, finite, <= 0. margin: that of `PhraseScores.margin`, in
+    [0, 20]. score = the phrase's margin; the rule's own margin is the less of
+    `PhraseScores.free - free` and `PhraseScores.margin - margin`. Both are compared as the nearest
+    float32, which the scores are too. Phrases must be given: the rule searches for them at every
+    exit visited, and the result is of the same search.
+    """
+
+    free: float
+    margin: float
+    needs_scores = False
+    needs_phrases = True
+
+    def __post_init__(self) -> None:
+        check_number("free", self.free, -float(np.finfo(np.float32).max), 0)
+        check_number("margin", self.margin, 0, float(MAX_MARGIN))
+
+    def decide(self, at: Observation, state: None = None) -> tuple[Decision, None]:
+        free, lead = at.score("phrase_free"), at.score("phrase_margin")
+        past = np.minimum(free - float(np.float32(self.free)),
+                          lead - float(np.float32(self.margin)))
+        return judged(lead, past), None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..decode import Alignment
+from ..errors import ArgumentError
+from .phrase import PHRASE_SCORES, PhraseScores
 from .scores import POSTERIORS, Scores, measure, n_best_posterior
 
 
@@ -23,13 +25,21 @@ class ExitLike(Protocol):
     def log_probs(self) -> np.ndarray: ...
 
 
+class Heard(Protocol):
+    """What a search for phrases found at an exit."""
+
+    @property
+    def scores(self) -> PhraseScores: ...
+
+
 class Utterance(NamedTuple):
     """What is known of an utterance before its first exit. Made by `Model.utterance`.
 
     exits: exits of the model; blank: its CTC blank. costs: multiply-accumulates of the encoder up
     to each exit, (exits,), empty when unknown. started: when the caller asked for this utterance,
     by `clock`, in seconds. encoder_started: when its first layer began to run.
-    measure: `measure`, or its twin in C.
+    measure: `measure`, or its twin in C. hear: searches log-probabilities for the phrases that may
+    be said; None where anything may.
     """
 
     exits: int = 0
@@ -39,6 +49,7 @@ class Utterance(NamedTuple):
     started: float = 0.0
     encoder_started: float = 0.0
     measure: Callable[..., tuple[Scores, Alignment]] = measure
+    hear: Callable[[np.ndarray], Heard] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,8 @@ class Observation:
     """An exit as a rule sees it.
 
     exit: its number, from 1. log_probs: (T, V). scores: its `Scores`, None for a policy that says
-    `needs_scores = False`. utterance: whose exit it is.
+    `needs_scores = False`. phrase: its `PhraseScores`, None unless the policy says
+    `needs_phrases = True`. utterance: whose exit it is.
 
     Calibration shows rules all utterances of a set at once (ee_ref/calibration/fit.py). Every score
     and cost is then an array (n,), and there are neither log-probabilities nor a clock.
@@ -56,11 +68,17 @@ class Observation:
     log_probs: np.ndarray
     scores: Scores
     utterance: Utterance
+    phrase: PhraseScores | None = None
 
     def score(self, name: str) -> float:
-        """The score of that name: a field of `Scores`, or one of the two posteriors."""
+        """The score of that name: a field of `Scores`, one of the two posteriors, or one of
+        PHRASE_SCORES."""
         if name in POSTERIORS:
             return self.posterior()[POSTERIORS.index(name)]
+        if name in PHRASE_SCORES:
+            if self.phrase is None:
+                raise ArgumentError(f"{name}: expected a policy with needs_phrases = True")
+            return getattr(self.phrase, PHRASE_SCORES[name])
         return getattr(self.scores, name)
 
     def posterior(self, n_best: int = 10, blank: int | None = None) -> tuple[float, float]:

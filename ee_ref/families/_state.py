@@ -1,9 +1,11 @@
 """The state of an encoder on its way through an utterance: feed and step, for every family.
 
-    feed(inputs, last) -> stem -> whole chunks -> [group -> head]*
+    feed(inputs, last) -> [stem]* -> block -> [group -> head]*
 
 Rows (encoder frames) become ready by whole chunks, or in a full view all at the end; the ready rows
 that were not stepped yet are the block. `exits` gives the outputs of the block from exit 1 on.
+In float32 everything runs a chunk at a time, since libraries add products in an order that depends
+on how many rows there are and on where among them a row lies.
 Stopping early leaves the deeper groups behind: for each, the state keeps the newest input rows that
 it has not seen, as many as can influence rows to come, and the group catches up when it is asked
 for again. Older rows are dropped. A group that skipped rows runs on with an incomplete past, which
@@ -104,7 +106,6 @@ class State:
         self._reaches = [sum(reaches[number:]) * config.chunk for number in range(len(groups))]
         self._inputs = np.zeros((0, config.mels), np.float32)  # those that rows to come need
         self._fed = 0  # inputs
-        self._pending = self._no_rows()  # rows of a chunk that is not whole
         self._first, self._rows = 0, 0  # the block
         self._exit = 0  # the last one given of it
         self._ended = False
@@ -128,14 +129,18 @@ class State:
                                  f"found {len(inputs)} more")
             self._check_length(len(inputs))
             joined = np.concatenate([self._inputs, inputs])
-            done = self._first + self._rows + len(self._pending)
-            pending = self._pending
-            if rows := max(0, (len(joined) - self._stem.window) // self._stem.stride + 1):
-                pending = np.concatenate([pending, self._stem.run(joined, done)])
-            self._inputs = joined[rows * self._stem.stride :].copy()
+            stem, done, chunk = self._stem, self._first + self._rows, self.config.chunk
+            ready = max(0, (len(joined) - stem.window) // stem.stride + 1)
+            if not last:
+                ready = ready // chunk * chunk if chunk else 0
+            rows = []
+            for own in self._chunks(ready):
+                end = (own.stop - 1) * stem.stride + stem.window if chunk else len(joined)
+                rows.append(stem.run(joined[own.start * stem.stride : end], done + own.start))
+            self._inputs = joined[ready * stem.stride :].copy()
             self._fed += len(inputs)
             self._ended = last
-            self._next_block(pending)
+            self._next_block(rows)
 
     def exits(self) -> Iterator[ExitOutput]:
         """The outputs of the block, from the first exit not given yet to the last.
@@ -156,9 +161,13 @@ class State:
                 self._exit += 1
                 return ExitOutput(self._exit, self._first, self._no_rows(),
                                   np.zeros((0, group.columns), np.float32))
-            y, past = group.run(self._lags[number], self._pasts[number])
+            lag, past, ys = self._lags[number], self._pasts[number], []
+            for own in self._chunks(len(lag)):
+                rows, past = group.run(lag[own], past)
+                ys.append(rows)
+            y = np.concatenate(ys)
             hidden = y[len(y) - self._rows :]
-            output = group.head(hidden)
+            output = np.concatenate([group.head(hidden[own]) for own in self._chunks(self._rows)])
             # Nothing changes before all is computed: an error leaves the state as it was.
             self._exit += 1
             self._pasts[number] = past
@@ -168,18 +177,20 @@ class State:
                 self._drop(self._exit, self._rows)
             return ExitOutput(self._exit, self._first, hidden, output)
 
-    def _next_block(self, pending: np.ndarray) -> None:
-        chunk = self.config.chunk
-        ready = len(pending)
-        if not self._ended:
-            ready = ready // chunk * chunk if chunk else 0
+    def _chunks(self, rows: int) -> list[slice]:
+        """So many rows, from the beginning of a chunk on, in pieces that are the same for however
+        many: chunks in float32, and in int8 mode, which gives the same bytes in any pieces, one."""
+        step = self.config.chunk if self.config.dtype == "f32" else 0
+        step = step or max(rows, 1)
+        return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+
+    def _next_block(self, rows: Sequence[np.ndarray]) -> None:
         if self._exit:
             self._first, self._rows, self._exit = self._first + self._rows, 0, 0
         for number in range(1, len(self._lags)):
             self._drop(number, 0)
-        self._lags[0] = np.concatenate([self._lags[0], pending[:ready]])
-        self._rows += ready
-        self._pending = pending[ready:].copy()
+        self._lags[0] = np.concatenate([self._lags[0], *rows])
+        self._rows += sum(map(len, rows))
 
     def _drop(self, number: int, block: int) -> None:
         """Drop the rows of a lag that influence none after them, except the last `block` rows."""

@@ -18,6 +18,7 @@ import numpy as np
 from .. import ops as specifications
 from ..errors import ArgumentError, ShapeError
 from ..ops._lines import Argument, Line, lines
+from ..ops._names import stem_and_mode
 from ._arrays import check, int8_rows, padded, padded_int8, pointer, scratch, scratch_qs8
 from ._lib import ffi, lib, ops, team
 
@@ -60,7 +61,7 @@ def call_of(op: str) -> Call:
     Scratch is for all of these but eps, where the library has a function that says how much. What
     is no member of the table of an instruction set is a composite.
     """
-    stem, mode = op.removesuffix("_qs8"), "qs8" if op.endswith("_qs8") else "f32"
+    stem, mode = stem_and_mode(op)
     sizes = dict.fromkeys(word for argument in lines()[op].inputs for word in argument.words)
     needs_scratch = hasattr(lib, f"ee_{stem}_{mode}_scratch")
     usual = Call(
@@ -210,15 +211,15 @@ def words(
 
 def kernel(op: str, call: Call, sizes: Mapping[str, int]) -> Callable[..., None]:
     """The kernel at the instruction set in use, with what a composite gets at its end."""
-    stem, is_int8 = op.removesuffix("_qs8"), op.endswith("_qs8")
-    table = ops().qs8 if is_int8 else ops().f32
+    stem, mode = stem_and_mode(op)
+    table = getattr(ops(), mode)
     if not call.is_composite:
         return getattr(table, stem)
-    name = f"ee_{stem}_{'qs8' if is_int8 else 'f32'}"
+    name = f"ee_{stem}_{mode}"
     function = getattr(lib, f"{name}_c")
     if not call.scratch:
         return lambda *arguments: function(*arguments, table, team())
     count = getattr(lib, f"{name}_scratch")(
         *(sizes[word] for word in call.scratch.split()), team())
-    memory = scratch_qs8(count) if is_int8 else pointer(scratch(count))
+    memory = scratch_qs8(count) if mode == "qs8" else pointer(scratch(count))
     return lambda *arguments: function(*arguments, memory, table, team())

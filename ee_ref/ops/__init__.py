@@ -15,8 +15,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ._names import renamed
 from ._view import FULL as FULL
 from ._view import LayerPast as LayerPast
 from ._view import View as View
@@ -25,9 +26,9 @@ __all__ = sorted(
     module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
 )
 
-if TYPE_CHECKING:
 
-    def __getattr__(name: str) -> Callable[..., Any]: ...
+def __getattr__(name: str) -> Callable[..., Any]:
+    return _functions[renamed(__name__, name)]
 
 
 # After every import, so that no import puts a module where its function belongs.

@@ -8,7 +8,7 @@ from ._exact import HALF
 from ._view import FULL, LayerPast, View, newest
 from .conv_module_qs8 import conv_module_qs8
 from .feed_forward_qs8 import feed_forward_qs8
-from .layer_norm_qs8 import layer_norm_qs8
+from .layer_norm_exact import layer_norm_exact
 from .multi_head_attention_qs8 import multi_head_attention_qs8
 
 LINE = (
@@ -43,7 +43,7 @@ def conformer_layer_qs8(
             x, *floats(f"{module}.norm"), *matrix(f"{module}.up"), *matrix(f"{module}.down"), eps)
 
     x = x + half_feed_forward("ff1")
-    normed = layer_norm_qs8(x, *floats("attn.norm"), eps)
+    normed = layer_norm_exact(x, *floats("attn.norm"), eps)
     attended, kv = multi_head_attention_qs8(
         normed, *matrix("attn.in"), *matrix("attn.out"), heads, view.chunk, view.left, past_kv)
     x = x + attended
@@ -52,5 +52,5 @@ def conformer_layer_qs8(
         *matrix("conv.out"), eps, view.ahead, view.chunk, past_gated)
     x = x + convolved
     x = x + half_feed_forward("ff2")
-    y = layer_norm_qs8(x, *floats("norm"), eps)
+    y = layer_norm_exact(x, *floats("norm"), eps)
     return y, newest(past, kv, gated, view, len(weights["conv.depthwise.weight"]))

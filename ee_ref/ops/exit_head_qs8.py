@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from .linear_digits_qs8 import linear_digits_qs8
-from .log_softmax_qs8 import log_softmax_qs8
+from .log_softmax_exact import log_softmax_exact
 
 LINE = "x (T D), weight (V D) int8, weight_scale (V), bias (V) -> y (T V)"
 
@@ -16,4 +16,4 @@ def exit_head_qs8(
     x (T, D) float32, weight (vocab, D) int8, weight_scale (vocab,), bias (vocab,)
     -> (T, vocab) float32
     """
-    return log_softmax_qs8(linear_digits_qs8(x, weight, weight_scale, bias))
+    return log_softmax_exact(linear_digits_qs8(x, weight, weight_scale, bias))

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .layer_norm_qs8 import layer_norm_qs8
+from .layer_norm_exact import layer_norm_exact
 from .linear_qs8 import linear_qs8
 from .quantize_qs8 import quantize_qs8
-from .silu_qs8 import silu_qs8
+from .silu_exact import silu_exact
 
 LINE = (
     "x (T D), norm_weight (D), norm_bias (D), up_weight (H D) int8, up_weight_scale (H), up_bias "
@@ -23,6 +23,6 @@ def feed_forward_qs8(
     x (T, D) float32, norm (D,), up (ff, D) int8, (ff,) and (ff,), down (D, ff) int8, (D,) and (D,)
     -> (T, D) float32
     """
-    normed = layer_norm_qs8(x, norm_weight, norm_bias, eps)
-    hidden = silu_qs8(linear_qs8(*quantize_qs8(normed), up_weight, up_weight_scale, up_bias))
+    normed = layer_norm_exact(x, norm_weight, norm_bias, eps)
+    hidden = silu_exact(linear_qs8(*quantize_qs8(normed), up_weight, up_weight_scale, up_bias))
     return linear_qs8(*quantize_qs8(hidden), down_weight, down_weight_scale, down_bias)

@@ -130,6 +130,7 @@ typedef struct {
 /* Each ends with an op without a name. */
 extern const conformance_op eec_ops[];
 extern const conformance_op eec_ops_model[];
+extern const conformance_op eec_ops_phrase[];
 extern const conformance_op eec_ops_status[];
 
 #endif

@@ -6,6 +6,7 @@
 static const conformance_op *const TABLES[] = {
     eec_ops,
     eec_ops_model,
+    eec_ops_phrase,
     eec_ops_status,
 };
 

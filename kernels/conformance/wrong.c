@@ -89,8 +89,8 @@ static void wrong_depthwise_conv(float *out, const float *x, const float *weight
     flip(out, rows * dim);
 }
 
-#define WRONG(kernel)                             \
-    if (strcmp(op, #kernel "_qs8") == 0) {        \
+#define WRONG(kernel, mode)                       \
+    if (strcmp(op, #kernel "_" #mode) == 0) {     \
         kernels.kernel = wrong_##kernel;          \
         return &ops;                              \
     }
@@ -101,14 +101,14 @@ const ee_ops *ee_conformance_wrong(const ee_ops *all, const char *op)
     kernels = *all->qs8;
     ops = *all;
     ops.qs8 = &kernels;
-    WRONG(quantize)
-    WRONG(quantize_digits)
-    WRONG(linear)
-    WRONG(layer_norm)
-    WRONG(silu)
-    WRONG(glu)
-    WRONG(softmax)
-    WRONG(log_softmax)
-    WRONG(depthwise_conv)
+    WRONG(quantize, qs8)
+    WRONG(quantize_digits, qs8)
+    WRONG(linear, qs8)
+    WRONG(layer_norm, exact)
+    WRONG(silu, exact)
+    WRONG(glu, exact)
+    WRONG(softmax, qs8)
+    WRONG(log_softmax, exact)
+    WRONG(depthwise_conv, exact)
     return NULL;
 }

@@ -25,7 +25,7 @@ extern "C" {
 
 /* cdef:begin */
 enum {
-    EE_ABI_VERSION = 4,       /* of all headers here: goes up when one breaks code compiled against
+    EE_ABI_VERSION = 5,       /* of all headers here: goes up when one breaks code compiled against
                                  the one before, as a changed declaration does, an added one not */
     EE_MEMORY_ALIGNMENT = 64, /* of the memory of models and sessions, in bytes */
     EE_TENSOR_ALIGNMENT = 16, /* of the data of every tensor, in bytes */

@@ -91,6 +91,38 @@ typedef struct {
  * exit. EE_ERR_CONFIG for what is out of its range, also NaN. */
 ee_status ee_deadline_stop(const ee_deadline *deadline, float elapsed, float group, float cost,
                            float next_cost, float *rate, int *stop, float *missing);
+
+/* How sure the best phrase of a search is (ee_phrases.h); ee_ref/exits/phrase.py defines each. */
+typedef struct {
+    float free;       /* its score by the letters of its words; 0 or less, -inf for no phrase */
+    float margin;     /* its lead over the next phrase: 0 to 20, and 20 where there is none */
+    float confidence; /* sigmoid(bias + free * its weight + margin * its weight) */
+} ee_phrase_scores;
+
+/* The weights of the confidence, and from where on a phrase is accepted. */
+typedef struct {
+    float bias;      /* -10000 to 10000 */
+    float free;      /* 0 to 10000 */
+    float margin;    /* 0 to 10000 */
+    float threshold; /* 0 to 1 */
+} ee_phrase_confidence;
+
+/* The scores of a search that found `found` phrases: 0 for none, 1, or more. best, next: scores of
+ * the first two, next <= best <= 0; looked at where there are so many. letters: of the words of the
+ * best, at least 1 where there is one. *accepted = whether the confidence reaches the threshold.
+ * EE_ERR_CONFIG for what is out of its range, also NaN; *accepted is then 0. */
+ee_status ee_phrase_judge(const ee_phrase_confidence *confidence, size_t found, float best,
+                          float next, size_t letters, ee_phrase_scores *scores, int *accepted);
+
+/* The rule `Phrase`. */
+typedef struct {
+    float free;   /* finite, 0 or less */
+    float margin; /* 0 to 20 */
+} ee_phrase_rule;
+
+/* *stop = free and margin of the scores have both reached those of the rule. EE_ERR_CONFIG for a
+ * rule out of its ranges, also NaN; *stop is then 0. */
+ee_status ee_phrase_stop(const ee_phrase_rule *rule, const ee_phrase_scores *scores, int *stop);
 /* cdef:end */
 
 #ifdef __cplusplus

@@ -1,10 +1,11 @@
-/* ee_image.h: opens a flash image (weights_io/FORMAT.md): a model, its front end and its labels in
- * one block of const data, used in place. `ee-ref export` writes them.
+/* ee_image.h: opens a flash image (weights_io/FORMAT.md): a model, its front end, its labels and
+ * the phrases that may be said, in one block of const data, used in place. `ee-ref export` writes them.
  *
  *   ee_image_memory -> ee_image_open     once
  *   ee_features_s16                      samples to features, with opened.frontend
  *   ee_session_open ...                  with opened.model
  *   ee_greedy, ee_text                   with opened.blank and opened.labels
+ *   ee_phrase_search_open ...            with opened.phrases
  */
 #ifndef EE_IMAGE_H
 #define EE_IMAGE_H
@@ -15,6 +16,7 @@
 #include "ee.h"
 #include "ee_decode.h"
 #include "ee_frontend.h"
+#include "ee_phrases.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -37,7 +39,8 @@ enum {
     EE_SECTION_LABELS = 2,
     EE_SECTION_STEM = 3,     /* tensors of the stem */
     EE_SECTION_EXIT = 4,     /* tensors of an exit; as many as there are exits, and the last ones */
-    EE_SECTION_FAMILY = 5    /* what only this architecture has in its configuration */
+    EE_SECTION_FAMILY = 5,   /* what only this architecture has in its configuration */
+    EE_SECTION_PHRASES = 6   /* what may be said, and what it means; in some images */
 };
 
 /* An open image. Its pointers lead into the image and into the memory given to ee_image_open. */
@@ -46,6 +49,7 @@ typedef struct {
     ee_config config;        /* with the exits opened */
     ee_frontend frontend;
     ee_labels labels;
+    ee_phrases phrases;      /* phrases.graph.states is 0 where the image has none */
     uint32_t sample_rate;    /* of the samples, in Hz */
     uint32_t blank;          /* the label of the CTC blank */
     uint32_t model_checksum; /* that `ee-ref info` prints for the model file */

@@ -3,6 +3,7 @@
  * docs/numerics.md, "int8 mode", is the contract of every value: operations, order, rounding. The
  * conventions of ee_kernels.h hold, and these:
  *
+ *   Names end in _qs8 where an op takes or gives int8, and in _exact where it has floats alone.
  *   Rows of int8 are ee_row_stride_qs8(n) bytes or more apart, a multiple of 16, and begin at a
  *   multiple of 16. Kernels read them in whole groups of 16. Behind the n values of a row of
  *   activations the group is filled with zeros, as quantize and softmax do; what the
@@ -49,18 +50,18 @@ ee_linear_qs8 ee_linear_qs8_c;
 
 /* out[t, d] = (x[t, d] - mean_t) / sqrt(var_t + eps) * weight[d] + bias[d]
  * x, out (rows, dim); weight, bias (dim). out may be x. */
-typedef void ee_layer_norm_qs8(float *out, const float *x, const float *weight, const float *bias,
-                               size_t rows, size_t dim, float eps);
-ee_layer_norm_qs8 ee_layer_norm_qs8_c;
+typedef void ee_layer_norm_exact(float *out, const float *x, const float *weight, const float *bias,
+                                 size_t rows, size_t dim, float eps);
+ee_layer_norm_exact ee_layer_norm_exact_c;
 
 /* out[i] = x[i] / (1 + exp(-x[i])), `count` values. out may be x. */
-typedef void ee_silu_qs8(float *out, const float *x, size_t count);
-ee_silu_qs8 ee_silu_qs8_c;
+typedef void ee_silu_exact(float *out, const float *x, size_t count);
+ee_silu_exact ee_silu_exact_c;
 
 /* out[t, d] = x[t, d] / (1 + exp(-x[t, dim + d]))
  * x (rows, 2*dim): values, then gates; out (rows, dim). */
-typedef void ee_glu_qs8(float *out, const float *x, size_t rows, size_t dim);
-ee_glu_qs8 ee_glu_qs8_c;
+typedef void ee_glu_exact(float *out, const float *x, size_t rows, size_t dim);
+ee_glu_exact ee_glu_exact_c;
 
 /* Probabilities for a product with value rows of int8, the scales of these folded in:
  *   softmax(x)[t, d] * value_scale[d] = (128 * high[t, d] + low[t, d]) * scale[t]
@@ -73,30 +74,30 @@ ee_softmax_qs8 ee_softmax_qs8_c;
 
 /* out[t, d] = x[t, d] - max_t - log(sum_j exp(x[t, j] - max_t))
  * x, out (rows, dim). out may be x. */
-typedef void ee_log_softmax_qs8(float *out, const float *x, size_t rows, size_t dim);
-ee_log_softmax_qs8 ee_log_softmax_qs8_c;
+typedef void ee_log_softmax_exact(float *out, const float *x, size_t rows, size_t dim);
+ee_log_softmax_exact ee_log_softmax_exact_c;
 
 /* out[t, d] = bias[d] + sum_j x[before + t + j - (kernel - 1 - ahead), d] * weight[j, d], frames
  * outside x left out
  * x (before + rows + after, dim): the frames of out, and those around them that there are; out
  * (rows, dim); weight (kernel, dim) with its stride; bias (dim); kernel odd, ahead less. */
-typedef void ee_depthwise_conv_qs8(float *out, const float *x,
-                                   const float *weight, const float *bias,
-                                   size_t rows, size_t before, size_t after, size_t dim,
-                                   size_t kernel, size_t ahead, size_t weight_stride);
-ee_depthwise_conv_qs8 ee_depthwise_conv_qs8_c;
+typedef void ee_depthwise_conv_exact(float *out, const float *x,
+                                     const float *weight, const float *bias,
+                                     size_t rows, size_t before, size_t after, size_t dim,
+                                     size_t kernel, size_t ahead, size_t weight_stride);
+ee_depthwise_conv_exact ee_depthwise_conv_exact_c;
 
 /* The primitives of int8 mode of one instruction set; as ee_ops_f32. */
 typedef struct {
     ee_quantize_qs8 *quantize;
     ee_quantize_digits_qs8 *quantize_digits;
     ee_linear_qs8 *linear;
-    ee_layer_norm_qs8 *layer_norm;
-    ee_silu_qs8 *silu;
-    ee_glu_qs8 *glu;
+    ee_layer_norm_exact *layer_norm;
+    ee_silu_exact *silu;
+    ee_glu_exact *glu;
     ee_softmax_qs8 *softmax;
-    ee_log_softmax_qs8 *log_softmax;
-    ee_depthwise_conv_qs8 *depthwise_conv;
+    ee_log_softmax_exact *log_softmax;
+    ee_depthwise_conv_exact *depthwise_conv;
 } ee_ops_qs8;
 
 /* ---- Composites of int8 mode -----------------------------------------------------------------
@@ -224,13 +225,13 @@ ee_quantize_qs8 ee_quantize_qs8_avx2, ee_quantize_qs8_avx512, ee_quantize_qs8_ne
 ee_quantize_digits_qs8 ee_quantize_digits_qs8_avx2, ee_quantize_digits_qs8_neon;
 ee_linear_qs8 ee_linear_qs8_avx2, ee_linear_qs8_vnni, ee_linear_qs8_neon,
     ee_linear_qs8_dot, ee_linear_qs8_i8mm, ee_linear_qs8_dsp, ee_linear_qs8_mve;
-ee_layer_norm_qs8 ee_layer_norm_qs8_avx2, ee_layer_norm_qs8_neon;
-ee_silu_qs8 ee_silu_qs8_avx2, ee_silu_qs8_avx512, ee_silu_qs8_neon;
-ee_glu_qs8 ee_glu_qs8_avx2, ee_glu_qs8_avx512, ee_glu_qs8_neon;
+ee_layer_norm_exact ee_layer_norm_exact_avx2, ee_layer_norm_exact_neon;
+ee_silu_exact ee_silu_exact_avx2, ee_silu_exact_avx512, ee_silu_exact_neon;
+ee_glu_exact ee_glu_exact_avx2, ee_glu_exact_avx512, ee_glu_exact_neon;
 ee_softmax_qs8 ee_softmax_qs8_avx2, ee_softmax_qs8_avx512, ee_softmax_qs8_neon;
-ee_log_softmax_qs8 ee_log_softmax_qs8_avx2, ee_log_softmax_qs8_neon;
-ee_depthwise_conv_qs8 ee_depthwise_conv_qs8_avx2, ee_depthwise_conv_qs8_avx512,
-    ee_depthwise_conv_qs8_neon;
+ee_log_softmax_exact ee_log_softmax_exact_avx2, ee_log_softmax_exact_neon;
+ee_depthwise_conv_exact ee_depthwise_conv_exact_avx2, ee_depthwise_conv_exact_avx512,
+    ee_depthwise_conv_exact_neon;
 
 #ifdef __cplusplus
 }

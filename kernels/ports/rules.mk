@@ -117,7 +117,7 @@ PLUGIN := $(OUT)/plugin/ee_count.so
 # name@function: entering the function begins the stage.
 STAGES := open@ee_image_open features@ee_features_s16 stem@ee_session_open \
     layers@ee_conformer_layer_qs8_c head@ee_exit_head_qs8_c policy@ee_policy_stop \
-    decode@ee_greedy report@report
+    decode@ee_greedy search@ee_phrase_search_open meaning@ee_phrases_sentence report@report
 ifneq ($(PLUGINS),no)
 ifneq ($(COUNTS),)
 COUNTING := $(PLUGIN) $(BUILD)/$(PROGRAM).map

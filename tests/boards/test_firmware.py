@@ -19,10 +19,14 @@ FAULT_STATUS = 70
 CLIP_SECONDS = 4.0
 
 
+def bundled_model() -> model_file.ModelFile:
+    with resources.as_file(resources.files("ee_ref") / "assets" / "commands.gguf") as path:
+        return model_file.read(path)
+
+
 @pytest.fixture(scope="session")
 def bundled() -> Reference:
-    with resources.as_file(resources.files("ee_ref") / "assets" / "commands.gguf") as path:
-        return Reference("commands", model_file.read(path), CLIP_SECONDS)
+    return Reference("commands", bundled_model(), CLIP_SECONDS)
 
 
 def clip(model: Reference) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
@@ -23,6 +24,19 @@ def test_checks_of_the_library(program, out):
     done = subprocess.run([emulator, "-cpu", "max", str(built / program)], capture_output=True,
                           text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_stack_is_within_what_the_header_says(out):
+    """Of the call graphs that the compiler for a Cortex-M4F writes, as docs/porting.md asks."""
+    require_tools("mps2_an386")
+    compiler = "arm-none-eabi-gcc -mcpu=cortex-m4 -mfpu=fpv4-sp-d16 -mfloat-abi=hard -mthumb"
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-s", "-C", str(PORTS.parent), f"OUT={out / 'stack'}",
+         f"CC={compiler} -DEE_NO_THREADS", "stack"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    needed = int(re.search(r"^stack: (\d+) bytes$", done.stdout, re.MULTILINE)[1])
+    header = (PORTS.parent / "include" / "ee_image.h").read_text()
+    assert 1000 < needed <= int(re.search(r"EE_STACK_BYTES = (\d+)", header)[1])
 
 
 def test_symbols(board, settings):

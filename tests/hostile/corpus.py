@@ -67,7 +67,8 @@ def made() -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for reader, files in (("gguf", _gguf()), ("checkpoint", _checkpoints()),
                           ("safetensors", _safetensors()), ("tokenizer", _tokenizers()),
-                          ("manifest", _manifests()), ("audio", AUDIO_FILES.items())):
+                          ("manifest", _manifests()), ("phrases", _phrases()),
+                          ("audio", AUDIO_FILES.items())):
         for name, content in files:
             found[f"{reader}/{name}"] = content
     return found
@@ -253,18 +254,53 @@ _VECTOR_LIES = {
     "bound-infinite": _case_lie("expected", bound={
         "kind": "ulp", "limit": float("inf"), "reason": "x"}),
     "file-many-times": lambda document: document["files"].extend(document["files"] * 20),
-    "name-with-new-line": lambda document: document["cases"][0].update(name="int8/silu_qs8/a\n"),
+    "name-with-new-line": lambda document: document["cases"][0].update(name="int8/silu_exact/a\n"),
 }
 
 
 def conformance_files() -> dict[str, bytes]:
     """A folder of vectors: one case, one model, the manifest."""
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
-    case = Vector("int8/silu_qs8/a", "int8", "silu_qs8", {"x": x}, {"y": x},
+    case = Vector("int8/silu_exact/a", "int8", "silu_exact", {"x": x}, {"y": x},
                   {"y": Bound("exact", 0, "integers")}, {"n": 1, "scale": 0.5}, "tiny")
     image = bytes(64)
     model = manifest.Model("tiny", image, "", "qs8")
     return manifest.files(manifest.Vectors(VERSION, (case,), {"tiny": model}))
+
+
+# ---- Phrases ----
+
+
+def _phrases() -> Iterator[tuple[str, bytes]]:
+    yield "templates.phrases", (
+        b"# what may be said\n{room} = hall | (living|sitting) room -> living | den -> 3\n"
+        b"on: turn (on | off) [the] {room}['s] light[s]\ndim: dim to {n = 0..20 by 5}%\n")
+    yield "sentences.yaml", (
+        b"language: en\nintents:\n  On:\n    data:\n      - sentences:\n"
+        b"          - '<turn> on [the] {room} light[s]'\n          - '(a;b {1..9,2:n};c)'\n"
+        b"        slots: {domain: light}\nlists:\n  room:\n    values:\n      - Hall\n"
+        b"      - {in: '(living|sitting) room', out: living}\n  level: {range: {from: 1, to: 9}}\n"
+        b"expansion_rules:\n  turn: (turn|switch)\n")
+    yield "options.phrases", b"a [b] [c (d|e)] {x = f | g h} [[i] j]k\n"
+    yield "numbers.phrases", b"i: {n = -3..1200 by 7}\nj: count {n = 90..120}%\n"
+    yield "cycle.phrases", b"{x} = a {y}\n{y} = b {x}\n{x}\n"
+    yield "count.phrases", b"(a | b) " * 100 + b"\n"
+    yield "many-options.phrases", b"[a]" * 9 + b"\n" + b"[a] " * 60 + b"\n"
+    yield "nested.phrases", b"(" * 900 + b"a" + b")" * 900 + b"\n"
+    yield "lists-of-lists.phrases", b"".join(
+        b"{x%d} = {x%d} {x%d}\n" % (n, n + 1, n + 1) for n in range(40)) + b"{x40} = a | b\n{x0}\n"
+    yield "escape.phrases", b"{x = a -> \x1b[2J}\n"
+    yield "overlap.phrases", b"".join(
+        b"(a | b) " * k + b"a " + b"(a | b) " * (8 - k) + b"c" * (k + 1) + b"\n"
+        for k in range(8))
+    yield "cycle.yaml", (b"intents: {A: {data: [{sentences: ['<x>']}]}}\n"
+                         b"expansion_rules: {x: a <y>, y: b <x>}\n")
+    yield "rules-of-rules.yaml", (
+        b"intents: {A: {data: [{sentences: ['<r0>']}]}}\nexpansion_rules:\n" + b"".join(
+            b"  r%d: <r%d> <r%d>\n" % (n, n + 1, n + 1) for n in range(9)) + b"  r9: a\n")
+    yield "nested.yaml", b"intents: " + b"[" * 900 + b"]" * 900
+    yield "alias-of-itself.yaml", b"intents: &x {A: *x}\n"
+    yield "escape.yaml", b'intents: {"\\e[2J": {data: [{sentences: [a]}]}}\n'
 
 
 # ---- Frames ----
@@ -272,7 +308,7 @@ def conformance_files() -> dict[str, bytes]:
 
 def _answers(result: bytes | None = None) -> bytes:
     """What a port answers to HELLO, a model and a case of `conformance_files`."""
-    port = Body("", {"protocol": 1, "name": "fuzz", "largest_frame": 1000, "ops": "silu_qs8"})
+    port = Body("", {"protocol": 1, "name": "fuzz", "largest_frame": 1000, "ops": "silu_exact"})
     if result is None:
         result = Body("", {}, {"y": np.arange(6, dtype=np.float32).reshape(2, 3)}).encode()
     return b"".join((b"noise EEC", Frame(Type.PORT, 1, port.encode()).encode(),

@@ -85,6 +85,26 @@ _CHANGES: Sequence[Fuzzed] = (_flip, _overwrite, _number, _number, _nudge, _cut,
                               _repeat, _move)
 
 
+_MARKS = (b"(", b")", b"[", b"]", b"{", b"}", b"<", b">", b"|", b"|", b";", b":", b"=", b"->",
+          b"..", b"#", b"\n", b"\n  - ", b"{x}", b"<x>")
+_PAIRS = (b"{n = 0..99} ", b"{room}", b"[a ]", b"[a]", b"(a | b) ", b"((a))", b"%", b" ", b"a",
+          b"'s")
+
+
+def of_brackets(rng: Random, data: bytes) -> bytes:
+    """A text of templates, in which some marks are added or replaced, and a line repeated."""
+    marks_of = rng.choice((_MARKS, _PAIRS))
+    for _ in range(1 << rng.randrange(3)):
+        marks = rng.choice(marks_of) * rng.choice((1, 1, 2, 40))
+        at = rng.randrange(len(data) + 1)
+        data = data[:at] + marks + data[at + rng.randrange(3) * (marks_of is _MARKS):]
+    if rng.random() < 0.2:
+        lines = data.split(b"\n")
+        lines.insert(rng.randrange(len(lines)), rng.choice(lines))
+        data = b"\n".join(lines)
+    return data
+
+
 def values(rng: Random) -> Any:
     """A value for JSON that a reader may not expect."""
     return rng.choice((

@@ -144,6 +144,22 @@ def with_image_crcs(data: bytes) -> bytes:
     return flash_image.resealed(data)
 
 
+# ---- Phrases in an image ----
+
+
+def packed_numbers(rng: Random, data: bytes) -> bytes:
+    """Counts, and numbers of tables, changed in a section that keeps its size."""
+    changed = bytearray(data.ljust(120, b"\0"))
+    for _ in range(1 << rng.randrange(3)):
+        if rng.random() < 0.3:
+            struct.pack_into("<I", changed, 4 * rng.randrange(26), rng.choice(INTEGERS) % (1 << 32))
+        else:
+            at = rng.randrange(len(changed) - 2)
+            number = rng.randrange(rng.choice((4, 256, 1 << 16)))
+            changed[at : at + 2] = number.to_bytes(2, "little")
+    return bytes(changed)
+
+
 # ---- Checkpoints ----
 
 

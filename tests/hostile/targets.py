@@ -24,7 +24,7 @@ import numpy as np
 import scipy.signal  # noqa: F401  (imported late by audio.py: not to be counted with a file)
 
 import ee_ref
-from ee_ref import audio, convert, flash_image
+from ee_ref import audio, convert, flash_image, phrases
 from ee_ref.conformance import manifest as vectors
 from ee_ref.conformance import protocol, report, runner, waivers
 from ee_ref.conformance.schema import SchemaError
@@ -37,18 +37,22 @@ from ee_ref.errors import (
     EeError,
     FileError,
     ModelFileError,
+    PhraseError,
 )
 from ee_ref.evaluation import manifest as recordings
+from ee_ref.phrases import packed
+from ee_ref.tokens import Tokens
 from weights_io import from_torch, tokenizer
 
 from . import corpus, repair
-from .mutate import Fuzzed, of_json, of_json_lines, some_bytes
+from .mutate import Fuzzed, of_brackets, of_json, of_json_lines, some_bytes
 
 MAX_MESSAGE = 1200  # characters, the path not counted
 MAX_LINES = 100_000  # of Python run, and
 LINES_A_BYTE = 25
 MAX_BYTES = 16 << 20  # of memory, and
 BYTES_A_BYTE = 64
+WORDS_BYTES = 16  # before a section of phrases: what the target in C does with it
 
 
 class Finding(Exception):
@@ -58,11 +62,14 @@ class Finding(Exception):
 @dataclass(frozen=True)
 class Reader:
     """A reader. read: a file in a folder of its own. errors: those that its documentation names.
-    mutations: ways to change one of its files, by suffix; "" for any."""
+    mutations: ways to change one of its files, by suffix; "" for any. lines,
+    memory: of Python that run, and bytes, that any file may cost."""
 
     read: Callable[[Path], Any]
     errors: tuple[type[EeError], ...]
     mutations: Mapping[str, tuple[Fuzzed, ...]]
+    lines: int = MAX_LINES
+    memory: int = MAX_BYTES
 
     def mutate(self, rng: Random, name: str, data: bytes) -> bytes:
         """A changed file; name: that of the seed."""
@@ -79,6 +86,10 @@ def _model(path: Path) -> None:
 
 def _image(path: Path) -> None:
     flash_image.read(path)
+
+
+def _packed(path: Path) -> None:
+    packed.parse(path.read_bytes()[WORDS_BYTES:])
 
 
 def _checkpoint(path: Path) -> None:
@@ -158,7 +169,7 @@ class _Recorded:
 @cache
 def _vectors() -> vectors.Vectors:
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
-    case = vectors.Vector("int8/silu_qs8/a", "int8", "silu_qs8", {"x": x}, {"y": x},
+    case = vectors.Vector("int8/silu_exact/a", "int8", "silu_exact", {"x": x}, {"y": x},
                           {"y": vectors.Bound("exact", 0, "integers")}, {}, "tiny")
     return vectors.Vectors(1, (case,), {"tiny": vectors.Model("tiny", bytes(64), "0" * 64, "qs8")})
 
@@ -180,6 +191,17 @@ def _audio(path: Path) -> None:
     audio.read(path, 16000, longest=60.0)
 
 
+def _phrases(path: Path) -> None:
+    found = phrases.load(path)
+    graph = found.compile(_LETTERS)
+    sentence = found.sentence(found.count - 1)
+    found.meaning(sentence)
+    assert found.number(sentence) == found.count - 1 <= 1 << 63 and graph.states > 1
+
+
+_LETTERS = Tokens(["<blank>", "\u2581", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ'"], [], 0)
+MAX_PHRASE_LINES = 12_000_000  # a short template may say much: the limits of docs/phrases.md
+
 _MANIFEST_ERRORS = (ArgumentError, FileError, SchemaError, protocol.ProtocolError,
                     vectors.ManifestError, waivers.WaiverError)
 
@@ -189,6 +211,8 @@ READERS: dict[str, Reader] = {
              repair.model_points)}),
     "image": Reader(_image, (ModelFileError,), {
         "": (some_bytes, repair.image_crcs, repair.image_fields)}),
+    "packed": Reader(_packed, (ModelFileError,), {
+        "": (some_bytes, repair.packed_numbers, repair.packed_numbers)}),
     "checkpoint": Reader(_checkpoint, (CheckpointError,), {
         "": (some_bytes, repair.zip_pickle, repair.zip_pickle, repair.zip_entries)}),
     "safetensors": Reader(_checkpoint, (CheckpointError,), {
@@ -199,6 +223,8 @@ READERS: dict[str, Reader] = {
         ".waivers": (some_bytes, of_json, of_json), ".jsonl": (some_bytes, of_json_lines)}),
     "frames": Reader(_frames, (runner.PortError,), {
         "": (some_bytes, repair.frame_crcs, repair.frame_crcs)}),
+    "phrases": Reader(_phrases, (PhraseError,), {
+        "": (some_bytes, of_brackets, of_brackets)}, MAX_PHRASE_LINES, 64 << 20),
     "audio": Reader(_audio, (AudioError, AudioFileError), {
         "": (some_bytes, some_bytes, repair.riff_sizes)}),
 }
@@ -219,9 +245,9 @@ _UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @contextmanager
-def limited_lines(size: int) -> Iterator[None]:
+def limited_lines(size: int, lines: int) -> Iterator[None]:
     """Finding when more Python runs than a file of `size` bytes may cost: time, without noise."""
-    left, others = MAX_LINES + LINES_A_BYTE * size, sys.gettrace()
+    left, others = lines + LINES_A_BYTE * size, sys.gettrace()
 
     def count(_frame: object, _event: str, _argument: object) -> Callable[..., Any]:
         nonlocal left
@@ -255,7 +281,7 @@ def hold(reader: str, folder: Path, name: str, data: bytes, trace: bool = False)
         with redirect_stderr(stderr), warnings.catch_warnings():
             warnings.simplefilter("error")
             warnings.filterwarnings("ignore", "(?s).*ends after exit", UserWarning)
-            with limited_lines(len(data)):
+            with limited_lines(len(data), READERS[reader].lines):
                 READERS[reader].read(path)
         outcome = "read"
     except Finding:
@@ -270,7 +296,7 @@ def hold(reader: str, folder: Path, name: str, data: bytes, trace: bool = False)
         peak = tracemalloc.get_traced_memory()[1] if trace else 0
         if trace:
             tracemalloc.stop()
-    if peak > MAX_BYTES + BYTES_A_BYTE * len(data):
+    if peak > READERS[reader].memory + BYTES_A_BYTE * len(data):
         raise Finding(f"{peak} bytes of memory for {len(data)} bytes")
     if stderr.getvalue():
         raise Finding(f"said on stderr: {stderr.getvalue()[-300:]}")

@@ -16,6 +16,7 @@ mod float32;
 mod image;
 mod model;
 mod ops;
+mod phrases;
 mod protocol;
 mod qs8;
 mod tensors;
@@ -91,6 +92,7 @@ fn answer(kind: u8, payload: &[u8], model: &mut Option<Model>) -> Result<(u8, Bo
                     let model = model.as_ref().ok_or_else(|| argument("model"))?;
                     model_case(model, &question, &mut body)?;
                 }
+                "phrase" => phrases::case(&question, &mut body)?,
                 "image_status" | "session_status" | "samples_status" | "log_probs_status" => {
                     let status = match status_case(model.as_ref(), &question) {
                         Ok(()) => "EE_OK",
@@ -187,7 +189,7 @@ fn samples(case: &Body) -> Result<Vec<f32>, Failure> {
     }
 }
 
-/// conformance.md, "Ops": those of int8 mode end in _qs8.
+/// conformance.md, "Ops": those of int8 mode end in _qs8 or _exact.
 fn op_case(mut case: Body, result: &mut Body) -> Result<(), Failure> {
     // By the names of a model: in_weight_scale is in.weight_scale, the scale of q is q_scale.
     let rename = |name: String| match &name[..] {
@@ -198,7 +200,8 @@ fn op_case(mut case: Body, result: &mut Body) -> Result<(), Failure> {
     let w = Weights::new(&case.tensors);
     let eps = || case.float("eps");
     let number = |name| usize::try_from(case.int(name)?).map_err(|_| argument(name));
-    let (mode, op): (&dyn Mode, &str) = match case.name.strip_suffix("_qs8") {
+    let int8 = case.name.strip_suffix("_qs8").or_else(|| case.name.strip_suffix("_exact"));
+    let (mode, op): (&dyn Mode, &str) = match int8 {
         Some(op) => (&Qs8, op),
         None => (&Float32, &case.name),
     };

@@ -47,6 +47,19 @@ def every_kind_of_audio(samples: NDArray[np.float32], file: BinaryIO) -> list[st
     return [model.transcribe(source).text for source in sources]
 
 
+def say_what_may_be_said() -> None:
+    model = ee_ref.load()
+    phrases = ee_ref.phrases.load("commands.phrases")
+    result = model.transcribe("speech.wav", phrases=phrases)
+    result = ee_ref.load().transcribe("speech.wav", phrases=phrases)
+    print(result.text, result.intent, result.slots)
+    intent, slots = phrases.meaning(phrases.sentence(phrases.count - 1))
+    level: str | int = slots["level"]
+    number: int | None = phrases.number(["TURN", "ON"])
+    graph = phrases.compile(model.tokens)
+    print(intent, level, number, graph.states)
+
+
 def choose_the_depth(samples: NDArray[np.float32]) -> None:
     model = ee_ref.load("model.gguf", threads=2)
     model.transcribe("speech.wav", exit=2)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...ops._lines import lines
+from ...ops._names import stem_and_mode
 from ...ops.quantize_qs8 import quantize_qs8 as quantized
 from ..draw import Case
 
@@ -24,9 +25,9 @@ BIT_EXACT = "int8 mode is bit-exact"
 
 
 def op_names(dtype: str = "f32") -> list[str]:
-    """The ops of "f32" or of "qs8" (their names end so) that have cases."""
+    """The ops of models of a `dtype`, "f32" or "qs8", that have cases."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__)
-                  if module.name.endswith("_qs8") == (dtype == "qs8"))
+                  if stem_and_mode(module.name)[1] == dtype)
 
 
 def cases_of(op: str) -> list[Case]:

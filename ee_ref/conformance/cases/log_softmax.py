@@ -1,21 +1,12 @@
 import numpy as np
 
-from ..draw import EDGES, Case, Stream
+from ..draw import EDGES
+from . import softmax
 
 
-def case(name, rows, size, *, scale=3.0, tolerance=1e-6, change=None,
-         reason="a float32 sum of exponentials under a logarithm"):
-    def arguments():
-        x = Stream(rows * 1000 + size)(rows, size, low=-scale, high=scale)
-        return {"x": x if change is None else change(x)}
-
-    return Case(name, arguments, tolerance, reason)
-
-
-def _minus_inf_among_others(x):
-    x[:, ::3] = -np.inf
-    x[0, :-1] = -np.inf
-    return x
+def case(name, rows, size, **other):
+    return softmax.case(name, rows, size, tolerance=1e-6,
+                        reason="a float32 sum of exponentials under a logarithm", **other)
 
 
 CASES = [
@@ -27,6 +18,6 @@ CASES = [
     case("large", 3, 33, scale=1e4),
     case("far_above_zero", 3, 33, change=lambda x: x + np.float32(1000)),
     case("far_below_zero", 3, 33, change=lambda x: x - np.float32(1000)),
-    case("minus_inf", 3, 17, change=_minus_inf_among_others),
+    case("minus_inf", 3, 17, change=softmax.every_third_minus_inf),
     case("sure", 3, 33, change=lambda x: x + 50 * np.eye(3, 33, dtype=np.float32)),
 ]

@@ -3,7 +3,8 @@
  *   transcribe clip=FILE.wav [exit=N | entropy=THRESHOLD]
  *
  * The flash image is linked into the program, the clip is 16-bit mono PCM at the rate of the model.
- * Prints each exit reached with its score, the text, and what it took of RAM and flash.
+ * Prints each exit reached with its score, the text, the phrase with its intent and slots where the
+ * image says what may be said, and what it took of RAM and flash.
  */
 #include <string.h>
 
@@ -14,7 +15,11 @@
 #include "port.h"
 #include "runner.h"
 
-enum { TEXT_BYTES = 1024 };
+enum {
+    TEXT_BYTES = 1024,
+    N_BEST = 2, /* phrases: the best one, and the one that it is measured against */
+    MAX_WORDS = 255
+};
 
 static void check(ee_status status, const char *what)
 {
@@ -78,9 +83,10 @@ static size_t open_clip(int file, const char *name, uint32_t sample_rate)
     runner_fail(name, "a WAV file without samples");
 }
 
-/* Features of the clip. Its samples leave the memory again, for the session to use. */
+/* Features of the clip, in `least` bytes or more. Its samples leave the memory again, for the
+ * session to use. */
 static float *read_features(runner_memory *memory, const char *name, const ee_image *image,
-                            size_t *frames)
+                            size_t *frames, size_t least)
 {
     const int file = port_open(name, PORT_READ);
 
@@ -90,7 +96,8 @@ static float *read_features(runner_memory *memory, const char *name, const ee_im
     const size_t count = open_clip(file, name, image->sample_rate);
     *frames = ee_frontend_frames(&image->frontend, count);
 
-    float *const features = runner_take(memory, *frames * image->config.mels * sizeof(float));
+    const size_t bytes = *frames * image->config.mels * sizeof(float);
+    float *const features = runner_take(memory, bytes > least ? bytes : least);
     const size_t mark = memory->used;
     int16_t *const samples = runner_take(memory, count * sizeof *samples);
     float *const scratch = runner_take(memory,
@@ -151,6 +158,70 @@ static void print_text(runner_memory *memory, const ee_image *image, const ee_ou
     port_print("\n");
 }
 
+/* Bytes that the phrase search takes; none without phrases. */
+static size_t search_bytes(const ee_image *image)
+{
+    size_t bytes = 0;
+
+    if (image->phrases.graph.states > 0) {
+        check(ee_phrase_search_size(&image->phrases.graph, N_BEST, &bytes), "phrases");
+    }
+    return bytes;
+}
+
+static void print_named(const char *name, const char *what)
+{
+    port_print(name);
+    port_print(": ");
+    port_print(what);
+    port_print("\n");
+}
+
+/* The best phrase, and what it means if it is accepted. */
+static void print_phrase(runner_memory *memory, const ee_image *image, const ee_output *found,
+                         void *arena, size_t arena_bytes)
+{
+    const ee_phrases *const phrases = &image->phrases;
+    const ee_phrase_confidence weights = {phrases->bias, phrases->free, phrases->margin,
+                                          phrases->threshold};
+    uint16_t *const words = runner_take(memory, MAX_WORDS * sizeof *words);
+    char *const text = runner_take(memory, TEXT_BYTES);
+    ee_phrase_search *search;
+    ee_phrase best[N_BEST] = {{0.0f, 0}, {0.0f, 0}};
+    ee_phrase_scores scores;
+    ee_phrase_meaning meaning;
+    size_t count, word_count = 0, length, bytes;
+    int accepted;
+
+    check(ee_phrase_search_open(&search, &phrases->graph, N_BEST, -1.0f, arena, arena_bytes),
+          "phrases");
+    check(ee_phrase_search_all(search, found->data, found->rows, best, &count), "phrases");
+    if (count > 0) {
+        check(ee_phrases_sentence(phrases, best[0].key, words, MAX_WORDS, &word_count), "phrases");
+    }
+    check(ee_phrase_judge(&weights, count, best[0].score, best[1].score,
+                          ee_phrases_letters(phrases, words, word_count), &scores, &accepted),
+          "phrases");
+    runner_print_float("confidence", scores.confidence);
+    if (!accepted) {
+        print_named("phrase", "none");
+        return;
+    }
+    check(ee_phrases_text(text, TEXT_BYTES, &length, phrases, words, word_count), "phrases");
+    print_named("phrase", text);
+    check(ee_phrases_meaning_size(phrases, word_count, &bytes), "phrases");
+    check(ee_phrases_meaning(&meaning, phrases, words, word_count, runner_take(memory, bytes),
+                             bytes),
+          "phrases");
+    if (meaning.intent != EE_PHRASES_NONE) {
+        print_named("intent", ee_phrases_string(phrases, meaning.intent));
+    }
+    for (uint32_t i = 0; i < meaning.slots; i++) {
+        print_named(ee_phrases_string(phrases, meaning.slot[i]),
+                    ee_phrases_string(phrases, meaning.value[i]));
+    }
+}
+
 /* Not inlined: where it begins, the plugin that counts instructions sees the work end. */
 static __attribute__((noinline)) void report(const runner_memory *memory, size_t arena)
 {
@@ -180,7 +251,8 @@ int port_main(int argc, char **argv)
     }
     const ee_image image = open_image(&memory, ops);
     const ee_policy policy = parse_policy(argc, argv, &image.config);
-    const float *const features = read_features(&memory, clip, &image, &frames);
+    const size_t search = search_bytes(&image);
+    float *const features = read_features(&memory, clip, &image, &frames, search);
 
     check(ee_arena_size(&image.config, frames, NULL, &arena_bytes), "plan");
     void *const arena = runner_take(&memory, arena_bytes);
@@ -197,6 +269,10 @@ int port_main(int argc, char **argv)
         runner_print_float("score", score);
     }
     print_text(&memory, &image, &found);
+    if (search > 0) {
+        /* Where the features were: the session does not need them any more. */
+        print_phrase(&memory, &image, &found, features, search);
+    }
     runner_print_count("multiply-adds of matrix products",
                        matrix_products(&image.config, found.rows, found.exit));
     report(&memory, arena_bytes);

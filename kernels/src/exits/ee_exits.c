@@ -1,5 +1,8 @@
 #include "ee_exits.h"
 
+#include <float.h>
+#include <math.h>
+
 #include "../common/ee_exact.h"
 
 /* An entropy: 0 where rounding made it negative, or so small that its quotient may be subnormal. */
@@ -68,6 +71,9 @@ ee_status ee_policy_stop(const ee_policy *policy, uint32_t exit, const float *lo
     }
     return EE_ERR_CONFIG;
 }
+
+/* The lead of a best phrase counts up to here: phrases further behind are not found. */
+static const float MAX_MARGIN = 20.0f;
 
 /* Rounding may lift a log-probability above zero by about this much; logits are far beyond it. */
 static const float ROUNDING = 1e-3f;
@@ -236,5 +242,58 @@ ee_status ee_deadline_stop(const ee_deadline *deadline, float elapsed, float gro
     *missing = ((elapsed + (*rate * next_cost) * deadline->safety) + deadline->reserve)
         - deadline->limit;
     *stop = *missing >= 0.0f;
+    return EE_OK;
+}
+
+static int within(float x, float low, float high)
+{
+    return x >= low && x <= high; /* no NaN */
+}
+
+ee_status ee_phrase_judge(const ee_phrase_confidence *confidence, size_t found, float best,
+                          float next, size_t letters, ee_phrase_scores *scores, int *accepted)
+{
+    const float most = 10000.0f, sure = 80.0f; /* beyond it the sigmoid may be subnormal */
+
+    if (confidence == NULL || scores == NULL || accepted == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    *accepted = 0;
+    if (!within(confidence->bias, -most, most) || !within(confidence->free, 0.0f, most)
+        || !within(confidence->margin, 0.0f, most) || !within(confidence->threshold, 0.0f, 1.0f)
+        || (found > 0 && (!within(best, -FLT_MAX, 0.0f) || letters == 0))
+        || (found > 1 && !within(next, -FLT_MAX, best))) {
+        return EE_ERR_CONFIG;
+    }
+    if (found == 0) {
+        scores->free = -INFINITY;
+        scores->margin = 0.0f;
+        scores->confidence = 0.0f;
+        return EE_OK;
+    }
+    const float per_letter = best / (float)letters;
+    const float lead = found > 1 ? best - next : MAX_MARGIN;
+    const float margin = lead < MAX_MARGIN ? lead : MAX_MARGIN;
+    float odds = (confidence->bias + confidence->free * per_letter) + confidence->margin * margin;
+
+    odds = odds > -sure ? odds : -sure;
+    odds = odds < sure ? odds : sure;
+    scores->free = per_letter;
+    scores->margin = margin;
+    scores->confidence = 1.0f / (1.0f + ee_exp(0.0f - odds));
+    *accepted = scores->confidence >= confidence->threshold;
+    return EE_OK;
+}
+
+ee_status ee_phrase_stop(const ee_phrase_rule *rule, const ee_phrase_scores *scores, int *stop)
+{
+    if (rule == NULL || scores == NULL || stop == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    *stop = 0;
+    if (!within(rule->free, -FLT_MAX, 0.0f) || !within(rule->margin, 0.0f, MAX_MARGIN)) {
+        return EE_ERR_CONFIG;
+    }
+    *stop = scores->free >= rule->free && scores->margin >= rule->margin;
     return EE_OK;
 }

@@ -277,6 +277,30 @@ static ee_status open_labels(ee_labels *labels, const image_header *header)
     return labels->text != NULL && reader.left == 0 ? EE_OK : EE_ERR_IMAGE_LAYOUT;
 }
 
+/* Without a section of phrases, phrases->graph.states is 0. */
+static ee_status open_phrases(ee_phrases *phrases, const image_header *header)
+{
+    phrases->graph.states = 0;
+    for (uint32_t i = 0; i < header->section_count; i++) {
+        const image_section *const section = &header->sections[i];
+        if (section->kind != EE_SECTION_PHRASES) {
+            continue;
+        }
+        if (phrases->graph.states > 0) {
+            return EE_ERR_IMAGE_LAYOUT;
+        }
+        const ee_status status
+            = ee_phrases_open(phrases, start_of(header, section), section->bytes);
+        if (status != EE_OK) {
+            return status;
+        }
+        if (phrases->graph.vocab != header->vocab || phrases->graph.blank != header->blank) {
+            return EE_ERR_IMAGE_LAYOUT;
+        }
+    }
+    return EE_OK;
+}
+
 /* The tensors of a model, which follow from its configuration, into `tensors` unless it is NULL.
  * EE_ERR_IMAGE_LAYOUT unless they fill the sections of the stem and of the exits opened. */
 static ee_status take_tensors(const void **tensors, const image_header *header,
@@ -351,6 +375,9 @@ ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint3
     }
     if (status == EE_OK) {
         status = open_labels(&result.labels, header);
+    }
+    if (status == EE_OK) {
+        status = open_phrases(&result.phrases, header);
     }
     if (status == EE_OK) {
         status = take_tensors(NULL, header, &result.config);

@@ -59,33 +59,33 @@
     .quantize = ee_quantize_qs8_c,               \
     .quantize_digits = ee_quantize_digits_qs8_c, \
     .linear = ee_linear_qs8_c,                   \
-    .layer_norm = ee_layer_norm_qs8_c,           \
-    .silu = ee_silu_qs8_c,                       \
-    .glu = ee_glu_qs8_c,                         \
+    .layer_norm = ee_layer_norm_exact_c,         \
+    .silu = ee_silu_exact_c,                     \
+    .glu = ee_glu_exact_c,                       \
     .softmax = ee_softmax_qs8_c,                 \
-    .log_softmax = ee_log_softmax_qs8_c,         \
-    .depthwise_conv = ee_depthwise_conv_qs8_c
+    .log_softmax = ee_log_softmax_exact_c,       \
+    .depthwise_conv = ee_depthwise_conv_exact_c
 
 #define QS8_AVX2                                    \
     QS8_C,                                          \
     .quantize = ee_quantize_qs8_avx2,               \
     .quantize_digits = ee_quantize_digits_qs8_avx2, \
     .linear = ee_linear_qs8_avx2,                   \
-    .layer_norm = ee_layer_norm_qs8_avx2,           \
-    .silu = ee_silu_qs8_avx2,                       \
-    .glu = ee_glu_qs8_avx2,                         \
+    .layer_norm = ee_layer_norm_exact_avx2,         \
+    .silu = ee_silu_exact_avx2,                     \
+    .glu = ee_glu_exact_avx2,                       \
     .softmax = ee_softmax_qs8_avx2,                 \
-    .log_softmax = ee_log_softmax_qs8_avx2,         \
-    .depthwise_conv = ee_depthwise_conv_qs8_avx2
+    .log_softmax = ee_log_softmax_exact_avx2,       \
+    .depthwise_conv = ee_depthwise_conv_exact_avx2
 
 /* Sums of floats have eight lanes in int8 mode: ops with one sum a row stay with AVX2. */
 #define QS8_AVX512                      \
     QS8_AVX2,                           \
     .quantize = ee_quantize_qs8_avx512, \
-    .silu = ee_silu_qs8_avx512,         \
-    .glu = ee_glu_qs8_avx512,           \
+    .silu = ee_silu_exact_avx512,       \
+    .glu = ee_glu_exact_avx512,         \
     .softmax = ee_softmax_qs8_avx512,   \
-    .depthwise_conv = ee_depthwise_conv_qs8_avx512
+    .depthwise_conv = ee_depthwise_conv_exact_avx512
 
 #define QS8_VNNI QS8_AVX512, .linear = ee_linear_qs8_vnni
 
@@ -94,12 +94,12 @@
     .quantize = ee_quantize_qs8_neon,               \
     .quantize_digits = ee_quantize_digits_qs8_neon, \
     .linear = ee_linear_qs8_neon,                   \
-    .layer_norm = ee_layer_norm_qs8_neon,           \
-    .silu = ee_silu_qs8_neon,                       \
-    .glu = ee_glu_qs8_neon,                         \
+    .layer_norm = ee_layer_norm_exact_neon,         \
+    .silu = ee_silu_exact_neon,                     \
+    .glu = ee_glu_exact_neon,                       \
     .softmax = ee_softmax_qs8_neon,                 \
-    .log_softmax = ee_log_softmax_qs8_neon,         \
-    .depthwise_conv = ee_depthwise_conv_qs8_neon
+    .log_softmax = ee_log_softmax_exact_neon,       \
+    .depthwise_conv = ee_depthwise_conv_exact_neon
 
 #define QS8_DOT QS8_NEON, .linear = ee_linear_qs8_dot
 #define QS8_I8MM QS8_DOT, .linear = ee_linear_qs8_i8mm

@@ -8,6 +8,7 @@ whose names begin with `was-` are inputs that once failed, and are made by nobod
 
 from __future__ import annotations
 
+import string
 import struct
 import sys
 import tempfile
@@ -24,8 +25,11 @@ from ee_ref.conformance.suite import op_vectors
 from ee_ref.convert import convert_state_dict
 from ee_ref.families import splitformer
 from ee_ref.families.conformer import Config
+from ee_ref.phrases import load
+from ee_ref.phrases.packed import pack
 from ee_ref.plan import device_plan
 from ee_ref.quantize import quantize
+from ee_ref.tokens import Tokens
 
 CORPUS = Path(__file__).resolve().parent.parent / "corpus"
 
@@ -152,12 +156,25 @@ def decode_seeds() -> Iterator[tuple[str, bytes]]:
         yield f"{rows}-{vocab}", words + log_probs.tobytes()
 
 
+def packed_seeds() -> Iterator[tuple[str, bytes]]:
+    """What packed.c takes: words about a search, then the section of phrases of a flash image."""
+    letters = Tokens(("<blank>", "\u2581", *string.ascii_uppercase, "'"), frozenset({0}), 0)
+    rover = load(CORPUS.parent.parent / "phrases" / "rover.phrases")
+    for name, phrases, tokens in (
+        ("letters", rover, letters),
+        ("wide", rover, Tokens((*letters, *map(str, range(300))), frozenset({0}), 0)),
+    ):
+        section = pack(phrases, phrases.compile(tokens), (2.0, 1.0, 0.25, 0.5))
+        yield name, struct.pack("<4I", 5, 7, 1, 0) + section
+
+
 def seeds() -> Iterator[tuple[str, bytes]]:
     """Path in the corpus -> bytes, of every seed."""
     for name, config in IMAGES.items():
         yield f"image/{name}", image(config)
     for target, made in (("frames", frame_seeds()), ("model", model_seeds()),
-                         ("frontend", frontend_seeds()), ("decode", decode_seeds())):
+                         ("frontend", frontend_seeds()), ("decode", decode_seeds()),
+                         ("packed", packed_seeds())):
         for name, data in made:
             yield f"{target}/{name}", data
 

@@ -4,15 +4,7 @@
 
 #include "../../common/ee_vector_avx2.h"
 
-EE_TARGET_BEGIN(EE_VECTOR_TARGET)
-
-static inline ee_vec add_product(ee_vec sum, ee_vec v, ee_vec w)
-{
-    return ee_fma(v, w, sum);
-}
-
-EE_TARGET_END
-
+#define ADD_PRODUCT(sum, v, w) ee_fma(v, w, sum)
 #include "ee_depthwise_conv_vector.h"
 
 EE_TARGET_BEGIN(EE_VECTOR_TARGET)

@@ -5,11 +5,7 @@
 #include "../../common/ee_neon.h"
 #include "../../common/ee_target.h"
 
-static inline float32x4_t add_product(float32x4_t sum, float32x4_t v, float32x4_t w)
-{
-    return vfmaq_f32(sum, v, w);
-}
-
+#define ADD_PRODUCT(sum, v, w) vfmaq_f32(sum, v, w)
 #include "ee_depthwise_conv_neon.h"
 
 void ee_depthwise_conv_f32_neon(float *out, const float *x, const float *weight, const float *bias,

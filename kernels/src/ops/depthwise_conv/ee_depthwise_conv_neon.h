@@ -1,6 +1,6 @@
 /* The depthwise convolution in NEON, for both modes, as ee_depthwise_conv_vector.h: who includes this
- * says before it how a product is added to a sum, float32x4_t add_product(sum, v, w). Rows side by
- * side share the weights and hide the latency of the additions. */
+ * says before it how a product is added to a sum, ADD_PRODUCT(sum, v, w). Rows side by side share
+ * the weights and hide the latency of the additions. */
 enum { TILE_ROWS = 8 };
 
 /* `tile` output rows of up to 4 of `count` channels: out[i] = bias + sum_j x[i + j] * weight[j],
@@ -21,7 +21,7 @@ conv_tile(float *out, const float *x, const float *weight, const float *bias, si
         EE_UNROLL
         for (size_t i = 0; i < tile; i++) {
             const float32x4_t v = ee_neon_load(x + (i + j) * dim, count, 0.0f);
-            sums[i] = add_product(sums[i], v, w);
+            sums[i] = ADD_PRODUCT(sums[i], v, w);
         }
     }
     EE_UNROLL

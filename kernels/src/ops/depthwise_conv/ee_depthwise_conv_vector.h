@@ -1,5 +1,5 @@
 /* The depthwise convolution over ee_vector_<isa>.h, for both modes: who includes this says before it
- * how a product is added to a sum, ee_vec add_product(ee_vec sum, ee_vec v, ee_vec w).
+ * how a product is added to a sum, ADD_PRODUCT(sum, v, w).
  *
  * Channels lie across lanes, and every output is one chain of taps in order. TILE_ROWS rows side by
  * side share the weights and hide the latency of the additions. */
@@ -27,7 +27,7 @@ conv_tile(float *out, const float *x, const float *weight, const float *bias, si
 
             for (size_t i = 0; i < rows; i++) {
                 const ee_vec v = ee_load_part(x + (i + j) * dim + n * EE_LANES, LANES(n));
-                sums[i][n] = add_product(sums[i][n], v, w);
+                sums[i][n] = ADD_PRODUCT(sums[i][n], v, w);
             }
         }
     }

@@ -1,0 +1,32 @@
+"""The options that say what may be said, shared by the commands that listen for phrases."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ArgumentError
+
+if TYPE_CHECKING:
+    from ..model import Model
+    from ..phrase_decoder import PhraseDecoder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """--phrases and --filler."""
+    parser.add_argument("--phrases", type=Path, metavar="FILE",
+                        help="all that may be said: templates, or Home Assistant's YAML")
+    parser.add_argument("--filler", type=float, metavar="COST",
+                        help="find a phrase in the middle of other speech, which costs so much of "
+                        "its score before it, and after it (such as 10)")
+
+
+def decoder_of(args: argparse.Namespace, model: Model) -> PhraseDecoder | None:
+    """What the options ask for, None without phrases. Raises ArgumentError naming the option, and
+    PhraseError."""
+    if args.phrases is None:
+        if args.filler is not None:
+            raise ArgumentError(f"--filler {args.filler:g} needs --phrases FILE")
+        return None
+    return model.phrase_decoder(args.phrases, args.filler)
