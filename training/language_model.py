@@ -215,7 +215,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("text", type=Path, help="one sentence a line, .xz too")
     parser.add_argument("output", type=Path)
-    parser.add_argument("--least", type=int, default=3, help="words seen less often are unknown")
+    parser.add_argument("--least", type=int, default=2, help="words seen less often are unknown")
     parser.add_argument("--bytes", type=int, default=3_000_000, help="size of the file")
     parser.add_argument("--leave-out", type=Path, nargs="*", default=[], metavar="M",
                         help="manifests (JSON lines with text) whose transcripts the text may not "

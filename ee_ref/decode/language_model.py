@@ -17,6 +17,7 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,9 @@ from . import arpa
 
 State = tuple[int, ...]
 """Word ids of the context that p(w | h) depends on, oldest first."""
+
+BUNDLED = ("english",)
+"""Names of the language models that are part of the package."""
 
 MAGIC = b"EE-NGRAM"
 VERSION = 1
@@ -156,10 +160,15 @@ class LanguageModel:
 def read(path: str | os.PathLike) -> LanguageModel:
     """A language model from ARPA text, plain or compressed by gzip, or from a packed file.
 
+    path: "english" is the bundled one (docs/model-card.md); a file of that very name is
+    "./english", or a Path.
+
     Raises FileError when the file cannot be opened, and LanguageModelError, saying what was
     expected and what was found, and in ARPA text at which line, for a file that is neither.
     """
-    file, size = open_regular(path)
+    if path in BUNDLED:
+        path = Path(__file__).parents[1] / "assets" / f"{path}.lm"
+    file, _size = open_regular(path)
     with file:
         if file.read(len(MAGIC)) == MAGIC:
             try:

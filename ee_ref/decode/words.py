@@ -49,6 +49,8 @@ class WordDecoder:
     the best one, in nats, are kept. None for both, and a wide beam: the search is exact.
     """
 
+    BEAM_WIDTH = 40
+
     def __init__(
         self,
         tokens: Tokens,
@@ -56,7 +58,7 @@ class WordDecoder:
         lexicon: Lexicon | None = None,
         hotwords: Mapping[str, float] | Iterable[str] = (),
         *,
-        beam_width: int = 40,
+        beam_width: int = BEAM_WIDTH,
         n_best: int = 1,
         lm_weight: float = 0.7,
         word: float | None = None,
