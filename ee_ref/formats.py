@@ -129,7 +129,7 @@ def _json(name: str, result: Result) -> str:
         ],
         "n_best": [
             {"text": h.text, "score": h.score, "tokens": list(h.tokens)}
-            | ({"parts": h.parts._asdict()} if h.parts else {}) for h in result.n_best
+            | ({"parts": h.parts._asdict()} if h.parts is not None else {}) for h in result.n_best
         ],
         "timing": dict(result.timing),
     }

@@ -23,7 +23,7 @@ from . import encoder, exits, model_file
 from .checks import check_count, check_number
 from .clock import StageClock
 from .config import Config
-from .decode import Alignment, Hypothesis, Parts, token_confidences
+from .decode import Alignment, Hypothesis, Parts, WordHypothesis, token_confidences
 from .decode.graph import PhraseGraph, search
 from .decode.greedy import align
 from .errors import ArgumentError, ModelFileError, shown
@@ -230,7 +230,8 @@ class Model:
             margin=run.decision.margin if math.isfinite(run.decision.margin) else None,
             confidence=confidence,
             words=words,
-            n_best=[Alternative(self.tokens.text(h.tokens), h.score, h.tokens, h.parts)
+            n_best=[Alternative(self.tokens.text(h.tokens), h.score, h.tokens,
+                                h.parts if isinstance(h, WordHypothesis) else None)
                     for h in hypotheses],
             timing=clock.timing(),
             duration=duration,

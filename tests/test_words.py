@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import pickle
 import re
 from collections import defaultdict
 
@@ -125,7 +126,7 @@ def test_the_search_is_the_enumeration(model, case):
     found = WordDecoder(tokens, model, lexicon, hotwords, n_best=10_000, **weights, **EXACT)(
         log_probs)
     if not scores:
-        assert found == [((), -math.inf, (), None)]
+        assert found == [((), -math.inf, ())]
         return
     texts = {tuple(tokens.text(h.tokens).split()): h for h in found}
     assert len(texts) == len(found) and texts.keys() == scores.keys()
@@ -151,7 +152,7 @@ def test_tokens_are_of_the_best_alignment(case):
         path = sum(float(log_probs[t, v]) for t, v in enumerate(alignment))
         best[words] = max(best.get(words, -math.inf), path)
     for h in WordDecoder(tokens, lexicon=lexicon, n_best=10_000, **EXACT)(log_probs):
-        if h.parts is not None:
+        if h.score > -math.inf:
             words = tuple(tokens.text(h.tokens).split())
             # A forced alignment of these very tokens is as good as any alignment of these words.
             blank = tokens.blank
@@ -171,6 +172,14 @@ def test_without_words_to_judge_it_is_the_prefix_search():
                         score_threshold=None)(log_probs)[0]
     assert found.tokens == plain.tokens and found.score == pytest.approx(plain.score, abs=1e-9)
     assert found.frames == plain.frames
+
+
+def test_hypotheses_are_copied_whole():
+    found = WordDecoder(LETTERS)(random_log_probs(5, 4, 0))[0]
+    copy = pickle.loads(pickle.dumps(found))
+    assert copy == found and copy.parts == found.parts
+    tokens, score, frames = found
+    assert score == sum(found.parts) and len(tokens) == len(frames)
 
 
 def test_thresholds_only_take_away(model):
@@ -244,7 +253,7 @@ def test_log_probs_are_checked(bad):
 
 
 def test_nothing_is_possible():
-    nothing = [((), -math.inf, (), None)]
+    nothing = [((), -math.inf, ())]
     assert WordDecoder(LETTERS)(np.full((3, 4), -np.inf, np.float32)) == nothing
     # One frame cannot spell the only word, and silence is impossible.
     log_probs = np.array([[0.0, -np.inf, -np.inf, -np.inf]], np.float32)

@@ -36,7 +36,21 @@ class Hypothesis(NamedTuple):
     tokens: tuple[int, ...]
     score: float
     frames: tuple[int, ...]
-    parts: Parts | None = None
+
+
+class WordHypothesis(Hypothesis):
+    """A hypothesis of a `WordDecoder`: `parts` are those of its score."""
+
+    parts: Parts
+
+    def __new__(cls, tokens: tuple[int, ...], score: float, frames: tuple[int, ...], parts: Parts
+                ) -> WordHypothesis:
+        made = super().__new__(cls, tokens, score, frames)
+        made.parts = parts
+        return made
+
+    def __getnewargs__(self) -> tuple:  # type: ignore[override]
+        return *self, self.parts
 
 
 def token_confidences(log_probs: np.ndarray, hypothesis: Hypothesis) -> tuple[float, ...]:

@@ -166,8 +166,7 @@ def read(path: str | os.PathLike) -> LanguageModel:
     Raises FileError when the file cannot be opened, and LanguageModelError, saying what was
     expected and what was found, and in ARPA text at which line, for a file that is neither.
     """
-    if path in BUNDLED:
-        path = Path(__file__).parents[1] / "assets" / f"{path}.lm"
+    path = path_of(path)
     file, _size = open_regular(path)
     with file:
         if file.read(len(MAGIC)) == MAGIC:
@@ -181,6 +180,11 @@ def read(path: str | os.PathLike) -> LanguageModel:
                 raise LanguageModelError(f"{path}: {error}") from None
     words, sections = arpa.read(path)
     return _sorted(path, words, sections)
+
+
+def path_of(path: str | os.PathLike) -> Path:
+    """The file that `read` opens for this."""
+    return Path(__file__).parents[1] / "assets" / f"{path}.lm" if path in BUNDLED else Path(path)
 
 
 def _sorted(

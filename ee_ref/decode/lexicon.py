@@ -7,12 +7,15 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from weights_io.text import SPACE, filled_lines, read_text
 
 from ..checks import check_number
 from ..errors import ArgumentError, LanguageModelError, shown, some
-from ..tokens import Tokens
+
+if TYPE_CHECKING:
+    from ..tokens import Tokens
 
 MAX_BYTES = 1 << 28
 DEFAULT_BOOST = 5.0
@@ -142,7 +145,7 @@ class Spelling:
         """What a message says of such a word."""
         letters = sorted(set(self.folded(word)) - set("".join(self.letters)))
         return (f"expected a word that the labels of the model can spell, found "
-                f"{shown(word, 60)!r}" + (f" with {some(letters)}" if letters else ""))
+                f"{shown(self.folded(word), 60)!r}" + (f" with {some(letters)}" if letters else ""))
 
     def ids(self, pieces: Sequence[str], word: str) -> tuple[int, ...]:
         """The labels of `pieces`, boundaries alone at either end left out. Raises ArgumentError."""

@@ -12,18 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import exp, inf, log1p
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..checks import check_count, check_number
 from ..errors import ArgumentError
-from ..tokens import Tokens
 from .beam import MAX_BEAM_WIDTH
 from .greedy import Alignment
-from .hypothesis import Hypothesis, Parts, checked_log_probs
+from .hypothesis import Hypothesis, Parts, WordHypothesis, checked_log_probs
 from .language_model import LanguageModel
 from .lexicon import DEFAULT_BOOST, Beginnings, Lexicon, Spelling
+
+if TYPE_CHECKING:
+    from ..tokens import Tokens
 
 _MARKS = ("<s>", "</s>", "<unk>", "<UNK>")
 
@@ -36,7 +38,7 @@ class WordDecoder:
     by phrase, in nats, gained each time the phrase is said.
     n_best: hypotheses returned, of different words, at most beam_width.
 
-    score = acoustic + language model + words + hotwords, in nats; `Hypothesis.parts` has them:
+    score = acoustic + language model + words + hotwords, in nats; `WordHypothesis.parts` has them:
     acoustic: log of the sum over the alignments kept, of their log-probability and of `silence` for
     each label that is a word boundary alone;
     language model: lm_weight times ln p of the words, the end of the sentence included;
@@ -354,7 +356,7 @@ class _Search:
             history = self.close(text) if text.spelling else text.history
             if history is not None:
                 ended.setdefault(history, []).append((text, total))
-        ranked = []
+        ranked: list[tuple[float, Parts, list[_Text]]] = []
         for history, texts in ended.items():
             end, _state = self._judged(history.state, None)
             parts = Parts(_sum(total for _text, total in texts), history.language_model + end,
@@ -363,10 +365,11 @@ class _Search:
                 ranked.append((score, parts, [text for text, _total in texts]))
         ranked.sort(key=lambda entry: -entry[0])
         blank = self.decoder._blank
-        best = [Alignment(log_probs, _best_path(log_probs, texts, blank), blank).best
-                ._replace(score=score, parts=parts)
-                for score, parts, texts in ranked[: self.decoder._n_best]]
-        return best or [Hypothesis((), -inf, ())]
+        found: list[Hypothesis] = []
+        for score, parts, ends in ranked[: self.decoder._n_best]:
+            best = Alignment(log_probs, _best_path(log_probs, ends, blank), blank).best
+            found.append(WordHypothesis(best.tokens, score, best.frames, parts))
+        return found or [Hypothesis((), -inf, ())]
 
 
 def _add(ends: dict[int, float], label: int, log_prob: float) -> None:
