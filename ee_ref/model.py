@@ -28,7 +28,7 @@ from .decode.graph import PhraseGraph, search
 from .decode.greedy import align
 from .errors import ArgumentError, ModelFileError, shown
 from .exits import AnyPolicy, Confidence, Decision, Policy, Scores, Utterance
-from .exits.policy import Course
+from .exits.policy import Course, require_phrases
 from .frontend import FrontEnd, front_end
 from .phrase_decoder import Heard, PhraseDecoder, Search
 from .phrases import Phrases
@@ -180,7 +180,7 @@ class Model:
         exit: int | None = None,
         policy: AnyPolicy | str | None = None,
         decoder: Decoder | None = None,
-        phrases: PhraseDecoder | Phrases | str | os.PathLike | None = None,
+        phrases: PhraseDecoder | Phrases | str | os.PathLike[str] | None = None,
     ) -> Result:
         """Words of one utterance, at the exit chosen.
 
@@ -282,7 +282,7 @@ class Model:
                    tuple(measured))
 
     def phrase_decoder(
-        self, phrases: Phrases | str | os.PathLike, filler: float | None = None
+        self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None
     ) -> PhraseDecoder:
         """Phrases in the labels of this model, and what its file says of confidence.
 
@@ -377,6 +377,7 @@ class Model:
             policy = exits.Fixed(self.config.exits if exit is None else exit)
         if deepest := getattr(policy, "deepest", 0):
             check_count("exit", deepest, 1, self.config.exits)
+        require_phrases(policy, phrases)
         return policy
 
     def utterance(self, mel_frames: int, started: float | None = None,

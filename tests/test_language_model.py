@@ -202,6 +202,9 @@ def test_arpa_cut_anywhere_is_refused(tmp_path):
     (b"\\data\\\nngram 1=1\n\n\\1-grams:\n-1\t\xff\n\\end\\\n", "line 5: expected UTF-8"),
     (b"x" * (1 << 17), "line 1: expected at most 65536 bytes"),
     (gzip.compress(b"x" * (1 << 26)), "line 1: expected at most 65536 bytes"),
+    (b"x\n" * 2000, "line 1000: expected .*data.*, found 1000 other lines"),
+    (gzip.compress(b"\\data\\\nngram 1=99999\n\n\\1-grams:\n" + b"-1\t<unk>" + b" " * 60000
+                   + b"\n"), "line 5: expected at most [0-9]+ bytes of text, 64 times"),
 ])
 def test_what_is_no_arpa(tmp_path, data, message):
     with pytest.raises(LanguageModelError, match=message):

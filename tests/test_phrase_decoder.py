@@ -12,7 +12,7 @@ import soundfile
 import ee_ref
 from ee_ref import cli, decode, exits, model_file, phrases
 from ee_ref.calibration.phrases import accepted, fit_confidence, phrase_table
-from ee_ref.errors import ArgumentError, EeError, FileError, ModelFileError, PhraseError
+from ee_ref.errors import ArgumentError, FileError, ModelFileError, PhraseError
 from ee_ref.evaluation.phrases import Outcomes, same
 from ee_ref.exits import Confidence
 from ee_ref.exits.phrase import phrase_scores
@@ -316,5 +316,7 @@ def test_calibrate_stores_confidence_and_a_rule(accepting, said, manifest, capsy
         code, _, err = run(capsys, "calibrate", "--model", other, "--manifest", manifest,
                            "--phrases", said, "--dry-run", option, value)
         assert code == 2 and option in err
-    with pytest.raises(EeError):
-        ee_ref.load(output).transcribe(manifest.parent / "1.wav", policy="phrases")
+    # The rule asks for phrases, and says so before it hears anything.
+    for command in (("transcribe", manifest.parent / "1.wav"), ("eval", "--manifest", manifest)):
+        code, out, err = run(capsys, *command, "--model", output, "--policy", "phrases")
+        assert (code, out) == (2, "") and err.count("goes by phrases: expected phrases") == 1

@@ -292,6 +292,8 @@ def assert_minimal(automaton):
     ("{x} = a ->\n{x}", "line 1, column 11: expected a value after '->', found the end"),
     ("turn -> on", "column 6: expected words, .*, found '-'"),
     ("turn <on>", "column 6: expected words, .*, found '<'"),
+    ("two words: turn on", "column 10: expected words, .*, found ':'"),
+    ("x = a", "column 3: expected words, .*, found '='"),
     ("{x} = a\n{x} = b\n{x}", r"line 2, column 1: expected one list {x}, found another in line 1"),
     ("{x} = a {y}\n{y} = b {x}\n{x}", "line 1, column 1: expected lists without a cycle, found "
                                      "{x} within itself"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ArgumentError, EeError
 
-SHOWN = ("entropy", "posterior", "patience", "agreement, per exit", "learned")
+SHOWN = ("entropy", "posterior", "patience", "agreement, per exit", "phrase", "learned")
 """Families drawn by default, of those that are there."""
 
 
@@ -27,7 +27,7 @@ def require(path: Path) -> None:
 
 
 def draw(report: dict[str, Any], path: Path, shown: tuple[str, ...] = SHOWN) -> bytes:
-    """Word error rate against depth and against time, as PNG or SVG by the suffix of `path`."""
+    """Error rate against depth and against time, as PNG or SVG by the suffix of `path`."""
     require(path)
     import io
 
@@ -62,7 +62,8 @@ def draw(report: dict[str, Any], path: Path, shown: tuple[str, ...] = SHOWN) -> 
                               textcoords="offset points", color="r", fontsize=8)
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel(f"word error rate (%), {report['split']}")
+    what = "phrases not understood" if "phrases" in report else "word error rate"
+    axes[0].set_ylabel(f"{what} (%), {report['split']}")
     axes[0].legend(fontsize=8)
     figure.tight_layout()
     out = io.BytesIO()

@@ -62,8 +62,11 @@ def phrase_vectors() -> Iterator[Vector]:
         ("too_short_for_any", rover, letters, spoken[:3], {"n": 2}),
         ("turn", rover, letters, _spoken(LETTERS, "TURN LEFT ZERO", 7), {"n": 2}),
         ("no_intent", rover, letters, _spoken(LETTERS, "ROOM THIRTY", 8), {"n": 2}),
-        ("most_words_of_a_list", rover, letters, _spoken(LETTERS, "ROOM THREE THREE", 9),
-         {"n": 2}),
+        ("most_words_of_a_list", rover, letters, _spoken(LETTERS, "GO ROOM THREE", 9), {"n": 2}),
+        ("no_blank_between_letters", rover, letters,
+         np.delete(_spoken(LETTERS, "GO ROOM THREE", 10), np.s_[2::3], 0), {"n": 2}),
+        ("far_behind_at_first", _loaded("a c\nb d\n"), letters,
+         _frames({"A": 0.0, "B": -18.0}, {"▁": 0.0}, {"C": -40.0, "D": 0.0}), {"n": 2}),
         ("twenty_below", pairs, letters, _first_letter(-20.0, 0.0), {"n": 2}),
         ("a_bit_more_than_twenty_below", pairs, letters,
          _first_letter(float(np.nextafter(np.float32(-20), np.float32(-21))), 0.0), {"n": 2}),
@@ -95,13 +98,18 @@ def _spoken(labels: tuple[str, ...], sentence: str, seed: int) -> np.ndarray:
     return log_probs
 
 
-def _first_letter(a: float, b: float, then: float = 0.0) -> np.ndarray:
-    """Log-probabilities of A and B, the blank being impossible; then "▁" and C for `then` each."""
-    log_probs = np.full((3, len(LETTERS)), -90, np.float32)
-    log_probs[0, [LETTERS.index("A"), LETTERS.index("B")]] = a, b
-    log_probs[1:, 0] = 0
-    log_probs[[1, 2], [1, LETTERS.index("C")]] = then
+def _frames(*frames: dict[str, float]) -> np.ndarray:
+    """Log-probabilities of labels; those of others are far below."""
+    log_probs = np.full((len(frames), len(LETTERS)), -90, np.float32)
+    for row, labels in zip(log_probs, frames):
+        for label, log_prob in labels.items():
+            row[LETTERS.index(label)] = log_prob
     return log_probs
+
+
+def _first_letter(a: float, b: float, then: float = 0.0) -> np.ndarray:
+    """A or B, and a space and C for `then` each, where a blank would cost nothing."""
+    return _frames({"A": a, "B": b}, {"<blank>": 0.0, "▁": then}, {"<blank>": 0.0, "C": then})
 
 
 def _expected(

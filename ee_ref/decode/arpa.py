@@ -24,7 +24,7 @@ import math
 import os
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple, NoReturn
 
@@ -38,7 +38,11 @@ MAX_ORDER = 8
 MAX_WORDS = 1 << 24
 MAX_NGRAMS = 1 << 31
 MAX_LINE = 1 << 16
-"""Bytes of a line: what a compressed file says is not known before it is read."""
+"""Bytes of a line."""
+MAX_SKIPPED = 1000
+"""Comments before the head, and blank lines in one place."""
+MAX_EXPANSION = 64
+"""Bytes of text for each of a compressed file: text of n-grams has three to ten."""
 
 _GZIP = b"\x1f\x8b"
 
@@ -63,8 +67,8 @@ def read(path: str | os.PathLike) -> tuple[list[str], list[Section]]:
     everything that is not as above: another number of n-grams than announced, words that are no
     1-gram, numbers that are not finite or probabilities above 1, a file that ends early.
     """
-    with _opened(path) as file:
-        lines = _Lines(path, file)
+    with _opened(path) as (file, limit):
+        lines = _Lines(path, file, limit)
         counts = _counts(lines)
         sections: list[Section] = []
         ids: dict[bytes, int] = {}
@@ -76,12 +80,16 @@ def read(path: str | os.PathLike) -> tuple[list[str], list[Section]]:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    file, _size = open_regular(path)
+def _opened(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, int]]:
+    """The text, and how many bytes of it are read at most."""
+    file, size = open_regular(path)
     with file:
         try:
             compressed = file.peek(2)[:2] == _GZIP  # type: ignore[attr-defined]
-            yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if compressed else file
+            if compressed:
+                yield io.BufferedReader(gzip.GzipFile(fileobj=file)), MAX_EXPANSION * size
+            else:
+                yield file, size
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise LanguageModelError(f"{path}: expected whole gzip data, found: {error}") from None
         except OSError as error:
@@ -91,8 +99,9 @@ def _opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
 class _Lines:
     """The lines of a file, counted, and errors that name them."""
 
-    def __init__(self, path: str | os.PathLike, file: BinaryIO):
-        self._path, self._file = path, file
+    def __init__(self, path: str | os.PathLike, file: BinaryIO, limit: int):
+        self._path, self._file, self._limit = path, file, limit
+        self._left = limit
         self.number = 0
 
     def wrong(self, message: str, line: int | None = None) -> NoReturn:
@@ -103,15 +112,24 @@ class _Lines:
         self.number += 1
         if len(line) == MAX_LINE:
             self.wrong(f"expected at most {MAX_LINE} bytes, found more")
+        self._left -= len(line)
+        if self._left < 0:
+            self.wrong(f"expected at most {self._limit} bytes of text, {MAX_EXPANSION} times the "
+                       "compressed file, found more")
         if not line:
             self.wrong(f"expected {expected}, found the end of the file")
         return line
 
     def filled(self, expected: str) -> bytes:
         """The next line that is not blank, stripped."""
-        while not (line := self.next(expected).strip()):
-            pass
-        return line
+        return self.first(expected, bool)
+
+    def first(self, expected: str, wanted: Callable[[bytes], bool]) -> bytes:
+        """The next line, stripped, that is wanted."""
+        for _ in range(MAX_SKIPPED):
+            if wanted(line := self.next(expected).strip()):
+                return line
+        self.wrong(f"expected {expected}, found {MAX_SKIPPED} other lines")
 
     def expect(self, heading: str) -> None:
         if (found := self.filled(heading)) != heading.encode():
@@ -120,8 +138,7 @@ class _Lines:
 
 def _counts(lines: _Lines) -> list[int]:
     """What the head announces. Lines before it are comments, as in the files of several tools."""
-    while lines.next("\\data\\").strip() != b"\\data\\":
-        pass
+    lines.first("\\data\\", b"\\data\\".__eq__)
     counts: list[int] = []
     line = lines.filled("ngram 1=COUNT")
     while line:

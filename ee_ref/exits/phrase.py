@@ -42,7 +42,7 @@ class Confidence:
         check_number("threshold", self.threshold, 0, 1)
 
 
-CONFIDENCE = Confidence(bias=2.0, free=1.0, margin=0.2, threshold=0.5)
+CONFIDENCE = Confidence(bias=0.46, free=1.93, margin=0.3, threshold=0.61)
 """That of models that have none of their own."""
 
 

@@ -157,6 +157,12 @@ def needs_phrases(policy: AnyPolicy) -> bool:
     return getattr(policy, "needs_phrases", False)
 
 
+def require_phrases(policy: AnyPolicy, given: bool) -> None:
+    """Raise ArgumentError for a policy that looks at phrases where there are none."""
+    if needs_phrases(policy) and not given:
+        raise ArgumentError(f"policy: {policy!r:.80} goes by phrases: expected phrases, found none")
+
+
 class Course:
     """One utterance under a policy: called with each exit, in order, it gives the `Decision`.
 
@@ -172,9 +178,7 @@ class Course:
         self._measures = measures or needs_scores(policy)
         self.heard: Heard | None = None
         self._hear = utterance.hear if needs_phrases(policy) else None
-        if needs_phrases(policy) and self._hear is None:
-            raise ArgumentError(f"policy: {policy!r:.80} goes by phrases: expected phrases, "
-                                "found none")
+        require_phrases(policy, utterance.hear is not None)
 
     def __call__(self, out: ExitLike) -> Decision:
         scores: Any = None  # a policy that needs none does not look

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from ..checks import check_count, check_number
 from ..decode.graph import MAX_N, PhraseGraph, checked_frames
 from ._arrays import aligned
 from ._lib import ensure, ffi, lib
+
+_FLOATS = ffi.typeof("float[]")
 
 
 class PhraseSearch:
@@ -29,9 +33,9 @@ class PhraseSearch:
 
     def feed(self, log_probs: np.ndarray) -> None:
         """As of `ee_ref.decode.graph.PhraseSearch`."""
-        log_probs = np.ascontiguousarray(checked_frames(log_probs, self._graph))
-        ensure(lib.ee_phrase_search_feed(
-            self._search, ffi.from_buffer("float[]", log_probs), len(log_probs)))
+        rows = self._rows(log_probs)
+        self._ensure(rows, lib.ee_phrase_search_feed(
+            self._search, ffi.from_buffer(_FLOATS, rows), len(rows)))
 
     def finish(self) -> list[tuple[float, int]]:
         """As of `ee_ref.decode.graph.PhraseSearch`."""
@@ -43,11 +47,22 @@ class PhraseSearch:
 
         What was fed before is forgotten.
         """
-        log_probs = np.ascontiguousarray(checked_frames(log_probs, self._graph))
-        ensure(lib.ee_phrase_search_all(
-            self._search, ffi.from_buffer("float[]", log_probs), len(log_probs), self._found,
-            self._count))
+        rows = self._rows(log_probs)
+        self._ensure(rows, lib.ee_phrase_search_all(
+            self._search, ffi.from_buffer(_FLOATS, rows), len(rows), self._found, self._count))
         return self._phrases()
+
+    def _rows(self, log_probs: np.ndarray) -> np.ndarray:
+        """Of the right shape; C looks at the values, and Python only to say what is wrong."""
+        rows = np.asarray(log_probs)
+        if rows.ndim != 2 or rows.shape[1] != self._graph.vocab or rows.dtype.kind != "f":
+            rows = checked_frames(rows, self._graph)
+        return np.ascontiguousarray(rows, np.float32)
+
+    def _ensure(self, rows: np.ndarray, status: int) -> None:
+        if status < 0:
+            checked_frames(rows, self._graph)
+            ensure(status)
 
     def _phrases(self) -> list[tuple[float, int]]:
         return [(phrase.score, phrase.key) for phrase in self._found[0 : self._count[0]]]
@@ -72,6 +87,7 @@ def _size(described, n: int) -> int:
     return size[0]
 
 
+@lru_cache(maxsize=8)
 def _described(graph: PhraseGraph):
     """A graph as an `ee_phrase_graph *`, and the arrays that it leads to."""
     weights, weight = np.unique(graph.weight, return_inverse=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from .phrases import Phrases
 
 
-def load(path: str | os.PathLike) -> Phrases:
+def load(path: str | os.PathLike[str]) -> Phrases:
     """The phrases of a file: sentences of Home Assistant where its name ends in .yaml or .yml, and
     otherwise templates (docs/phrases.md).
 

@@ -36,7 +36,7 @@ MAX_PERMUTED = 5
 T = TypeVar("T")
 
 
-def read(path: str | os.PathLike) -> Phrases:
+def read(path: str | os.PathLike[str]) -> Phrases:
     """The phrases of a file of `intents`, with `lists` and `expansion_rules`.
 
     Raises FileError when it cannot be read or is larger than `MAX_BYTES`, and PhraseError, naming
@@ -58,7 +58,7 @@ def read(path: str | os.PathLike) -> Phrases:
                                            "other", problem_mark=self.get_mark())
             super().fetch_flow_collection_start(token)
 
-    name = str(os.fspath(path))
+    name = os.fspath(path)
     text = read_text(path, MAX_BYTES, PhraseError)
     try:
         root = yaml.compose(text, Loader)

@@ -26,18 +26,18 @@ _LIST = re.compile(rf"\s*\{{\s*({_NAME})\s*\}}\s*=")
 _INTENT = re.compile(rf"\s*({_NAME}(?:[.-][A-Za-z0-9_]+)*)\s*:")
 _REFERENCE = re.compile(rf"\{{\s*({_NAME})\s*(?::\s*({_NAME})\s*)?([=}}])")
 _RANGE = re.compile(r"\s*(-?\d{1,7})\s*\.\.\s*(-?\d{1,7})\s*(?:by\s+(\d{1,7})\s*)?(?=[|}]|$)")
-_WORDS = re.compile(r"(?:(?!->)[^()\[\]{}<>|=])+")
+_WORDS = re.compile(r"(?:(?!->)[^()\[\]{}<>|=:])+")
 _VALUE = re.compile(r"->\s*([^|{}]*?)\s*(?=[|{}]|$)")
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
 
 
-def read(path: str | os.PathLike) -> Phrases:
+def read(path: str | os.PathLike[str]) -> Phrases:
     """The phrases of a file of templates.
 
     Raises FileError when it cannot be read or is larger than `MAX_BYTES`, and PhraseError, naming
     line and column, for what breaks the language.
     """
-    name = str(os.fspath(path))
+    name = os.fspath(path)
     lists = _Lists(name)
     templates: list[tuple[_Line, str | None]] = []
     for number, line in enumerate(read_text(path, MAX_BYTES, PhraseError).split("\n"), start=1):

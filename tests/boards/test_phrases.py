@@ -99,5 +99,5 @@ def test_part_with_4_mb_of_flash_and_512_kb_of_ram(settings, tmp_path):
     assert len(samples) == CLIP_SECONDS * model.config.sample_rate
     assert number(printed, "flash bytes") <= 4 << 20
     assert number(printed, "RAM bytes") <= 512 << 10
-    # No phrase fits such labels: nothing can be dropped. Speech that is one takes 1 to 2 million.
-    assert number(printed, "search") <= 30e6 * CLIP_SECONDS
+    # No phrase fits such labels, so that nothing can be dropped; speech that is one takes 1 to 2.
+    assert number(printed, "search") <= 40e6 * CLIP_SECONDS

@@ -94,6 +94,37 @@ static void check_scores(void)
               == EE_ERR_CONFIG && !stop, "no cost");
 }
 
+static void check_phrase_rule(void)
+{
+    const ee_phrase_confidence by = {1.0f, 2.0f, 0.25f, 0.5f}, wrong = {1.0f, -2.0f, 0.25f, 0.5f};
+    const ee_phrase_rule rule = {-0.5f, 1.5f}, impossible = {0.5f, 1.5f};
+    ee_phrase_scores scores;
+    int accepted = 0, stop = 0;
+
+    CHECK(ee_phrase_judge(&by, 2, -3.0f, -4.5f, 6, &scores, &accepted) == EE_OK && accepted,
+          "accepted");
+    CHECK(scores.free == -0.5f && scores.margin == 1.5f
+              && fabsf(scores.confidence - 1.0f / (1.0f + expf(-0.375f))) < 1e-6f,
+          "%g", (double)scores.confidence);
+    CHECK(ee_phrase_stop(&rule, &scores, &stop) == EE_OK && stop, "both thresholds are met");
+    CHECK(ee_phrase_judge(&by, 1, -3.5f, 0.0f, 6, &scores, &accepted) == EE_OK
+              && scores.margin == 20.0f, "nothing comes second");
+    CHECK(ee_phrase_stop(&rule, &scores, &stop) == EE_OK && !stop, "not free enough");
+    CHECK(ee_phrase_stop(&impossible, &scores, &stop) == EE_ERR_CONFIG && !stop, "no rule");
+    CHECK(ee_phrase_judge(&by, 0, 0.0f, 0.0f, 0, &scores, &accepted) == EE_OK && !accepted
+              && scores.confidence == 0.0f, "nothing found");
+    CHECK(ee_phrase_stop(&rule, &scores, &stop) == EE_OK && !stop, "nothing to stop for");
+    accepted = 1;
+    CHECK(ee_phrase_judge(&by, 2, -3.0f, -2.0f, 6, &scores, &accepted) == EE_ERR_CONFIG
+              && !accepted, "the second is better");
+    CHECK(ee_phrase_judge(&by, 1, -3.0f, 0.0f, 0, &scores, &accepted) == EE_ERR_CONFIG,
+          "no letters");
+    CHECK(ee_phrase_judge(&wrong, 1, -3.0f, 0.0f, 6, &scores, &accepted) == EE_ERR_CONFIG,
+          "a negative weight");
+    CHECK(ee_phrase_judge(NULL, 1, -3.0f, 0.0f, 6, &scores, &accepted) == EE_ERR_ARGUMENT,
+          "no confidence");
+}
+
 /* Every variant makes of a frame the bytes of portable C. */
 static void check_exit_rows(void)
 {
@@ -228,6 +259,7 @@ int main(void)
     check_greedy();
     check_text();
     check_replaced_row();
+    check_phrase_rule();
     for (int isa = 0; isa <= (int)ee_isa_best(); isa++) {
         ops = ee_ops_for((ee_isa)isa);
         if (ops != NULL) {

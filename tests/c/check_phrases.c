@@ -19,7 +19,7 @@ static const ee_phrase_graph graph = {
     .after_blank = after_blank, .weights = weights, .finals = finals,
 };
 
-/* 1 1 2 in three frames is best; 1 - 1 costs 1, - - 2 costs 2. */
+/* 1 1 2 in three frames is best; with 2 for each blank 1 - 1 costs 3, - 2 2 costs 5. */
 static const float log_probs[] = {-1, 0, -9, -1, 0, -2, -9, 0, 0};
 
 enum { BEYOND = 0x5A };
@@ -67,8 +67,8 @@ static void check_known(void)
         }
         CHECK(count == 3, "%zu sentences", count);
         CHECK(found[0].key == 0 && found[0].score == 0.0f, "best %g", (double)found[0].score);
-        CHECK(found[1].key == 4 && found[1].score == -1.0f, "next %g", (double)found[1].score);
-        CHECK(found[2].key == 5 && found[2].score == -2.0f, "last %g", (double)found[2].score);
+        CHECK(found[1].key == 4 && found[1].score == -3.0f, "next %g", (double)found[1].score);
+        CHECK(found[2].key == 5 && found[2].score == -5.0f, "last %g", (double)found[2].score);
     }
     check_arena(&arena);
 }

@@ -9,6 +9,7 @@ const NONE: usize = 0xFFFF;
 const COUNTS: usize = 18;
 const HEADER: usize = 4 * (COUNTS + 4);
 const SPREAD: f32 = 20.0;
+const BLANK_COST: f32 = 2.0;
 
 /// An arc of the graph, or of words.
 struct Arc {
@@ -243,7 +244,8 @@ fn search(phrases: &Phrases, rows: &Matrix, n: usize, filler: Option<f32>) -> Ve
         phrases.ends.iter().flat_map(|&s| added(&at[s], after, 0)).collect()
     };
     for t in 0..rows.rows {
-        let row = rows.row(t);
+        let mut row = rows.row(t).to_vec();
+        row[phrases.blank] -= BLANK_COST;
         let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let e: Vec<f32> = row.iter().map(|&v| flush(v - highest)).collect();
         if let (Some(cost), true) = (filler, t > 0) {

@@ -58,6 +58,11 @@ def say_what_may_be_said() -> None:
     number: int | None = phrases.number(["TURN", "ON"])
     graph = phrases.compile(model.tokens)
     print(intent, level, number, graph.states)
+    decoder = model.phrase_decoder("commands.phrases")
+    result = model.transcribe("speech.wav", phrases=decoder, policy=ee_ref.exits.Phrase(-0.5, 3))
+    print(result.intent, result.slots, result.confidence)
+    model.transcribe("speech.wav", phrases=model.phrase_decoder(phrases, filler=10))
+    model.transcribe("speech.wav", phrases=Path("commands.phrases"), policy="phrases")
 
 
 def choose_the_depth(samples: NDArray[np.float32]) -> None:

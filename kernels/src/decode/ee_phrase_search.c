@@ -50,13 +50,13 @@ static tokens at(tokens all, size_t place, uint32_t n)
     return there;
 }
 
-static int is_better(float score, uint64_t key, float than, uint64_t other)
+static inline int is_better(float score, uint64_t key, float than, uint64_t other)
 {
     return score > than || (score == than && key < other);
 }
 
 /* Adds a token unless n others are better; of two with the same key the better one stays. */
-static void add(tokens to, uint32_t n, float score, uint64_t key)
+static inline void add(tokens to, uint32_t n, float score, uint64_t key)
 {
     uint32_t i = 0;
 
@@ -78,34 +78,9 @@ static void add(tokens to, uint32_t n, float score, uint64_t key)
     to.key[i] = key;
 }
 
-/* `add` for n = 2, which most searches have. */
-static void add_2(tokens to, float score, uint64_t key)
-{
-    if (key == to.key[0]) {
-        to.score[0] = score > to.score[0] ? score : to.score[0];
-    } else if (is_better(score, key, to.score[0], to.key[0])) {
-        to.score[1] = to.score[0];
-        to.key[1] = to.key[0];
-        to.score[0] = score;
-        to.key[0] = key;
-    } else if (is_better(score, key, to.score[1], to.key[1])) {
-        to.score[1] = score;
-        to.key[1] = key;
-    }
-}
-
 /* Adds tokens, `score` and `key` being added to theirs. */
-static void add_all(tokens to, tokens from, uint32_t n, float score, uint64_t key)
+static inline void add_all(tokens to, tokens from, uint32_t n, float score, uint64_t key)
 {
-    if (n == 2) {
-        if (from.score[0] + score >= to.score[1]) {
-            add_2(to, from.score[0] + score, from.key[0] + key);
-        }
-        if (from.score[1] + score >= to.score[1]) {
-            add_2(to, from.score[1] + score, from.key[1] + key);
-        }
-        return;
-    }
     for (uint32_t i = 0; i < n && from.score[i] + score >= to.score[n - 1]; i++) {
         add(to, n, from.score[i] + score, from.key[i] + key);
     }
@@ -120,13 +95,8 @@ static void clear(tokens all, size_t count)
 }
 
 /* Adds e to all scores, which may make equals of them: the lower key is first then. */
-static void rescore(tokens all, uint32_t n, float e)
+static inline void rescore(tokens all, uint32_t n, float e)
 {
-    if (n == 2 && (all.score[0] + e != all.score[1] + e || all.key[0] < all.key[1])) {
-        all.score[0] += e;
-        all.score[1] += e;
-        return;
-    }
     for (uint32_t i = 0; i < n; i++) {
         const float score = all.score[i] + e;
         const uint64_t key = all.key[i];
@@ -340,9 +310,9 @@ static float larger(float a, float b)
 }
 
 /* Drops the tokens below `least`; returns whether one is left. */
-static int keep(ee_phrase_search *search, tokens here, float least)
+static inline int keep(ee_phrase_search *search, tokens here, uint32_t n, float least)
 {
-    for (uint32_t i = search->n; i-- > 0 && here.score[i] < least;) {
+    for (uint32_t i = n; i-- > 0 && here.score[i] < least;) {
         search->dropped = larger(here.score[i], search->dropped);
         here.score[i] = NEVER;
     }
@@ -351,10 +321,10 @@ static int keep(ee_phrase_search *search, tokens here, float least)
 
 /* The arcs of a state, for a frame. here: the tokens at it; blank: those with a blank as the last
  * label, where an arc needs them, otherwise `here`. Returns whether an arc has a token then. */
-static int follow(ee_phrase_search *search, uint32_t state, tokens here, tokens blank, float least)
+static inline int follow(ee_phrase_search *search, uint32_t state, tokens here, tokens blank,
+                         uint32_t n, float least)
 {
     const ee_phrase_graph *const graph = &search->graph;
-    const uint32_t n = search->n;
     float next_least = larger(search->best - search->beam, search->floor);
     int live = 0;
 
@@ -363,7 +333,7 @@ static int follow(ee_phrase_search *search, uint32_t state, tokens here, tokens 
         const tokens on = at(search->arcs, a, n);
         const float e = search->row[ee_number(graph->label, a)];
 
-        if (!(on.score[0] > NEVER && keep(search, on, least))
+        if (!(on.score[0] > NEVER && keep(search, on, n, least))
             && from.score[0] + e < next_least) {
             /* Most arcs end here: what would be dropped before the next frame. */
             search->dropped = larger(from.score[0] + e, search->dropped);
@@ -383,19 +353,18 @@ static int follow(ee_phrase_search *search, uint32_t state, tokens here, tokens 
 }
 
 /* A state and the arcs from it, for a frame. */
-static void visit(ee_phrase_search *search, uint32_t state, float least)
+static inline void visit(ee_phrase_search *search, uint32_t state, uint32_t n, float least)
 {
-    const uint32_t n = search->n;
     const tokens here = at(search->states, state, n);
     const int needs = search->blank_of[state] != NO_BLANK;
     const tokens blank = needs ? at(search->blanks, search->blank_of[state], n) : here;
 
     search->live[state / 8] = (uint8_t)(search->live[state / 8] & ~(1u << state % 8));
-    const int stays = keep(search, here, least);
+    const int stays = keep(search, here, n, least);
     if (needs) {
-        (void)keep(search, blank, least);
+        (void)keep(search, blank, n, least);
     }
-    if (follow(search, state, here, blank, least) || stays) {
+    if (follow(search, state, here, blank, n, least) || stays) {
         set_live(search, state);
     }
     rescore(here, n, search->row[search->graph.blank]);
@@ -418,8 +387,13 @@ static void step(ee_phrase_search *search)
         uint32_t bits = search->live[i]; /* a visit sets none of a lower state */
 
         for (uint32_t s = i * 8 + 7; bits != 0; s--, bits = bits << 1 & 0xFFu) {
-            if ((bits & 0x80u) != 0) {
-                visit(search, s, least);
+            if ((bits & 0x80u) == 0) {
+                continue;
+            }
+            if (search->n == 2) {
+                visit(search, s, 2, least); /* what most searches ask for, with loops unrolled */
+            } else {
+                visit(search, s, search->n, least);
             }
         }
     }

@@ -84,6 +84,16 @@ void fuzz_one(const unsigned char *data, size_t size)
     EXPECT(ee_policy_stop(&policy, 1, log_probs, rows, vocab, &stop, &score, ops)
                == EE_OK
            || !stop);
+    const ee_phrase_confidence by = {score, 1.0f, policy.threshold, 0.5f};
+    const ee_phrase_rule rule = {policy.threshold, score};
+    ee_phrase_scores phrase = {0.0f, 0.0f, 0.0f};
+    int accepted;
+
+    EXPECT((ee_phrase_judge(&by, words[EXIT], score, policy.threshold, rows, &phrase, &accepted)
+                == EE_OK
+            && phrase.confidence >= 0.0f && phrase.confidence <= 1.0f)
+           || !accepted);
+    EXPECT(ee_phrase_stop(&rule, &phrase, &stop) == EE_OK || !stop);
     const ee_deadline deadline = {policy.threshold, 1.0f, score};
     EXPECT(ee_deadline_stop(&deadline, score, score, policy.threshold, 1.0f, &rate, &stop, &missing)
            == EE_OK || !stop);
