@@ -94,9 +94,8 @@ class WordDecoder:
         self._weight, self._word, self._silence, self._unknown = lm_weight, word, silence, unknown
         self._least = -inf if least_log_prob is None else least_log_prob
         self._score_threshold = inf if score_threshold is None else score_threshold
-        boosts = hotwords if isinstance(hotwords, Mapping) else dict.fromkeys(
-            hotwords, DEFAULT_BOOST)
-        self._boosts = self._checked(boosts)
+        self._boosts = self._checked(
+            hotwords if isinstance(hotwords, Mapping) else dict.fromkeys(hotwords, DEFAULT_BOOST))
         self._phrases = Beginnings(self._boosts)
         self._ids = self._ids_by_spelling()
         self._by_pieces = lexicon is not None and lexicon.pieces is not None
@@ -290,7 +289,7 @@ class _Search:
     def text(self, history: _History, spelling: Any) -> _Text | None:
         """The text of these words and this word under way; None when no word begins so."""
         if spelling not in history.texts:
-            worth = self._begun(history, spelling) if spelling else 0.0
+            worth = self._begun(history, spelling)
             history.texts[spelling] = (
                 _Text(history, spelling, history.worth + worth) if worth > -inf else None)
         return history.texts[spelling]
@@ -299,13 +298,14 @@ class _Search:
         """What a word under way adds already: `unknown` when no word begins so, and its share of
         the letters of a hotword. The search would lose otherwise what is judged only at its end."""
         decoder = self.decoder
-        known = decoder._beginnings is None or decoder._beginnings.any(spelling)
+        known = not spelling or decoder._beginnings is None or (
+            decoder._beginnings.any(spelling))
         worth = 0.0 if known else decoder._unknown
         if decoder._boosts:
             letters = spelling if not decoder._by_pieces else "".join(
                 decoder._spelling.letters[label] for label in spelling)
             worth += max((decoder._boosts[phrase] * len(begun + letters) / len(phrase)
-                          for begun in history.begun
+                          for begun in history.begun if begun + letters
                           for phrase in decoder._phrases.of(begun + letters)), default=0.0)
         return worth
 
