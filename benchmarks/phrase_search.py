@@ -49,7 +49,8 @@ def measure(
                                 for found in log_probs))
             walked.append(sum(_group(model, one, exit_) for one in features))
         yield {"benchmark": "phrase_search", "exit": exit_, "states": graph.states,
-               "arcs": graph.arcs, "frames": frames, "runs": runs, "search_ms": round(1e3 * median(searched), 4),
+               "arcs": graph.arcs, "frames": frames, "runs": runs,
+               "search_ms": round(1e3 * median(searched), 4),
                "group_ms": round(1e3 * median(walked), 4),
                "share": round(median(searched) / median(walked), 4), **load()}
 
