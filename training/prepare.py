@@ -55,12 +55,13 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor() as pool:
         for number, part in enumerate(parts(corpora.read(args, args.split), HOURS)):
-            decoded = list(zip(pool.map(samples, part, chunksize=16), part))
-            for reason in (found for found, _ in decoded if isinstance(found, str)):
+            found = list(zip(pool.map(samples, part, chunksize=16), part))
+            for reason in (own for own, _ in found if isinstance(own, str)):
                 print(f"left out: {reason}", file=sys.stderr)
-            hours = packs.write(args.out / f"{args.split}-{number:04d}", [
-                (found, line) for found, line in decoded if not isinstance(found, str)])
-            print(f"{args.split}-{number:04d}: {hours:.2f} h")
+            found = [(own, line) for own, line in found if not isinstance(own, str)]
+            if found:
+                hours = packs.write(args.out / f"{args.split}-{number:04d}", found)
+                print(f"{args.split}-{number:04d}: {hours:.2f} h")
 
 
 if __name__ == "__main__":
