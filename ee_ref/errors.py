@@ -60,6 +60,11 @@ class ModelFileError(EeError, ValueError):
     """A model file that breaks the profile of weights_io/FORMAT.md."""
 
 
+class LanguageModelError(EeError, ValueError):
+    """A language model that is neither ARPA text nor a packed file, or a list of words (lexicon,
+    hotwords) that cannot be read or that the labels of the model cannot spell."""
+
+
 class PhraseError(EeError, ValueError):
     """Phrases that cannot be read, contradict each other, or cannot be spelled by a model."""
 

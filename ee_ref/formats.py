@@ -128,7 +128,8 @@ def _json(name: str, result: Result) -> str:
             for w in result.words
         ],
         "n_best": [
-            {"text": h.text, "score": h.score, "tokens": list(h.tokens)} for h in result.n_best
+            {"text": h.text, "score": h.score, "tokens": list(h.tokens)}
+            | ({"parts": h.parts._asdict()} if h.parts is not None else {}) for h in result.n_best
         ],
         "timing": dict(result.timing),
     }

@@ -23,7 +23,7 @@ from . import encoder, exits, model_file
 from .checks import check_count, check_number
 from .clock import StageClock
 from .config import Config
-from .decode import Alignment, Hypothesis, token_confidences
+from .decode import Alignment, Hypothesis, Parts, WordHypothesis, token_confidences
 from .decode.graph import PhraseGraph, search
 from .decode.greedy import align
 from .errors import ArgumentError, ModelFileError, shown
@@ -49,12 +49,14 @@ PHRASES_POLICY = "phrases"
 class Alternative:
     """One hypothesis of the decoder: its text, its score (natural log) and its token ids.
 
-    The score of a phrase is relative to the best path of free speech, so at most 0.
+    The score of a phrase is relative to the best path of free speech, so at most 0. parts: what the
+    score of a `decode.WordDecoder` is the sum of, None from other decoders.
     """
 
     text: str
     score: float
     tokens: tuple[int, ...]
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,9 @@ class Model:
             margin=run.decision.margin if math.isfinite(run.decision.margin) else None,
             confidence=confidence,
             words=words,
-            n_best=[Alternative(self.tokens.text(h.tokens), h.score, h.tokens) for h in hypotheses],
+            n_best=[Alternative(self.tokens.text(h.tokens), h.score, h.tokens,
+                                h.parts if isinstance(h, WordHypothesis) else None)
+                    for h in hypotheses],
             timing=clock.timing(),
             duration=duration,
             intent=intent,
@@ -320,18 +324,22 @@ class Model:
         the run walked."""
         if phrases is not None and heard is not None:
             return [phrases.align(run.out.log_probs, number) for _, number in heard.found]
-        if decoder is not None:
-            found = decoder(run.out.log_probs)
-            return [found] if isinstance(found, Hypothesis) else found
-        return [(run.greedy or align(run.out.log_probs, self.config.blank)).best]
+        if decoder is None and run.greedy:
+            return [run.greedy.best]
+        return self._decoded(run.out.log_probs, decoder)
 
     def decode(self, log_probs: np.ndarray) -> Hypothesis:
         """The greedy hypothesis of an exit. log_probs: (frames, vocab)."""
         return align(log_probs, self.config.blank).best
 
-    def text(self, log_probs: np.ndarray) -> str:
-        """The words of the greedy hypothesis of an exit, separated by spaces."""
-        return self.tokens.text(self.decode(log_probs).tokens)
+    def text(self, log_probs: np.ndarray, decoder: Decoder | None = None) -> str:
+        """The words of the best hypothesis of an exit, separated by spaces; decoder: see
+        `transcribe`."""
+        return self.tokens.text(self._decoded(log_probs, decoder)[0].tokens)
+
+    def _decoded(self, log_probs: np.ndarray, decoder: Decoder | None) -> Sequence[Hypothesis]:
+        found = self.decode(log_probs) if decoder is None else decoder(log_probs)
+        return [found] if isinstance(found, Hypothesis) else found
 
     @cached_property
     def policies(self) -> dict[str, Policy]:

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 import ee_ref
-from ee_ref import cli
+from ee_ref import bench, cli
 from ee_ref.cli import main
 from weights_io import files
 
@@ -79,6 +79,50 @@ def test_a_deadline_is_in_seconds(run, clip):
 def test_beam_and_n_best(run, clip):
     code, out, _ = run(clip, "--beam", "6", "--n-best", "3", "--format", "json")
     assert code == 0 and len(json.loads(out)["n_best"]) == 3
+
+
+@pytest.fixture
+def hear(capsys):
+    """Run `ee-ref transcribe` on the demo clip with the bundled model of commands."""
+
+    def hear(*arguments):
+        code = main(["transcribe", "--model", "commands", str(bench.DEMO), *map(str, arguments)])
+        return (code, *capsys.readouterr())
+
+    return hear
+
+
+def test_a_language_model_a_lexicon_and_hotwords(hear, tmp_path):
+    code, out, _ = hear("--lm", "english", "--n-best", "2", "--format", "json")
+    found = json.loads(out)["n_best"]
+    assert code == 0 and len(found) == 2
+    for alternative in found:
+        parts = alternative["parts"]
+        assert list(parts) == ["acoustic", "language_model", "words", "hotwords"]
+        assert sum(parts.values()) == pytest.approx(alternative["score"], abs=1e-6)
+    assert hear("--exit", "1", "--beam", "20")[1] == "COMPUTER GO FORWARD NINE STAP\n"
+    (tmp_path / "words.txt").write_text("computer\ngo\nforward\nnine\nstop\n")
+    code, out, _ = hear("--exit", "1", "--lexicon", tmp_path / "words.txt")
+    assert code == 0 and out == "COMPUTER GO FORWARD NINE STOP\n"
+    (tmp_path / "hot.txt").write_text("stop = 8\n")
+    for hotwords in ("stop", tmp_path / "hot.txt", "learn, stop=8"):
+        code, out, _ = hear("--exit", "1", "--hotwords", hotwords, "--beam", "20")
+        assert code == 0 and "STOP" in out
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--lm", "none.arpa"], "none.arpa"), (["--lexicon", "none.txt"], "none.txt"),
+    (["--hotwords", "no.file9"], "spell, found 'NO.FILE9' with ., 9"),
+    (["--hotwords", "stop = high"], "boost"), (["--lm-weight", "1"], "--lm-weight 1 needs --lm F"),
+    (["--word-score", "1"], "--word-score 1 needs --lm, --lexicon or --hotwords"),
+    (["--lm", "english", "--lm-weight", "nan"], "lm_weight"),
+    (["--lm", "english", "--phrases", "x"], "expected --lm or --phrases, found both"),
+    (["--beam", "3", "--phrases", "x"], "expected --beam or --phrases, found both"),
+    (["--lm", "english", "--n-best", "41"], "expected 1 <= n-best <= beam"),
+])
+def test_decoders_that_cannot_be(hear, arguments, message):
+    code, out, err = hear(*arguments)
+    assert code != 0 and out == "" and message in err and "Traceback" not in err
 
 
 def test_stdin(run, clip, monkeypatch):
@@ -214,7 +258,7 @@ def test_transcribing_imports_no_more_than_it_needs(clip, model_path):
     code = f"""
 import sys
 sys.path[0] = {str(PACKAGE.parent)!r}
-from ee_ref import cli
+from ee_ref import bench, cli
 from ee_ref.cli import main
 assert main(["transcribe", "--model", {str(model_path)!r}, {str(clip)!r}]) == 0
 print([name for name in ("scipy", "secrets", "zipfile") if name in sys.modules])

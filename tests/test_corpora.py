@@ -178,3 +178,32 @@ def test_normalised_texts_are_of_the_alphabet_and_stay_as_they_are(text):
     if found:
         assert re.fullmatch(r"[A-Z]+('+[A-Z]+)*( [A-Z]+('+[A-Z]+)*)*", found)
         assert corpora.normalised(found) == found
+
+
+def test_corpora_are_packed_for_a_trainer(librispeech, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torch")
+    import packs
+    import prepare
+
+    loud = np.random.default_rng(0).integers(-9000, 9000, 48000).astype(np.int16)
+    folder = librispeech / "train-clean-100" / "19" / "198"
+    soundfile.write(folder / "19-198-0000.flac", loud, 16000)
+    whole = (folder / "19-198-0000.flac").read_bytes()
+    (folder / "19-198-0001.flac").write_bytes(whole[:len(whole) // 2])
+    with open(folder / "19-198.trans.txt", "a") as file:
+        file.write("19-198-0001 CUT OFF\n")
+    monkeypatch.setattr(prepare, "HOURS", 2.5 / 3600)
+    monkeypatch.setattr(sys, "argv", ["prepare.py", "--librispeech", str(librispeech), "--split",
+                                      "train", "--out", str(tmp_path / "packs")])
+    prepare.main()
+    found = {}
+    for index in sorted((tmp_path / "packs").glob("train-*.json")):
+        samples, clips = packs.read(index)
+        for clip in clips:
+            found[clip["text"]] = (samples[clip["start"]:clip["start"] + clip["samples"]],
+                                   clip["kind"], clip["speaker"])
+    assert found.keys() == {"CHAPTER ONE", "HE SAID IT'S LATE"}
+    samples, kind, speaker = found["CHAPTER ONE"]
+    assert np.abs(samples - loud.astype(int)).max() <= 1
+    assert (kind, speaker) == ("sentence", "ls-19")
+    assert "left out" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ee_ref
-from ee_ref import cli, exits
+from ee_ref import cli, decode, exits
 from ee_ref.errors import ArgumentError, AudioFileError, FileError
 from ee_ref.evaluation import comparison, figures, manifest, run, scoring
 from ee_ref.evaluation.run import Table
@@ -339,6 +339,17 @@ def test_run_measures_every_exit_and_follows_the_policy(tmp_path, model_path):
             assert utterance.seconds_used > utterance.score_seconds > 0
     with pytest.raises(ArgumentError, match="threads"):
         run.run(model, found, threads=0)
+
+
+def test_run_decodes_every_exit_as_it_is_told(tmp_path, model_path):
+    model = ee_ref.load(model_path)
+    found = manifest.read(recordings(tmp_path))
+    word = "ab"
+    decoder = decode.WordDecoder(model.tokens, lexicon=decode.Lexicon([word]))
+    for utterance in run.run(model, found, exits.Fixed(2), decoder=decoder):
+        result = model.transcribe(utterance.recording.path, exit=2, decoder=decoder)
+        assert utterance.text == utterance.texts[1] == result.text
+        assert set(" ".join(utterance.texts).split()) <= {word}
 
 
 @pytest.mark.parametrize("policy, most", [(None, [3]), (exits.Fixed(1), [3, 1])])

@@ -20,7 +20,7 @@ def result(words, **changes):
     fields = {
         "text": " ".join(word.word for word in words), "exit": 2, "score": -3.5, "margin": 0.25,
         "confidence": 0.5, "words": words,
-        "n_best": [SimpleNamespace(text="A", score=-3.5, tokens=(3, 4))],
+        "n_best": [SimpleNamespace(text="A", score=-3.5, tokens=(3, 4), parts=None)],
         "timing": {"audio": 0.01, "total": 0.02}, "duration": 4.0,
         "intent": "TurnOn", "slots": {"level": 3},
     }
@@ -28,7 +28,8 @@ def result(words, **changes):
 
 
 HELLO = result([("HELLO", 0.09, 0.25, 0.5), ("WORLD", 0.41, 0.45, 0.9876543)])
-EMPTY = result([], n_best=[SimpleNamespace(text="", score=0.0, tokens=())], confidence=1.0)
+EMPTY = result([], confidence=1.0, n_best=[
+    SimpleNamespace(text="", score=0.0, tokens=(), parts=None)])
 
 # Words that hold what the grammars reserve; the tokens of a model can be anything but white space.
 word_texts = st.text(

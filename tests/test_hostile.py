@@ -104,7 +104,10 @@ def test_what_is_valid_is_read(tmp_path):
                          ("manifest", "recordings.kaldi"), ("manifest", "utterances.trans.txt"),
                          ("manifest", "known.waivers"), ("manifest", "vectors.json"),
                          ("phrases", "templates.phrases"), ("phrases", "sentences.yaml"),
-                         ("image", "f32.eeim"), ("frames", "port.eecf"), ("audio", "good.wav")):
+                         ("words", "model.arpa"), ("words", "model.gz"), ("words", "model.lm"),
+                         ("words", "quantised.lm"), ("words", "pieces.lexicon"),
+                         ("words", "names.hotwords"), ("image", "f32.eeim"),
+                         ("frames", "port.eecf"), ("audio", "good.wav")):
         folder = tmp_path / name
         folder.mkdir()
         if name.endswith(".trans.txt"):

@@ -174,7 +174,7 @@ def _make(job: tuple[int, Text, str, Path, int]) -> dict[str, Any]:
     (out / path.parent).mkdir(exist_ok=True)
     soundfile.write(out / path, samples, RATE, format="OGG", subtype="OPUS")
     return {"id": path.stem, "path": str(path), "text": " ".join(text.said),
-            "speaker": f"{voice}-{vocal_tract:.2f}", "source": engine, "licence": "generated",
+            "speaker": f"{voice}-{vocal_tract:.2f}", "source": "synthetic", "licence": "generated",
             "seconds": round(len(samples) / RATE, 3)}
 
 

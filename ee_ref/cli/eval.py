@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import _console, _phrases, _policy, _progress, _recordings
+from . import _console, _decoder, _phrases, _policy, _progress, _recordings
 from ._model import add_model
 
 FORMATS = ("table", "json", "csv", "trn", "ctm")
@@ -25,6 +25,7 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inputs(parser)
     _phrases.add_arguments(parser)
+    _decoder.add_arguments(parser)
     _policy.add_arguments(parser, or_all=True)
     parser.add_argument("--by", metavar="FIELD",
                         help="report each value of this manifest field separately (table, json)")
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     phrases = _phrases.decoder_of(args, model)
     left_out = _recordings.LeftOut(len(recordings))
     how: dict[str, Any] = {"threads": threads, "progress": _progress.bar, "failed": left_out,
-                           "phrases": phrases}
+                           "phrases": phrases, "decoder": _decoder.decoder_of(args, model)}
     begun = time.perf_counter()
     if args.format in ("trn", "ctm"):
         texts = runs.rendered(model, recordings, args.format, policy, **how)

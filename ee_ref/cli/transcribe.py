@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from weights_io import files
 
-from ..checks import check_count
-from ..config import Config
 from ..errors import ArgumentError, AudioFileError, EeError
-from . import _console, _phrases, _policy
+from . import _console, _decoder, _phrases, _policy
 from ._model import add_model
 
 if TYPE_CHECKING:
@@ -33,11 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser, "threads, which share a single file's work, or take one each of several")
     _policy.add_arguments(parser)
     _phrases.add_arguments(parser)
-    parser.add_argument(
-        "--beam", type=int, metavar="N", help="prefix beam search of width N (default: greedy)"
-    )
+    _decoder.add_arguments(parser)
     parser.add_argument("--n-best", type=int, default=1, metavar="N",
-                        help="hypotheses to report (json; needs --beam)")
+                        help="hypotheses to report (json; needs a beam)")
     parser.add_argument("--format", choices=("txt", "json", "srt", "vtt", "ctm", "trn"),
                         default="txt")
     parser.add_argument("--output-dir", type=Path, metavar="D",
@@ -69,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     at_once = min(threads, len(names))
     model = load(args.model, backend=args.backend, threads=1 if at_once > 1 else threads)
     policy = _policy.policy_of(args, model)
-    decoder = _decoder(args, model.config)
+    decoder = _decoder.decoder_of(args, model, args.n_best)
     phrases = _phrases.decoder_of(args, model)
     progress = not args.quiet and len(names) > 1 and sys.stderr.isatty()
 
@@ -171,23 +167,3 @@ def _without_outputs_that_exist(args: argparse.Namespace) -> tuple[list[str], in
         except EeError as error:
             _console.say(error)
     return names, len(args.files) - len(names)
-
-
-def _decoder(args: argparse.Namespace, config: Config):
-    from .. import decode
-
-    if args.beam is not None and args.phrases is not None:
-        raise ArgumentError(f"expected --beam or --phrases, found both: {args.beam} and "
-                            f"{args.phrases}")
-    if args.beam is None:
-        if args.n_best != 1:
-            raise ArgumentError(f"--n-best {args.n_best} needs --beam N")
-        return None
-    check_count("--beam", args.beam, 1, decode.MAX_BEAM_WIDTH)
-    if not 1 <= args.n_best <= args.beam:
-        raise ArgumentError(
-            f"--beam {args.beam} --n-best {args.n_best}: expected 1 <= n-best <= beam"
-        )
-    return partial(
-        decode.beam_search, beam_width=args.beam, n_best=args.n_best, blank=config.blank
-    )

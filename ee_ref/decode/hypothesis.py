@@ -14,12 +14,21 @@ from ..ops._exact import ONE, exp
 _ROUNDING = 1e-3
 
 
+class Parts(NamedTuple):
+    """What the score of a `WordDecoder` is the sum of, in nats; its docstring has the terms."""
+
+    acoustic: float
+    language_model: float
+    words: float
+    hotwords: float
+
+
 class Hypothesis(NamedTuple):
     """A decoded token sequence.
 
     tokens: token ids, blanks and repeats removed.
     score: natural log of its probability: of the best alignment alone from `greedy`, of all the
-    alignments that the search kept from `beam_search`.
+    alignments that the search kept from `beam_search`; from a `WordDecoder` the sum of `parts`.
     frames: for each token its emission frame, increasing: in the hypothesis' best alignment, the
     frame of the token's run where the token is most probable (the first of equals).
     """
@@ -27,6 +36,21 @@ class Hypothesis(NamedTuple):
     tokens: tuple[int, ...]
     score: float
     frames: tuple[int, ...]
+
+
+class WordHypothesis(Hypothesis):
+    """A hypothesis of a `WordDecoder`: `parts` are those of its score."""
+
+    parts: Parts
+
+    def __new__(cls, tokens: tuple[int, ...], score: float, frames: tuple[int, ...], parts: Parts
+                ) -> WordHypothesis:
+        made = super().__new__(cls, tokens, score, frames)
+        made.parts = parts
+        return made
+
+    def __getnewargs__(self) -> tuple:  # type: ignore[override]
+        return *self, self.parts
 
 
 def token_confidences(log_probs: np.ndarray, hypothesis: Hypothesis) -> tuple[float, ...]:

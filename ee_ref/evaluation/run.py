@@ -17,7 +17,7 @@ from ..errors import EeError
 from ..exits.phrase import PHRASE_SCORES
 from ..exits.scores import POSTERIORS
 from ..loading import thread_count
-from ..model import Model
+from ..model import Decoder, Model
 from ..phrase_decoder import Heard, PhraseDecoder
 from . import scoring
 from .manifest import Recording
@@ -81,10 +81,10 @@ def samples_of(recording: Recording, model: Model) -> np.ndarray:
 class Measurement:
     """All exits of one recording, and the choice of a policy.
 
-    texts, times, costs: one entry an exit: its greedy text, or that of `heard`; CPU seconds of the
-    calling thread and multiply-accumulates of the encoder up to it. scores: `exits.Scores` of each
-    exit; posteriors: (posterior, posterior per token) of each, empty when not asked for. heard:
-    the phrases of each, empty where none were given. seconds: of audio.
+    texts, times, costs: one entry an exit: its text, greedy, of the decoder given or of `heard`;
+    CPU seconds of the calling thread and multiply-accumulates of the encoder up to it. scores:
+    `exits.Scores` of each exit; posteriors: (posterior, posterior per token) of each, empty when
+    not asked for. heard: the phrases of each, empty where none were given. seconds: of audio.
     exit, text, seconds_used, score_seconds: of the policy, run on its own: the exit that it chose,
     the text there, the CPU seconds of encoder and rule together, and those of the rule alone; 0 and
     "" without a policy.
@@ -111,28 +111,36 @@ def run(
     *,
     posteriors: bool = False,
     phrases: PhraseDecoder | None = None,
+    decoder: Decoder | None = None,
     **how: Any,
 ) -> list[Measurement]:
     """`Measurement` of each recording, in order.
 
     policy: also run on its own, from the first layer again, so that its times include nothing else.
     posteriors: measure these too, by a beam search at every exit. phrases: all that may be said.
+    decoder: as `Model.transcribe` takes it, in place of greedy decoding.
     how: threads, progress and failed of `each`.
     Raises AudioError, AudioFileError or TooLongError of a recording, ArgumentError.
     """
     return each(recordings,
-                lambda recording: _measured(model, recording, policy, posteriors, phrases), **how)
+                lambda recording: _measured(model, recording, policy, posteriors, phrases, decoder),
+                **how)
 
 
 def _measured(model: Model, recording: Recording, policy: exits.AnyPolicy | None,
-              posteriors: bool, phrases: PhraseDecoder | None) -> Measurement:
+              posteriors: bool, phrases: PhraseDecoder | None, decoder: Decoder | None
+              ) -> Measurement:
     config = model.config
     samples = samples_of(recording, model)
     features = model.features(samples)
     whole = model.run(features, every=True, clock=StageClock(time.thread_time))
     heard = tuple(phrases(out.log_probs) for out in whole.outputs) if phrases else ()
-    texts = tuple(found.text for found in heard) if heard else tuple(
-        model.tokens.text(greedy.best.tokens) for _, greedy in whole.measured)
+    if heard:
+        texts = tuple(found.text for found in heard)
+    elif decoder is not None:
+        texts = tuple(model.text(out.log_probs, decoder) for out in whole.outputs)
+    else:
+        texts = tuple(model.tokens.text(greedy.best.tokens) for _, greedy in whole.measured)
     chosen: dict[str, Any] = {}
     if policy is not None:
         alone = model.run(features, policy, phrases=phrases, clock=StageClock(time.thread_time))
@@ -155,12 +163,13 @@ def rendered(
     format: str,
     policy: exits.AnyPolicy | None = None,
     phrases: PhraseDecoder | None = None,
+    decoder: Decoder | None = None,
     **how: Any,
 ) -> list[str]:
     """The transcription of each recording, in order, as text of a format: ctm or trn.
 
-    policy: None is the last exit. phrases: all that may be said. how: threads, progress and failed
-    of `each`.
+    policy: None is the last exit. phrases, decoder: as `run` takes them. how: threads, progress and
+    failed of `each`.
     Raises as `run` does, and ArgumentError for recordings that one file cannot tell apart.
     """
     formats.refuse_shared_ids(format, (
@@ -169,7 +178,8 @@ def rendered(
         policy = exits.Fixed(model.config.exits)
 
     def one(recording: Recording) -> str:
-        result = model.transcribe(recording.path, policy=policy, phrases=phrases)
+        result = model.transcribe(recording.path, policy=policy, decoder=decoder,
+                                  phrases=phrases)
         return formats.render(format, recording.id, result, id=recording.id)
 
     return each(recordings, one, **how)

@@ -6,6 +6,7 @@ kept here too. The folders `image` and `frames` belong to the fuzzers in C (test
 
 from __future__ import annotations
 
+import gzip
 import json
 import struct
 import tempfile
@@ -25,6 +26,7 @@ from ee_ref.conformance.protocol import Body, Frame, Type
 from ee_ref.conformance.suite import VERSION
 from ee_ref.conformance.vector import Vector
 from ee_ref.convert import convert_state_dict
+from ee_ref.decode import language_model
 from ee_ref.families.conformer import Config
 from ee_ref.model_file import ValueType
 
@@ -67,7 +69,7 @@ def made() -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for reader, files in (("gguf", _gguf()), ("checkpoint", _checkpoints()),
                           ("safetensors", _safetensors()), ("tokenizer", _tokenizers()),
-                          ("manifest", _manifests()), ("phrases", _phrases()),
+                          ("manifest", _manifests()), ("phrases", _phrases()), ("words", _words()),
                           ("audio", AUDIO_FILES.items())):
         for name, content in files:
             found[f"{reader}/{name}"] = content
@@ -269,6 +271,45 @@ def conformance_files() -> dict[str, bytes]:
 
 
 # ---- Phrases ----
+
+
+_ARPA = b"""\\data\\
+ngram 1=5
+ngram 2=3
+ngram 3=1
+
+\\1-grams:
+-1.2\t<unk>
+-99\t<s>\t-0.4
+-0.9\t</s>
+-0.6\tA\t-0.3
+-0.7\tB
+
+\\2-grams:
+-0.3\t<s> A\t-0.25
+-0.2\tA B
+-0.5\tA </s>
+
+\\3-grams:
+-0.1\t<s> A B
+
+\\end\\
+"""
+
+
+def _words() -> Iterator[tuple[str, bytes]]:
+    yield "model.arpa", _ARPA
+    yield "model.gz", gzip.compress(_ARPA, mtime=0)
+    yield "lines.gz", gzip.compress(b"\n" * (1 << 22), mtime=0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.arpa"
+        path.write_bytes(_ARPA)
+        model = language_model.read(path)
+    yield "model.lm", language_model.packed(model)
+    yield "quantised.lm", language_model.packed(model, quantise=True)
+    yield "words.lexicon", b"turn\non\n"
+    yield "pieces.lexicon", "TURN\tT U R N \u2581\nON\t\u2581 O N\n".encode()
+    yield "names.hotwords", b"# names\nada lovelace = 8\nturn = -1e300\n"
 
 
 def _phrases() -> Iterator[tuple[str, bytes]]:

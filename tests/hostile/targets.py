@@ -29,6 +29,7 @@ from ee_ref.conformance import manifest as vectors
 from ee_ref.conformance import protocol, report, runner, waivers
 from ee_ref.conformance.schema import SchemaError
 from ee_ref.conformance.transport import PortDied
+from ee_ref.decode import WordDecoder, language_model, read_hotwords, read_lexicon
 from ee_ref.errors import (
     ArgumentError,
     AudioError,
@@ -36,6 +37,7 @@ from ee_ref.errors import (
     CheckpointError,
     EeError,
     FileError,
+    LanguageModelError,
     ModelFileError,
     PhraseError,
 )
@@ -199,6 +201,17 @@ def _phrases(path: Path) -> None:
     assert found.number(sentence) == found.count - 1 <= 1 << 63 and graph.states > 1
 
 
+def _words(path: Path) -> None:
+    match path.suffix:
+        case ".lexicon":
+            WordDecoder(_LETTERS, lexicon=read_lexicon(path))
+        case ".hotwords":
+            WordDecoder(_LETTERS, hotwords=read_hotwords(path))
+        case _:
+            model = language_model.read(path)
+            assert model.log_prob(["A", "B", "A"]) <= 0 or model.order > 1
+
+
 _LETTERS = Tokens(["<blank>", "\u2581", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ'"], [], 0)
 MAX_PHRASE_LINES = 12_000_000  # a short template may say much: the limits of docs/phrases.md
 
@@ -225,6 +238,8 @@ READERS: dict[str, Reader] = {
         "": (some_bytes, repair.frame_crcs, repair.frame_crcs)}),
     "phrases": Reader(_phrases, (PhraseError,), {
         "": (some_bytes, of_brackets, of_brackets)}, MAX_PHRASE_LINES, 64 << 20),
+    "words": Reader(_words, (LanguageModelError, ArgumentError), {
+        "": (some_bytes,), ".lm": (some_bytes, repair.last_crc, repair.last_crc)}),
     "audio": Reader(_audio, (AudioError, AudioFileError), {
         "": (some_bytes, some_bytes, repair.riff_sizes)}),
 }
