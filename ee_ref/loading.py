@@ -20,7 +20,7 @@ BACKENDS = ("native", "numpy")
 MAX_THREADS = 256
 """EE_MAX_WORKERS of the C library."""
 
-BUNDLED = ("commands",)
+BUNDLED = ("english", "commands")
 """Names of the models that are part of the package; the first is the default."""
 
 
@@ -29,8 +29,9 @@ def load(
 ) -> Model:
     """Open a model file, check all of it, and make it ready to run.
 
-    path: a model file (weights_io/FORMAT.md), or the name of a bundled model: "commands", the model
-    of command words, which is the default. A file of that very name is "./commands", or a Path.
+    path: a model file (weights_io/FORMAT.md), or the name of a bundled model: "english", which
+    spells any word and is the default, or "commands", the small model of command words
+    (docs/model-card.md). A file of that very name is "./commands", or a Path.
     backend: "native" (the C kernels) or "numpy" (the reference). Where the C library was not built,
     "native" falls back to NumPy and warns once. For an int8 model both give the same bytes, from
     the samples to the text, unless an EeWarning says that its front end cannot.

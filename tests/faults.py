@@ -379,7 +379,7 @@ FAULTS = (
           "(score == than && key < other)", "(score == than && key > other)",
           "decision/phrase/*ties*"),
     Fault("finds one sentence twice", f"{SRC}/decode/ee_phrase_search.c",
-          "if (key == to.key[0]) {", "if (key == to.key[0] + 1000000) {",
+          "while (i < n - 1 && to.key[i] != key) {", "while (i < n - 1) {",
           "decision/phrase/spoken"),
     Fault("says a letter twice without a blank", f"{SRC}/decode/ee_phrase_search.c",
           "ee_bit(graph->after_blank, a) ? blank : here", "a > graph->arcs ? blank : here",

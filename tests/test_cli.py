@@ -393,10 +393,11 @@ def test_no_help_shows_a_doubled_percent_sign():
         assert "%%" not in command.format_help(), name
 
 
-@pytest.mark.parametrize("command", ["info", "bench"])
+@pytest.mark.parametrize("command", [["info", "commands"], ["bench", "--model", "commands"]],
+                         ids=lambda command: command[0])
 @pytest.mark.parametrize("seconds", ["39.86", "inf"])
 def test_a_limit_and_what_is_beyond_it_look_different(command, seconds, capsys):
-    assert main([command, "--seconds", seconds]) == 2
+    assert main([*command, "--seconds", seconds]) == 2
     assert "at most 39.85" in capsys.readouterr().err
 
 
@@ -414,7 +415,7 @@ def test_one_name_for_two_files_is_refused(arguments, capsys, tmp_path, monkeypa
 def test_bundled_models_have_a_name_on_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = []
-    for model in ([], ["commands"]):
+    for model in ([], ["english"]):
         assert main(["info", "--json", *model]) == 0
         found.append(capsys.readouterr().out)
     assert found[0] == found[1]

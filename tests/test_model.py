@@ -29,7 +29,7 @@ from ee_ref.errors import (
     NativeUnavailable,
     TooLongError,
 )
-from ee_ref.loading import BACKENDS, bundled_model
+from ee_ref.loading import BACKENDS, BUNDLED, bundled_model
 from tests.support import WHERE_FOUND
 
 RATE = 16000
@@ -266,25 +266,27 @@ def test_info_names_what_runs(model):
     assert cost == sorted(cost)
 
 
-def test_the_bundled_model_transcribes_the_demo_clip():
+@pytest.mark.parametrize("name", BUNDLED)
+def test_a_bundled_model_transcribes_the_demo_clip(name):
     expected = (bundled_model().parent / "demo.txt").read_text().strip()
     demo = bundled_model().parent / "demo.wav"
     for backend in BACKENDS:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            model = ee_ref.load(backend=backend)
-            result, full = model.transcribe(demo), model.transcribe(demo, exit=6)
+            model = ee_ref.load(name, backend)
+            last = model.config.exits
+            result, full = model.transcribe(demo), model.transcribe(demo, exit=last)
         assert full.text == result.text == expected
-        assert full.exit == 6 and full.margin == 0
+        assert full.exit == last and full.margin == 0
         # The rule asks nothing at the last exit: who gets there was stopped by no rule.
-        assert (result.margin is None) == (result.exit == 6)
+        assert (result.margin is None) == (result.exit == last)
 
 
-def test_the_bundled_model_fits_its_budget():
-    config = ee_ref.load().config
-    assert config.exits == 6
-    assert ee_ref.load().info()["parameters"] <= 1_800_000
-    assert bundled_model().stat().st_size <= 7_500_000
+@pytest.mark.parametrize("name, parameters, size", [
+    ("english", 12_000_000, 12_000_000), ("commands", 1_800_000, 2_000_000)])
+def test_the_bundled_models_fit_their_budgets(name, parameters, size):
+    assert ee_ref.load(name).info()["parameters"] <= parameters
+    assert bundled_model(name).stat().st_size <= size
 
 
 def test_errors_are_caught_as_one_family():
@@ -342,7 +344,7 @@ def test_an_empty_path_is_no_default():
 
 def test_a_bundled_model_is_loaded_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where no file of that name is
-    assert ee_ref.load("commands").file.header_checksum == ee_ref.load().file.header_checksum
+    assert ee_ref.load("english").file.header_checksum == ee_ref.load().file.header_checksum
     with pytest.raises(FileError, match="commands"):
         ee_ref.load(Path("commands"))
 

@@ -84,7 +84,7 @@ def test_places_are_limited(file, monkeypatch):
 def test_check(file, capsys):
     path = file("move: computer go (forward | backward) {n = 0..20} [stop]\n"
                 "move: computer {n = on | off}\n")
-    assert main(["phrases", "check", str(path), str(DEMO)]) == 0
+    assert main(["phrases", "check", str(path), str(DEMO), "--model", "commands"]) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert err == ""

@@ -343,12 +343,12 @@ def test_outputs_that_exist_are_kept(files, capsys):
     assert "expected a float32 model" in capsys.readouterr().err
 
 
-def test_the_bundled_model_is_the_float_one_quantised():
+def test_the_model_of_commands_is_the_float_one_quantised():
     """The weights of training/ and those of the package are one model, to the byte."""
     source = ROOT / "training" / "commands-f32.gguf"
     if not source.exists():
         pytest.skip("the float32 weights are in the repository, not in the source distribution")
-    source, bundled = model_file.read(source), model_file.read(bundled_model())
+    source, bundled = model_file.read(source), model_file.read(bundled_model("commands"))
     config, tensors = quantize(source.config, source.tensors)
     assert bundled.config == config
     assert (bundled.tokens, bundled.special) == (source.tokens, source.special)

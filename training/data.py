@@ -16,16 +16,14 @@ import torch
 from scipy.signal import resample_poly
 
 import augment
+from corpora import Line
 from ee_ref import audio
-from ee_ref.errors import ArgumentError
-from ee_ref.evaluation.manifest import MAX_BYTES
 from ee_ref.frontend import plain
 from recipe import FRAMES_PER_SECOND, MODEL, PAD_FRAMES, Augment, Mix, encode
-from weights_io.text import filled_lines, parse_json, read_text
 from words import COMMANDS, DIGITS
 
-Line = Clip = dict[str, Any]
-"""A line of a manifest; a line of the feature cache, with where its frames lie."""
+Clip = dict[str, Any]
+"""A line of the feature cache, with where its frames lie."""
 
 READ_SOURCES = ("librispeech-dev-clean", "librispeech-train-clean-100", "librispeech-train-clean-5",
                 "common-voice", "kathleen", "ljspeech", "speechocean762")
@@ -33,13 +31,6 @@ WORD_SOURCES = ("speech-commands", "wake-words")
 
 LENGTHS = tuple(round(40 * 1.1 ** step) for step in range(41))
 """Frames of a row in `Sampler.stream`: 0.4 to 18 s."""
-
-
-def manifest(folder: Path, name: str) -> list[Line]:
-    """The lines of a JSONL manifest; `path` is made relative to the working folder."""
-    text = read_text(Path(folder) / name, MAX_BYTES, ArgumentError)
-    lines = (parse_json(line) for _, line in filled_lines(text))
-    return [{**line, "path": str(Path(folder) / line["path"])} for line in lines]
 
 
 def active_region(energies: np.ndarray) -> tuple[int, int]:

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 import ee_ref
-from data import Line, manifest
+from corpora import Line, manifest
 from ee_ref import audio
 from ee_ref.evaluation import figures
 from ee_ref.evaluation.scoring import edit_distance

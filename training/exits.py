@@ -1,9 +1,9 @@
 """The figures of docs/exits.md: fits policies to the dev split, judges them on the test split.
 
-    python exits.py --data DATA [--json docs/exits.json]        measure (minutes), then draw
-    python exits.py --json docs/exits.json --draw               tables and plots again from the JSON
+    python exits.py --data DATA [--model english]   measure (minutes), then draw
+    python exits.py --draw [--model english]        tables and plots again from the JSON
 
-The bundled model, as `ee-ref calibrate` left it. The test split is looked at here alone, and
+A bundled model, as `ee-ref calibrate` left it. The test split is looked at here alone, and
 nothing is chosen by it.
 """
 
@@ -23,13 +23,16 @@ from ee_ref import exits, model_file
 from ee_ref.calibration import CHOSEN_FROM, fit, plot, points, risk
 from ee_ref.evaluation import figures, manifest, report, run
 from ee_ref.evaluation.manifest import Recording
-from ee_ref.evaluation.run import Table, Utterance
+from ee_ref.evaluation.run import Measurement, Table
 
 Figures = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("speech-commands", "wake-words")
-KINDS = ("commands", "all")
+READ = ("librispeech-dev-clean", "librispeech-test-other", "common-voice", "speechocean762")
+KINDS = {"commands": {"commands": COMMANDS, "all": COMMANDS + READ},
+         "english": {"english-read": READ, "english-commands": COMMANDS}}
+"""By bundled model: the kinds of speech that it is judged on, and their sources."""
 FAMILIES = (*CHOSEN_FROM, "least_confidence", "agreement", "entropy_speech", "path",
             "mean_confidence", "posterior", "posterior, per exit", "posterior_per_token")
 DRAWN = ("entropy", "entropy, per exit", "posterior", "patience", "least_confidence, per exit",
@@ -42,7 +45,7 @@ DEADLINE, DEADLINE_UTTERANCES = 0.06, 400
 
 def measured(
     model: ee_ref.Model, recordings: Sequence[Recording], threads: int, posteriors: bool
-) -> tuple[list[Utterance], Table, float]:
+) -> tuple[list[Measurement], Table, float]:
     """(utterances, table, wall seconds) of recordings."""
     begun = time.perf_counter()
     utterances = run.run(model, recordings, model.policies["balanced"], posteriors=posteriors,
@@ -51,9 +54,9 @@ def measured(
     return utterances, table, time.perf_counter() - begun
 
 
-def of_kind(recordings: Sequence[Recording], kind: str) -> np.ndarray:
-    """Mask of the recordings: commands and wake phrases alone, or all."""
-    return np.array([kind == "all" or r.fields["source"] in COMMANDS for r in recordings])
+def of_sources(recordings: Sequence[Recording], sources: Sequence[str]) -> np.ndarray:
+    """Mask of the recordings that are of one of the sources."""
+    return np.array([recording.fields["source"] in sources for recording in recordings])
 
 
 def of_exits(table: Table) -> list[Figures]:
@@ -175,9 +178,9 @@ def rule_share(model: ee_ref.Model, recordings: Sequence[Recording]) -> float:
     return rules / groups
 
 
-def measure(data: Path, threads: int) -> Figures:
-    """All figures, as plain data."""
-    model = ee_ref.load()
+def measure(data: Path, name: str, threads: int) -> Figures:
+    """All figures of a bundled model, as plain data."""
+    model = ee_ref.load(name)
     dev_recordings, recordings = (manifest.read(data / f"{split}.jsonl")
                                   for split in ("dev", "test"))
     _, dev, _ = measured(model, dev_recordings, threads, True)
@@ -188,7 +191,7 @@ def measure(data: Path, threads: int) -> Figures:
         raise SystemExit("the table and the policy itself choose different exits")
     policy_run = report.report(model, utterances, model.policies["balanced"], "plain")["policy_run"]
     found: Figures = {
-        "layers": test.layers.tolist(), "split": "test",
+        "model": name, "layers": test.layers.tolist(), "split": "test",
         "speed": float(alone.seconds.sum() / wall), "isa": ee_ref.info.native_status().get("isa"),
         "checksum": f"{model.file.header_checksum:08x}",
         "rule": rule_share(model, recordings[::7]), "time": policy_run["time_of_full_pass"],
@@ -196,13 +199,14 @@ def measure(data: Path, threads: int) -> Figures:
                        for name, point in model_file.operating_points(model.file).items()},
     }
     groups = np.array([manifest.group(recording) for recording in dev_recordings])
-    for kind in KINDS:
-        rows, part = of_kind(dev_recordings, kind), test.rows(of_kind(recordings, kind))
+    for kind, own_sources in KINDS[name].items():
+        rows = of_sources(dev_recordings, own_sources)
+        part = test.rows(of_sources(recordings, own_sources))
         found[kind] = judged(dev.rows(rows), groups[rows].tolist(), part)
-        choices = {name: fit.choices(policy, part) for name, policy in model.policies.items()}
+        choices = {point: fit.choices(policy, part) for point, policy in model.policies.items()}
         found[kind]["points"] = {
-            name: {**figures.figures(part, own), "against": figures.against_mixture(part, own)}
-            for name, own in choices.items()}
+            point: {**figures.figures(part, own), "against": figures.against_mixture(part, own)}
+            for point, own in choices.items()}
         found[kind]["guarantee"] = guarantee(part)
     sources = np.array([recording.fields["source"] for recording in recordings])
     found["sources"] = {
@@ -226,10 +230,18 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[object]], right: bool 
     return "\n".join([lines[0], "|" + "|".join(rule) + "|", *lines[1:]])
 
 
+def filled(text: str, name: str, table: str) -> str:
+    """The text of a page with a table between its marks."""
+    begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+    before, rest = text.split(begin)
+    return before + begin + table + end + rest.split(end, 1)[1]
+
+
 def tables(found: Figures) -> dict[str, str]:
     """{name: Markdown}"""
-    made = {"balanced": balanced(found), "checks": checks(found)}
-    for kind in KINDS:
+    made = {f"balanced-{found['model']}": balanced(found),
+            f"checks-{found['model']}": checks(found)}
+    for kind in KINDS[found["model"]]:
         made[f"exits-{kind}"] = by_exit(found[kind])
         made[f"levels-{kind}"] = by_level(found[kind]["levels"])
     return made
@@ -264,21 +276,23 @@ def balanced(found: Figures) -> str:
     """The point `balanced` on each source of speech."""
     parts = {**found["sources"], **{
         f"all of {kind}": {"exits": found[kind]["exits"],
-                           "balanced": found[kind]["points"]["balanced"]} for kind in KINDS}}
+                           "balanced": found[kind]["points"]["balanced"]}
+        for kind in KINDS[found["model"]]}}
     rows = []
     for name, part in parts.items():
         row, (first, *_, last) = part["balanced"], part["exits"]
         rows.append((name, f"{first['wer'][0]:.2f}", f"{last['wer'][0]:.2f}", cell(row["wer"]),
                      cell(row["minus_full"]), f"{row['depth']:.2f}",
                      f"{100 * row['depth'] / found['layers'][-1]:.0f} %"))
-    return markdown(("test split", "WER % exit 1", "exit 6", "`balanced`", "less exit 6", "layers",
-                     "share"), rows)
+    deepest = f"exit {len(found['layers'])}"
+    return markdown(("test split", "WER % exit 1", deepest, "`balanced`", f"less {deepest}",
+                     "layers", "share"), rows)
 
 
 def checks(found: Figures) -> str:
     """What the page claims besides."""
     rows = []
-    for kind in KINDS:
+    for kind in KINDS[found["model"]]:
         row = found[kind]["guarantee"]
         rows.append((
             f"bound of {row['bound']:g} % at confidence {row['confidence']:g}, {kind}, "
@@ -304,11 +318,9 @@ def draw(found: Figures, page: Path) -> None:
     """Put the tables into the page, between their marks, and draw the plots beside it."""
     text = page.read_text()
     for name, table in tables(found).items():
-        begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
-        before, rest = text.split(begin)
-        text = before + begin + table + end + rest.split(end, 1)[1]
+        text = filled(text, name, table)
     page.write_text(text)
-    for kind in KINDS:
+    for kind in KINDS[found["model"]]:
         path = page.with_name(f"exits-{kind}.svg")
         shown = {name: {"wer": row["wer"][0], "depth": row["depth"], "time": row["time"]}
                  for name, row in found[kind]["points"].items()}
@@ -320,15 +332,17 @@ def draw(found: Figures, page: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="the data pack")
-    parser.add_argument("--json", type=Path, default=ROOT / "docs" / "exits.json")
+    parser.add_argument("--model", choices=sorted(KINDS), default="commands")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--draw", action="store_true", help="measure nothing, draw from the JSON")
     args = parser.parse_args()
+    numbers = ROOT / "docs" / f"exits-{args.model}.json"
     if not args.draw:
         if args.data is None:
             parser.error("--data is needed to measure")
-        args.json.write_text(json.dumps(measure(args.data, args.threads), indent=1) + "\n")
-    draw(json.loads(args.json.read_text()), ROOT / "docs" / "exits.md")
+        found = measure(args.data, args.model, args.threads)
+        numbers.write_text(json.dumps(found, indent=1) + "\n")
+    draw(json.loads(numbers.read_text()), ROOT / "docs" / "exits.md")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,43 @@ batch are filled with background to one length (data.py) rather than padded, so 
 real one.
 """
 
+from __future__ import annotations
+
+import functools
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ee_ref.config import Config
+from ee_ref.families.conformer import Config
+
+Dropout = Callable[[], nn.Module]
+
+
+class View(NamedTuple):
+    """What a frame of a layer sees of the others, as docs/numerics.md has it."""
+
+    mask: Tensor
+    """(T', T'): whether frame t attends to frame u."""
+    taps: Tensor
+    """(T', K): whether tap k of the depthwise convolution may be used at frame t."""
+
+
+def view(frames: int, kernel: int, chunk: Tensor, left: Tensor) -> View:
+    """The view of a chunk of frames and `left` ones before it, the convolution centred within it.
+
+    chunk, left: integers without axes, on the device of the result. A chunk of at least `frames`
+    is the whole.
+    """
+    t = torch.arange(frames, device=chunk.device)
+    begin = t // chunk * chunk
+    end = begin + chunk
+    mask = (t < end[:, None]) & (t >= begin[:, None] - left)
+    tap = t[:, None] + torch.arange(kernel, device=t.device) - kernel // 2
+    return View(mask, tap < end[:, None])
 
 
 class ChannelDropout(nn.Module):
@@ -35,11 +65,11 @@ class ChannelDropout(nn.Module):
 class FeedForward(nn.Module):
     """LayerNorm, D -> ff, SiLU, ff -> D. (B, T', D) -> (B, T', D)."""
 
-    def __init__(self, dim: int, ff: int, dropout: float):
+    def __init__(self, dim: int, ff: int, dropout: Dropout):
         super().__init__()
         self.sequential = nn.Sequential(
-            nn.LayerNorm(dim), nn.Linear(dim, ff), nn.SiLU(), ChannelDropout(dropout),
-            nn.Linear(ff, dim), ChannelDropout(dropout))
+            nn.LayerNorm(dim), nn.Linear(dim, ff), nn.SiLU(), dropout(),
+            nn.Linear(ff, dim), dropout())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.sequential(x)
@@ -58,19 +88,26 @@ class SelfAttention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         batch, frames, dim = x.shape
         width = dim // self.heads
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         query, key, value = qkv.view(batch, frames, 3, self.heads, width).permute(2, 0, 3, 1, 4)
-        if x.is_cuda:
-            mixed = F.scaled_dot_product_attention(query, key, value)
-        else:
-            # Written out: in the backward pass, and at these lengths, three times faster than the
-            # fused CPU kernel.
-            weights = (query * width ** -0.5 @ key.transpose(-1, -2)).softmax(-1)
-            mixed = weights @ value
+        mixed = attend(query, key, value, mask)
         return self.out_proj(mixed.transpose(1, 2).reshape(batch, frames, dim))
+
+
+@torch.compiler.disable  # It would pick another kernel, and copy the mask for every layer.
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """Scaled dot-product attention (B, H, T', D / H); mask (T', T') says who sees whom."""
+    if query.is_cuda:
+        return F.scaled_dot_product_attention(query, key, value, mask)
+    # Written out: in the backward pass, and at these lengths, three times faster than the fused CPU
+    # kernel.
+    scores = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    return scores.softmax(-1) @ value
 
 
 class ConvModule(nn.Module):
@@ -79,22 +116,39 @@ class ConvModule(nn.Module):
     (B, T', D) -> (B, T', D).
     """
 
-    def __init__(self, dim: int, kernel: int, dropout: float):
+    def __init__(self, dim: int, kernel: int, dropout: Dropout):
         super().__init__()
         self.layer_norm = nn.LayerNorm(dim)
         self.sequential = nn.Sequential(
             nn.Conv1d(dim, 2 * dim, 1), nn.GLU(dim=-1),
             nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim),
-            nn.BatchNorm1d(dim), nn.SiLU(), nn.Conv1d(dim, dim, 1), ChannelDropout(dropout))
+            nn.BatchNorm1d(dim), nn.SiLU(), nn.Conv1d(dim, dim, 1), dropout())
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, taps: Tensor | None = None) -> Tensor:
         # The pointwise convolutions run as matrix products: x stays (B, T', D) but for the
         # depthwise one.
         pointwise1, glu, depthwise, norm, silu, pointwise2, dropout = self.sequential
         x = glu(F.linear(self.layer_norm(x), pointwise1.weight.squeeze(-1), pointwise1.bias))
-        x = depthwise(x.transpose(1, 2)).transpose(1, 2)
+        if taps is None:
+            x = depthwise(x.transpose(1, 2)).transpose(1, 2)
+        else:
+            x = tapped(x, depthwise.weight.squeeze(1).to(x.dtype), taps.to(x.dtype))
+            x = x + depthwise.bias.to(x.dtype)
         x = silu(norm(x.flatten(0, 1)).view_as(x))
         return dropout(F.linear(x, pointwise2.weight.squeeze(-1), pointwise2.bias))
+
+
+def tapped(x: Tensor, weight: Tensor, taps: Tensor) -> Tensor:
+    """Depthwise convolution, centred, of (B, T', D) with weight (D, K) and the taps of a `View`.
+
+    A sum of shifted products is what a compiler makes one kernel of.
+    """
+    frames, kernel = taps.shape
+    padded = F.pad(x, (0, 0, kernel // 2, kernel // 2))
+    total = torch.zeros_like(x)
+    for k in range(kernel):
+        total = total + weight[:, k] * (padded[:, k:k + frames] * taps[:, k, None])
+    return total
 
 
 class ConformerLayer(nn.Module):
@@ -103,20 +157,21 @@ class ConformerLayer(nn.Module):
     (B, T', D) -> (B, T', D).
     """
 
-    def __init__(self, dim: int, heads: int, ff: int, kernel: int, dropout: float):
+    def __init__(self, dim: int, heads: int, ff: int, kernel: int, dropout: Dropout):
         super().__init__()
         self.ffn1 = FeedForward(dim, ff, dropout)
         self.self_attn_layer_norm = nn.LayerNorm(dim)
         self.self_attn = SelfAttention(dim, heads)
-        self.self_attn_dropout = ChannelDropout(dropout)
+        self.self_attn_dropout = dropout()
         self.conv_module = ConvModule(dim, kernel, dropout)
         self.ffn2 = FeedForward(dim, ff, dropout)
         self.final_layer_norm = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, seen: View | tuple[None, None] = (None, None)) -> Tensor:
+        mask, taps = seen
         x = x + 0.5 * self.ffn1(x)
-        x = x + self.self_attn_dropout(self.self_attn(self.self_attn_layer_norm(x)))
-        x = x + self.conv_module(x)
+        x = x + self.self_attn_dropout(self.self_attn(self.self_attn_layer_norm(x), mask))
+        x = x + self.conv_module(x, taps)
         x = x + 0.5 * self.ffn2(x)
         return self.final_layer_norm(x)
 
@@ -124,15 +179,15 @@ class ConformerLayer(nn.Module):
 class Group(nn.Module):
     """The layers between two exits. (B, T', D) -> (B, T', D)."""
 
-    def __init__(self, layers: int, config: Config, dropout: float):
+    def __init__(self, layers: int, config: Config, dropout: Dropout):
         super().__init__()
         self.conformer_layers = nn.ModuleList(
             ConformerLayer(config.dim, config.heads, config.ff, config.kernel, dropout)
             for _ in range(layers))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, seen: View | tuple[None, None] = (None, None)) -> Tensor:
         for layer in self.conformer_layers:
-            x = layer(x)
+            x = layer(x, seen)
         return x
 
 
@@ -182,25 +237,31 @@ class Frontend(nn.Module):
 class EarlyExitConformer(nn.Module):
     """Log-mel energies in, the logits of every exit out."""
 
-    def __init__(self, config: Config, dropout: float = 0.0):
+    def __init__(self, config: Config, share: float = 0.0, dropout: type[nn.Module] = nn.Dropout):
+        """share: of the values that `dropout` drops."""
         super().__init__()
         self.frontend = Frontend(config.mels)
         self.conv_subsample = Subsampling(config.mels, config.dim)
-        self.positional_encoder = PositionalEncoder(config.dim, config.max_frames)
+        if config.positions == "table":
+            self.positional_encoder = PositionalEncoder(config.dim, config.max_frames)
+        else:
+            self.positional_encoder = nn.Identity()
         self.linears = nn.ModuleList(
             nn.Linear(config.dim, config.vocab) for _ in config.layers_per_exit)
         self.conformer = nn.ModuleList(
-            Group(layers, config, dropout) for layers in config.layers_per_exit)
+            Group(layers, config, functools.partial(dropout, share))
+            for layers in config.layers_per_exit)
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
 
-    def forward(self, log_mel: Tensor) -> Tensor:
+    def forward(self, log_mel: Tensor, seen: View | tuple[None, None] = (None, None)) -> Tensor:
         """(B, T, mels) -> (exits, B, T', V) logits."""
         x = self.frontend(log_mel)
         x = self.positional_encoder(self.conv_subsample(x.transpose(1, 2)).transpose(1, 2))
+        x = x.float().contiguous()  # of one form for all layers, which then compile as one
         logits = []
         for group, linear in zip(self.conformer, self.linears):
-            x = group(x)
+            x = group(x, seen)
             logits.append(linear(x))
         return torch.stack(logits)

@@ -16,6 +16,7 @@ import json
 import os
 import random
 import subprocess
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,24 @@ def flite(
     return samples, rate, f"flite-{voice}"
 
 
+def spoken_by(vocal_tract: float, samples: np.ndarray, rate: int) -> np.ndarray:
+    """The samples at RATE, with a peak of 1, as if from a vocal tract longer by that factor.
+
+    A slightly wrong rate moves formants and pitch together: another speaker.
+    """
+    samples = resample_poly(samples, round(RATE / 10 * vocal_tract), rate // 10)
+    return samples / max(1e-3, np.abs(samples).max())
+
+
+def write_manifest(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """Write a JSONL manifest, whole or not at all, and say how much there is."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    temporary.replace(path)
+    hours = sum(line["seconds"] for line in lines) / 3600
+    print(f"{len(lines)} clips, {hours:.2f} h in {path.parent}")
+
+
 def make(job: tuple[int, str, Path, int]) -> dict[str, Any]:
     """Synthesise one (number, text, out folder, seed) and return its manifest line."""
     number, text, out, seed = job
@@ -82,11 +101,8 @@ def make(job: tuple[int, str, Path, int]) -> dict[str, Any]:
         samples, rate, speaker = flite(text, rng, path)
     else:
         samples, rate, speaker = espeak(text, rng)
-    # A slightly wrong rate moves formants and pitch together: another vocal tract, another speaker.
     vocal_tract = rng.choice((0.85, 0.92, 1.0, 1.0, 1.09, 1.18))
-    up = round(RATE / 10 * vocal_tract)
-    samples = resample_poly(samples, up, rate // 10)
-    samples *= 10 ** rng.uniform(-1.0, -0.1) / max(1e-3, np.abs(samples).max())
+    samples = spoken_by(vocal_tract, samples, rate) * 10 ** rng.uniform(-1.0, -0.1)
     soundfile.write(path, samples, RATE, subtype="PCM_16")
     return {"id": f"synth-{number:05d}", "path": name, "text": text,
             "speaker": f"{speaker}-{vocal_tract}", "source": "synth", "licence": "generated",
@@ -106,12 +122,7 @@ def main() -> None:
     jobs = [(number, text, args.out, args.seed) for number, text in enumerate(texts)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         lines = list(pool.map(make, jobs))
-    manifest = args.out / "synth.jsonl"
-    temporary = manifest.with_suffix(".tmp")
-    temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    temporary.replace(manifest)
-    hours = sum(line["seconds"] for line in lines) / 3600
-    print(f"{len(lines)} clips, {hours:.2f} h in {args.out}")
+    write_manifest(args.out / "synth.jsonl", lines)
 
 
 if __name__ == "__main__":

@@ -35,8 +35,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 import validate
-from data import LENGTHS, Corpus, Sampler, build_cache, manifest
-from model import EarlyExitConformer
+from corpora import manifest
+from data import LENGTHS, Corpus, Sampler, build_cache
+from model import ChannelDropout, EarlyExitConformer
 from producers import Producers
 from recipe import MODEL, ON_CPU, ON_GPU, PAD_FRAMES, TOKENS, Augment, Mix, Optimisation
 
@@ -82,7 +83,7 @@ class Run:
     """Everything that changes while training; what a checkpoint to resume from holds."""
 
     def __init__(self, opt: Optimisation, device: torch.device):
-        self.model = EarlyExitConformer(MODEL, opt.dropout).to(device)
+        self.model = EarlyExitConformer(MODEL, opt.dropout, ChannelDropout).to(device)
         for norm in batch_norms(self.model):
             norm.momentum = opt.norm_momentum
         self.parameters = list(self.model.parameters())

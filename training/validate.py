@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data import manifest
+from corpora import manifest
 from ee_ref import audio
 from ee_ref.evaluation.scoring import edit_distance
 from ee_ref.frontend import plain

@@ -7,7 +7,7 @@ import argparse
 
 def add_model(parser: argparse.ArgumentParser, threads: str) -> None:
     """--model, and what `add_backend` adds."""
-    parser.add_argument("--model", metavar="M", help="model file (default: commands, bundled)")
+    parser.add_argument("--model", metavar="M", help="model file (default: english, bundled)")
     add_backend(parser, threads)
 
 

@@ -14,7 +14,7 @@ DESCRIPTION = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL",
-                        help="model file, or name of a bundled model (default: commands)")
+                        help="model file, or name of a bundled model (default: english)")
     parser.add_argument("--json", action="store_true", help="everything, as JSON")
     parser.add_argument("--seconds", type=float, metavar="S",
                         help="also flash and RAM on a device for audio of up to S seconds")
