@@ -118,8 +118,11 @@ def _interpolated(
     count: of each n-gram, (n,). context: its context, 0..contexts-1. lower: p of its suffix.
     """
     n = np.bincount(count, minlength=5)[:5].astype(float)
-    y = n[1] / (n[1] + 2 * n[2])
-    discount = np.array([0.0, *(k - (k + 1) * y * n[k + 1] / n[k] for k in (1, 2, 3))])
+    discount = np.array([0.0, 0.5, 0.5, 0.5])  # where a small text cannot tell
+    if n[1:].all():
+        y = n[1] / (n[1] + 2 * n[2])
+        estimated = [k - (k + 1) * y * n[k + 1] / n[k] for k in (1, 2, 3)]
+        discount[1:] = np.clip(estimated, 0.01, [1, 2, 3])
     taken = discount[np.minimum(count, 3)]
     total = np.bincount(context, count, contexts)
     with np.errstate(invalid="ignore"):

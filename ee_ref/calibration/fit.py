@@ -111,7 +111,7 @@ def families(table: Table) -> dict[str, Fit]:
             found[score] = cheapest(partial(_thresholds, score))
             found[f"{score}, per exit"] = _each_price(_threshold_per_exit, score)
     if all(name in table.scores for name in PHRASE_SCORES):
-        found["phrase"] = cheapest(_phrase_rules)
+        found["phrase"] = cheapest(phrase_rules)
     found["learned"] = _each_price(_learned)
     return found
 
@@ -148,7 +148,7 @@ def _thresholds(score: str, table: Table) -> list[exits.Policy]:
     return [exits.Threshold(score, float(value)) for value in values]
 
 
-def _phrase_rules(table: Table) -> list[exits.AnyPolicy]:
+def phrase_rules(table: Table) -> list[exits.AnyPolicy]:
     """The safest first, which asks for a perfect phrase without a rival."""
     grid = []
     for name, most in zip(PHRASE_SCORES, (0.0, float(MAX_MARGIN))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ..errors import ArgumentError
 from ..evaluation.phrases import Outcomes
 from ..evaluation.run import Table
 from ..exits.phrase import PHRASE_SCORES, phrase_confidence
+from . import fit, points
 
 _LEAST_FREE = -30.0
 """Worse fits are all equally far from any phrase; -inf, where no phrase fits, is one of them."""
@@ -83,3 +85,23 @@ def phrase_table(table: Table, outcomes: Outcomes) -> Table:
     ones = np.ones(len(table), np.int64)
     return replace(table, word_errors=wrong, words=ones, character_errors=wrong, characters=ones
                    ).rows(outcomes.said)
+
+
+def phrase_point(table: Table, target: points.Target) -> dict[str, Any]:
+    """The operating point `phrases`: the rule that keeps a target best, on the whole of a table.
+
+    Unlike `points.point` it does not go along a path of prices, whose rules are as daring as they
+    can be without an error in this very table: of rules that are as good, but for one error, the
+    deepest within the target is taken. Raises ArgumentError when no rule keeps the target.
+    """
+    rules = fit.phrase_rules(table)
+    found = [{"price": number, **points.in_brief(table, fit.choices(rule, table))}
+             for number, rule in enumerate(rules)]
+    full_wer = float(100 * table.word_errors[:, -1].mean())
+    chosen = points.choose(target, {"phrase": found}, full_wer, 100 / len(table))
+    if chosen is None:
+        raise ArgumentError(f"target {target}: expected one that thresholds for phrases can keep")
+    name, number, figures = chosen
+    return {"policy": exits.to_plain(rules[int(number)]), "family": name, "target": str(target),
+            "wer": round(figures["wer"], 3), "full_wer": round(full_wer, 3),
+            "depth": round(figures["depth"], 3), "utterances": len(table)}

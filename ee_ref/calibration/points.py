@@ -50,12 +50,14 @@ def curves(
     `depth_share`, `cost`, `time`."""
     prices = fit.prices(table)
     return {
-        name: [{"price": price, **_brief(table, choice)} for price, choice in zip(
+        name: [{"price": price, **in_brief(table, choice)} for price, choice in zip(
             prices, fit.held_out_choices(families[name], table, prices, fold))]
         for name in progress(families, len(families))}
 
 
-def _brief(table: Table, choice: np.ndarray) -> dict[str, float]:
+def in_brief(table: Table, choice: np.ndarray) -> dict[str, float]:
+    """What `choose` compares of a choice of exits: `wer` [%], `depth`, `depth_share`; and `cost`,
+    `time`."""
     whole = figures.figures(table, choice, draws=2)
     return {"wer": whole["wer"][0],
             **{name: whole[name] for name in ("depth", "depth_share", "cost", "time")}}
@@ -103,7 +105,7 @@ def point(
     elif target.kind == "wer":
         count = table.word_errors.shape[1]
         name, policy = "fixed", exits.Fixed(count)
-        brief = _brief(table, np.full(len(table), count - 1))
+        brief = in_brief(table, np.full(len(table), count - 1))
     else:
         least = min(point["depth_share"] for path in found.values() for point in path)
         raise ArgumentError(f"target {target}: nothing keeps it; the least depth is "
@@ -145,13 +147,13 @@ def guaranteed_point(
                   for choice in chosen]
         count = risk.proved(losses, alpha, delta)
         for policy, choice in zip(path[:count], chosen[:count]):
-            share = _brief(proving, choice)["depth_share"]
+            share = in_brief(proving, choice)["depth_share"]
             if share < best[0]:
                 best = (share, name, policy)
     share, name, policy = best
     choice = fit.choices(policy, proving)
     return {"policy": exits.to_plain(policy), "family": name, "target": str(target),
-            **{key: _round(value) for key, value in _brief(proving, choice).items()
+            **{key: _round(value) for key, value in in_brief(proving, choice).items()
                if key in ("wer", "depth")},
             "full_wer": _round(
                 100 * proving.word_errors[:, -1].sum() / max(1, proving.words.sum())),

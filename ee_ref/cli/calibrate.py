@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
     from weights_io import files
 
     from .. import model_file
-    from ..calibration import CHOSEN_FROM, Calibrator, plot
-    from ..calibration.phrases import accepted, fit_confidence, phrase_table
+    from ..calibration import Calibrator, Target, plot
+    from ..calibration.phrases import accepted, fit_confidence, phrase_point, phrase_table
     from ..evaluation import manifest
     from ..evaluation import phrases as evaluated
     from ..evaluation import run as runs
@@ -71,8 +71,9 @@ def run(args: argparse.Namespace) -> int:
     threads = thread_count(args.threads)
     if args.plot:
         plot.require(args.plot)
-    families = CHOSEN_FROM if args.phrases is None else ("phrase",)
-    calibrator = Calibrator(_targets(args), families, args.confidence, progress=_progress.bar)
+    targets = _targets(args)
+    of_phrases = Target.parse(targets.pop(PHRASES_POLICY)) if args.phrases else None
+    calibrator = Calibrator(targets, confidence=args.confidence, progress=_progress.bar)
     if args.model in (None, *BUNDLED) and args.output is None and not args.dry_run:
         raise ArgumentError("the bundled model is not replaced: expected --model, --output or "
                             "--dry-run")
@@ -99,7 +100,12 @@ def run(args: argparse.Namespace) -> int:
         found["phrases"] = {**outcomes.report(), "confidence": asdict(confidence)}
         table = phrase_table(table, outcomes)
         groups = [group for group, said in zip(groups, outcomes.said) if said]
-    report = {**calibrator.fit(table, groups).report_, "split": args.manifest.stem, **found,
+    fitted = calibrator.fit(table, groups)
+    points = fitted.points_
+    if of_phrases is not None:
+        points[PHRASES_POLICY] = {**phrase_point(table, of_phrases),
+                                  "confidence": asdict(confidence)}
+    report = {**fitted.report_, "split": args.manifest.stem, **found,
               "where": args.where, "normaliser": args.normaliser, "left_out": left_out.count}
     sys.stdout.write(_text(report))
     if args.json:
@@ -109,9 +115,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         replaced = args.output is None
         points = {name: {**point, "normaliser": args.normaliser}
-                  for name, point in calibrator.points_.items()}
-        if phrases is not None:
-            points[PHRASES_POLICY]["confidence"] = asdict(confidence)
+                  for name, point in points.items()}
         model_file.store_operating_points(
             model.file, args.output or args.model,
             {**model_file.operating_points(model.file), **points},

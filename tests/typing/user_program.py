@@ -177,6 +177,14 @@ def ops_and_kernels(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return z
 
 
+def words(model: ee_ref.Model) -> float:
+    lm = ee_ref.decode.language_model.read("english")
+    decoder = ee_ref.decode.WordDecoder(model.tokens, lm, hotwords=["ada lovelace"], n_best=5)
+    result = model.transcribe("a.wav", decoder=decoder)
+    parts = result.n_best[0].parts
+    return 0.0 if parts is None else parts.acoustic + parts.language_model
+
+
 def what_is_an_error(model: ee_ref.Model) -> None:
     """Each line needs its comment, or what it calls takes anything."""
     model.transcribe("speech.wav", policy=3)  # type: ignore[arg-type]
