@@ -188,9 +188,9 @@ def test_an_average_is_the_mean():
 
 
 def test_rates_rise_and_fall():
-    noam = [fitting.noam(PAPER.opt, step, 0.0) for step in (0, 4499, 17999)]
-    d, w = PAPER.model.dim ** -0.5, 4500
-    assert noam == pytest.approx([d * w ** -1.5, d * w ** -0.5, d * 18000 ** -0.5])
+    noam = [fitting.noam(PAPER.opt, step, 0.0) for step in (0, 17299, 69199)]
+    d, w = PAPER.model.dim ** -0.5, 17300
+    assert noam == pytest.approx([d * w ** -1.5, d * w ** -0.5, d * (4 * w) ** -0.5])
     opt = ENGLISH.opt
     assert fitting.cosine(opt, 0, 0.0) == pytest.approx(opt.rate / opt.warmup_steps)
     assert fitting.cosine(opt, 9999, opt.flat) == opt.rate

@@ -78,7 +78,7 @@ class Augment:
 @dataclass(frozen=True)
 class Optimisation:
     """How the network is fitted. Progress is a share of the minutes or steps asked for."""
-    batch_seconds: float = 1200.0       # of a process
+    batch_seconds: float = 1200.0       # of a step, over all processes
     dropout: float = 0.1
     schedule: str = "cosine"            # flat, then a cosine down to rate_end; or "noam"
     rate: float = 5e-4                  # at the peak
@@ -129,8 +129,8 @@ PAPER = Recipe(  # arXiv:2309.09546 and the authors' code: whole recordings as t
     changes=Augment(reverb=0.0, frequency_warp=(1.0, 1.0), noise=0.0, gain=(0.0, 0.0), tilt=0.0,
                     ripple=0.0, low_pass=0.0, frequency_mask=0, time_mask=0),
     opt=Optimisation(
-        batch_seconds=770.0,  # 64 utterances of LibriSpeech
-        schedule="noam", rate=256 ** -0.5 * 4500 ** -0.5, warmup_steps=4500,  # an epoch
+        batch_seconds=200.0,  # 16 utterances of LibriSpeech
+        schedule="noam", rate=256 ** -0.5 * 17300 ** -0.5, warmup_steps=17300,  # an epoch
         epsilon=1e-9, weight_decay=5e-4, clip=1.0, exit_weights=(1.0,) * 6, whole=1.0))
 
 PRESETS = {"english": ENGLISH, "paper": PAPER}

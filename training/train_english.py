@@ -219,6 +219,8 @@ def finish(run: Run, steps: dict[int, Step], planners: Planners, journal: Journa
 def train(args: argparse.Namespace, recipe: Recipe) -> None:
     """The work of a process."""
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    recipe = replace(recipe, opt=replace(
+        recipe.opt, batch_seconds=recipe.opt.batch_seconds / processes))
     config, opt = recipe.model, recipe.opt
     encoder = sentencepiece.SentencePieceProcessor(model_file=str(args.labels))
     if encoder.get_piece_size() != config.vocab:
