@@ -169,6 +169,14 @@ def test_seconds_that_the_model_lacks(files, seconds):
         flash_image.build(files["mel f32"], seconds=seconds)
 
 
+@pytest.mark.parametrize("seconds", [0, 86_401, 1e300, float("nan"), float("inf")])
+def test_seconds_of_a_model_without_a_limit(seconds):
+    config = ee_ref.load().config
+    assert config.max_seconds == float("inf")
+    with pytest.raises(ArgumentError, match="seconds: .*at most 86400.00 s, found"):
+        flash_image.limited(config, seconds)
+
+
 def test_front_end_that_c_cannot_do(files):
     odd = replace(files["mel f32"], config=replace(SMALL, n_fft=1000))
     with pytest.raises(ArgumentError, match="n_fft.*1000"):
@@ -349,6 +357,17 @@ def test_exported_c_compiles(native, export, tmp_path):
         except FileNotFoundError:
             pytest.skip("no C compiler")
         assert subprocess.run([tmp_path / "main"]).returncode == 0
+
+
+def test_export_of_a_model_without_a_limit(native, tmp_path, capsys):
+    arguments = ["export", "english", "--exits", "1", "-o", str(tmp_path / "m.bin")]
+    header = ["--header", str(tmp_path / "m.h")]
+    assert main([*arguments, *header]) == 2
+    assert "--header " in (err := capsys.readouterr().err) and "needs --seconds S" in err
+    assert list(tmp_path.iterdir()) == []
+    assert main(arguments) == 0 and "audio of any length" in capsys.readouterr().err
+    assert main([*arguments, *header, "--seconds", "4", "--force"]) == 0
+    assert "audio of up to 4.00 s" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments, message", [

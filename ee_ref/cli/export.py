@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from dataclasses import astuple
 
-from ..errors import FileError
+from ..errors import ArgumentError, FileError
 
 HELP = "model file to flash image"
 DESCRIPTION = (
@@ -29,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="what may be said (docs/phrases.md): the image holds it too")
     parser.add_argument("--c-array", metavar="F.c", help="also the image as a C array")
     parser.add_argument("--header", metavar="F.h",
-                        help="also a C header with its sizes and a plan of RAM for each exit")
+                        help="also a C header with its sizes and a plan of RAM for each exit "
+                        "(needs --seconds where the model takes audio of any length)")
     parser.add_argument("--force", action="store_true", help="replace outputs that exist")
 
 
@@ -60,8 +62,12 @@ def run(args: argparse.Namespace) -> int:
     if section:
         packed.parse(image.phrases)
     seconds = file.config.max_seconds if args.seconds is None else args.seconds
+    length = f"up to {seconds:.2f} s" if math.isfinite(seconds) else "any length"
     plan = None
     if args.header is not None:
+        if not math.isfinite(seconds):
+            raise ArgumentError(f"--header {args.header} needs --seconds S: a plan of RAM is for "
+                                "audio of some length, and the model has no longest one")
         plan = device_plan(file.config, file.tokens, file.special, seconds, graph)
 
     flash_image.write(args.output, data, overwrite=args.force)
@@ -74,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         files.write_atomic(args.header, [c_source.c_header(name, image, plan)], args.force)
     print(
         f"{args.output}: {len(data):,} bytes, {image.config.exits} of {file.config.exits} exits, "
-        f"{image.config.dtype}, audio of up to {seconds:.2f} s, model {image.model_checksum:08x}, "
+        f"{image.config.dtype}, audio of {length}, model {image.model_checksum:08x}, "
         f"phrases {len(section):,} bytes; read back and checked",
         file=sys.stderr,
     )
