@@ -51,8 +51,8 @@ $(BUILD)/%.o: %.S
 	mkdir -p $(@D)
 	$(CC) $(FLAGS) -c -o $@ $<
 
-# The image of the bundled model, all of its exits; a model with other weights is another file.
-MODEL := $(wildcard ../../ee_ref/assets/*.gguf)
+# The image of the small bundled model, all of its exits; that of another model is another file.
+MODEL := ../../ee_ref/assets/commands.gguf
 IMAGE ?= $(OUT)/image.bin
 $(OUT)/image.bin: $(MODEL)
 	mkdir -p $(@D)
