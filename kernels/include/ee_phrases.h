@@ -144,9 +144,9 @@ typedef struct {
 ee_status ee_phrases_meaning_size(const ee_phrases *phrases, size_t count, size_t *bytes);
 
 /* What words (count) mean: the first template that says them, the first alternative in it, of a
- * list the most words. The work is at most links * count * count steps. EE_ERR_CONFIG when no
- * template says them, EE_ERR_BUFFER_TOO_SMALL for more than EE_PHRASES_MAX_SLOTS slots,
- * EE_ERR_ARENA_TOO_SMALL. */
+ * list the most words. The work is at most links * (count + 1) * (word_arcs + 1) steps.
+ * EE_ERR_CONFIG when no template says them, EE_ERR_BUFFER_TOO_SMALL for more than
+ * EE_PHRASES_MAX_SLOTS slots, EE_ERR_ARENA_TOO_SMALL. */
 ee_status ee_phrases_meaning(ee_phrase_meaning *meaning, const ee_phrases *phrases,
                              const uint16_t *words, size_t count, void *memory, size_t bytes);
 /* cdef:end */
