@@ -194,13 +194,15 @@ def limited(config: Config, seconds: float | None) -> Config:
     if seconds is None:
         return config
     frames = 0
-    if 0 < seconds <= config.max_seconds:
+    if 0 < seconds <= config.max_seconds and math.isfinite(seconds):
         mel_frames = 1 + (int(seconds * config.sample_rate) + 2 * config.pad) // config.hop_length
         frames = config.encoder_frames(mel_frames)
     if frames < 1:
+        most = (f"at most {shown_limit(config.max_seconds)} s"
+                if math.isfinite(config.max_seconds) else "finite")
         raise ArgumentError(
             f"seconds: expected at least one encoder frame ({config.frame_seconds:g} s and a "
-            f"window) and at most {shown_limit(config.max_seconds)} s, found {seconds}")
+            f"window) and {most}, found {seconds}")
     return dataclasses.replace(config, max_frames=min(frames, config.max_frames))
 
 

@@ -363,6 +363,22 @@ def test_export_of_what_the_model_lacks(export, tmp_path, arguments, message):
     assert code == 2 and message in err and not output.exists()
 
 
+def test_a_model_of_any_length_is_planned_for_some(native, tmp_path, capsys):
+    export = ["export", "english", "-o", str(tmp_path / "m.bin")]
+    assert main([*export, "--header", str(tmp_path / "m.h")]) == 2
+    assert "--seconds" in capsys.readouterr().err and not any(tmp_path.iterdir())
+    assert main([*export, "--seconds", "inf"]) == 2
+    assert "and finite, found inf" in capsys.readouterr().err and not any(tmp_path.iterdir())
+    assert main(export) == 0
+    assert "audio of any length" in capsys.readouterr().err
+    assert main(["info", "english"]) == 0
+    assert "any number of frames" in capsys.readouterr().out
+    header = [*export, "--force", "--header", str(tmp_path / "m.h"), "--seconds", "4"]
+    assert main(header) == 0
+    assert "up to 4.00 s" in capsys.readouterr().err
+    assert "EE_PLAN_SAMPLES 64000u" in (tmp_path / "m.h").read_text()
+
+
 def test_export_replaces_nothing(export, tmp_path):
     (tmp_path / "m.h").write_text("mine")
     code, _, err = export("mel f32", "-o", tmp_path / "m.bin", "--header", tmp_path / "m.h")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from dataclasses import astuple
 
-from ..errors import FileError
+from ..errors import ArgumentError, FileError
 
 HELP = "model file to flash image"
 DESCRIPTION = (
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="only the first N exits (default: all)")
     parser.add_argument("--seconds", type=float, metavar="S",
                         help="longest audio it is for; cuts the position table (default: what the "
-                        "model admits)")
+                        "model admits; --header needs it where that is any length)")
     parser.add_argument("--phrases", metavar="FILE",
                         help="what may be said (docs/phrases.md): the image holds it too")
     parser.add_argument("--c-array", metavar="F.c", help="also the image as a C array")
@@ -50,6 +51,13 @@ def run(args: argparse.Namespace) -> int:
         files.refuse_existing(path, args.force)
 
     file = model_file.read(model)
+    seconds = file.config.max_seconds if args.seconds is None else args.seconds
+    length = f"up to {seconds:.2f} s"
+    if args.seconds is None and not math.isfinite(seconds):
+        if args.header is not None:
+            raise ArgumentError("--header: expected --seconds S too, as the model takes audio of "
+                                "any length and memory has to be planned for some")
+        length = "any length"
     graph, section = None, b""
     if args.phrases is not None:
         decoder = Model(file, "numpy").phrase_decoder(args.phrases)
@@ -59,7 +67,6 @@ def run(args: argparse.Namespace) -> int:
     image = flash_image.parse(data)
     if section:
         packed.parse(image.phrases)
-    seconds = file.config.max_seconds if args.seconds is None else args.seconds
     plan = None
     if args.header is not None:
         plan = device_plan(file.config, file.tokens, file.special, seconds, graph)
@@ -74,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         files.write_atomic(args.header, [c_source.c_header(name, image, plan)], args.force)
     print(
         f"{args.output}: {len(data):,} bytes, {image.config.exits} of {file.config.exits} exits, "
-        f"{image.config.dtype}, audio of up to {seconds:.2f} s, model {image.model_checksum:08x}, "
+        f"{image.config.dtype}, audio of {length}, model {image.model_checksum:08x}, "
         f"phrases {len(section):,} bytes; read back and checked",
         file=sys.stderr,
     )

@@ -58,7 +58,8 @@ def _text(found: dict[str, Any]) -> str:
         ("encoder", f"{found['architecture']}: {config['exits']} exits after {layers} layers, "
                     f"width {config['dim']}, {config['heads']} heads, "
                     f"feed-forward {config['ff']}, kernel {config['kernel']}, "
-                    f"at most {config['max_frames']} frames"),
+                    + (f"at most {config['max_frames']} frames" if config["max_frames"]
+                       else "any number of frames")),
         ("front end", f"{config['frontend']}: {config['mels']} mels, {config['sample_rate']} Hz, "
                       f"FFT {config['n_fft']}, window {config['win_length']}, "
                       f"hop {config['hop_length']}, padding {config['pad']}"),
