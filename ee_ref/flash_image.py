@@ -40,6 +40,8 @@ ALIGNMENT = 64
 HEADER_BYTES = 2048
 MAX_SECTIONS = 104
 MAX_BYTES = 0x7FFFFFFF
+MAX_SECONDS = 86_400
+"""The longest audio that a device is planned for, where the model has no limit: a day."""
 
 ARCHITECTURES = {family.Config.number: name for name, family in families.FAMILIES.items()}
 NAMED = {"dtype": DTYPES, "conv": CONVS, "positions": POSITIONS, "frontend": tuple(FRONTENDS)}
@@ -189,20 +191,19 @@ def read(path: str | os.PathLike) -> FlashImage:
 def limited(config: Config, seconds: float | None) -> Config:
     """The configuration with positions for `seconds` of audio; itself for None.
 
-    Raises ArgumentError when that is no encoder frame at all, or more than the model has.
+    Raises ArgumentError when that is no encoder frame at all, more than the model has, or more than
+    `MAX_SECONDS`.
     """
     if seconds is None:
         return config
-    frames = 0
-    if 0 < seconds <= config.max_seconds and math.isfinite(seconds):
+    frames, most = 0, min(config.max_seconds, MAX_SECONDS)
+    if 0 < seconds <= most:
         mel_frames = 1 + (int(seconds * config.sample_rate) + 2 * config.pad) // config.hop_length
         frames = config.encoder_frames(mel_frames)
     if frames < 1:
-        most = (f"at most {shown_limit(config.max_seconds)} s"
-                if math.isfinite(config.max_seconds) else "finite")
         raise ArgumentError(
             f"seconds: expected at least one encoder frame ({config.frame_seconds:g} s and a "
-            f"window) and {most}, found {seconds}")
+            f"window) and at most {shown_limit(most)} s, found {seconds}")
     return dataclasses.replace(config, max_frames=min(frames, config.max_frames))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copyreg
 import os
+import re
 import warnings
 import zlib
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 
 from . import model_file
 from .checks import check_count
-from .errors import ArgumentError, EeWarning, ModelFileError, NativeUnavailable
+from .errors import ArgumentError, EeWarning, ModelFileError, NativeUnavailable, shown
 from .model import Model
 
 BACKENDS = ("native", "numpy")
@@ -76,7 +77,7 @@ def thread_count(threads: int | None = None) -> int:
     if threads is None:
         name, text = "EE_REF_THREADS", os.environ.get("EE_REF_THREADS") or "1"
         # Not int() alone: that takes "1_0", " 2" and digits of other scripts.
-        found = int(text) if text.isascii() and text.isdigit() else text
+        found = int(text) if re.fullmatch("[0-9]{1,9}", text) else shown(text, 60)
     check_count(name, found, 1, MAX_THREADS)
     return int(found)
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple, overload
 
 from .errors import ArgumentError
 
+BOUNDARY = "▁"
+
 # White space in a token counts as a boundary too: no word of the output may hold any.
-_BOUNDARY = re.compile(r"[▁\s]")
+_BOUNDARY = re.compile(rf"[{BOUNDARY}\s]")
 
 
 class Word(NamedTuple):
@@ -58,6 +61,13 @@ class Tokens(Sequence[str]):
 
     def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
         return self._tokens[index]
+
+    @cached_property
+    def spellings(self) -> tuple[str, ...]:
+        """What each label adds to a text, "▁" for a boundary; "" if it never becomes text."""
+        silent = {self.blank, *self.special}
+        return tuple("" if id in silent else _BOUNDARY.sub(BOUNDARY, label)
+                     for id, label in enumerate(self._tokens))
 
     def text(self, token_ids: Sequence[int]) -> str:
         """The words of `token_ids`, separated by single spaces."""

@@ -419,5 +419,7 @@ def test_bundled_models_have_a_name_on_the_command_line(tmp_path, capsys, monkey
         assert main(["info", "--json", *model]) == 0
         found.append(capsys.readouterr().out)
     assert found[0] == found[1]
+    assert main(["info"]) == 0 and ", any number of frames\n" in capsys.readouterr().out
+    assert main(["info", "commands"]) == 0 and ", at most 1000 frames\n" in capsys.readouterr().out
     assert main(["export", "commands", "-o", "commands.eeim", "--exits", "1"]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["commands.eeim"]

@@ -421,8 +421,13 @@ def test_the_reports_of_the_command(tmp_path, model_path, capsys):
     assert set(report["parts"]) == {"even", "odd"} and len(report["exits"]) == 3
     assert report["times_real_time"] > 0 and 0 < report["policy_run"]["rule_of_groups"]
 
+    assert report["decoder"] == "greedy"
+
     code, out = run_eval(capsys, *base, "--exit", "all")
     assert code == 0 and "exit 3" in out and "oracle" in out and "policy" not in out
+    assert "normaliser plain, decoder greedy\n" in out
+    code, out = run_eval(capsys, *base, "--exit", "all", "--beam", "3", "--hotwords", "ab=2")
+    assert code == 0 and "normaliser plain, decoder beam 3, hotwords ab=2\n" in out
     code, out = run_eval(capsys, *base, "--exit", "2", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert len(rows) == 12 and [row["chosen"] for row in rows[:3]] == ["0", "1", "0"]

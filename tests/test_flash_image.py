@@ -169,6 +169,14 @@ def test_seconds_that_the_model_lacks(files, seconds):
         flash_image.build(files["mel f32"], seconds=seconds)
 
 
+@pytest.mark.parametrize("seconds", [0, 86_401, 1e300, float("nan"), float("inf")])
+def test_seconds_of_a_model_without_a_limit(seconds):
+    config = ee_ref.load().config
+    assert config.max_seconds == float("inf")
+    with pytest.raises(ArgumentError, match="seconds: .*at most 86400.00 s, found"):
+        flash_image.limited(config, seconds)
+
+
 def test_front_end_that_c_cannot_do(files):
     odd = replace(files["mel f32"], config=replace(SMALL, n_fft=1000))
     with pytest.raises(ArgumentError, match="n_fft.*1000"):
@@ -351,6 +359,17 @@ def test_exported_c_compiles(native, export, tmp_path):
         assert subprocess.run([tmp_path / "main"]).returncode == 0
 
 
+def test_export_of_a_model_without_a_limit(native, tmp_path, capsys):
+    arguments = ["export", "english", "--exits", "1", "-o", str(tmp_path / "m.bin")]
+    header = ["--header", str(tmp_path / "m.h")]
+    assert main([*arguments, *header]) == 2
+    assert "--header " in (err := capsys.readouterr().err) and "needs --seconds S" in err
+    assert list(tmp_path.iterdir()) == []
+    assert main(arguments) == 0 and "audio of any length" in capsys.readouterr().err
+    assert main([*arguments, *header, "--seconds", "4", "--force"]) == 0
+    assert "audio of up to 4.00 s" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments, message", [
     (["--exits", "9"], "exits"),
     (["--seconds", "999"], "seconds"),
@@ -361,22 +380,6 @@ def test_export_of_what_the_model_lacks(export, tmp_path, arguments, message):
     arguments = [str(output) if word == "SAME" else word for word in arguments]
     code, out, err = export("mel f32", "-o", output, *arguments)
     assert code == 2 and message in err and not output.exists()
-
-
-def test_a_model_of_any_length_is_planned_for_some(native, tmp_path, capsys):
-    export = ["export", "english", "-o", str(tmp_path / "m.bin")]
-    assert main([*export, "--header", str(tmp_path / "m.h")]) == 2
-    assert "--seconds" in capsys.readouterr().err and not any(tmp_path.iterdir())
-    assert main([*export, "--seconds", "inf"]) == 2
-    assert "and finite, found inf" in capsys.readouterr().err and not any(tmp_path.iterdir())
-    assert main(export) == 0
-    assert "audio of any length" in capsys.readouterr().err
-    assert main(["info", "english"]) == 0
-    assert "any number of frames" in capsys.readouterr().out
-    header = [*export, "--force", "--header", str(tmp_path / "m.h"), "--seconds", "4"]
-    assert main(header) == 0
-    assert "up to 4.00 s" in capsys.readouterr().err
-    assert "EE_PLAN_SAMPLES 64000u" in (tmp_path / "m.h").read_text()
 
 
 def test_export_replaces_nothing(export, tmp_path):

@@ -164,6 +164,7 @@ def test_words_that_the_model_lacks_have_no_probability_without_unk(tmp_path):
     ("ngram 1=7", "ngram 1=0", 4, "expected at most 8 orders"),
     ("ngram 1=7", "ngram 1=99999999999", 4, "expected at most 8 orders"),
     ("ngram 1=7", "ngram 1=x", 4, "expected ngram 1=COUNT, found ngram 1=x"),
+    ("ngram 1=7", "ngram 1=" + 5000 * "9", 4, "expected ngram 1=COUNT, found ngram 1=9999"),
     ("ngram 2=6", "ngram 3=6", 5, "expected ngram 2=COUNT"),
     ("-0.6\tA\t-0.3", "-0.6\tA", 12,
      "A: expected a back-off weight, as it begins 2-grams, found none"),

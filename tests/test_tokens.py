@@ -33,6 +33,12 @@ def test_text(ids, text):
     assert " ".join(word.word for word in words) == text
 
 
+def test_spellings():
+    assert PIECES.spellings == (
+        "", "", "", "▁HE", "LLO", "▁", "W", "OR", "LD", "▁A", "S▁IT", "<0x41>", "é")
+    assert Tokens([" A", "\tB", "_"], special=(), blank=2).spellings == ("▁A", "▁B", "")
+
+
 def test_characters():
     letters = Tokens(["<b>", "▁", *"ABC"], special=(), blank=0)
     assert letters.text([2, 3, 1, 4, 4]) == "AB CC"

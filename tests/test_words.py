@@ -234,6 +234,7 @@ def test_case_follows_the_labels(tmp_path):
     ({"hotwords": ["A9"]}, "spell, found 'A9' with 9"), ({"hotwords": {"A": math.inf}}, "boost"),
     ({"lexicon": Lexicon(["A"], [("A",)]), "unknown": -3.0}, "lexicon with pieces"),
     ({"lexicon": Lexicon(["A"], [("A",)]), "hotwords": ["B"]}, "words of the lexicon.*found 'B'"),
+    ({"hotwords": "AB"}, "hotwords: expected phrases, found the text 'AB'"),
 ])
 def test_arguments_are_checked(arguments, message):
     with pytest.raises(ArgumentError, match=message):

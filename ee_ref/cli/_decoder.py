@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--beam, --lm with its weights, --lexicon, --hotwords."""
     parser.add_argument("--beam", type=int, metavar="N",
-                        help="search with a beam of N (default: greedy; with the next three 40)")
+                        help="search with a beam of N (default: 40 with --lm, --lexicon or "
+                        "--hotwords, else greedy)")
     parser.add_argument("--lm", metavar="F", help="language model: ARPA text, plain or gzip, a "
                         "packed one, or english, bundled")
     parser.add_argument("--lm-weight", type=float, metavar="X",
@@ -67,6 +68,15 @@ def decoder_of(args: argparse.Namespace, model: Model, n_best: int = 1) -> Decod
         None if args.lexicon is None else decode.read_lexicon(args.lexicon),
         {} if args.hotwords is None else _hotwords(args.hotwords),
         beam_width=beam, n_best=n_best, **weights)
+
+
+def described(args: argparse.Namespace) -> str:
+    """The decoder of `decoder_of`, as the options say it."""
+    given = [f"{name} {value}" for name, value in (
+        ("beam", args.beam), ("lm", args.lm), ("lm-weight", args.lm_weight),
+        ("word-score", args.word_score), ("lexicon", args.lexicon), ("hotwords", args.hotwords))
+        if value is not None]
+    return ", ".join(given) or "greedy"
 
 
 def _hotwords(option: str) -> dict[str, float]:

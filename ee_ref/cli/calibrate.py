@@ -130,7 +130,7 @@ def _targets(args: argparse.Namespace) -> dict[str, str]:
     if args.phrases is not None:
         for option in ("confidence", "point"):
             if getattr(args, option):
-                raise ArgumentError(f"--{option} fits no --phrases")
+                raise ArgumentError(f"expected --{option} or --phrases, found both")
         return {PHRASES_POLICY: args.target or "cost 0.5"}
     found = {**POINTS, "balanced": args.target or "cost 0.6"}
     for text in args.point:

@@ -77,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
         text = _csv(report.rows(utterances, args.normaliser))
     else:
         found = report.report(model, utterances, policy, args.normaliser, by=args.by,
-                              phrases=None if phrases is None else phrases.phrases)
+                              phrases=None if phrases is None else phrases.phrases,
+                              decoder=_decoder.described(args))
         found["wall_seconds"] = seconds
         found["times_real_time"] = found["seconds"] / seconds
         found["threads"] = threads

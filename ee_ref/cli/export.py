@@ -25,12 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="only the first N exits (default: all)")
     parser.add_argument("--seconds", type=float, metavar="S",
                         help="longest audio it is for; cuts the position table (default: what the "
-                        "model admits; --header needs it where that is any length)")
+                        "model admits)")
     parser.add_argument("--phrases", metavar="FILE",
                         help="what may be said (docs/phrases.md): the image holds it too")
     parser.add_argument("--c-array", metavar="F.c", help="also the image as a C array")
     parser.add_argument("--header", metavar="F.h",
-                        help="also a C header with its sizes and a plan of RAM for each exit")
+                        help="also a C header with its sizes and a plan of RAM for each exit "
+                        "(needs --seconds where the model takes audio of any length)")
     parser.add_argument("--force", action="store_true", help="replace outputs that exist")
 
 
@@ -51,13 +52,6 @@ def run(args: argparse.Namespace) -> int:
         files.refuse_existing(path, args.force)
 
     file = model_file.read(model)
-    seconds = file.config.max_seconds if args.seconds is None else args.seconds
-    length = f"up to {seconds:.2f} s"
-    if args.seconds is None and not math.isfinite(seconds):
-        if args.header is not None:
-            raise ArgumentError("--header: expected --seconds S too, as the model takes audio of "
-                                "any length and memory has to be planned for some")
-        length = "any length"
     graph, section = None, b""
     if args.phrases is not None:
         decoder = Model(file, "numpy").phrase_decoder(args.phrases)
@@ -67,8 +61,13 @@ def run(args: argparse.Namespace) -> int:
     image = flash_image.parse(data)
     if section:
         packed.parse(image.phrases)
+    seconds = file.config.max_seconds if args.seconds is None else args.seconds
+    length = f"up to {seconds:.2f} s" if math.isfinite(seconds) else "any length"
     plan = None
     if args.header is not None:
+        if not math.isfinite(seconds):
+            raise ArgumentError(f"--header {args.header} needs --seconds S: a plan of RAM is for "
+                                "audio of some length, and the model has no longest one")
         plan = device_plan(file.config, file.tokens, file.special, seconds, graph)
 
     flash_image.write(args.output, data, overwrite=args.force)

@@ -22,6 +22,7 @@ import gzip
 import io
 import math
 import os
+import re
 import zlib
 from array import array
 from collections.abc import Callable, Iterator
@@ -45,6 +46,7 @@ MAX_EXPANSION = 64
 """Bytes of text for each of a compressed file: text of n-grams has three to ten."""
 
 _GZIP = b"\x1f\x8b"
+_COUNT = re.compile(rb"[0-9]{1,18}")  # int() refuses thousands of digits
 
 
 class Section(NamedTuple):
@@ -144,7 +146,7 @@ def _counts(lines: _Lines) -> list[int]:
     while line:
         name, _, count = line.partition(b"=")
         order = len(counts) + 1
-        if name.split() != [b"ngram", b"%d" % order] or not count.strip().isdigit():
+        if name.split() != [b"ngram", b"%d" % order] or not _COUNT.fullmatch(count.strip()):
             lines.wrong(f"expected ngram {order}=COUNT, found {_shown(line)}")
         limit = MAX_WORDS if order == 1 else MAX_NGRAMS
         if order > MAX_ORDER or not (order > 1 or int(count)) or int(count) > limit:

@@ -110,9 +110,7 @@ class Spelling:
 
     def __init__(self, tokens: Tokens):
         self.tokens = tokens
-        silent = {tokens.blank, *tokens.special}
-        labels = ["" if id in silent else "".join(BOUNDARY if c.isspace() else c for c in label)
-                  for id, label in enumerate(tokens)]
+        labels = tokens.spellings
         if inside := [label for label in labels if BOUNDARY in label[1:]]:
             raise ArgumentError("words: expected labels with a word boundary only at their "
                                 f"beginning, found {some(inside)}")

@@ -87,6 +87,8 @@ class WordDecoder:
         if lexicon is not None and lexicon.pieces is not None and unknown > -inf:
             raise ArgumentError("unknown: expected none beside a lexicon with pieces, which say "
                                 f"how words are spelled; found {unknown!r}")
+        if isinstance(hotwords, str):
+            raise ArgumentError(f"hotwords: expected phrases, found the text {hotwords!r:.60}")
         self._spelling = Spelling(tokens)
         self._blank = tokens.blank
         self._language_model = language_model

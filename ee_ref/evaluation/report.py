@@ -17,18 +17,18 @@ from .run import Measurement, Table, table
 
 
 def report(model: Model, utterances: Sequence[Measurement], policy: exits.AnyPolicy | None,
-           normalise: str, by: str | None = None, phrases: Phrases | None = None
-           ) -> dict[str, Any]:
+           normalise: str, by: str | None = None, phrases: Phrases | None = None,
+           decoder: str = "greedy") -> dict[str, Any]:
     """Figures of every exit, the oracle and the policy, overall and by a field of the manifest.
 
-    phrases: those that `run` listened for.
+    phrases: those that `run` listened for. decoder: what the report calls the decoder of `run`.
     """
     whole = table(model, utterances, normalise)
     chosen = policy_choice(utterances) if policy is not None else None
     heard = None if phrases is None else outcomes(utterances, phrases, normalise)
     found: dict[str, Any] = {
         "model": model.file.path, "header_checksum": f"{model.file.header_checksum:08x}",
-        "normaliser": normalise, "decoder": "greedy" if phrases is None else "phrases",
+        "normaliser": normalise, "decoder": decoder if phrases is None else "phrases",
         "policy": _described(policy), "layers": whole.layers.tolist(),
         **_part(whole, chosen, heard),
     }
@@ -103,8 +103,8 @@ def rows(utterances: Sequence[Measurement], normalise: str) -> list[dict[str, An
 def text(found: dict[str, Any]) -> str:
     """The report as a table of plain text; what is undefined is "-"."""
     lines = [f"{found['utterances']} utterances, {found['words']} words, "
-             f"{found['seconds']:.0f} s; normaliser {found['normaliser']}, {found['decoder']}"
-             + " decoding" * (found["decoder"] == "greedy")]
+             f"{found['seconds']:.0f} s; normaliser {found['normaliser']}, "
+             f"decoder {found['decoder']}"]
     if found.get("left_out"):
         lines.append(left_out_line(found["left_out"], found["utterances"]))
     if "times_real_time" in found:

@@ -8,10 +8,10 @@ from functools import cache
 from itertools import combinations, islice
 from typing import NamedTuple
 
-from ..tokens import Tokens
+from ..tokens import BOUNDARY, Tokens
 from .automaton import Automaton
 from .phrases import Phrases
-from .spelling import BOUNDARY, check_words, label_spellings
+from .spelling import check_words, label_spellings
 
 ALIKE = 0.4
 """Distance up to which words are alike: two labels of five."""

@@ -91,9 +91,9 @@ class Phrases:
     def compile(self, tokens: Tokens) -> PhraseGraph:
         """The sentences in the labels of a model: every piecing of every word.
 
-        tokens: of the model, whose blank is the default. Keys of the graph are the numbers of the
-        sentences. Raises PhraseError, naming the line, for a word that the labels cannot spell, and
-        for a graph of more than 65,535 states or arcs.
+        tokens: of the model. Keys of the graph are the numbers of the sentences.
+        Raises PhraseError, naming the line, for a word that the labels cannot spell, and for a
+        graph of more than 65,535 states or arcs.
         """
         from .spelling import compile_phrases
 

@@ -84,7 +84,7 @@ class _File:
 
     def mapping(self, node: yaml.Node | None, what: str) -> dict[str, yaml.Node]:
         if node is None or node.id != "mapping":
-            raise self._kind(node, what, "names with something behind each")
+            raise self._kind(node, None, what, "names with something behind each")
         found: dict[str, yaml.Node] = {}
         for key, value in node.value:
             text = self.text(key, f"a name in {what}")
@@ -93,15 +93,15 @@ class _File:
             found[text] = value
         return found
 
-    def sequence(self, node: yaml.Node | None, what: str) -> list[yaml.Node]:
+    def sequence(self, node: yaml.Node | None, of: yaml.Node, what: str) -> list[yaml.Node]:
         if node is None or node.id != "sequence":
-            raise self._kind(node, what, "a list")
+            raise self._kind(node, of, what, "a list")
         return node.value
 
-    def text(self, node: yaml.Node | None, what: str) -> str:
+    def text(self, node: yaml.Node, what: str) -> str:
         """As written: what YAML takes for a truth value, `on`, is a word here."""
-        if node is None or node.id != "scalar":
-            raise self._kind(node, what, "text")
+        if node.id != "scalar":
+            raise self._kind(node, None, what, "text")
         return node.value
 
     def value(self, node: yaml.Node, what: str) -> t.Value:
@@ -111,9 +111,9 @@ class _File:
         text = self.text(node, what)
         return int(text) if node.tag.endswith(":int") and _is_integer(text) else text
 
-    def integer(self, node: yaml.Node | None, what: str) -> int:
+    def integer(self, node: yaml.Node | None, of: yaml.Node, what: str) -> int:
         if node is None or node.id != "scalar" or not _is_integer(node.value):
-            raise self._kind(node, what, "a whole number")
+            raise self._kind(node, of, what, "a whole number")
         return int(node.value)
 
     def templates(self, root: yaml.Node | None) -> Iterator[Template]:
@@ -124,18 +124,18 @@ class _File:
             raise self.error(root, "'intents'", f"{shown(', '.join(top) or 'nothing')}")
         for intent, body in self.mapping(top["intents"], "'intents'").items():
             data = self.mapping(body, f"the intent {shown(intent)}").get("data")
-            for block in self.sequence(data, f"'data' of {shown(intent)}"):
-                yield from self._block(intent, self.mapping(block, f"a block of {shown(intent)}"),
-                                       scope)
+            for block in self.sequence(data, body, f"'data' of {shown(intent)}"):
+                yield from self._block(intent, block, scope)
 
-    def _block(self, intent: str, block: Mapping[str, yaml.Node], scope: _Scope
-               ) -> Iterator[Template]:
+    def _block(self, intent: str, node: yaml.Node, scope: _Scope) -> Iterator[Template]:
+        block = self.mapping(node, f"a block of {shown(intent)}")
         rules, lists = self._part(block, "expansion_rules"), self._part(block, "lists")
         if rules or lists:
             scope = _Scope(self, scope.language, {**scope.rules, **rules}, {**scope.lists, **lists})
         slots = {name: self.value(value, f"the slot {shown(name)}")
                  for name, value in self._part(block, "slots").items()}
-        for sentence in self.sequence(block.get("sentences"), f"'sentences' of {shown(intent)}"):
+        for sentence in self.sequence(block.get("sentences"), node,
+                                      f"'sentences' of {shown(intent)}"):
             yield Template(scope.parsed(sentence, "a sentence"), intent, slots,
                            sentence.start_mark.line + 1)
 
@@ -145,9 +145,13 @@ class _File:
     def _language(self, top: Mapping[str, yaml.Node]) -> str:
         return self.text(top["language"], "'language'") if "language" in top else "en"
 
-    def _kind(self, node: yaml.Node | None, what: str, expected: str) -> PhraseError:
+    def _kind(self, node: yaml.Node | None, of: yaml.Node | None, what: str, expected: str
+              ) -> PhraseError:
+        """Of a part of `of`, None where it lacks that part."""
         if node is None:
-            return PhraseError(f"{self.name}: expected {expected} for {what}, found nothing")
+            if of is None:
+                return PhraseError(f"{self.name}: expected {expected} for {what}, found nothing")
+            return self.error(of, f"{expected} for {what}", "nothing")
         found = f"'{shown(node.value)}'" if node.id == "scalar" else f"a {node.id}"
         return self.error(node, f"{expected} for {what}", found)
 
@@ -234,21 +238,24 @@ class _Scope:
     def _list(self, node: yaml.Node, what: str) -> t.Values:
         parts = self.file.mapping(node, what)
         if "range" in parts:
-            range_ = self.file.mapping(parts["range"], f"the range of {what}")
-            low, high = (self.file.integer(range_.get(end), f"'{end}' of {what}")
+            of = parts["range"]
+            range_ = self.file.mapping(of, f"the range of {what}")
+            low, high = (self.file.integer(range_.get(end), of, f"'{end}' of {what}")
                          for end in ("from", "to"))
-            step, factor = (self.file.integer(range_[name], f"'{name}' of {what}")
+            step, factor = (self.file.integer(range_[name], of, f"'{name}' of {what}")
                             if name in range_ else 1 for name in ("step", "multiplier"))
-            return self._numbers(parts["range"], low, high, step, factor)
+            return self._numbers(of, low, high, step, factor)
         if "wildcard" in parts:
             raise self.file.error(node, f"all that may be said for {what}", "a wildcard")
         if "values" not in parts:
             raise self.file.error(node, f"'values' or 'range' for {what}",
                                   shown(", ".join(parts)) or "nothing")
         said: dict[tuple[str, ...], t.Value] = {}
-        for item in self.file.sequence(parts["values"], f"'values' of {what}"):
+        for item in self.file.sequence(parts["values"], node, f"'values' of {what}"):
             for words, value in self._item(item, what):
                 said.setdefault(words, value)
+        if not said:
+            raise self.file.error(parts["values"], f"'values' of {what}", "none")
         return self._values(parts["values"], said)
 
     def _item(self, item: yaml.Node, what: str) -> list[tuple[tuple[str, ...], t.Value]]:

@@ -8,7 +8,6 @@ states to one other, so its states that labels reach are those of the graph.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,13 +16,12 @@ import numpy as np
 
 from ..decode.graph import MAX_GRAPH, PhraseGraph
 from ..errors import PhraseError, shown
+from ..tokens import BOUNDARY, Tokens
 from .automaton import Automaton, fixed, minimal
 
 if TYPE_CHECKING:
-    from ..tokens import Tokens
     from .phrases import Phrases
 
-BOUNDARY = "▁"
 MAX_LETTERS = 250_000
 """States of the automaton of letters before it is minimal."""
 
@@ -57,13 +55,8 @@ def compile_phrases(phrases: Phrases, tokens: Tokens) -> PhraseGraph:
 def label_spellings(tokens: Tokens) -> dict[int, str]:
     """Label -> its letters in upper case, "▁" for a word boundary, of those that words may be
     spelled with: no blank, nothing special, no boundary but at the beginning."""
-    found = {}
-    for label, text in enumerate(tokens):
-        spelling = re.sub(r"\s", BOUNDARY, text).upper()
-        if (spelling and BOUNDARY not in spelling[1:]
-                and label != tokens.blank and label not in tokens.special):
-            found[label] = spelling
-    return found
+    return {label: spelling.upper() for label, spelling in enumerate(tokens.spellings)
+            if spelling and BOUNDARY not in spelling[1:]}
 
 
 def _ends(text: str, pieces: Set[str]) -> set[int]:

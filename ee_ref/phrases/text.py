@@ -25,7 +25,8 @@ _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _LIST = re.compile(rf"\s*\{{\s*({_NAME})\s*\}}\s*=")
 _INTENT = re.compile(rf"\s*({_NAME}(?:[.-][A-Za-z0-9_]+)*)\s*:")
 _REFERENCE = re.compile(rf"\{{\s*({_NAME})\s*(?::\s*({_NAME})\s*)?([=}}])")
-_RANGE = re.compile(r"\s*(-?\d{1,7})\s*\.\.\s*(-?\d{1,7})\s*(?:by\s+(\d{1,7})\s*)?(?=[|}]|$)")
+_RANGE = re.compile(
+    r"\s*(-?[0-9]{1,7})\s*\.\.\s*(-?[0-9]{1,7})\s*(?:by\s+([0-9]{1,7})\s*)?(?=[|}]|$)")
 _WORDS = re.compile(r"(?:(?!->)[^()\[\]{}<>|=:])+")
 _VALUE = re.compile(r"->\s*([^|{}]*?)\s*(?=[|{}]|$)")
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
