@@ -4,9 +4,9 @@ search for them beside the layers that it follows, as a share of the time of one
     python benchmarks/phrases.py --runs 10
     python benchmarks/phrases.py --model M.gguf --phrases commands.phrases RECORDING...
 
-Without arguments: the bundled model, tests/phrases/rover.phrases and the demo clip. Recordings that
-are none of the phrases take several times as long, because less can be dropped. Prints one JSON
-line of the file, and one an exit, of all recordings together: medians, taken in turns.
+Without arguments: the model `english`, tests/phrases/rover.phrases and the demo clip. Recordings
+that are none of the phrases take several times as long, because less can be dropped. Prints one
+JSON line of the file, and one an exit, of all recordings together: medians, taken in turns.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Other recognisers on the same recordings: words right, CPU time, memory, size.
 
     python benchmarks/recognisers.py --manifest M --where source=librispeech-test-other \\
-        ee_ref=english.gguf ee_ref=english.gguf+english pocketsphinx whisper=tiny.en.pt
+        ee_ref=english ee_ref=english+english pocketsphinx whisper=tiny.en.pt
     python benchmarks/recognisers.py --manifest M --phrases commands.phrases \\
         ee_ref pocketsphinx
 
-`ee_ref=MODEL` is greedy, `+LM` after it searches with a language model. PocketSphinx brings its own
+`ee_ref=MODEL` is greedy, `+LM` after it searches with a language model; without a model it takes
+`english`. PocketSphinx brings its own
 acoustic model, dictionary and language model; `pocketsphinx=FILE` adds words that its dictionary
 lacks, as lines like `snowboy S N OW B OY`. Whisper needs the weights. With --phrases, only the
 recordings that say one of them count, and ee_ref and PocketSphinx, as a JSGF grammar, hear nothing

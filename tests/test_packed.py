@@ -123,6 +123,29 @@ def test_phrases_too_many_for_a_section(tmp_path):
         packed.pack(load(path), rover.compile(TOKENS), CONFIDENCE)
 
 
+def test_slots_too_many_for_c(tmp_path):
+    require_native()
+    from ee_ref.native._lib import lib
+    from tests.firmware.phrases import NativePhrases
+
+    assert packed.MAX_SLOTS == lib.EE_PHRASES_MAX_SLOTS
+    path = tmp_path / "many.phrases"
+
+    def section(slots):
+        path.write_text("{a} = one | two\nno slots\nmany: [now] "
+                        + " ".join(f"{{a:s{i}}}" for i in range(slots)))
+        phrases = load(path)
+        return phrases, packed.pack(phrases, phrases.compile(TOKENS), CONFIDENCE)
+
+    phrases, most = section(packed.MAX_SLOTS)
+    last = phrases.count - 1
+    intent, slots = phrases.meaning(phrases.sentence(last))
+    assert NativePhrases(most).meaning(last) == (intent, slots)
+    assert len(slots) == packed.MAX_SLOTS
+    with pytest.raises(PhraseError, match=r"many.phrases, line 3: .* at most 16 slots, found 17"):
+        section(packed.MAX_SLOTS + 1)
+
+
 # ---- What is refused ----
 
 

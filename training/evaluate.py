@@ -95,7 +95,7 @@ def evaluate(model: ee_ref.Model, lines: Sequence[Line]) -> dict[str, Tally]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the data pack")
-    parser.add_argument("--model", type=Path, help="default: the model bundled with ee_ref")
+    parser.add_argument("--model", help="model file, or name of a bundled one (default: english)")
     parser.add_argument("--split", choices=("dev", "test"), default="test")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args()

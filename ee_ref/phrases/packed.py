@@ -28,6 +28,8 @@ FLAG = 0x8000
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 NONE = 0xFFFF
 """In place of an intent."""
+MAX_SLOTS = 16
+"""Of a sentence: EE_PHRASES_MAX_SLOTS of kernels/include/ee_phrases.h."""
 
 _COUNTS = (
     "vocab", "blank", "states", "arcs", "finals", "weights", "word_states", "word_arcs", "lists",
@@ -68,10 +70,11 @@ def pack(phrases: Phrases, graph: PhraseGraph, confidence: Sequence[float]) -> b
     """The bytes of a section, a multiple of 64.
 
     graph: `phrases.compile` for the model; confidence: see `Packed`. Raises PhraseError for phrases
-    with more of anything than 16 bits count.
+    with more of anything than 16 bits count, or a template that sets more than MAX_SLOTS slots.
     """
     strings = _Strings(phrases.words)
     grammar = phrases.grammar
+    _check_slots(phrases)
     pool = _Pool([phrases.automaton, *(spoken.automaton for spoken in grammar.lists)])
     # A list that fills a slot is a call; of equal ones there is one.
     calls: dict[tuple[int, int], int] = {}
@@ -123,6 +126,21 @@ def pack(phrases: Phrases, graph: PhraseGraph, confidence: Sequence[float]) -> b
         for name, dtype, _ in _TABLES)
     data = _HEADER.pack(*(counts[name] for name in _COUNTS), *confidence) + tables
     return data.ljust(-(-len(data) // ALIGNMENT) * ALIGNMENT, b"\0")
+
+
+def _check_slots(phrases: Phrases) -> None:
+    """PhraseError for a template that may set more than MAX_SLOTS slots, one set twice counted
+    twice."""
+    grammar = phrases.grammar
+    most = [0] * len(grammar.final)  # slots that are set from a node on
+    for source, target, slot in zip(grammar.source[::-1].tolist(), grammar.target[::-1].tolist(),
+                                    grammar.slot[::-1].tolist()):
+        most[source] = max(most[source], most[target] + (slot >= 0))
+    for entry in grammar.templates:
+        slots = most[entry.start] + len(entry.slots)
+        if slots > MAX_SLOTS:
+            raise PhraseError(f"{phrases.name}, line {entry.line}: a flash image holds templates "
+                              f"of at most {MAX_SLOTS} slots, found {slots}")
 
 
 class _Strings:

@@ -1,5 +1,6 @@
 /* ee_image.h: opens a flash image (weights_io/FORMAT.md): a model, its front end, its labels and
- * the phrases that may be said, in one block of const data, used in place. `ee-ref export` writes them.
+ * the phrases that may be said, in one block of const data, used in place. `ee-ref export` writes
+ * them.
  *
  *   ee_image_memory -> ee_image_open     once
  *   ee_features_s16                      samples to features, with opened.frontend

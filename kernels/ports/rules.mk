@@ -51,8 +51,8 @@ $(BUILD)/%.o: %.S
 	mkdir -p $(@D)
 	$(CC) $(FLAGS) -c -o $@ $<
 
-# The image of the bundled model, all of its exits; a model with other weights is another file.
-MODEL := $(wildcard ../../ee_ref/assets/*.gguf)
+# The image of the small bundled model, all of its exits. A model with other weights is another file.
+MODEL := ../../ee_ref/assets/commands.gguf
 IMAGE ?= $(OUT)/image.bin
 $(OUT)/image.bin: $(MODEL)
 	mkdir -p $(@D)
@@ -71,7 +71,7 @@ $(BUILD)/transcribe.elf: $(call objects,common/transcribe.c $(SHARED)) \
     $(BUILD)/image.o $(LIBRARY) $(LAYOUTS)
 	$(CC) $(FLAGS) $(LINK) -o $@ $(filter %.o %.a,$^) $(LIBRARIES)
 
-# The conformance suite. Its image is that of the bundled model which the suite makes (ten seconds),
+# The conformance suite. Its image is that of the same model which the suite makes (ten seconds),
 # so that it need not be sent: SUITE_IMAGE=file is another one.
 SUITE_IMAGE ?= $(OUT)/suite.bin
 CONFORMANCE := $(filter-out desk,$(basename $(notdir $(wildcard ../conformance/*.c))))

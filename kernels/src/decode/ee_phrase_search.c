@@ -234,7 +234,8 @@ static void begin(ee_phrase_search *search)
             continue;
         }
         clear(at(search->states, s, n), n);
-        clear(at(search->arcs, graph->first[s], n), n * (size_t)(graph->first[s + 1] - graph->first[s]));
+        clear(at(search->arcs, graph->first[s], n),
+              n * (size_t)(graph->first[s + 1] - graph->first[s]));
         if (search->blank_of[s] != NO_BLANK) {
             clear(at(search->blanks, search->blank_of[s], n), n);
         }

@@ -404,7 +404,8 @@ static size_t end_of_value(const sentence *read, uint32_t list, size_t place, si
     for (; place < read->count; place++) {
         uint32_t a = phrases->word_first[state];
 
-        while (a < phrases->word_first[state + 1] && ee_number(phrases->word, a) != read->words[place]) {
+        while (a < phrases->word_first[state + 1]
+               && ee_number(phrases->word, a) != read->words[place]) {
             a++;
         }
         if (a == phrases->word_first[state + 1]) {
