@@ -104,6 +104,13 @@ def test_check_goes_on_past_a_bad_recording(file, capsys):
     assert f"{DEMO}: none of the phrases (most like GOOD NIGHT); -; confidence" in out
 
 
+def test_phrases_that_a_device_cannot_hold_are_checked_all_the_same(file, capsys):
+    path = file("{a} = one | two\nmany: " + " ".join(f"{{a:s{number}}}" for number in range(17)))
+    assert main(["phrases", "check", str(path)]) == 0
+    assert (f"flash     none: {path}, line 2: a flash image holds templates of at most 16 slots, "
+            "found 17\n") in capsys.readouterr().out
+
+
 def test_check_refuses(file, capsys):
     assert main(["phrases", "check", str(file("turn (on"))]) == 1
     assert "line 1, column 9: expected ')'" in capsys.readouterr().err

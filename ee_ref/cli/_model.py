@@ -7,7 +7,8 @@ import argparse
 
 def add_model(parser: argparse.ArgumentParser, threads: str) -> None:
     """--model, and what `add_backend` adds."""
-    parser.add_argument("--model", metavar="M", help="model file (default: english, bundled)")
+    parser.add_argument("--model", metavar="M",
+                        help="model file, or name of a bundled model (default: english)")
     add_backend(parser, threads)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
-from ..errors import EeError, shown
+from ..errors import EeError, PhraseError, shown
 from . import _console
 from ._model import add_model
 
@@ -56,7 +57,6 @@ def _sizes(decoder: PhraseDecoder, model: Model) -> Iterator[str]:
 
     phrases, graph = decoder.phrases, decoder.graph
     grammar, by = phrases.grammar, decoder.confidence
-    section = pack(phrases, graph, (by.bias, by.free, by.margin, by.threshold))
     yield (f"phrases   {shown(phrases.name)}: {len(grammar.templates):,} templates, "
            f"{len(grammar.intents):,} intents, {len(grammar.lists):,} lists")
     yield (f"say       {phrases.count:,} sentences of {len(phrases.words):,} words; at most "
@@ -65,7 +65,11 @@ def _sizes(decoder: PhraseDecoder, model: Model) -> Iterator[str]:
            f"{len(phrases.automaton.source):,} arcs")
     yield (f"labels    a graph of {graph.states:,} states, {graph.arcs:,} arcs in the "
            f"{model.config.vocab:,} labels of the model")
-    yield f"flash     {len(section):,} bytes, as a section of an image"
+    try:
+        section = pack(phrases, graph, astuple(by))
+        yield f"flash     {len(section):,} bytes, as a section of an image"
+    except PhraseError as error:  # what only a device cannot do
+        yield f"flash     none: {error}"
 
 
 def _alike(decoder: PhraseDecoder, model: Model) -> Iterator[str]:
