@@ -181,7 +181,6 @@ def test_normalised_texts_are_of_the_alphabet_and_stay_as_they_are(text):
 
 
 def test_corpora_are_packed_for_a_trainer(librispeech, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("torch")
     import packs
     import prepare
 

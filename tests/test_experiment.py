@@ -26,7 +26,7 @@ STUB = """
 import sys
 from pathlib import Path
 args = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-assert args["--steps"] == "7" and args["--packs"] == "p" and args["--distill"] == "0"
+assert args["--steps"] == "7" and args["--packs"] == "p"
 assert args["--layers"].count(",") == args["--exit-weights"].count(",")
 work = Path(args["--work"])
 assert not (work / "english.pt").exists(), "trained again"

@@ -16,9 +16,11 @@ import torch
 from scipy.signal import resample_poly
 
 import augment
+import packs
 from corpora import Line
 from ee_ref import audio
 from ee_ref.frontend import plain
+from packs import WORD_SOURCES
 from recipe import FRAMES_PER_SECOND, MODEL, PAD_FRAMES, Augment, Mix, encode
 from words import COMMANDS, DIGITS
 
@@ -27,7 +29,6 @@ Clip = dict[str, Any]
 
 READ_SOURCES = ("librispeech-dev-clean", "librispeech-train-clean-100", "librispeech-train-clean-5",
                 "common-voice", "kathleen", "ljspeech", "speechocean762")
-WORD_SOURCES = ("speech-commands", "wake-words")
 
 LENGTHS = tuple(round(40 * 1.1 ** step) for step in range(41))
 """Frames of a row in `Sampler.stream`: 0.4 to 18 s."""
@@ -38,11 +39,8 @@ def active_region(energies: np.ndarray) -> tuple[int, int]:
 
     Generous on both sides.
     """
-    level = np.log(np.exp(energies[:, 4:]).sum(axis=1) + 1e-6)
-    level = np.convolve(np.pad(level, 2, mode="edge"), np.full(5, 0.2), mode="valid")
-    floor, peak = np.quantile(level, 0.1), level.max()
-    loud = np.flatnonzero(level > floor + 0.3 * (peak - floor))
-    return max(0, int(loud[0]) - 5), min(len(level), int(loud[-1]) + 8)
+    first, last = packs.loud(np.log(np.exp(energies[:, 4:]).sum(axis=1) + 1e-6))
+    return max(0, first - 5), min(len(energies), last + 8)
 
 
 def _energies(job: tuple[Line, float]) -> np.ndarray:

@@ -76,8 +76,7 @@ def command(own: Run, args: argparse.Namespace) -> list[str]:
             "--layers", ",".join(map(str, own.layers)), "--seed", str(own.seed),
             "--steps", str(args.steps), "--batch-seconds", str(BATCH_SECONDS), "--rate", str(RATE),
             "--easy", str(round(EASY * args.steps)), "--real", "1", "--strings", "0",
-            "--whole", "1", "--distill", "0",
-            "--exit-weights", ",".join("1" for _ in own.layers)]
+            "--whole", "1", "--exit-weights", ",".join("1" for _ in own.layers)]
 
 
 def train(args: argparse.Namespace) -> None:

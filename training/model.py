@@ -240,7 +240,7 @@ class EarlyExitConformer(nn.Module):
     def __init__(self, config: Config, share: float = 0.0, dropout: type[nn.Module] = nn.Dropout):
         """share: of the values that `dropout` drops."""
         super().__init__()
-        self.frontend = Frontend(config.mels)
+        self.frontend = Frontend(config.mels) if config.has_floor else nn.Identity()
         self.conv_subsample = Subsampling(config.mels, config.dim)
         if config.positions == "table":
             self.positional_encoder = PositionalEncoder(config.dim, config.max_frames)

@@ -14,10 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from english import ROW_BLOCKS, Mix, Optimisation, row_samples
 from ee_ref.families.conformer import Config
-from waves import PIECE
+from recipe_english import ROW_BLOCKS, Mix, Optimisation, row_samples
 from words import COMMANDS, DIGITS
+
+PIECE = ("start", "length", "at", "rate", "gain")
+"""Columns of a table (R, K, 5), float64: first sample in the store and samples of a piece, where it
+begins in the row, source samples a sample of the row, and its factor. Pieces of a row are in order
+and do not overlap; `at` of an unused one is beyond the row."""
 
 TIMEOUT = 180.0  # seconds without a batch after which the planners count as lost
 
@@ -25,7 +29,7 @@ TIMEOUT = 180.0  # seconds without a batch after which the planners count as los
 class Plan(NamedTuple):
     """A batch: rows of 8 `blocks` encoder frames."""
     blocks: int
-    table: np.ndarray       # (R, K, 5), see waves.PIECE
+    table: np.ndarray       # (R, K, 5), see PIECE
     labels: np.ndarray      # of all rows, one after the other
     counts: list[int]       # labels of each row
 
@@ -43,19 +47,6 @@ class Row(NamedTuple):
     labels: list[int]
 
 
-def active_region(samples: np.ndarray, rate: int = 16000) -> tuple[int, int]:
-    """First and last + 1 sample of the louder part of a short clip, generous on both sides."""
-    hop = rate // 100
-    frames = len(samples) // hop
-    if frames < 8:
-        return 0, len(samples)
-    power = np.square(samples[:frames * hop].astype(np.float32).reshape(frames, hop)).mean(1)
-    level = np.convolve(np.pad(np.log(power + 10), 2, "edge"), np.full(5, 0.2), "valid")
-    floor, peak = np.quantile(level, 0.1), level.max()
-    loud = np.flatnonzero(level > floor + 0.3 * (peak - floor))
-    return max(0, int(loud[0]) - 6) * hop, min(len(samples), (int(loud[-1]) + 9) * hop)
-
-
 class Planner:
     """Draws rows, sorts them by length and fills batches."""
 
@@ -67,7 +58,6 @@ class Planner:
         self.sentences: dict[str, list[Clip]] = {}
         self.seconds: dict[str, float] = {}
         self.synthetic: list[Clip] = []
-        self.most_pieces = max(mix.most_words, 4)
 
     def add(self, start: int, clips: Sequence[dict[str, Any]]) -> None:
         """Clips whose samples begin at `start` of the store: a part of an index (packs.py)."""
@@ -142,7 +132,9 @@ class Planner:
         else:
             clips = self.synthetic
         rate = rng.uniform(*(mix.rate if real else mix.synthetic_rate))
-        count = int(rng.integers(2, 5)) if rng.random() < mix.several else 1
+        count = 1
+        if rng.random() < mix.several:
+            count = int(rng.integers(2, mix.most_sentences + 1))
         at = int(rng.uniform(0, 0.25) * second)
         pieces, labels, end = [], [], 0
         for _ in range(count):
@@ -188,7 +180,7 @@ class Planner:
                 waiting[blocks] = []
 
     def _plan(self, blocks: int, rows: Sequence[Row], length: int) -> Plan:
-        table = np.zeros((len(rows), self.most_pieces, len(PIECE)))
+        table = np.zeros((len(rows), self.mix.most_pieces, len(PIECE)))
         table[:, :, 2], table[:, :, 3] = 1e9, 1.0
         for own, row in zip(table, rows):
             own[:len(row.pieces)] = row.pieces

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from tqdm import tqdm
 import validate
 from corpora import manifest
 from data import LENGTHS, Corpus, Sampler, build_cache
+from fitting import Average, batch_norms, cosine, decayed, measure_norms, save
 from model import ChannelDropout, EarlyExitConformer
 from producers import Producers
 from recipe import MODEL, ON_CPU, ON_GPU, PAD_FRAMES, TOKENS, Augment, Mix, Optimisation
@@ -62,23 +63,6 @@ class Clock:
         self.elapsed += min(seconds, self.longest * float(np.median(self.recent)))
 
 
-class Average:
-    """Running mean of the parameters."""
-
-    def __init__(self, parameters: Sequence[Tensor]):
-        self.means = [torch.zeros_like(parameter) for parameter in parameters]
-        self.count = 0
-
-    def add(self, parameters: Sequence[Tensor]) -> None:
-        self.count += 1
-        for mean, parameter in zip(self.means, parameters):
-            mean += (parameter.detach() - mean) / self.count
-
-    def copy_to(self, parameters: Sequence[Tensor]) -> None:
-        for mean, parameter in zip(self.means, parameters):
-            parameter.data.copy_(mean)
-
-
 class Run:
     """Everything that changes while training; what a checkpoint to resume from holds."""
 
@@ -87,12 +71,9 @@ class Run:
         for norm in batch_norms(self.model):
             norm.momentum = opt.norm_momentum
         self.parameters = list(self.model.parameters())
-        matrices = [parameter for parameter in self.parameters if parameter.dim() > 1]
-        vectors = [parameter for parameter in self.parameters if parameter.dim() == 1]
         self.optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": opt.weight_decay},
-             {"params": vectors, "weight_decay": 0.0}],
-            lr=opt.rate, betas=opt.betas, fused=device.type == "cuda")
+            decayed(self.parameters, opt.weight_decay), lr=opt.rate, betas=opt.betas,
+            fused=device.type == "cuda")
         self.average = Average(self.parameters)
         # A GPU is lent for a time, so there all that passes counts.
         self.clock = Clock(longest=math.inf if device.type == "cuda" else 5.0)
@@ -156,24 +137,6 @@ class Journal:
         with open(self.args.work / "curve.jsonl", "a", encoding="utf-8") as curve:
             curve.write(line + "\n")
         return line
-
-
-def batch_norms(model: torch.nn.Module) -> list[torch.nn.BatchNorm1d]:
-    return [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm1d)]
-
-
-def save(path: Path, content: dict[str, Any]) -> None:
-    """torch.save that leaves either the old file or the whole new one."""
-    temporary = path.with_suffix(".tmp")
-    torch.save(content, temporary)
-    os.replace(temporary, path)
-
-
-def learning_rate(opt: Optimisation, step: int, progress: float) -> float:
-    """Linear warm-up by steps, flat, then a cosine by training time."""
-    tail = min(1.0, max(0.0, (progress - opt.flat) / (1.0 - opt.flat)))
-    cosine = opt.rate_end + (opt.rate - opt.rate_end) * 0.5 * (1.0 + math.cos(math.pi * tail))
-    return cosine * min(1.0, (step + 1) / opt.warmup_steps)
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
@@ -258,25 +221,8 @@ def measure_frontend(model: EarlyExitConformer, sampler: Sampler) -> None:
     model.frontend.scale.copy_(1.0 / energies.std(0))
 
 
-@torch.no_grad()
-def measure_norms(
-    model: EarlyExitConformer, batches: Iterable[Batch], device: torch.device
-) -> None:
-    """Set the batch-norm statistics to the plain average over training batches."""
-    momenta = [norm.momentum for norm in batch_norms(model)]
-    for norm in batch_norms(model):
-        norm.reset_running_stats()
-        norm.momentum = None  # a cumulative average
-    model.train()
-    for log_mel, _ in batches:
-        with torch.autocast(device.type, torch.bfloat16):
-            model(log_mel.to(device))
-    for norm, momentum in zip(batch_norms(model), momenta):
-        norm.momentum = momentum
-
-
 def finish(
-    run: Run, journal: Journal, batches: Iterable[Batch], opt: Optimisation, path: Path
+    run: Run, journal: Journal, batches: Iterator[Batch], opt: Optimisation, path: Path
 ) -> None:
     """Write the last weights or the averaged ones, whichever are better on dev.
 
@@ -286,7 +232,9 @@ def finish(
     for weights in ("last", "average") if run.average.count else ("last",):
         if weights == "average":
             run.average.copy_to(run.parameters)
-        measure_norms(run.model, itertools.islice(batches, opt.norm_batches), journal.device)
+        with torch.autocast(journal.device.type, torch.bfloat16):
+            measure_norms(run.model, opt.norm_batches,
+                          lambda: run.model(next(batches)[0].to(journal.device)))
         rates = validate.error_rates(run.model, journal.dev, journal.device)
         score = sum(np.mean(rates[name]) for name in rates)
         journal.bar.write(
@@ -341,7 +289,7 @@ def train(rank: int, args: argparse.Namespace, processes: int, rendezvous: str) 
         if args.producers:
             producers.progress = progress
         for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(opt, run.step, progress)
+            group["lr"] = cosine(opt, run.step, progress)
         losses = exit_losses(run.model, log_mel, targets, device)
         run.optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()

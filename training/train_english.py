@@ -1,22 +1,23 @@
-"""Trains the English model, on one device or, under torchrun, on several.
+"""Trains a model that spells any word, on one device or, under torchrun, on several.
 
-    python train_english.py --packs PACKS --dev DEV --labels bpe256.model --work WORK --minutes 18
+    python train_english.py --packs PACKS --dev DEV --labels pieces.model --work WORK --minutes 30
+    torchrun --nproc-per-node 8 train_english.py --preset paper --steps 400000 ...
 
-PACKS and DEV are folders of packs (packs.py); packs that appear in PACKS later are taken too. WORK
-gets last.pt, the curve (curve.jsonl) and the result (english.pt). With CUDA all samples lie on the
-GPU, layers are compiled and every length of row runs as captured graphs; --eager does without.
+PACKS and DEV are folders of packs (prepare.py); packs that appear in PACKS later are taken too.
+WORK gets last.pt, the curve (curve.jsonl) and the result (english.pt). All samples lie on the
+device. With CUDA, layers are compiled and every length of row runs as captured graphs; --eager does
+without.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import math
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,158 +26,21 @@ import numpy as np
 import sentencepiece
 import torch
 import torch.distributed as dist
-from torch import Tensor
-from torch.nn import functional as F
 
 import packs
+import step
+from ee_ref.errors import ArgumentError
 from ee_ref.evaluation.scoring import edit_distance
-from ee_ref.families.conformer import Config
-from english import LABELS, MODEL, ROW_BLOCKS, Augment, Mix, Optimisation, row_samples
-from model import EarlyExitConformer, view
-from plans import Plan, Planner, Planners, rows_of
-from waves import PIECE, Store, Waves, joined
+from fitting import SCHEDULES, measure_norms, save
+from model import view
+from plans import Planner, Planners
+from recipe_english import EASY_BLOCKS, PRESETS, ROW_BLOCKS, Recipe, row_samples
+from step import WHOLE, Run, Step
+from validate import greedy_text
+from waves import Store, Waves
 
-WHOLE = 1 << 20  # a chunk that holds any row
-
-
-class Run:
-    """The model and all that changes with it."""
-
-    def __init__(self, config: Config, opt: Optimisation, device: torch.device) -> None:
-        self.config, self.opt, self.device = config, opt, device
-        self.model = EarlyExitConformer(config, opt.dropout).to(device)
-        for norm in self.norms():
-            norm.momentum = opt.norm_momentum
-        self.parameters = list(self.model.parameters())
-        sizes = [parameter.numel() for parameter in self.parameters]
-        # One more, by which the processes agree how far they are.
-        self.gradients = torch.zeros(sum(sizes) + 1, device=device)
-        for parameter, own in zip(self.parameters, self.gradients[:-1].split(sizes)):
-            parameter.grad = own.view_as(parameter)
-        cuda = device.type == "cuda"
-        self.optimizer = torch.optim.AdamW(
-            [{"params": [p for p in self.parameters if p.dim() > 1],
-              "weight_decay": opt.weight_decay},
-             {"params": [p for p in self.parameters if p.dim() == 1], "weight_decay": 0.0}],
-            lr=torch.zeros((), device=device), betas=opt.betas, fused=cuda, capturable=cuda)
-        self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        # What a captured step reads anew each time.
-        self.ease = torch.ones((), device=device)
-        self.chunk = torch.tensor(WHOLE, device=device)
-        self.left = torch.tensor(0, device=device)
-        self.norm = torch.zeros((), device=device)
-        self.average: list[Tensor] | None = None
-        self.averaged = self.step = 0
-        self.audio_hours = 0.0
-
-    def norms(self) -> list[torch.nn.BatchNorm1d]:
-        return [m for m in self.model.modules() if isinstance(m, torch.nn.BatchNorm1d)]
-
-    def update(self) -> None:
-        """Clip the gradients and take a step; gradients that are not finite change nothing."""
-        own = self.gradients[:-1]
-        norm = own.norm()
-        own.mul_((self.opt.clip / (norm + 1e-6)).clamp(max=1.0))
-        own.copy_(torch.where(norm.isfinite(), own, 0.0))
-        self.norm.copy_(norm)
-        self.optimizer.step()
-
-    def add_to_average(self) -> None:
-        self.averaged += 1
-        values = [parameter.detach() for parameter in self.parameters]
-        if self.average is None:
-            self.average = [value.clone() for value in values]
-        else:
-            torch._foreach_lerp_(self.average, values, 1 / self.averaged)
-
-    def result(self, tokens: Sequence[str]) -> dict[str, Any]:
-        """What the converter reads: the state dict and what that does not say."""
-        config = self.config
-        return {"model": {name: value.cpu() for name, value in self.model.state_dict().items()},
-                "tokens": list(tokens), "frontend": config.frontend, "heads": config.heads,
-                "pad": config.pad, "positions": config.positions, "step": self.step,
-                "audio_hours": self.audio_hours}
-
-
-class Step:
-    """Forward and backward pass of rows of one length."""
-
-    def __init__(self, run: Run, store: Store, waves: Waves, blocks: int, most_pieces: int,
-                 rows_from: Callable[[Tensor, Tensor, int], Tensor]) -> None:
-        self.run, self.store, self.waves, self.blocks = run, store, waves, blocks
-        rows = rows_of(blocks, run.config, run.opt)
-        self.table = torch.zeros(rows, most_pieces, len(PIECE), dtype=torch.float64,
-                                 device=run.device)
-        self.rows_from = rows_from
-        self.graphs: list[torch.cuda.CUDAGraph] = []
-        self.log_probs: Tensor
-        self.gradient: Tensor
-
-    def _forward(self) -> None:
-        run, config = self.run, self.run.config
-        with torch.no_grad():
-            samples = self.rows_from(
-                self.store.samples, self.table, row_samples(self.blocks, config))
-            log_mel = self.waves.augmented(samples, run.ease)
-            seen = view(8 * self.blocks, config.kernel, run.chunk, run.left)
-        with torch.autocast(run.device.type, torch.bfloat16):
-            logits = run.model(log_mel, seen)
-        exits, rows, frames, labels = logits.shape
-        logits = logits.permute(2, 0, 1, 3).reshape(frames, exits * rows, labels)
-        self.log_probs = logits.float().log_softmax(-1)
-
-    def _backward(self) -> None:
-        self.run.gradients.zero_()
-        torch.autograd.backward(self.log_probs, self.gradient)
-
-    def capture(self, pool: Any, stream: torch.cuda.Stream) -> None:
-        """Record both passes, so that a step is two launches instead of thousands."""
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(2):
-                self._forward()
-                self.gradient = torch.zeros_like(self.log_probs)
-                self._backward()
-            torch.cuda.synchronize()
-        for work in (self._forward, self._backward):
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool, stream, "thread_local"):
-                work()
-            self.graphs.append(graph)
-
-    def losses(self, plan: Plan) -> Tensor:
-        """The losses of the exits (exits,) of a plan, and the gradients with regard to the weights.
-
-        CTC losses are divided by the number of labels, not of rows: rows of a batch are of one
-        length, so otherwise the few of a batch of sentences would outweigh the many of words. The
-        exits before the last also learn its probabilities, frame by frame.
-        """
-        run = self.run
-        self.table.copy_(torch.from_numpy(plan.table), non_blocking=True)
-        if self.graphs:
-            self.graphs[0].replay()
-        else:
-            self._forward()
-        exits, rows, total = run.config.exits, len(plan.counts), max(1, sum(plan.counts))
-        log_probs = self.log_probs.detach().requires_grad_()
-        frames = len(log_probs)
-        labels = torch.from_numpy(plan.labels).to(run.device).long().repeat(exits)
-        losses = F.ctc_loss(
-            log_probs, labels, (frames,) * (exits * rows), tuple(plan.counts) * exits,
-            reduction="none", zero_infinity=True).view(exits, rows).sum(1) / total
-        weights = losses.new_tensor(run.opt.exit_weights[-exits:])
-        gradient, = torch.autograd.grad((losses * weights).sum(), log_probs)
-        if run.opt.distill and exits > 1:
-            by_exit = gradient.view(frames, exits, rows, -1)
-            teacher = self.log_probs.detach().view_as(by_exit)[:, -1:].exp()
-            by_exit[:, :-1] -= run.opt.distill / total * teacher
-        if self.graphs:
-            self.gradient.copy_(gradient)
-            self.graphs[1].replay()
-        else:
-            self.gradient = gradient
-            self._backward()
-        return losses.detach()
+LEAST_EASE = 0.25  # of the changes of rows in the easy steps
+SHOW_EVERY = 15.0  # seconds
 
 
 class Loader(threading.Thread):
@@ -184,128 +48,84 @@ class Loader(threading.Thread):
 
     def __init__(self, folder: Path, store: Store, planners: Planners, waves: Waves,
                  share: tuple[int, int]) -> None:
-        """share: (this process, of so many); synthetic packs are divided among them."""
+        """share: (i, n) for every n-th pack beginning with number i."""
         super().__init__(daemon=True)
         self.folder, self.store, self.planners, self.waves = folder, store, planners, waves
-        self.share, self.seen = share, set[str]()
+        self.share = share
+        self.seen: set[str] = set()
         self.hours: dict[str, float] = {}
         self.full = False
 
     def poll(self) -> None:
+        """Take the packs that are new."""
         for index in sorted(self.folder.glob("*.json")):
             if index.name in self.seen or self.full:
                 continue
+            if len(self.seen) % self.share[1] == self.share[0]:
+                self._take(index)
             self.seen.add(index.name)
-            samples, clips = packs.read(index)
-            kind = clips[0]["kind"]
-            if kind == "synthetic" and len(self.seen) % self.share[1] != self.share[0]:
-                continue
-            start = self.store.add(samples)
-            if self.store.samples.is_cuda:
-                torch.cuda.current_stream().synchronize()
-            if start is None:
-                self.full = True
-                return
-            quiet = [samples[c["start"]:c["start"] + c["samples"]] for c in clips
-                     if not c["text"]]
-            if quiet and "silence" not in self.hours:
-                self.waves.use_background(np.concatenate(quiet))
-            for clip in clips:
-                name = clip["kind"] if clip["text"] else "silence"
-                self.hours[name] = self.hours.get(name, 0.0) + clip["samples"] / 16000 / 3600
-            self.planners.add(start, clips)
+
+    def _take(self, index: Path) -> None:
+        samples, clips = packs.read(index)
+        start = self.store.add(samples)
+        if start is None:
+            print(f"{index}: no room for it and those that follow (--store-hours)", flush=True)
+            self.full = True
+            return
+        quiet = [samples[clip["start"]:clip["start"] + clip["samples"]] for clip in clips
+                 if not clip["text"]]
+        if quiet and "silence" not in self.hours:
+            self.waves.use_background(np.concatenate(quiet))
+        for clip in clips:
+            name = clip["kind"] if clip["text"] else "silence"
+            self.hours[name] = self.hours.get(name, 0.0) + clip["samples"] / packs.RATE / 3600
+        self.planners.add(start, clips)
 
     def run(self) -> None:
-        stream = torch.cuda.Stream() if self.store.samples.is_cuda else None
-        while not self.full:
-            with torch.cuda.stream(stream):
+        with torch.cuda.stream(torch.cuda.Stream() if self.store.samples.is_cuda else None):
+            while not self.full:
                 self.poll()
-            time.sleep(1.0)
-
-
-def learning_rate(opt: Optimisation, step: int, progress: float) -> float:
-    """Linear warm-up by steps, flat, then a cosine by training time."""
-    tail = min(1.0, max(0.0, (progress - opt.flat) / (1.0 - opt.flat)))
-    cosine = opt.rate_end + (opt.rate - opt.rate_end) * 0.5 * (1.0 + math.cos(math.pi * tail))
-    return cosine * min(1.0, (step + 1) / opt.warmup_steps)
-
-
-def save(path: Path, content: dict[str, Any]) -> None:
-    """torch.save that leaves either the old file or the whole new one."""
-    temporary = path.with_suffix(".tmp")
-    torch.save(content, temporary)
-    os.replace(temporary, path)
-
-
-def measure_frontend(run: Run, steps: dict[int, Step], planners: Planners) -> None:
-    """Set the per-mel mean and scale from augmented rows, without the padding."""
-    energies, edge = [], run.config.pad // run.config.hop_length
-    for _ in range(24):
-        plan = planners.take()
-        step = steps[plan.blocks]
-        samples = joined(step.store.samples, torch.from_numpy(plan.table).to(run.device),
-                         row_samples(plan.blocks, run.config))
-        log_mel = step.waves.augmented(samples, run.ease)
-        energies.append(log_mel[:, edge:-edge].flatten(0, 1)[::7])
-    values = torch.cat(energies)
-    run.model.frontend.mean.copy_(values.mean(0))
-    run.model.frontend.scale.copy_(1.0 / values.std(0))
-
-
-@torch.no_grad()
-def measure_norms(run: Run, steps: dict[int, Step], planners: Planners, batches: int) -> None:
-    """Set the batch-norm statistics to the plain average over batches in full view."""
-    run.chunk.fill_(WHOLE)
-    for norm in run.norms():
-        norm.reset_running_stats()
-        norm.momentum = None  # a cumulative average
-    for _ in range(batches):
-        plan = planners.take()
-        step = steps[plan.blocks]
-        step.table.copy_(torch.from_numpy(plan.table))
-        step._forward()
-    for norm in run.norms():
-        norm.momentum = run.opt.norm_momentum
+                time.sleep(1.0)
 
 
 class Dev:
-    """Error rates on recordings that are not trained on, each alone, whole or in a limited view."""
+    """Recordings that are not trained on, each heard alone."""
 
-    def __init__(self, folder: Path, waves: Waves, tokens: Sequence[str],
-                 most: dict[str, int]) -> None:
+    MOST = 40  # of a source
+
+    def __init__(self, folder: Path, waves: Waves, tokens: Sequence[str]) -> None:
         self.waves, self.tokens = waves, tokens
         self.clips: list[tuple[str, str, np.ndarray]] = []
         taken: dict[str, int] = {}
         for index in sorted(folder.glob("*.json")):
             samples, clips = packs.read(index)
-            for number in np.random.default_rng(3).permutation(len(clips)):
+            for number in np.random.default_rng(0).permutation(len(clips)):
                 clip = clips[number]
-                source = clip["source"]
-                taken[source] = taken.get(source, 0) + bool(clip["text"])
-                if clip["text"] and taken[source] <= most.get(source, 0):
+                source, text = clip["source"], clip["text"]
+                if text and taken.get(source, 0) < self.MOST:
+                    taken[source] = taken.get(source, 0) + 1
                     own = samples[clip["start"]:clip["start"] + clip["samples"]]
-                    self.clips.append((source, clip["text"], np.array(own)))
-
-    def _text(self, best: np.ndarray) -> list[str]:
-        kept = best[np.flatnonzero(np.diff(best, prepend=-1))]
-        return "".join(self.tokens[i] for i in kept if i).replace("▁", " ").split()
+                    self.clips.append((source, text, np.array(own)))
 
     @torch.compiler.set_stance("force_eager")  # every length is another one
     @torch.no_grad()
     def rates(self, run: Run, chunk: int = WHOLE, left: int = 0) -> dict[str, list[float]]:
-        """Word error rate in % of each exit, by source."""
+        """Word error rate in % of each exit, by source; chunk, left: of a limited view, in
+        frames."""
         run.model.eval()
         errors: dict[str, np.ndarray] = {}
         words: dict[str, int] = {}
+        config, device = run.recipe.model, run.device
         for source, text, samples in self.clips:
-            own = torch.from_numpy(samples.astype(np.float32) / 32768).to(run.device)[None]
-            log_mel = self.waves.features(own)
-            frames = run.config.encoder_frames(log_mel.shape[1])
-            seen = view(frames, run.config.kernel, torch.tensor(chunk, device=run.device),
-                        torch.tensor(left, device=run.device))
-            with torch.autocast(run.device.type, torch.bfloat16):
-                best = run.model(log_mel, seen)[:, 0].argmax(-1).cpu().numpy()
-            wrong = [edit_distance(text.split(), self._text(row)) for row in best]
+            own = torch.from_numpy(samples.astype(np.float32) / 32768).to(device)[None]
+            features = self.waves.features(own)
+            frames = config.encoder_frames(features.shape[1])
+            seen = view(frames, config.kernel, torch.tensor(chunk, device=device),
+                        torch.tensor(left, device=device))
+            with torch.autocast(device.type, torch.bfloat16):
+                best = run.model(features, seen)[:, 0].argmax(-1).tolist()
+            wrong = [edit_distance(text.split(), greedy_text(row, self.tokens).split())
+                     for row in best]
             errors[source] = errors.get(source, 0) + np.array(wrong)
             words[source] = words.get(source, 0) + len(text.split())
         run.model.train()
@@ -313,222 +133,248 @@ class Dev:
                 for source, own in errors.items()}
 
 
-DEV = {"librispeech-dev-clean": 40, "common-voice": 15, "speech-commands": 30, "wake-words": 10}
+class Journal:
+    """What the first process says and writes while training."""
+
+    def __init__(self, run: Run, dev: Dev, args: argparse.Namespace, tokens: Sequence[str],
+                 hours: dict[str, float]) -> None:
+        self.run, self.dev, self.args, self.tokens, self.hours = run, dev, args, tokens, hours
+        self.started = self.shown = self.saved = self.validated = time.time()
+        self.first = run.step
+        self.losses = torch.zeros(run.recipe.model.exits, device=run.device)
+
+    def add(self, losses: torch.Tensor) -> None:
+        """Note the losses of a step; show, save and validate when it is time."""
+        self.losses += losses
+        now, run = time.time(), self.run
+        if now - self.shown > SHOW_EVERY:
+            steps = run.step - self.first
+            print(f"step {run.step}, {(now - self.started) / 60:.2f} min, {run.audio_hours:.0f} h, "
+                  f"{1e3 * (now - self.shown) / steps:.0f} ms, rate {run.rate.item():.2e}, "
+                  f"norm {run.norm.item():.2f}, losses",
+                  *(f"{loss:.3f}" for loss in (self.losses / steps).tolist()),
+                  *(f"{kind} {hours:.1f} h" for kind, hours in dict(self.hours).items()),
+                  flush=True)
+            self.losses.zero_()
+            self.shown, self.first = time.time(), run.step
+        if now - self.validated > self.args.validate_every * 60:
+            self.note(rates=self.dev.rates(run))
+            self.validated = time.time()
+        if now - self.saved > self.args.save_every * 60:
+            save(self.args.work / "last.pt", run.result(self.tokens))
+            self.saved = time.time()
+
+    def note(self, **more: Any) -> None:
+        """Append a line to the curve and show it."""
+        line = json.dumps({"step": self.run.step,
+                           "minutes": round((time.time() - self.started) / 60, 2),
+                           "audio_hours": round(self.run.audio_hours, 1), **more})
+        with open(self.args.work / "curve.jsonl", "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        print(line, flush=True)
 
 
-def train(args: argparse.Namespace, config: Config, opt: Optimisation, mix: Mix) -> None:
+def measure_frontend(run: Run, steps: dict[int, Step], planners: Planners) -> None:
+    """Set the per-mel mean and scale from augmented rows, without the padding."""
+    energies, edge = [], max(1, run.recipe.model.pad // run.recipe.model.hop_length)
+    for _ in range(24):
+        plan = planners.take()
+        own = steps[plan.blocks]
+        own.table.copy_(torch.from_numpy(plan.table))
+        energies.append(own.features()[:, edge:-edge].flatten(0, 1)[::7])
+    values = torch.cat(energies)
+    run.model.frontend.mean.copy_(values.mean(0))
+    run.model.frontend.scale.copy_(1.0 / values.std(0))
+
+
+@torch.compiler.set_stance("force_eager")
+def finish(run: Run, steps: dict[int, Step], planners: Planners, journal: Journal) -> None:
+    """Write the last weights or the averaged ones, whichever do better on dev at the last exit.
+
+    Both get batch-norm statistics of their own, of rows in full view.
+    """
+    run.ease.fill_(1.0)
+    run.chunk.fill_(WHOLE)
+    planners.limit(max(ROW_BLOCKS))
+
+    def forward() -> None:
+        plan = planners.take()
+        own = steps[plan.blocks]
+        own.table.copy_(torch.from_numpy(plan.table))
+        own.forward()
+
+    lowest = math.inf
+    for weights in ("last", "average") if run.average.count else ("last",):
+        if weights == "average":
+            run.average.copy_to(run.parameters)
+        measure_norms(run.model, run.recipe.opt.norm_batches, forward)
+        rates = journal.dev.rates(run)
+        journal.note(weights=weights, rates=rates)
+        score = sum(own[-1] for own in rates.values())
+        if score <= lowest:
+            lowest = score
+            save(journal.args.work / "english.pt", run.result(journal.tokens))
+
+
+def train(args: argparse.Namespace, recipe: Recipe) -> None:
+    """The work of a process."""
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    recipe = replace(recipe, opt=replace(
+        recipe.opt, batch_seconds=recipe.opt.batch_seconds / processes))
+    config, opt = recipe.model, recipe.opt
     encoder = sentencepiece.SentencePieceProcessor(model_file=str(args.labels))
-    tokens = ["<blank>", *(encoder.id_to_piece(i) for i in range(1, LABELS))]
-    device = torch.device(args.device)
-    planners = Planners(  # forked before CUDA has started anything
-        lambda own: Planner(config, mix, opt, encoder.encode, [opt.seed, rank, own]),
+    if encoder.get_piece_size() != config.vocab:
+        raise ArgumentError(f"{args.labels}: expected {config.vocab} labels, "
+                            f"found {encoder.get_piece_size()}")
+    tokens = ["<blank>", *(encoder.id_to_piece(i) for i in range(1, config.vocab))]
+    planners = Planners(  # forked before anything else, CUDA above all, has started threads
+        lambda own: Planner(config, recipe.mix, opt, encoder.encode, [opt.seed, rank, own]),
         args.planners)
-    if device.type == "cuda":
+    device = torch.device(args.device)
+    cuda = device.type == "cuda"
+    if cuda:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
     if processes > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if cuda else "gloo")
     torch.manual_seed(opt.seed)  # the same weights everywhere
-    run = Run(config, opt, device)
+    run = Run(recipe, device)
     if args.init:
         state = torch.load(args.init, map_location="cpu", weights_only=True)
         run.model.load_state_dict(state.get("model", state))
-    torch.manual_seed(opt.seed + 1000 * (rank + 1))
+    torch.manual_seed(opt.seed + 1000 * (rank + 1))  # dropout and changes differ
     store = Store(args.store_hours, config.sample_rate, device)
-    waves = Waves(config, Augment(), device)
-    pieces = max(mix.most_words, 4)
-    captured = device.type == "cuda" and not args.eager
-    compiled = captured and not args.uncompiled
-    rows_from = torch.compile(joined, dynamic=True) if compiled else joined
-    steps = {blocks: Step(run, store, waves, blocks, pieces, rows_from) for blocks in ROW_BLOCKS}
-    say(rank, parameters=sum(p.numel() for p in run.parameters),
-        memory=torch.cuda.memory_allocated() / 2**30 if device.type == "cuda" else 0)
-    began = time.time()
-    if compiled:
-        torch._dynamo.config.recompile_limit = 64
-        for module in run.model.modules():
-            if type(module).__name__ == "ConformerLayer":
-                module.compile(dynamic=True)
+    waves = Waves(config, recipe.changes, device)
+    steps = {blocks: Step(run, store, waves, blocks, recipe.mix.most_pieces)
+             for blocks in ROW_BLOCKS}
     update = run.update
-    if captured:
-        update = capture(run, steps)
-        say(rank, captured_in=time.time() - began,
-            memory=torch.cuda.memory_reserved() / 2**30)
-    loader = Loader(args.packs, store, planners, waves, (rank, processes))
+    if cuda and not args.eager:
+        step.compile_passes(run, steps)
+        update = step.capture(run, steps)
+    loader = Loader(args.packs, store, planners, waves, (rank, processes) if args.shard else (0, 1))
     loader.start()
-    if not args.init:
+    if not args.init and config.has_floor:
         measure_frontend(run, steps, planners)
         if processes > 1:
             dist.broadcast(run.model.frontend.mean, 0)
             dist.broadcast(run.model.frontend.scale, 0)
-    dev = Dev(args.dev, waves, tokens, DEV) if rank == 0 else None
+    journal = None
+    if rank == 0:
+        journal = Journal(run, Dev(args.dev, waves, tokens), args, tokens, loader.hours)
 
     rng = np.random.default_rng([opt.seed, rank])
-    started = validated = saved = shown = time.time()
-    total, shown_step, progress = args.minutes * 60, 0, 0.0
-    losses, counted = torch.zeros(config.exits, device=device), 0
+    started, progress = time.time(), 0.0
     while progress < 1:
-        elapsed = time.time() - started
-        own = run.step / args.steps if args.steps else elapsed / total
-        planners.limit(17 if run.step < args.easy else max(ROW_BLOCKS))
-        run.ease.fill_(min(1.0, max(0.25, run.step / args.easy - 0.75)) if args.easy else 1.0)
+        own = ((run.step + 1) / args.steps if args.steps else
+               (time.time() - started) / 60 / args.minutes)
+        planners.limit(EASY_BLOCKS if run.step < args.easy else max(ROW_BLOCKS))
+        run.ease.fill_(ease(run.step, args.easy))
         if rng.random() < opt.whole:
             run.chunk.fill_(WHOLE)
         else:
             run.chunk.fill_(int(rng.choice(opt.chunks)))
             run.left.fill_(int(rng.choice(opt.lefts)))
         plan = planners.take()
-        losses += steps[plan.blocks].losses(plan)
-        counted += 1
-        if processes > 1:
-            run.gradients[-1] = own if rank == 0 else 0.0
-            dist.all_reduce(run.gradients)
-            progress = run.gradients[-1].item()
-            run.gradients /= processes
-        else:
-            progress = own
-        for rate in run.rates:
-            rate.fill_(learning_rate(opt, run.step, progress))
+        losses = steps[plan.blocks].losses(plan)
+        progress = agreed(run, own, rank, processes)
+        run.rate.fill_(SCHEDULES[opt.schedule](opt, run.step, progress))
         update()
         run.step += 1
         run.audio_hours += processes * len(plan.counts) * row_samples(
             plan.blocks, config) / config.sample_rate / 3600
         if progress > opt.average_after and run.step % opt.average_every == 0:
-            run.add_to_average()
-        now = time.time()
-        if rank == 0 and now - shown > args.show_every:
-            say(rank, step=run.step, minutes=elapsed / 60, hours=run.audio_hours,
-                rate=learning_rate(opt, run.step, progress), norm=run.norm.item(),
-                ms=1e3 * (now - shown) / (run.step - shown_step),
-                loss=(losses / counted).tolist(), **loader.hours)
-            shown, shown_step = time.time(), run.step
-            losses.zero_()
-            counted = 0
-        if rank == 0 and now - validated > args.validate_every * 60:
-            curve(args.work, run, elapsed, rates=dev.rates(run))
-            validated = time.time()
-        if rank == 0 and now - saved > args.save_every * 60:
-            save(args.work / "last.pt", run.result(tokens))
-            saved = time.time()
-    if rank == 0:
+            run.average.add(run.parameters)
+        if journal:
+            journal.add(losses)
+    if journal:
         save(args.work / "last.pt", run.result(tokens))
-        run.ease.fill_(1.0)
-        planners.limit(max(ROW_BLOCKS))
-        with torch.compiler.set_stance("force_eager"):
-            finish(run, steps, planners, dev, args.work, tokens, time.time() - started)
+        finish(run, steps, planners, journal)
     planners.stop()
     if processes > 1:
         dist.barrier()
         dist.destroy_process_group()
 
 
-def capture(run: Run, steps: dict[int, Step]) -> Callable[[], None]:
-    """Record the passes of all lengths and the update; returns what runs the update.
-
-    What the trial runs change is put back.
-    """
-    state = copy.deepcopy(run.model.state_dict())
-    pool, stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
-    for blocks in sorted(steps, reverse=True):
-        steps[blocks].capture(pool, stream)
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        run.gradients.zero_()
-        for _ in range(2):
-            run.update()
-        torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool, stream, "thread_local"):
-        run.update()
-    for own in run.optimizer.state.values():
-        for value in own.values():
-            value.zero_()
-    run.model.load_state_dict(state)
-    return graph.replay
+def ease(step: int, easy: int) -> float:
+    """How much rows are changed: little in the easy steps, all after as many more."""
+    if step >= 2 * easy:
+        return 1.0
+    return LEAST_EASE + (1 - LEAST_EASE) * max(0, step - easy) / easy
 
 
-def finish(run: Run, steps: dict[int, Step], planners: Planners, dev: Dev, work: Path,
-           tokens: Sequence[str], elapsed: float) -> None:
-    """Write the last weights or the averaged ones, whichever are better on dev at the last exit.
-
-    Both get batch-norm statistics of their own.
-    """
-    lowest = math.inf
-    for weights in ("last", "average") if run.average else ("last",):
-        if weights == "average":
-            for parameter, mean in zip(run.parameters, run.average):
-                parameter.data.copy_(mean)
-        measure_norms(run, steps, planners, run.opt.norm_batches)
-        rates = dev.rates(run)
-        curve(work, run, elapsed, weights=weights, rates=rates)
-        score = sum(own[-1] for own in rates.values())
-        if score <= lowest:
-            lowest = score
-            save(work / "english.pt", run.result(tokens))
-    curve(work, run, elapsed, chunk=16, left=64, rates=dev.rates(run, 16, 64))
-
-
-def say(rank: int, **values: Any) -> None:
-    if rank == 0:
-        print(" ".join(f"{name} {rounded(value)}" for name, value in values.items()), flush=True)
-
-
-def rounded(value: Any) -> Any:
-    if isinstance(value, list):
-        return [rounded(one) for one in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
-def curve(work: Path, run: Run, elapsed: float, **more: Any) -> None:
-    """Append a line to the curve and show it."""
-    line = json.dumps({"step": run.step, "minutes": round(elapsed / 60, 2),
-                       "audio_hours": round(run.audio_hours, 1), **more})
-    with open(work / "curve.jsonl", "a", encoding="utf-8") as file:
-        file.write(line + "\n")
-    print(line, flush=True)
+def agreed(run: Run, progress: float, rank: int, processes: int) -> float:
+    """Average the gradients over the processes; returns the progress of the first one."""
+    if processes == 1:
+        return progress
+    run.gradients[-1] = progress if rank == 0 else 0.0
+    dist.all_reduce(run.gradients)
+    progress = run.gradients[-1].item()
+    run.gradients /= processes
+    return progress
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--packs", type=Path, required=True, help="folder of packs, polled")
     parser.add_argument("--dev", type=Path, required=True, help="folder of packs to validate on")
-    parser.add_argument("--labels", type=Path, required=True, help="sentencepiece model")
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--steps", type=int, help="train so many steps instead of --minutes")
-    parser.add_argument("--init", type=Path, help="state dict to start from")
-    parser.add_argument("--layers", help="layers of each exit, such as 4,2,2,2,2")
-    parser.add_argument("--batch-seconds", type=float, default=Optimisation.batch_seconds)
-    parser.add_argument("--rate", type=float, default=Optimisation.rate)
-    parser.add_argument("--real", type=float, default=Mix.real)
-    parser.add_argument("--strings", type=float, default=Mix.strings)
-    parser.add_argument("--whole", type=float, default=Optimisation.whole)
-    parser.add_argument("--distill", type=float, default=Optimisation.distill)
-    parser.add_argument("--exit-weights", help="of the losses, such as 1,1,1")
+    parser.add_argument("--labels", type=Path, required=True,
+                        help="SentencePiece model (pieces.py)")
+    parser.add_argument("--work", type=Path, required=True,
+                        help="folder for the curve and checkpoints")
+    parser.add_argument("--preset", choices=PRESETS, default="english")
+    parser.add_argument("--init", type=Path, help="checkpoint to start from, such as a last.pt")
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--minutes", type=float, help="of training")
+    length.add_argument("--steps", type=int)
     parser.add_argument("--easy", type=int, default=0, metavar="STEPS",
-                        help="with short rows, little changed, at first")
-    parser.add_argument("--seed", type=int, default=Optimisation.seed)
+                        help="with short rows, little changed, at first: from random weights, CTC "
+                        "hears nothing for long without")
+    parser.add_argument("--layers", help="of each exit, such as 4,2,2,2,2")
+    parser.add_argument("--exit-weights", help="of the losses, such as 1,1,1,1,1")
+    parser.add_argument("--batch-seconds", type=float)
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--whole", type=float, help="share of batches in full view")
+    parser.add_argument("--real", type=float, help="share of recordings among the sentences")
+    parser.add_argument("--strings", type=float, help="share of rows that are words joined")
+    parser.add_argument("--seed", type=int)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--planners", type=int, default=max(1, min(6, os.cpu_count() - 1)))
-    parser.add_argument("--store-hours", type=float, default=500.0)
     parser.add_argument("--eager", action="store_true", help="neither compile nor capture")
-    parser.add_argument("--uncompiled", action="store_true", help="capture, but do not compile")
-    parser.add_argument("--show-every", type=float, default=15.0, metavar="SECONDS")
+    parser.add_argument("--planners", type=int, default=max(1, min(6, os.cpu_count() - 1)),
+                        help="processes that draw batches (default %(default)s)")
+    parser.add_argument("--store-hours", type=float, default=400.0,
+                        help="of audio that the device holds, 115 MB each (default %(default)s)")
+    parser.add_argument("--shard", action="store_true",
+                        help="every process takes its share of the packs alone: for corpora that "
+                        "are larger than a device")
     parser.add_argument("--save-every", type=float, default=2.0, metavar="MINUTES")
-    parser.add_argument("--validate-every", type=float, default=4.0, metavar="MINUTES")
+    parser.add_argument("--validate-every", type=float, default=6.0, metavar="MINUTES")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    config = MODEL
+    train(args, chosen(args))
+
+
+def chosen(args: argparse.Namespace) -> Recipe:
+    """The preset with what the options change. Raises ArgumentError."""
+    recipe = PRESETS[args.preset]
+    model, mix, opt = recipe.model, recipe.mix, recipe.opt
     if args.layers:
         layers = tuple(map(int, args.layers.split(",")))
-        config = replace(MODEL, exits=len(layers), layers_per_exit=layers).validate()
-    opt = replace(Optimisation(), batch_seconds=args.batch_seconds, rate=args.rate, seed=args.seed,
-                  whole=args.whole, distill=args.distill)
+        model = replace(model, exits=len(layers), layers_per_exit=layers).validate()
+    weights = opt.exit_weights
     if args.exit_weights:
-        opt = replace(opt, exit_weights=tuple(map(float, args.exit_weights.split(","))))
-    mix = replace(Mix(), real=args.real, strings=args.strings)
-    train(args, config, opt, mix)
+        weights = tuple(map(float, args.exit_weights.split(",")))
+    if len(weights) != model.exits:
+        raise ArgumentError(f"--exit-weights: expected {model.exits} numbers, one an exit, found "
+                            f"{len(weights)}")
+    mix = replace(mix, **given(args, "real", "strings"))
+    opt = replace(opt, exit_weights=weights,
+                  **given(args, "batch_seconds", "rate", "whole", "seed"))
+    return replace(recipe, model=model, mix=mix, opt=opt)
+
+
+def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Those of the options that were given."""
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
 if __name__ == "__main__":

@@ -22,11 +22,11 @@ Dev = dict[str, list[tuple[np.ndarray, str]]]
 """Utterances by the name of their set: log_mel (T, mels), text."""
 
 
-def greedy_text(best: Sequence[int]) -> str:
+def greedy_text(best: Sequence[int], tokens: Sequence[str]) -> str:
     """Best tokens of the frames -> text."""
     kept = [token for token, before in zip(best, [0, *best[:-1]])
             if token != before and token != 0]
-    return "".join(TOKENS[token] for token in kept).replace("▁", " ").strip()
+    return "".join(tokens[token] for token in kept).replace("▁", " ").strip()
 
 
 def load_dev(data: Path, strings: int = 60) -> Dev:
@@ -66,7 +66,7 @@ def error_rates(model: torch.nn.Module, dev: Dev, device: torch.device) -> dict[
                 batch = same[first:first + 48]
                 log_mel = torch.from_numpy(np.stack([x for x, _ in batch])).to(device)
                 errors = errors + np.array([
-                    sum(edit_distance(text.split(), greedy_text(row).split())
+                    sum(edit_distance(text.split(), greedy_text(row, TOKENS).split())
                         for row, (_, text) in zip(exit_best, batch))
                     for exit_best in model(log_mel).argmax(-1).tolist()])
                 words += sum(len(text.split()) for _, text in batch)

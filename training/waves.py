@@ -1,4 +1,4 @@
-"""Rows of a batch on the device: put together from clips, changed, and turned into log-mel energies.
+"""Rows of a batch on the device: joined from clips, changed, and turned into mel energies.
 
 All samples of the corpus lie on the device as int16. A batch is drawn elsewhere as a table of
 pieces (plans.py); nothing here waits for the host, so that a step can be captured as a graph.
@@ -15,12 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ee_ref.families.conformer import Config
-from english import Augment
-
-PIECE = ("start", "length", "at", "rate", "gain")
-"""Columns of a table (R, K, 5), float64: first sample in the store and samples of a piece, where it
-begins in the row, source samples a sample of the row, and its factor. Pieces of a row are in order
-and do not overlap; `at` of an unused one is beyond the row."""
+from recipe_english import Augment
 
 _NOISE_SECONDS = 300
 
@@ -38,13 +33,15 @@ class Store:
             return None
         start = self.used
         target = self.samples[start:start + len(samples)]
-        target.copy_(torch.from_numpy(np.ascontiguousarray(samples)))
+        target.copy_(torch.from_numpy(np.array(samples)))
+        if self.samples.is_cuda:  # on a stream of its own, perhaps
+            torch.cuda.current_stream().synchronize()
         self.used += len(samples) + 64
         return start
 
 
 def joined(store: Tensor, table: Tensor, samples: int) -> Tensor:
-    """Rows (R, N) float32 of the pieces in a table (R, K, 5), interpolated by cubics."""
+    """Rows (R, N) float32 of the pieces in a table (R, K, 5) (`plans.PIECE`), by cubics."""
     j = torch.arange(samples, device=store.device, dtype=torch.float64)[None]
     piece = torch.zeros(1, 1, device=store.device, dtype=torch.int64)
     for k in range(1, table.shape[1]):
@@ -62,7 +59,11 @@ def joined(store: Tensor, table: Tensor, samples: int) -> Tensor:
 
 
 class Waves:
-    """Augmented log-mel energies of rows, for one configuration of the front end."""
+    """Augmented features of rows, for one configuration of the front end.
+
+    Features are log-mel energies, or mel energies for the kind "mel", before a model's own mean and
+    scale.
+    """
 
     def __init__(self, config: Config, changes: Augment, device: torch.device) -> None:
         self.config, self.changes, self.device = config, changes, device
@@ -102,9 +103,14 @@ class Waves:
         return spectra.abs().square().transpose(1, 2)
 
     def features(self, samples: Tensor) -> Tensor:
-        """Log-mel energies (R, T, M) of whole recordings (R, N), as at run time."""
+        """Features (R, T, M) of whole recordings (R, N)."""
         pad = self.config.pad
-        return torch.log(self.power(F.pad(samples, (pad, pad))) @ self.bank + self.config.log_floor)
+        return self._features(self.power(F.pad(samples, (pad, pad))) @ self.bank)
+
+    def _features(self, energies: Tensor) -> Tensor:
+        if self.config.frontend == "mel":
+            return energies
+        return torch.log(energies + self.config.log_floor)
 
     def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(*shape, device=self.device) * (high - low) + low
@@ -146,7 +152,8 @@ class Waves:
         changes = self.changes
         rows, frames, mels = energies.shape
         loudest = energies.sum(2).amax(1).clamp_min(1e-4)
-        level = self._decibels(*changes.noise_level, rows) * self._chosen(changes.noise * ease, rows)
+        level = self._decibels(*changes.noise_level, rows)
+        level = level * self._chosen(changes.noise * ease, rows)
         kind = torch.randint(2, (rows, 1), device=self.device)
         start = torch.randint(self.noises.shape[1] - frames, (rows, 1), device=self.device)
         noise = self.noises[kind, start + torch.arange(frames, device=self.device)]
@@ -170,7 +177,7 @@ class Waves:
 
     @torch.no_grad()
     def augmented(self, samples: Tensor, ease: Tensor) -> Tensor:
-        """Log-mel energies (R, T, M) of rows (R, N); ease in 0..1 scales how often and how much."""
+        """Features (R, T, M) of rows (R, N); ease in 0..1 scales how often and how much."""
         config, changes = self.config, self.changes
         rows = len(samples)
         samples = F.pad(self._room(samples, ease), (config.pad, config.pad))
@@ -180,12 +187,12 @@ class Waves:
             rows, changes.tilt, changes.ripple)
         edge = self._uniform(*changes.low_pass_edge, rows, 1)
         fall = ((self.axis - edge) * 60).clamp(0, 5) * self._chosen(changes.low_pass, rows, 1)
-        x = torch.log(energies * (gain * 10 ** -fall)[:, None] + config.log_floor)
+        x = self._features(energies * (gain * 10 ** -fall)[:, None])
         frames = x.shape[1]
         mean = x.mean(1, keepdim=True)
         masks = max(1, frames // changes.time_mask_every)
         widest = min(changes.time_mask, changes.time_mask_share * frames)
         in_time = self._hidden(rows, frames, masks, widest * ease)
         in_mels = self._hidden(
-            rows, config.mels, changes.frequency_masks, (changes.frequency_mask + 1) * ease)
+            rows, config.mels, changes.frequency_masks, changes.frequency_mask * ease)
         return torch.where(in_time[:, :, None] | in_mels[:, None], mean, x)
