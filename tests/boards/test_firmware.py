@@ -19,8 +19,8 @@ FAULT_STATUS = 70
 CLIP_SECONDS = 4.0
 
 
-def bundled_model() -> model_file.ModelFile:
-    with resources.as_file(resources.files("ee_ref") / "assets" / "commands.gguf") as path:
+def bundled_model(name: str = "commands") -> model_file.ModelFile:
+    with resources.as_file(resources.files("ee_ref") / "assets" / f"{name}.gguf") as path:
         return model_file.read(path)
 
 
