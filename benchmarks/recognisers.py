@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("recogniser", nargs="+", metavar="KIND[=MODEL]",
                         help=f"of {', '.join(KINDS)}")
     parser.add_argument("--manifest", type=Path, metavar="M", help="as of `ee-ref eval`")
-    parser.add_argument("--where", metavar="FIELD=VALUE", help="only these recordings of it")
+    parser.add_argument("--where", metavar="FIELD=V[,V...]", help="only these recordings of it")
     parser.add_argument("--phrases", type=Path, metavar="FILE", help="all that may be said")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -163,8 +163,7 @@ def main() -> None:
         parser.error("expected --manifest M")
     recordings = manifest.read(arguments.manifest)
     if arguments.where:
-        name, _, value = arguments.where.partition("=")
-        recordings = [r for r in recordings if str(r.fields.get(name)) == value]
+        recordings = manifest.where(recordings, arguments.where)
     if arguments.phrases:
         phrases = ee_ref.phrases.load(arguments.phrases)
         recordings = [r for r in recordings

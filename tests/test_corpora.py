@@ -151,13 +151,20 @@ def no_manifest(librispeech, common_voice):
     return ["--manifest", librispeech], FileError, "expected a manifest train.jsonl"
 
 
+def a_line_of_a_manifest_without_text(librispeech, common_voice):
+    (librispeech / "train.jsonl").write_text('{"path": "a.wav", "text": "A"}\n{"path": "b.wav"}\n')
+    return (["--manifest", librispeech], ArgumentError,
+            "train.jsonl, line 2: expected an object with the strings path and text")
+
+
 def nothing(librispeech, common_voice):
     return [], ArgumentError, "found none that can be used"
 
 
 @pytest.mark.parametrize("case", [
     broken_durations, fewer_fields, other_columns, other_encoding, no_list, one_part_too_deep,
-    no_folder, a_transcript_without_audio, no_manifest, nothing])
+    no_folder, a_transcript_without_audio, no_manifest, a_line_of_a_manifest_without_text,
+    nothing])
 def test_bad_corpora(case, librispeech, common_voice):
     arguments, error, message = case(librispeech, common_voice)
     with pytest.raises(error, match=re.escape(message)):

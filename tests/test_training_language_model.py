@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ee_ref.decode import language_model
+from ee_ref.errors import ArgumentError
 
 RECIPE = Path(__file__).parent.parent / "training" / "language_model.py"
 
@@ -64,6 +65,16 @@ def test_pruning_leaves_less_that_says_almost_as_much(recipe, tmp_path):
         found.append(sum(map(model.log_prob, held_out)))
     assert sizes[1] < sizes[0] / 2
     assert found[1] > found[0] * 1.05
+
+
+def test_a_model_that_fits(recipe, tmp_path):
+    found = recipe.trigrams(texts(), 2)
+    data = recipe.fitting(*found, 20_000)
+    assert 19_000 < len(data) <= 20_000
+    (tmp_path / "model.lm").write_bytes(data)
+    assert set(language_model.read(tmp_path / "model.lm").words) == set(found[0])
+    with pytest.raises(ArgumentError, match=r"bytes: expected \d+ or more .* found 500"):
+        recipe.fitting(*found, 500)
 
 
 def test_what_is_kept_apart_is_left_out(recipe):

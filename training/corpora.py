@@ -22,7 +22,6 @@ import soundfile
 
 from ee_ref.errors import ArgumentError, FileError, shown, some
 from ee_ref.evaluation import manifest as manifests
-from weights_io.text import filled_lines, parse_json, read_text
 
 Line = dict[str, Any]
 
@@ -62,10 +61,12 @@ def read(args: argparse.Namespace, split: str) -> list[Line]:
 
 
 def manifest(folder: Path, name: str) -> list[Line]:
-    """The lines of a JSONL manifest in a folder, which its paths are relative to."""
-    text = read_text(Path(folder) / name, manifests.MAX_BYTES, ArgumentError)
-    lines = (parse_json(line) for _, line in filled_lines(text))
-    return [{**line, "path": str(Path(folder) / line["path"])} for line in lines]
+    """The lines of a JSONL manifest in a folder, which its paths are relative to.
+
+    Raises FileError and ArgumentError as `ee_ref.evaluation.manifest.read`.
+    """
+    return [{**recording.fields, "id": recording.id, "path": str(recording.path),
+             "text": recording.text} for recording in manifests.read(Path(folder) / name)]
 
 
 def _with_split(folders: Sequence[Path], split: str) -> Iterator[Path]:
@@ -202,7 +203,9 @@ def _checked(line: Line) -> Line | str:
     if text is None or not text and line["text"]:
         return f"{line['id']}: {shown(line['text'], 40)!r}"
     try:
-        seconds = line["seconds"] if "seconds" in line else soundfile.info(line["path"]).duration
+        seconds = line.get("seconds")
+        if not isinstance(seconds, (int, float)):
+            seconds = soundfile.info(line["path"]).duration
     except (soundfile.LibsndfileError, OSError) as error:
         return shown(error)
     if seconds < SHORTEST or len(text) > FASTEST * seconds:

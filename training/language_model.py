@@ -12,7 +12,6 @@ probabilities of histories (Chelba et al. 2010).
 from __future__ import annotations
 
 import argparse
-import json
 import lzma
 import tempfile
 from collections import Counter
@@ -23,6 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from ee_ref.decode import language_model
+from ee_ref.errors import ArgumentError
+from ee_ref.evaluation import manifest
+from weights_io import files
 
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
 SHARED_RUN = 7
@@ -199,7 +201,10 @@ def write_arpa(path: Path, words: list[str], p1: np.ndarray, two: Order, three: 
 
 
 def fitting(words: list[str], p1: np.ndarray, two: Order, three: Order, limit: int) -> bytes:
-    """The packed model of at most `limit` bytes that keeps most."""
+    """The packed model of at most `limit` bytes that keeps most.
+
+    Raises ArgumentError when all that it tries are larger.
+    """
     low, high, best = -20.0, -10.0, b""  # log of the cost
     with tempfile.TemporaryDirectory() as folder:
         arpa = Path(folder) / "model.arpa"
@@ -211,6 +216,8 @@ def fitting(words: list[str], p1: np.ndarray, two: Order, three: Order, limit: i
                 low = cost
             else:
                 high, best = cost, data
+    if not best:
+        raise ArgumentError(f"bytes: expected {len(data)} or more for this text, found {limit}")
     return best
 
 
@@ -221,16 +228,15 @@ def main() -> None:
     parser.add_argument("--least", type=int, default=2, help="words seen less often are unknown")
     parser.add_argument("--bytes", type=int, default=3_000_000, help="size of the file")
     parser.add_argument("--leave-out", type=Path, nargs="*", default=[], metavar="M",
-                        help="manifests (JSON lines with text) whose transcripts the text may not "
-                        "hold")
+                        help="manifests (as of `ee-ref eval`) of transcripts that are left out")
     args = parser.parse_args()
     texts = sentences(args.text)
-    apart = [json.loads(line)["text"].split() for manifest in args.leave_out
-             for line in manifest.read_text(encoding="utf-8").splitlines()]
+    apart = [recording.text.split() for path in args.leave_out
+             for recording in manifest.read(path)]
     kept = left_out(texts, apart)
     print(f"{len(texts)} sentences, {len(texts) - len(kept)} left out")
     data = fitting(*trigrams(kept, args.least), args.bytes)
-    args.output.write_bytes(data)
+    files.write_atomic(args.output, [data], overwrite=True)
     model = language_model.read(args.output)
     print(f"{model!r}, {len(data)} bytes")
 

@@ -1,7 +1,7 @@
 """Trains a model that spells any word, on one device or, under torchrun, on several.
 
     python train_english.py --packs PACKS --dev DEV --labels pieces.model --work WORK --minutes 30
-    torchrun --nproc-per-node 8 train_english.py --preset paper --steps 400000 ...
+    torchrun --nproc-per-node 8 train_english.py --preset paper --steps 1200000 ...
 
 PACKS and DEV are folders of packs (prepare.py); packs that appear in PACKS later are taken too.
 WORK gets last.pt, the curve (curve.jsonl) and the result (english.pt). All samples lie on the
