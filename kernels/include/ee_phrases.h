@@ -81,8 +81,8 @@ ee_status ee_phrase_search_feed(ee_phrase_search *search, const float *log_probs
 ee_status ee_phrase_search_finish(const ee_phrase_search *search, ee_phrase *found, size_t *count);
 
 /* A whole utterance: what feeding it to a search just opened, and finishing, gives. As a rule in far
- * less time, because hypotheses are dropped that cannot be found in the end: they are so many below
- * sentences that a first attempt with a beam found. What was fed before is forgotten, and nothing
+ * less time, because hypotheses are dropped that cannot be found in the end: they are below
+ * sentences that an attempt with fewer of them found. What was fed before is forgotten, and nothing
  * may be fed after it. */
 ee_status ee_phrase_search_all(ee_phrase_search *search, const float *log_probs, size_t rows,
                                ee_phrase *found, size_t *count);
