@@ -80,14 +80,14 @@ ee_status ee_phrase_search_feed(ee_phrase_search *search, const float *log_probs
  * than 20 below the best. */
 ee_status ee_phrase_search_finish(const ee_phrase_search *search, ee_phrase *found, size_t *count);
 
-/* A whole utterance: what feeding it to a search just opened, and finishing, gives. As a rule in
- * far less time, because hypotheses are dropped that cannot be found in the end: they are below the
- * sentences that a first attempt with a beam found. What was fed before is forgotten, and nothing
+/* A whole utterance: what feeding it to a search just opened, and finishing, gives. As a rule in far
+ * less time, because hypotheses are dropped that cannot be found in the end: they are below
+ * sentences that an attempt with fewer of them found. What was fed before is forgotten, and nothing
  * may be fed after it. */
 ee_status ee_phrase_search_all(ee_phrase_search *search, const float *log_probs, size_t rows,
                                ee_phrase *found, size_t *count);
 
-/* ---- What sentences are and mean -------------------------------------------------------------- */
+/* ---- What sentences are and mean --------------------------------------------------------------- */
 
 /* An open section "phrases" (weights_io/FORMAT.md): numbers of strings, arcs and nodes, and the
  * tables where they are. Its pointers lead into the section. */
@@ -144,9 +144,9 @@ typedef struct {
 ee_status ee_phrases_meaning_size(const ee_phrases *phrases, size_t count, size_t *bytes);
 
 /* What words (count) mean: the first template that says them, the first alternative in it, of a
- * list the most words. The work is at most links * (count + 1) * (word_arcs + 1) steps.
- * EE_ERR_CONFIG when no template says them, EE_ERR_BUFFER_TOO_SMALL for more than
- * EE_PHRASES_MAX_SLOTS slots, EE_ERR_ARENA_TOO_SMALL. */
+ * list the most words. The work is at most links * count * count steps. EE_ERR_CONFIG when no
+ * template says them, EE_ERR_BUFFER_TOO_SMALL for more than EE_PHRASES_MAX_SLOTS slots,
+ * EE_ERR_ARENA_TOO_SMALL. */
 ee_status ee_phrases_meaning(ee_phrase_meaning *meaning, const ee_phrases *phrases,
                              const uint16_t *words, size_t count, void *memory, size_t bytes);
 /* cdef:end */

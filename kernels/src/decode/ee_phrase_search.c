@@ -8,7 +8,10 @@
 
 /* Rounding may lift a log-probability above zero by about this much; logits are far beyond it. */
 static const float ROUNDING = 1e-3f;
-/* How far below the best of a frame a token is dropped at the first attempt. */
+/* Below it a token is dropped at the first attempt. A sentence that was said scores a few below 0,
+ * and the next best counts up to SPREAD below that. */
+static const float FLOOR = -22.0f;
+/* How far below the best of a frame a token is dropped at the second attempt. */
 static const float BEAM = 16.0f;
 /* How far below the best sentence others are found. */
 static const float SPREAD = 20.0f;
@@ -505,6 +508,19 @@ ee_status ee_phrase_search_finish(const ee_phrase_search *search, ee_phrase *fou
     return EE_OK;
 }
 
+/* A search of all rows which drops the tokens below `floor`, or `beam` below the best. */
+static void attempt(ee_phrase_search *search, float floor, float beam, const float *log_probs,
+                    size_t rows, ee_phrase *found, size_t *count)
+{
+    begin(search);
+    search->floor = floor;
+    search->beam = beam;
+    feed(search, log_probs, rows);
+    search->floor = -FLT_MAX;
+    search->beam = UNLIMITED;
+    (void)ee_phrase_search_finish(search, found, count);
+}
+
 ee_status ee_phrase_search_all(ee_phrase_search *search, const float *log_probs, size_t rows,
                                ee_phrase *found, size_t *count)
 {
@@ -516,20 +532,15 @@ ee_status ee_phrase_search_all(ee_phrase_search *search, const float *log_probs,
     if (status != EE_OK) {
         return status;
     }
-    begin(search);
-    search->beam = BEAM;
-    feed(search, log_probs, rows);
-    search->beam = UNLIMITED;
-    (void)ee_phrase_search_finish(search, found, count);
+    attempt(search, FLOOR, UNLIMITED, log_probs, rows, found, count);
+    if (*count == 0) {
+        attempt(search, -FLT_MAX, BEAM, log_probs, rows, found, count);
+    }
     const float least = least_found(search, found, *count);
 
     /* Scores only fall: what was dropped below `least` could not have been found. */
     if (search->dropped > NEVER && !(search->dropped < least)) {
-        begin(search);
-        search->floor = least;
-        feed(search, log_probs, rows);
-        search->floor = -FLT_MAX;
-        (void)ee_phrase_search_finish(search, found, count);
+        attempt(search, least, UNLIMITED, log_probs, rows, found, count);
     }
     return EE_OK;
 }
