@@ -40,7 +40,8 @@ DRAWN = ("entropy", "entropy, per exit", "posterior", "patience", "least_confide
 LEVELS = (0.25, 0.5, 0.75)
 NEAR = 0.1
 SPLITS, BOUND, CONFIDENCE = 200, 2.0, 0.9
-DEADLINE, DEADLINE_UTTERANCES = 0.06, 400
+DEADLINES, DEADLINE_UTTERANCES = {"commands": 0.06, "english": 0.5}, 400
+"""Deadlines, in seconds, that slowed-down models can keep for some utterances and not for all."""
 
 
 def measured(
@@ -126,7 +127,7 @@ def guarantee(table: Table) -> Figures:
             "early": int(proved), "depth_share": float(np.mean(depth)), "utterances": len(table)}
 
 
-def deadline(model: ee_ref.Model, recordings: Sequence[Recording]) -> Figures:
+def deadline(model: ee_ref.Model, recordings: Sequence[Recording], seconds: float) -> Figures:
     """Deadlines kept when every group is slowed down by a sleep.
 
     An utterance more than the next, and unevenly.
@@ -149,18 +150,18 @@ def deadline(model: ee_ref.Model, recordings: Sequence[Recording]) -> Figures:
 
         model._encoder.exits = slowed
         samples = ee_ref.audio.read(recording.path, model.config.sample_rate)
-        policy = exits.FirstOf(exits.Deadline(DEADLINE), exits.Fixed(model.config.exits))
+        policy = exits.FirstOf(exits.Deadline(seconds), exits.Fixed(model.config.exits))
         begun = time.perf_counter()
         result = model.transcribe((samples, model.config.sample_rate), policy=policy)
         took = time.perf_counter() - begun
         after = took - (reached[-1] - begun)  # decoding, which exit 1 would have needed too
-        if reached[0] - begun + after <= DEADLINE:
+        if reached[0] - begun + after <= seconds:
             possible += 1
-            kept += took <= DEADLINE
+            kept += took <= seconds
             chosen.append(result.exit)
     del model._encoder.exits
     histogram = np.bincount(np.array(chosen) - 1, minlength=model.config.exits).tolist()
-    return {"milliseconds": 1000 * DEADLINE, "utterances": len(chosen_recordings),
+    return {"milliseconds": 1000 * seconds, "utterances": len(chosen_recordings),
             "possible": possible, "kept": kept, "histogram": histogram}
 
 
@@ -203,7 +204,8 @@ def measure(data: Path, name: str, threads: int) -> Figures:
         rows = of_sources(dev_recordings, own_sources)
         part = test.rows(of_sources(recordings, own_sources))
         found[kind] = judged(dev.rows(rows), groups[rows].tolist(), part)
-        choices = {point: fit.choices(policy, part) for point, policy in model.policies.items()}
+        choices = {point: fit.choices(policy, part) for point, policy in model.policies.items()
+                   if point != "phrases"}  # which needs phrases
         found[kind]["points"] = {
             point: {**figures.figures(part, own), "against": figures.against_mixture(part, own)}
             for point, own in choices.items()}
@@ -214,7 +216,7 @@ def measure(data: Path, name: str, threads: int) -> Figures:
                  "balanced": figures.figures(test.rows(sources == source),
                                              choice[sources == source])}
         for source in sorted(set(sources))}
-    found["deadline"] = deadline(model, recordings)
+    found["deadline"] = deadline(model, recordings, DEADLINES[name])
     return found
 
 
