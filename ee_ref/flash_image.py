@@ -175,12 +175,12 @@ def build(
     return image[: header(image).exit_ends[exits - 1]]
 
 
-def write(path: str | os.PathLike, image: bytes, *, overwrite: bool = False) -> None:
+def write(path: str | os.PathLike[str], image: bytes, *, overwrite: bool = False) -> None:
     """Write an image that `build` gave, complete or not at all. Raises FileError."""
     write_atomic(path, [image], overwrite)
 
 
-def read(path: str | os.PathLike) -> FlashImage:
+def read(path: str | os.PathLike[str]) -> FlashImage:
     """Read an image and check all of it. Raises FileError or ModelFileError."""
     try:
         return parse(read_limited(path, MAX_BYTES))

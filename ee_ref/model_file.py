@@ -89,7 +89,7 @@ class ModelFile:
 
 
 def read(
-    path: str | os.PathLike, crc32: Callable[[Any], int] = zlib.crc32
+    path: str | os.PathLike[str], crc32: Callable[[Any], int] = zlib.crc32
 ) -> ModelFile:
     """Map a model file and check all of it: header, configuration, table, sizes, checksums.
 
@@ -105,7 +105,7 @@ def read(
         raise ModelFileError(f"{path}: {error}") from None
 
 
-def _map(path: str | os.PathLike) -> memoryview:
+def _map(path: str | os.PathLike[str]) -> memoryview:
     file, size = open_regular(path)
     with file:
         if size == 0:
@@ -317,7 +317,10 @@ def operating_points(file: ModelFile) -> dict[str, Any]:
 
 
 def store_operating_points(
-    source: ModelFile, path: str | os.PathLike, points: Mapping[str, Any], overwrite: bool = False
+    source: ModelFile,
+    path: str | os.PathLike[str],
+    points: Mapping[str, Any],
+    overwrite: bool = False,
 ) -> None:
     """Write `source` again with these operating points; nothing else of it changes.
 
@@ -333,7 +336,7 @@ def store_operating_points(
 
 
 def write(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     config: Config,
     tokens: Sequence[str],
     special: Iterable[int],

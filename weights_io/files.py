@@ -12,7 +12,7 @@ from typing import BinaryIO
 from ee_ref.errors import ArgumentError, EeError, FileError
 
 
-def open_regular(path: str | os.PathLike) -> tuple[BinaryIO, int]:
+def open_regular(path: str | os.PathLike[str]) -> tuple[BinaryIO, int]:
     """Open a file for reading; return it and its size in bytes.
 
     Raises FileError when it is missing, unreadable, or no regular file (opening a pipe would wait
@@ -32,7 +32,7 @@ def open_regular(path: str | os.PathLike) -> tuple[BinaryIO, int]:
         raise as_file_error(path, error) from error
 
 
-def read_limited(path: str | os.PathLike, limit: int) -> bytes:
+def read_limited(path: str | os.PathLike[str], limit: int) -> bytes:
     """The bytes of a file of at most `limit` bytes; FileError when unreadable or larger."""
     file, size = open_regular(path)
     with file:
@@ -45,7 +45,7 @@ def read_limited(path: str | os.PathLike, limit: int) -> bytes:
 
 
 def write_atomic(
-    path: str | os.PathLike, chunks: Iterable[bytes | memoryview], overwrite: bool = False
+    path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview], overwrite: bool = False
 ) -> None:
     """Write the chunks to a temporary file in the folder of `path`, then move it into place.
 
@@ -71,7 +71,7 @@ def write_atomic(
         raise as_file_error(path, error) from error
 
 
-def refuse_shared(paths: Iterable[str | os.PathLike]) -> None:
+def refuse_shared(paths: Iterable[str | os.PathLike[str]]) -> None:
     """Raise ArgumentError when two files that a command reads or writes are the same."""
     seen: set[str] = set()
     for path in paths:
@@ -92,7 +92,7 @@ def is_of_system(error: OSError) -> bool:
     return error.errno is not None and type(error).__module__ == "builtins"
 
 
-def refuse_existing(path: str | os.PathLike, overwrite: bool = False) -> None:
+def refuse_existing(path: str | os.PathLike[str], overwrite: bool = False) -> None:
     """Raise FileError when `path` exists, or with `overwrite` when it is no regular file."""
     if not os.path.lexists(path):
         return
@@ -102,7 +102,7 @@ def refuse_existing(path: str | os.PathLike, overwrite: bool = False) -> None:
         raise FileError(f"{path}: expected a regular file to replace, found something else")
 
 
-def as_file_error(path: str | os.PathLike, error: Exception) -> FileError:
+def as_file_error(path: str | os.PathLike[str], error: Exception) -> FileError:
     """An error of the operating system as a FileError that names the path; others are raised."""
     if isinstance(error, OSError) and not is_of_system(error):
         raise error

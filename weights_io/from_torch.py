@@ -49,7 +49,7 @@ class Checkpoint:
     extras: dict[str, Any]
 
 
-def read_checkpoint(path: str | os.PathLike, state: str | None = None) -> Checkpoint:
+def read_checkpoint(path: str | os.PathLike[str], state: str | None = None) -> Checkpoint:
     """Read a PyTorch checkpoint (zip format, since PyTorch 1.6) or a safetensors file.
 
     state: which state dict of a PyTorch checkpoint to take where it holds several, by its keys with

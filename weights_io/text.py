@@ -23,7 +23,7 @@ _SIGNATURE = b"\xef\xbb\xbf"  # written before UTF-8 by editors of Windows
 _OTHER_SIGNATURES = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
 
-def read_text(path: str | os.PathLike, limit: int, wrong: type[EeError]) -> str:
+def read_text(path: str | os.PathLike[str], limit: int, wrong: type[EeError]) -> str:
     """The text of a UTF-8 file of at most `limit` bytes; a signature (BOM) at its start is dropped.
 
     Line ends stay as they are. Raises FileError when it cannot be read or is larger, and `wrong`,

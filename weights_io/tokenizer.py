@@ -40,7 +40,7 @@ def special_by_name(tokens: Sequence[str]) -> frozenset[int]:
         if _SPECIAL_NAME.fullmatch(token) and not _NOT_SPECIAL_NAME.fullmatch(token))
 
 
-def read_token_file(path: str | os.PathLike) -> Tokens:
+def read_token_file(path: str | os.PathLike[str]) -> Tokens:
     """A UTF-8 file with one token a line, in the order of their ids.
 
     Tokens of the form <...> are special. Raises CheckpointError for another encoding, an empty line
@@ -57,7 +57,7 @@ def read_token_file(path: str | os.PathLike) -> Tokens:
     return tokens, special_by_name(tokens)
 
 
-def read_sentencepiece(path: str | os.PathLike) -> Tokens:
+def read_sentencepiece(path: str | os.PathLike[str]) -> Tokens:
     """The pieces of a SentencePiece model; unknown and control pieces are special.
 
     Raises CheckpointError when the file is no such model, FileError when it cannot be read.

@@ -37,7 +37,7 @@ def say_of(name: object, error: Exception) -> None:
     say(error if str(name) in str(error) else f"{name}: {error}")
 
 
-def deliver(text: str, path: str | os.PathLike | None, overwrite: bool) -> None:
+def deliver(text: str, path: str | os.PathLike[str] | None, overwrite: bool) -> None:
     """Write the result of a command to a file, or to stdout where none is named."""
     if path is None:
         sys.stdout.write(text)

@@ -121,7 +121,9 @@ def _described(case: Vector, arrays: dict[str, bytearray]) -> dict[str, Any]:
     }
 
 
-def export(content: Mapping[str, bytes], folder: str | os.PathLike, force: bool = False) -> None:
+def export(
+    content: Mapping[str, bytes], folder: str | os.PathLike[str], force: bool = False
+) -> None:
     """Write the files into a new folder, which appears complete or not at all.
 
     force: replace a folder that holds vectors. Raises FileError when something else is there, or
@@ -149,7 +151,7 @@ def export(content: Mapping[str, bytes], folder: str | os.PathLike, force: bool 
         raise as_file_error(folder, error) from error
 
 
-def refuse_existing_folder(folder: str | os.PathLike, force: bool) -> None:
+def refuse_existing_folder(folder: str | os.PathLike[str], force: bool) -> None:
     """Raise FileError unless nothing is at `folder`, or with `force` a folder of vectors."""
     if not os.path.lexists(folder):
         if not Path(folder).absolute().parent.is_dir():
@@ -161,7 +163,9 @@ def refuse_existing_folder(folder: str | os.PathLike, force: bool) -> None:
         raise FileError(f"{folder}: expected a folder of vectors to replace, found something else")
 
 
-def archive(content: Mapping[str, bytes], path: str | os.PathLike, force: bool = False) -> None:
+def archive(
+    content: Mapping[str, bytes], path: str | os.PathLike[str], force: bool = False
+) -> None:
     """Write the files as one .tar.xz, without names or times of who made it.
 
     What is in it is the same everywhere; how tightly it is packed is liblzma's affair.
@@ -180,7 +184,7 @@ def archive(content: Mapping[str, bytes], path: str | os.PathLike, force: bool =
     write_atomic(path, [lzma.compress(packed.getvalue(), lzma.FORMAT_XZ, filters=filters)], force)
 
 
-def read(folder: str | os.PathLike) -> Vectors:
+def read(folder: str | os.PathLike[str]) -> Vectors:
     """Read exported vectors, checking all of them: schema, sizes, SHA-256, places.
 
     Raises FileError, SchemaError or ManifestError.

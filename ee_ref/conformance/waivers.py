@@ -58,7 +58,7 @@ class Waiver:
             case, self.cases)
 
 
-def read(path: str | os.PathLike) -> tuple[Waiver, ...]:
+def read(path: str | os.PathLike[str]) -> tuple[Waiver, ...]:
     """The waivers of a file. Raises FileError or WaiverError."""
     text = read_text(path, 1 << 20, WaiverError)
     try:

@@ -62,7 +62,7 @@ class Section(NamedTuple):
     first_line: int
 
 
-def read(path: str | os.PathLike) -> tuple[list[str], list[Section]]:
+def read(path: str | os.PathLike[str]) -> tuple[list[str], list[Section]]:
     """The words, and the n-grams of each order, order 1 first: row i of it is word i.
 
     Raises FileError when the file cannot be opened, LanguageModelError, naming the line, for
@@ -82,7 +82,7 @@ def read(path: str | os.PathLike) -> tuple[list[str], list[Section]]:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, int]]:
+def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
     """The text, and how many bytes of it are read at most."""
     file, size = open_regular(path)
     with file:
@@ -101,7 +101,7 @@ def _opened(path: str | os.PathLike) -> Iterator[tuple[BinaryIO, int]]:
 class _Lines:
     """The lines of a file, counted, and errors that name them."""
 
-    def __init__(self, path: str | os.PathLike, file: BinaryIO, limit: int):
+    def __init__(self, path: str | os.PathLike[str], file: BinaryIO, limit: int):
         self._path, self._file, self._limit = path, file, limit
         self._left = limit
         self.number = 0

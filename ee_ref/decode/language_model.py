@@ -157,7 +157,7 @@ class LanguageModel:
         return words
 
 
-def read(path: str | os.PathLike) -> LanguageModel:
+def read(path: str | os.PathLike[str]) -> LanguageModel:
     """A language model from ARPA text, plain or compressed by gzip, or from a packed file.
 
     path: "english" is the bundled one (docs/model-card.md); a file of that very name is
@@ -182,13 +182,13 @@ def read(path: str | os.PathLike) -> LanguageModel:
     return _sorted(path, words, sections)
 
 
-def path_of(path: str | os.PathLike) -> Path:
+def path_of(path: str | os.PathLike[str]) -> Path:
     """The file that `read` opens for this."""
     return Path(__file__).parents[1] / "assets" / f"{path}.lm" if path in BUNDLED else Path(path)
 
 
 def _sorted(
-    path: str | os.PathLike, words: list[str], sections: list[arpa.Section]
+    path: str | os.PathLike[str], words: list[str], sections: list[arpa.Section]
 ) -> LanguageModel:
     """The model of an ARPA file's sections."""
     lines = [section.first_line for section in sections]
@@ -248,7 +248,10 @@ def _ids(ids: np.ndarray, words: int) -> np.ndarray:
 
 
 def write(
-    path: str | os.PathLike, model: LanguageModel, quantise: bool = False, overwrite: bool = False
+    path: str | os.PathLike[str],
+    model: LanguageModel,
+    quantise: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Write a packed file, which `read` maps. Raises FileError.
 

@@ -35,7 +35,7 @@ class Lexicon:
 
     words: Sequence[str]
     pieces: Sequence[tuple[str, ...]] | None = None
-    path: str | os.PathLike = "lexicon"
+    path: str | os.PathLike[str] = "lexicon"
     lines: Sequence[int] = field(default=(), repr=False)
 
     def wrong(self, entry: int, message: str) -> LanguageModelError:
@@ -44,7 +44,7 @@ class Lexicon:
         return LanguageModelError(f"{self.path}, {where}: {message}")
 
 
-def read_lexicon(path: str | os.PathLike) -> Lexicon:
+def read_lexicon(path: str | os.PathLike[str]) -> Lexicon:
     """A lexicon from a file: a word a line, or in every line a word, a tab or spaces, and its
     pieces with spaces between them (the form that flashlight and torchaudio read).
 
@@ -70,7 +70,7 @@ Hotwords = Mapping[str, float]
 """Boost, as a natural log, by phrase: words with spaces between them."""
 
 
-def read_hotwords(path: str | os.PathLike) -> dict[str, float]:
+def read_hotwords(path: str | os.PathLike[str]) -> dict[str, float]:
     """Hotwords from a file with one in every line: `phrase` or `phrase = boost`; # begins a
     comment. Raises FileError, or LanguageModelError naming the line."""
     found = {}
