@@ -66,7 +66,7 @@ def phrase_vectors() -> Iterator[Vector]:
         ("no_blank_between_letters", rover, letters,
          np.delete(_spoken(LETTERS, "GO ROOM THREE", 10), np.s_[2::3], 0), {"n": 2}),
         ("far_behind_at_first", _loaded("a c\nb d\n"), letters,
-         _frames({"A": 0.0, "B": -18.0}, {"▁": 0.0}, {"C": -40.0, "D": 0.0}), {"n": 2}),
+         _frames({"A": 0.0, "B": -25.0}, {"▁": 0.0}, {"C": -40.0, "D": 0.0}), {"n": 2}),
         ("twenty_below", pairs, letters, _first_letter(-20.0, 0.0), {"n": 2}),
         ("a_bit_more_than_twenty_below", pairs, letters,
          _first_letter(float(np.nextafter(np.float32(-20), np.float32(-21))), 0.0), {"n": 2}),
