@@ -12,13 +12,11 @@ from functools import partial
 
 import numpy as np
 
+from ee_ref.phrases.numbers import spoken
 from words import COMMANDS, DIGITS, OTHERS, WAKE
 
 Draw = Callable[[np.random.Generator], str]
 
-_TEENS = ("TEN", "ELEVEN", "TWELVE", "THIRTEEN", "FOURTEEN", "FIFTEEN", "SIXTEEN", "SEVENTEEN",
-          "EIGHTEEN", "NINETEEN")
-_TENS = ("TWENTY", "THIRTY", "FORTY", "FIFTY", "SIXTY", "SEVENTY", "EIGHTY", "NINETY")
 _ORDINALS = ("FIRST", "SECOND", "THIRD", "FOURTH", "FIFTH", "SIXTH", "SEVENTH", "EIGHTH", "NINTH",
              "TENTH", "ELEVENTH", "TWELFTH", "THIRTEENTH", "FOURTEENTH", "FIFTEENTH", "TWENTIETH",
              "TWENTY FIRST", "TWENTY SECOND", "TWENTY FIFTH", "THIRTIETH", "THIRTY FIRST")
@@ -26,14 +24,7 @@ _ORDINALS = ("FIRST", "SECOND", "THIRD", "FOURTH", "FIFTH", "SIXTH", "SEVENTH", 
 
 def number(value: int) -> str:
     """0 to 999,999 in words, as said in American English: TWO HUNDRED SEVEN."""
-    if value < 20:
-        return (DIGITS + _TEENS)[value]
-    if value < 100:
-        tens, ones = _TENS[value // 10 - 2], value % 10
-        return f"{tens} {DIGITS[ones]}" if ones else tens
-    unit, name = (100, "HUNDRED") if value < 1000 else (1000, "THOUSAND")
-    rest = f" {number(value % unit)}" if value % unit else ""
-    return f"{number(value // unit)} {name}{rest}"
+    return " ".join(spoken(value)[0])
 
 
 def _digits(rng: np.random.Generator) -> str:
