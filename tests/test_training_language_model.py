@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ def recipe():
         pytest.skip("no training/ beside the tests")
     spec = importlib.util.spec_from_file_location("recipe_of_the_language_model", RECIPE)
     module = importlib.util.module_from_spec(spec)
+    sys.path.append(str(RECIPE.parent))  # of the modules that it imports
     spec.loader.exec_module(module)
     return module
 

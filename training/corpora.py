@@ -12,7 +12,7 @@ import itertools
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,6 +167,19 @@ def normalised(text: str) -> str | None:
     text = _QUOTES.sub(" ", _SPACES.sub(" ", text))
     text = " ".join(text.split())
     return text if _WORDS.fullmatch(text) or not text else None
+
+
+def known_from(
+    kept_apart: Iterable[Sequence[str]], run: int
+) -> Callable[[Sequence[str]], bool]:
+    """Whether a sentence of words is one that is kept apart, or has `run` words in a row of one."""
+    whole = {tuple(words) for words in kept_apart}
+    runs = {part for words in whole for part in _runs(words, run)}
+    return lambda words: tuple(words) in whole or not runs.isdisjoint(_runs(words, run))
+
+
+def _runs(words: Sequence[str], run: int) -> Iterator[tuple[str, ...]]:
+    return zip(*(words[first:] for first in range(run)))
 
 
 @dataclass(frozen=True)

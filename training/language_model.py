@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from corpora import known_from
 from ee_ref.decode import language_model
 from ee_ref.errors import ArgumentError
 from ee_ref.evaluation import manifest
@@ -40,15 +41,8 @@ def sentences(path: Path) -> list[list[str]]:
 
 def left_out(texts: Sequence[list[str]], kept_apart: Iterable[list[str]]) -> list[list[str]]:
     """`texts` but for those that are, or share SHARED_RUN words in a row with, one kept apart."""
-    transcripts = [tuple(words) for words in kept_apart]
-    whole = set(transcripts)
-    runs = {run for words in transcripts for run in _runs(words)}
-    return [words for words in texts
-            if tuple(words) not in whole and not any(run in runs for run in _runs(tuple(words)))]
-
-
-def _runs(words: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
-    return (words[at : at + SHARED_RUN] for at in range(len(words) - SHARED_RUN + 1))
+    is_known = known_from(kept_apart, SHARED_RUN)
+    return [words for words in texts if not is_known(words)]
 
 
 @dataclass

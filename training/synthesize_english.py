@@ -90,20 +90,14 @@ def sentences(paths: Sequence[Path], apart: Iterable[str]) -> list[str]:
 
     Raises FileError, ArgumentError when no line can be used.
     """
-    apart = list(apart)
-    whole, runs = set(apart), {run for text in apart for run in _runs(text)}
+    is_known = corpora.known_from((text.split() for text in apart), SHARED)
     lines = (corpora.normalised(line) for path in paths
              for _, line in filled_lines(read_text(path, MAX_BYTES, ArgumentError)))
     found = [line for line in dict.fromkeys(lines)
-             if line and line not in whole and runs.isdisjoint(_runs(line))]
+             if line and not is_known(line.split())]
     if not found:
         raise ArgumentError("texts: expected lines of A-Z, spaces and punctuation, found none")
     return found
-
-
-def _runs(text: str) -> Iterator[tuple[str, ...]]:
-    words = text.split()
-    return zip(*(words[first:] for first in range(SHARED)))
 
 
 def texts(lines: Sequence[str], rng: np.random.Generator) -> Iterator[Text]:
