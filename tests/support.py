@@ -153,3 +153,12 @@ def letter_pairs(words: Iterable[str], count: int) -> tuple[str, ...]:
     frequent = sorted(pairs, key=lambda pair: (-pairs[pair], pair))
     labels = ["<blank>", *letters, *frequent]
     return (*labels, *(f"<{i}>" for i in range(count)))[:count]
+
+
+def spelled(graph, state=0, labels=(), key=0):
+    """Every label sequence of a graph, with its key."""
+    if graph.final[state]:
+        yield labels, key
+    for arc in range(graph.first[state], graph.first[state + 1]):
+        yield from spelled(graph, int(graph.target[arc]), (*labels, int(graph.label[arc])),
+                           key + int(graph.weight[arc]))

@@ -15,6 +15,8 @@ from ee_ref.decode.graph import PhraseGraph, PhraseSearch, search
 from ee_ref.errors import ArgumentError
 from ee_ref.native import _phrases as native
 
+from .support import spelled
+
 
 def make_graph(states, arcs, final, vocab, blank=0):
     """A graph of arcs (source, label, target, weight), less those that no graph may have."""
@@ -54,15 +56,6 @@ def random_log_probs(rng, frames, vocab, sharpness=1.0):
     logits[np.arange(frames), rng.integers(0, vocab, frames)] = 0.0
     with np.errstate(divide="ignore"):
         return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
-
-
-def spelled(graph, state=0, labels=(), key=0):
-    """Every label sequence of a graph, with its key."""
-    if graph.final[state]:
-        yield labels, key
-    for arc in range(graph.first[state], graph.first[state + 1]):
-        yield from spelled(graph, int(graph.target[arc]), (*labels, int(graph.label[arc])),
-                           key + int(graph.weight[arc]))
 
 
 def by_all_alignments(graph, log_probs, n, filler):

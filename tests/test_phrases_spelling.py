@@ -12,16 +12,8 @@ from ee_ref.errors import PhraseError
 from ee_ref.phrases import spelling
 from ee_ref.tokens import Tokens
 
+from .support import spelled
 from .test_phrases import HOUSE, LETTERS, TEMPLATES, read_written
-
-
-def spelled(graph, state=0, labels=(), key=0):
-    """Every label sequence of a graph, with its key."""
-    if graph.final[state]:
-        yield labels, key
-    for arc in range(graph.first[state], graph.first[state + 1]):
-        yield from spelled(graph, int(graph.target[arc]), (*labels, int(graph.label[arc])),
-                           key + int(graph.weight[arc]))
 
 
 def piecings(text, spellings):
