@@ -8,17 +8,32 @@
 
 EE_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl")
 
+/* Magnitudes are compared as integers, which orders floats without a sign alike. */
+static inline __m512i magnitudes(__m512 v)
+{
+    return _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7FFFFFFF));
+}
+
 static inline float largest_magnitude(const float *x, size_t count)
 {
-    const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
-    __m512 max = _mm512_setzero_ps();
+    __m512i a = _mm512_setzero_si512(), b = a;
+    size_t i = 0;
 
-    for (size_t i = 0; i < count; i += 16) {
-        const __m512 v = _mm512_maskz_loadu_ps(ee_exact_lanes(count - i), x + i);
-        const __m512i bits = _mm512_and_si512(_mm512_castps_si512(v), magnitude);
-        max = _mm512_max_ps(max, _mm512_castsi512_ps(bits));
+    for (; count - i >= 32; i += 32) {
+        a = _mm512_max_epi32(a, magnitudes(_mm512_loadu_ps(x + i)));
+        b = _mm512_max_epi32(b, magnitudes(_mm512_loadu_ps(x + i + 16)));
     }
-    return _mm512_reduce_max_ps(max);
+    for (; i < count; i += 16) {
+        const __m512 v = _mm512_maskz_loadu_ps(ee_exact_lanes(count - i), x + i);
+        a = _mm512_max_epi32(a, magnitudes(v));
+    }
+    return ee_bits_float((uint32_t)_mm512_reduce_max_epi32(_mm512_max_epi32(a, b)));
+}
+
+/* The conversion rounds to even. */
+static inline __m512i quantized(__m512 v, __m512 inverse)
+{
+    return _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse));
 }
 
 void ee_quantize_qs8_avx512(int8_t *q, float *scale, const float *x, size_t rows, size_t in,
@@ -36,12 +51,22 @@ void ee_quantize_qs8_avx512(int8_t *q, float *scale, const float *x, size_t rows
         }
         scale[t] = max / 127.0f;
 
-        /* The conversion rounds to even; lanes without a value are 0. */
         const __m512 inverse = _mm512_set1_ps(127.0f / max);
-        for (size_t i = 0; i < in; i += 16) {
+        size_t i = 0;
+
+        for (; in - i >= 64; i += 64) {
+            const __m512i v[4] = {
+                quantized(_mm512_loadu_ps(row + i), inverse),
+                quantized(_mm512_loadu_ps(row + i + 16), inverse),
+                quantized(_mm512_loadu_ps(row + i + 32), inverse),
+                quantized(_mm512_loadu_ps(row + i + 48), inverse),
+            };
+            _mm512_storeu_si512(to + i, ee_exact_pack64(v));
+        }
+        for (; i < in; i += 16) { /* lanes without a value are 0 */
             const __m512 v = _mm512_maskz_loadu_ps(ee_exact_lanes(in - i), row + i);
-            const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(v, inverse));
-            _mm_store_si128((__m128i *)(void *)(to + i), _mm512_cvtepi32_epi8(rounded));
+            _mm_store_si128((__m128i *)(void *)(to + i),
+                            _mm512_cvtepi32_epi8(quantized(v, inverse)));
         }
     }
 }
