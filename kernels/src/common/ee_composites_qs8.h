@@ -15,8 +15,8 @@ static inline ee_blocks ee_blocks_qs8(size_t rows, size_t step, void *scratch, s
     return blocks;
 }
 
-/* x (rows, count) becomes silu(x), and that q and scale, as ops->quantize gives them: a few rows at a
- * time, so that they are still in the first-level cache for the second op. */
+/* x (rows, count) becomes silu(x), and that is quantised to q and scale: a few rows at a time, so
+ * that the second op finds them in the first-level cache. */
 static inline void ee_silu_quantize_qs8(int8_t *q, float *scale, float *x, size_t rows,
                                         size_t count, const ee_ops_qs8 *ops)
 {

@@ -16,21 +16,23 @@ typedef struct {
     __m512 top;
 } totals;
 
-/* The first of x, `left` or PART, become weights; is_whole, a constant: there are PART. */
+/* The first `left` of x become weights. They lie in `vectors` vectors, and fill them if is_whole:
+ * both are constants. */
 static inline __attribute__((always_inline)) void
-weigh_part(float *x, const float *value_scale, size_t left, int is_whole, __m512 max, totals *found)
+weigh_part(float *x, const float *value_scale, size_t left, size_t vectors, int is_whole,
+           float max, totals *found)
 {
     __mmask16 exists[EE_EXP_VECTORS];
     __m512 e[EE_EXP_VECTORS];
 
     EE_UNROLL
-    for (size_t v = 0; v < EE_EXP_VECTORS; v++) {
+    for (size_t v = 0; v < vectors; v++) {
         exists[v] = is_whole ? 0xFFFF : ee_exact_lanes_at(left, v);
-        e[v] = _mm512_sub_ps(_mm512_maskz_loadu_ps(exists[v], x + 16 * v), max);
+        e[v] = _mm512_sub_ps(_mm512_maskz_loadu_ps(exists[v], x + 16 * v), _mm512_set1_ps(max));
     }
-    ee_exact_exps(e, EE_EXP_VECTORS);
+    ee_exact_exps(e, vectors);
     EE_UNROLL
-    for (size_t v = 0; v < EE_EXP_VECTORS; v++) {
+    for (size_t v = 0; v < vectors; v++) {
         const __m512 scale = _mm512_maskz_loadu_ps(exists[v], value_scale + 16 * v);
         const __m512 weight = _mm512_mul_ps(e[v], scale);
 
@@ -44,15 +46,19 @@ weigh_part(float *x, const float *value_scale, size_t left, int is_whole, __m512
  * exponentials. */
 static inline float weigh(float *x, const float *value_scale, size_t dim, float max, float *sum)
 {
-    const __m512 maxes = _mm512_set1_ps(max);
+    const size_t whole = dim / PART * PART;
+    const size_t left = dim - whole;
     totals found = {_mm256_setzero_ps(), _mm512_setzero_ps()};
-    size_t d = 0;
 
-    for (; dim - d >= PART; d += PART) {
-        weigh_part(x + d, value_scale + d, PART, 1, maxes, &found);
+    for (size_t d = 0; d < whole; d += PART) {
+        weigh_part(x + d, value_scale + d, PART, EE_EXP_VECTORS, 1, max, &found);
     }
-    if (d < dim) {
-        weigh_part(x + d, value_scale + d, dim - d, 0, maxes, &found);
+    if (left > 32) {
+        weigh_part(x + whole, value_scale + whole, left, EE_EXP_VECTORS, 0, max, &found);
+    } else if (left > 16) {
+        weigh_part(x + whole, value_scale + whole, left, 2, 0, max, &found);
+    } else if (left > 0) {
+        weigh_part(x + whole, value_scale + whole, left, 1, 0, max, &found);
     }
     *sum = ee_exact_sum(found.lanes);
     return _mm512_reduce_max_ps(found.top);
