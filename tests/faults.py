@@ -87,6 +87,11 @@ FAULTS = (
           f"{OPS}/quantize_digits/ee_quantize_digits_qs8_avx2.c",
           "ee_exact_load(x + 8, count - 8)", "_mm256_loadu_ps(x + 8)",
           "integer/quantize_digits_qs8/size_9", "avx2"),
+    Fault("takes 256 for the weight of the high digit",
+          f"{OPS}/quantize_digits/ee_quantize_digits_qs8_avx512.c",
+          "*low = _mm512_sub_epi32(p, _mm512_slli_epi32(*high, 7));",
+          "*low = _mm512_sub_epi32(p, _mm512_slli_epi32(*high, 8));",
+          "integer/quantize_digits_qs8/size_9", "avx512"),
     Fault("adds products as floats", f"{OPS}/linear/ee_linear_qs8_c.c",
           "int32_t sum = 0;\n"
           "            for (size_t i = 0; i < in; i++) {\n"

@@ -130,6 +130,29 @@ static inline float ee_exact_max16(const float *x, size_t count)
     return _mm512_reduce_max_ps(_mm512_max_ps(a, b)) + 0.0f;
 }
 
+/* Magnitudes are compared as integers, which orders floats without a sign alike. */
+static inline __m512i ee_exact_magnitudes(__m512 v)
+{
+    return _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7FFFFFFF));
+}
+
+/* max |x[i]|, 0 without values. */
+static inline float ee_exact_largest_magnitude16(const float *x, size_t count)
+{
+    __m512i a = _mm512_setzero_si512(), b = a;
+    size_t i = 0;
+
+    for (; count - i >= 32; i += 32) {
+        a = _mm512_max_epi32(a, ee_exact_magnitudes(_mm512_loadu_ps(x + i)));
+        b = _mm512_max_epi32(b, ee_exact_magnitudes(_mm512_loadu_ps(x + i + 16)));
+    }
+    for (; i < count; i += 16) {
+        const __m512 v = _mm512_maskz_loadu_ps(ee_exact_lanes(count - i), x + i);
+        a = _mm512_max_epi32(a, ee_exact_magnitudes(v));
+    }
+    return ee_bits_float((uint32_t)_mm512_reduce_max_epi32(_mm512_max_epi32(a, b)));
+}
+
 /* The eight lanes of SUM after sixteen more values. */
 static inline __m256 ee_exact_add16(__m256 lanes, __m512 v)
 {

@@ -78,14 +78,15 @@
     .log_softmax = ee_log_softmax_exact_avx2,       \
     .depthwise_conv = ee_depthwise_conv_exact_avx2
 
-#define QS8_AVX512                              \
-    QS8_AVX2,                                   \
-    .quantize = ee_quantize_qs8_avx512,         \
-    .layer_norm = ee_layer_norm_exact_avx512,   \
-    .silu = ee_silu_exact_avx512,               \
-    .glu = ee_glu_exact_avx512,                 \
-    .softmax = ee_softmax_qs8_avx512,           \
-    .log_softmax = ee_log_softmax_exact_avx512, \
+#define QS8_AVX512                                    \
+    QS8_AVX2,                                         \
+    .quantize = ee_quantize_qs8_avx512,               \
+    .quantize_digits = ee_quantize_digits_qs8_avx512, \
+    .layer_norm = ee_layer_norm_exact_avx512,         \
+    .silu = ee_silu_exact_avx512,                     \
+    .glu = ee_glu_exact_avx512,                       \
+    .softmax = ee_softmax_qs8_avx512,                 \
+    .log_softmax = ee_log_softmax_exact_avx512,       \
     .depthwise_conv = ee_depthwise_conv_exact_avx512
 
 #define QS8_VNNI QS8_AVX512, .linear = ee_linear_qs8_vnni

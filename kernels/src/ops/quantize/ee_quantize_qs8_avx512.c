@@ -8,28 +8,6 @@
 
 EE_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl")
 
-/* Magnitudes are compared as integers, which orders floats without a sign alike. */
-static inline __m512i magnitudes(__m512 v)
-{
-    return _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7FFFFFFF));
-}
-
-static inline float largest_magnitude(const float *x, size_t count)
-{
-    __m512i a = _mm512_setzero_si512(), b = a;
-    size_t i = 0;
-
-    for (; count - i >= 32; i += 32) {
-        a = _mm512_max_epi32(a, magnitudes(_mm512_loadu_ps(x + i)));
-        b = _mm512_max_epi32(b, magnitudes(_mm512_loadu_ps(x + i + 16)));
-    }
-    for (; i < count; i += 16) {
-        const __m512 v = _mm512_maskz_loadu_ps(ee_exact_lanes(count - i), x + i);
-        a = _mm512_max_epi32(a, magnitudes(v));
-    }
-    return ee_bits_float((uint32_t)_mm512_reduce_max_epi32(_mm512_max_epi32(a, b)));
-}
-
 /* The conversion rounds to even. */
 static inline __m512i quantized(__m512 v, __m512 inverse)
 {
@@ -42,7 +20,7 @@ void ee_quantize_qs8_avx512(int8_t *q, float *scale, const float *x, size_t rows
     for (size_t t = 0; t < rows; t++) {
         const float *const row = x + t * x_stride;
         int8_t *const to = q + t * q_stride;
-        const float max = largest_magnitude(row, in);
+        const float max = ee_exact_largest_magnitude16(row, in);
 
         if (max < EE_SMALLEST_MAX) {
             scale[t] = 0.0f;
