@@ -1,0 +1,289 @@
+#include "ee_kernels_qs8.h"
+
+#ifdef EE_HAVE_AMX
+
+#include <immintrin.h>
+
+#include "../../common/ee_qs8.h"
+#include "../../common/ee_target.h"
+#include "../../common/ee_transpose_avx512.h"
+
+/* TDPBSSD multiplies a tile of x, up to 16 rows of 64 bytes as they lie in memory, by a tile of
+ * weights, up to 16 groups of four values along `in` of 16 outputs, and adds the products to a tile
+ * of sums. A block is two tiles of rows by two tiles of outputs: each tile that is loaded is
+ * multiplied twice, which takes longer than to load it.
+ *
+ * One configuration of the tiles has to do for all rows, since another clears them and takes as long
+ * as many products. So all blocks have the same height and all pieces of `in` the same depth,
+ * 64 if there are so many. The last block then begins where it ends with the last row, and computes
+ * rows once more that the block before it computed; the last piece begins where it ends with the
+ * row, and what the piece before it multiplied meets zeros among the weights. Nothing is read
+ * behind a row or past the last one. Outputs that do not exist are computed and not stored.
+ *
+ * A panel of weights, 16 KB, is packed once for ROW_BLOCK rows and stays in the first-level cache
+ * while they stream past it. To pack a tile takes about as long as to multiply 64 rows by it. The
+ * weights of the next panel are asked for meanwhile. */
+enum {
+    TILE_ROWS = 16,
+    TILE_OUTS = 16,
+    TILE_DEPTH = 64,
+    ROW_BYTES = 64, /* of a tile of weights or sums */
+    TILE_BYTES = 16 * ROW_BYTES,
+    BLOCK_ROWS = 2 * TILE_ROWS,
+    BLOCK_OUTS = 2 * TILE_OUTS,
+    IN_BLOCK = 512,
+    ROW_BLOCK = 256
+};
+
+/* The tiles: sums of either tile of rows and either of outputs, rows, outputs. The instructions take
+ * literal numbers. */
+#define SUM_00 0
+#define SUM_01 1
+#define SUM_10 2
+#define SUM_11 3
+#define ROWS_0 4
+#define ROWS_1 5
+#define OUTS_0 6
+#define OUTS_1 7
+
+/* What LDTILECFG reads. */
+typedef struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_config;
+
+/* What the tiles are to read is in memory by now: GCC's intrinsics do not tell it that they read. */
+#define WRITTEN() __asm__ volatile("" : : : "memory")
+
+typedef struct {
+    size_t height;       /* of a block of rows */
+    size_t depth;        /* of a piece of `in`, a multiple of 16 */
+    size_t last;         /* where the last piece begins */
+    size_t out_stride, q_stride, weight_stride;
+} tile_plan;
+
+EE_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,amx-tile,amx-int8")
+
+static void configure(const tile_plan *plan)
+{
+    tile_config config = {.palette = 1};
+    const size_t upper = ee_size_min(plan->height, TILE_ROWS);
+    const size_t heights[2] = {upper, plan->height - upper};
+
+    for (size_t r = 0; r < 2; r++) {
+        if (heights[r] > 0) {
+            config.rows[ROWS_0 + r] = (uint8_t)heights[r];
+            config.row_bytes[ROWS_0 + r] = (uint16_t)plan->depth;
+            for (size_t h = 0; h < 2; h++) {
+                config.rows[SUM_00 + 2 * r + h] = (uint8_t)heights[r];
+                config.row_bytes[SUM_00 + 2 * r + h] = ROW_BYTES;
+            }
+        }
+        config.rows[OUTS_0 + r] = (uint8_t)(plan->depth / 4);
+        config.row_bytes[OUTS_0 + r] = ROW_BYTES;
+    }
+    WRITTEN();
+    _tile_loadconfig(&config);
+}
+
+/* The pieces of `in` from `begin` to `end` of a panel, both tiles of each. weight points to the first
+ * of `outs` rows; the last one stands for those that do not exist. */
+static void pack_weights(int8_t *packed, const int8_t *weight, size_t outs, size_t begin,
+                         size_t end, const tile_plan *plan)
+{
+    for (size_t i = begin; i < end; i += TILE_DEPTH) {
+        const size_t from = ee_size_min(i, plan->last);
+        /* without those that the piece before had */
+        const __mmask64 mask = (~(__mmask64)0 >> (64 - plan->depth)) & (~(__mmask64)0 << (i - from));
+
+        for (size_t o = 0; o < BLOCK_OUTS; o += TILE_OUTS) {
+            __m512i groups[16];
+            for (size_t j = 0; j < 16; j++) {
+                const size_t row = ee_size_min(o + j, outs - 1);
+                groups[j] = _mm512_maskz_loadu_epi8(mask, weight + row * plan->weight_stride + from);
+            }
+            ee_avx512_transpose(groups);
+            for (size_t j = 0; j < 16; j++) {
+                _mm512_store_si512(packed + j * ROW_BYTES, groups[j]);
+            }
+            packed += TILE_BYTES;
+        }
+    }
+}
+
+/* Adds the products of a block for the pieces from `begin` to `end` to its sums, which begin at 0
+ * with the first piece. with_lower, with_right: constants where this is called, whether the block
+ * has a second tile of rows, of outputs. */
+static inline __attribute__((always_inline)) void
+multiply(int32_t *sums, const int8_t *q, const int8_t *packed, size_t begin, size_t end,
+         int with_lower, int with_right, const tile_plan *plan)
+{
+    const size_t q_stride = plan->q_stride;
+    int32_t *const lower = sums + TILE_ROWS * BLOCK_OUTS;
+
+#define EACH_SUM(DO)                                                              \
+    DO(SUM_00, sums)                                                              \
+    if (with_right) {                                                             \
+        DO(SUM_01, sums + TILE_OUTS)                                              \
+    }                                                                             \
+    if (with_lower) {                                                             \
+        DO(SUM_10, lower)                                                         \
+    }                                                                             \
+    if (with_lower && with_right) {                                               \
+        DO(SUM_11, lower + TILE_OUTS)                                             \
+    }
+#define ZERO(tile, at) _tile_zero(tile);
+#define LOAD(tile, at) _tile_loadd(tile, at, sizeof(int32_t) * BLOCK_OUTS);
+#define STORE(tile, at) _tile_stored(tile, at, sizeof(int32_t) * BLOCK_OUTS);
+    if (begin == 0) {
+        EACH_SUM(ZERO)
+    } else {
+        EACH_SUM(LOAD)
+    }
+    for (size_t i = begin; i < end; i += TILE_DEPTH) {
+        const int8_t *const x = q + ee_size_min(i, plan->last);
+
+        _tile_loadd(OUTS_0, packed, ROW_BYTES);
+        _tile_loadd(ROWS_0, x, q_stride);
+        _tile_dpbssd(SUM_00, ROWS_0, OUTS_0);
+        if (with_right) {
+            _tile_loadd(OUTS_1, packed + TILE_BYTES, ROW_BYTES);
+            _tile_dpbssd(SUM_01, ROWS_0, OUTS_1);
+        }
+        if (with_lower) {
+            _tile_loadd(ROWS_1, x + TILE_ROWS * q_stride, q_stride);
+            _tile_dpbssd(SUM_10, ROWS_1, OUTS_0);
+        }
+        if (with_lower && with_right) {
+            _tile_dpbssd(SUM_11, ROWS_1, OUTS_1);
+        }
+        packed += 2 * TILE_BYTES;
+    }
+    EACH_SUM(STORE)
+#undef STORE
+#undef LOAD
+#undef ZERO
+#undef EACH_SUM
+}
+
+/* The first `count` lanes. */
+static inline __mmask16 first_lanes(size_t count)
+{
+    return (__mmask16)((1u << ee_size_min(count, 16)) - 1);
+}
+
+/* From the sums of a block to outputs, of which `outs` exist. */
+static void end_block(float *out, const int32_t *sums, const float *scale,
+                      const float *weight_scale, const float *bias, size_t outs,
+                      const tile_plan *plan)
+{
+    for (size_t o = 0; o < outs; o += TILE_OUTS) {
+        const __mmask16 exists = first_lanes(outs - o);
+        const __m512 by = _mm512_maskz_loadu_ps(exists, weight_scale + o);
+        const __m512 plus = bias ? _mm512_maskz_loadu_ps(exists, bias + o) : _mm512_setzero_ps();
+
+        for (size_t r = 0; r < plan->height; r++) {
+            const __m512i sum = _mm512_load_si512(sums + r * BLOCK_OUTS + o);
+            __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(sum),
+                                     _mm512_mul_ps(_mm512_set1_ps(scale[r]), by));
+            if (bias) {
+                y = _mm512_add_ps(y, plus);
+            }
+            _mm512_mask_storeu_ps(out + r * plan->out_stride + o, exists, y);
+        }
+    }
+}
+
+/* Weights that are packed next, asked for a few rows at a time. */
+typedef struct {
+    const int8_t *weight;
+    size_t rows, bytes;
+} coming;
+
+static void prefetch(coming *next, size_t rows, size_t weight_stride)
+{
+    for (; rows > 0 && next->rows > 0; rows--) {
+        for (size_t i = 0; i < next->bytes; i += 64) {
+            _mm_prefetch((const char *)next->weight + i, _MM_HINT_T1);
+        }
+        next->weight += weight_stride;
+        next->rows--;
+    }
+}
+
+/* All of at most ROW_BLOCK rows. */
+static void linear_rows(float *out, const int8_t *q, const float *scale, const int8_t *weight,
+                        const float *weight_scale, const float *bias,
+                        size_t rows, size_t padded, size_t outs,
+                        size_t out_stride, size_t q_stride, size_t weight_stride)
+{
+    int8_t packed[BLOCK_OUTS * IN_BLOCK] __attribute__((aligned(64)));
+    int32_t sums[ROW_BLOCK * BLOCK_OUTS] __attribute__((aligned(64)));
+    const size_t depth = ee_size_min(padded, TILE_DEPTH);
+    const tile_plan plan = {
+        .height = ee_even_part(rows, BLOCK_ROWS), .depth = depth, .last = padded - depth,
+        .out_stride = out_stride, .q_stride = q_stride, .weight_stride = weight_stride,
+    };
+    const int with_lower = plan.height > TILE_ROWS;
+
+    configure(&plan);
+    for (size_t o = 0; o < outs; o += BLOCK_OUTS) {
+        const int8_t *const panel = weight + o * weight_stride;
+        const size_t width = ee_size_min(outs - o, BLOCK_OUTS);
+        const int with_right = width > TILE_OUTS;
+
+        for (size_t begin = 0; begin < padded; begin += IN_BLOCK) {
+            const size_t end = ee_size_min(begin + IN_BLOCK, padded);
+            coming next = {panel + end, width, ee_size_min(padded - end, IN_BLOCK)};
+
+            if (end == padded) {
+                next.weight = panel + width * weight_stride;
+                next.rows = ee_size_min(outs - o - width, BLOCK_OUTS);
+                next.bytes = ee_size_min(padded, IN_BLOCK);
+            }
+            pack_weights(packed, panel, width, begin, end, &plan);
+            WRITTEN();
+            for (size_t t = 0; t < rows; t += plan.height) {
+                const size_t first = ee_size_min(t, rows - plan.height);
+                const int8_t *const x = q + first * q_stride;
+                /* Sums that do not wait for another block of `in` stay where the last ones were. */
+                int32_t *const to = sums + (padded > IN_BLOCK ? t : 0) * BLOCK_OUTS;
+
+                prefetch(&next, plan.height, weight_stride);
+                if (with_lower && with_right) {
+                    multiply(to, x, packed, begin, end, 1, 1, &plan);
+                } else if (with_lower) {
+                    multiply(to, x, packed, begin, end, 1, 0, &plan);
+                } else if (with_right) {
+                    multiply(to, x, packed, begin, end, 0, 1, &plan);
+                } else {
+                    multiply(to, x, packed, begin, end, 0, 0, &plan);
+                }
+                if (end == padded) {
+                    end_block(out + first * out_stride + o, to, scale + first, weight_scale + o,
+                              bias ? bias + o : NULL, width, &plan);
+                }
+            }
+        }
+    }
+}
+
+void ee_linear_qs8_amx(float *out, const int8_t *q, const float *scale, const int8_t *weight,
+                       const float *weight_scale, const float *bias,
+                       size_t rows, size_t in, size_t outs,
+                       size_t out_stride, size_t q_stride, size_t weight_stride)
+{
+    const size_t step = ee_even_part(rows, ROW_BLOCK);
+
+    for (size_t t = 0; t < rows; t += step) {
+        linear_rows(out + t * out_stride, q + t * q_stride, scale + t, weight, weight_scale, bias,
+                    ee_size_min(rows - t, step), ee_row_stride_qs8(in), outs, out_stride, q_stride,
+                    weight_stride);
+    }
+    _tile_release();
+}
+
+EE_TARGET_END
+
+#endif
