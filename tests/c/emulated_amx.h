@@ -30,8 +30,8 @@ typedef struct {
     } tiles[EMULATED_TILES];
 } emulated_amx_state;
 
-/* One state a thread, whichever file the instruction is in. */
-__attribute__((weak)) __thread emulated_amx_state emulated_amx;
+/* Of this thread, and of this file: kernels configure the tiles that they use. */
+static __thread emulated_amx_state emulated_amx;
 
 static inline void emulated_amx_demand(int condition, const char *what)
 {
