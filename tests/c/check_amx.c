@@ -79,6 +79,9 @@ static void check_products(const char *name, ee_linear_qs8 *linear)
     for (size_t outs = 1; outs <= 70; outs++) {
         check_linear(name, linear, (shape){18, 80, outs, outs % 3, 0});
     }
+    for (size_t in = 48; in <= 528; in += 16) { /* panels of four blocks, three, two and one */
+        check_linear(name, linear, (shape){in % 40 + 1, in, 150 + in / 16, in / 16 % 3, 0});
+    }
     for (size_t in = 496; in <= 1600; in += 16) { /* blocks of `in` */
         check_linear(name, linear, (shape){in % 70 + 1, in, 40, in / 16 % 3, 0});
     }

@@ -20,9 +20,12 @@
  * row, and what the piece before it multiplied meets zeros among the weights. Nothing is read
  * behind a row or past the last one. Outputs that do not exist are computed and not stored.
  *
- * A panel of weights, 16 KB, is packed once for ROW_BLOCK rows and stays in the first-level cache
- * while they stream past it. To pack a tile takes about as long as to multiply 64 rows by it. The
- * weights of the next panel are asked for meanwhile. */
+ * A panel of weights, at most 32 KB, is packed once for ROW_BLOCK rows, which stream past it; to pack
+ * a tile takes about as long as to multiply 64 rows by it. The weights of the next panel are asked
+ * for meanwhile. Where the sums of all inputs are there at once, a panel is up to four blocks wide
+ * and a row is written in 512 bytes: in pieces of 128, rows 8 KB apart drive each other out of their
+ * set of the first-level cache, and writing took four times as long as multiplying (AMD Zen 5, whose
+ * cache has the sets of Intel's). Otherwise it is one block wide, and the sums wait. */
 enum {
     TILE_ROWS = 16,
     TILE_OUTS = 16,
@@ -32,7 +35,9 @@ enum {
     BLOCK_ROWS = 2 * TILE_ROWS,
     BLOCK_OUTS = 2 * TILE_OUTS,
     IN_BLOCK = 512,
-    ROW_BLOCK = 256
+    ROW_BLOCK = 256,
+    PANEL_BLOCKS = 4,
+    PANEL_BYTES = 1 << 15
 };
 
 /* The tiles: sums of either tile of rows and either of outputs, rows, outputs. The instructions take
@@ -173,22 +178,22 @@ static inline __mmask16 first_lanes(size_t count)
     return (__mmask16)((1u << ee_size_min(count, 16)) - 1);
 }
 
-/* From the sums of a block to outputs, of which `outs` exist. */
-static void end_block(float *out, const int32_t *sums, const float *scale,
-                      const float *weight_scale, const float *bias, size_t outs,
-                      const tile_plan *plan)
+/* From the sums of a row of blocks to outputs, of which `outs` exist. */
+static void end_rows(float *out, const int32_t *sums, const float *scale, const float *weight_scale,
+                     const float *bias, size_t outs, const tile_plan *plan)
 {
-    for (size_t o = 0; o < outs; o += TILE_OUTS) {
-        const __mmask16 exists = first_lanes(outs - o);
-        const __m512 by = _mm512_maskz_loadu_ps(exists, weight_scale + o);
-        const __m512 plus = bias ? _mm512_maskz_loadu_ps(exists, bias + o) : _mm512_setzero_ps();
+    for (size_t r = 0; r < plan->height; r++) {
+        const __m512 row_scale = _mm512_set1_ps(scale[r]);
 
-        for (size_t r = 0; r < plan->height; r++) {
-            const __m512i sum = _mm512_load_si512(sums + r * BLOCK_OUTS + o);
-            __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(sum),
-                                     _mm512_mul_ps(_mm512_set1_ps(scale[r]), by));
+        for (size_t o = 0; o < outs; o += TILE_OUTS) {
+            const size_t row = o / BLOCK_OUTS * BLOCK_ROWS + r;
+            const __m512i sum = _mm512_load_si512(sums + row * BLOCK_OUTS + o % BLOCK_OUTS);
+            const __mmask16 exists = first_lanes(outs - o);
+            const __m512 by = _mm512_maskz_loadu_ps(exists, weight_scale + o);
+            __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(row_scale, by));
+
             if (bias) {
-                y = _mm512_add_ps(y, plus);
+                y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(exists, bias + o));
             }
             _mm512_mask_storeu_ps(out + r * plan->out_stride + o, exists, y);
         }
@@ -218,7 +223,7 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
                         size_t rows, size_t padded, size_t outs,
                         size_t out_stride, size_t q_stride, size_t weight_stride)
 {
-    int8_t packed[BLOCK_OUTS * IN_BLOCK] __attribute__((aligned(64)));
+    int8_t packed[PANEL_BYTES] __attribute__((aligned(64)));
     int32_t sums[ROW_BLOCK * BLOCK_OUTS] __attribute__((aligned(64)));
     const size_t depth = ee_size_min(padded, TILE_DEPTH);
     const tile_plan plan = {
@@ -226,12 +231,16 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
         .out_stride = out_stride, .q_stride = q_stride, .weight_stride = weight_stride,
     };
     const int with_lower = plan.height > TILE_ROWS;
+    const int sums_wait = padded > IN_BLOCK;
+    const size_t pieces = (ee_size_min(padded, IN_BLOCK) + TILE_DEPTH - 1) / TILE_DEPTH;
+    const size_t block_bytes = 2 * TILE_BYTES * pieces;
+    const size_t panel_outs = BLOCK_OUTS * (sums_wait ? 1 : ee_size_min(PANEL_BYTES / block_bytes,
+                                                                        PANEL_BLOCKS));
 
     configure(&plan);
-    for (size_t o = 0; o < outs; o += BLOCK_OUTS) {
+    for (size_t o = 0; o < outs; o += panel_outs) {
         const int8_t *const panel = weight + o * weight_stride;
-        const size_t width = ee_size_min(outs - o, BLOCK_OUTS);
-        const int with_right = width > TILE_OUTS;
+        const size_t width = ee_size_min(outs - o, panel_outs);
 
         for (size_t begin = 0; begin < padded; begin += IN_BLOCK) {
             const size_t end = ee_size_min(begin + IN_BLOCK, padded);
@@ -239,30 +248,40 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
 
             if (end == padded) {
                 next.weight = panel + width * weight_stride;
-                next.rows = ee_size_min(outs - o - width, BLOCK_OUTS);
+                next.rows = ee_size_min(outs - o - width, panel_outs);
                 next.bytes = ee_size_min(padded, IN_BLOCK);
             }
-            pack_weights(packed, panel, width, begin, end, &plan);
+            const size_t share = next.rows * plan.height / rows + 1;
+
+            for (size_t b = 0; b * BLOCK_OUTS < width; b++) {
+                pack_weights(packed + b * block_bytes, panel + b * BLOCK_OUTS * weight_stride,
+                             width - b * BLOCK_OUTS, begin, end, &plan);
+            }
             WRITTEN();
             for (size_t t = 0; t < rows; t += plan.height) {
                 const size_t first = ee_size_min(t, rows - plan.height);
                 const int8_t *const x = q + first * q_stride;
-                /* Sums that do not wait for another block of `in` stay where the last ones were. */
-                int32_t *const to = sums + (padded > IN_BLOCK ? t : 0) * BLOCK_OUTS;
+                int32_t *const of_row = sums + (sums_wait ? t * BLOCK_OUTS : 0);
 
-                prefetch(&next, plan.height, weight_stride);
-                if (with_lower && with_right) {
-                    multiply(to, x, packed, begin, end, 1, 1, &plan);
-                } else if (with_lower) {
-                    multiply(to, x, packed, begin, end, 1, 0, &plan);
-                } else if (with_right) {
-                    multiply(to, x, packed, begin, end, 0, 1, &plan);
-                } else {
-                    multiply(to, x, packed, begin, end, 0, 0, &plan);
+                prefetch(&next, share, weight_stride);
+                for (size_t b = 0; b * BLOCK_OUTS < width; b++) {
+                    int32_t *const to = of_row + b * BLOCK_ROWS * BLOCK_OUTS;
+                    const int8_t *const w = packed + b * block_bytes;
+                    const int with_right = width - b * BLOCK_OUTS > TILE_OUTS;
+
+                    if (with_lower && with_right) {
+                        multiply(to, x, w, begin, end, 1, 1, &plan);
+                    } else if (with_lower) {
+                        multiply(to, x, w, begin, end, 1, 0, &plan);
+                    } else if (with_right) {
+                        multiply(to, x, w, begin, end, 0, 1, &plan);
+                    } else {
+                        multiply(to, x, w, begin, end, 0, 0, &plan);
+                    }
                 }
                 if (end == padded) {
-                    end_block(out + first * out_stride + o, to, scale + first, weight_scale + o,
-                              bias ? bias + o : NULL, width, &plan);
+                    end_rows(out + first * out_stride + o, of_row, scale + first, weight_scale + o,
+                             bias ? bias + o : NULL, width, &plan);
                 }
             }
         }
