@@ -130,7 +130,7 @@ FAULTS = (
           "integer/linear_qs8/down", "vnni"),
     Fault("loses the first output of the second half of a block",
           f"{OPS}/linear/ee_linear_qs8_amx.c",
-          "width - b * BLOCK_OUTS > TILE_OUTS;", "width - b * BLOCK_OUTS > TILE_OUTS + 1;",
+          "BLOCK_OUTS > TILE_OUTS, &plan", "BLOCK_OUTS > TILE_OUTS + 1, &plan",
           "integer/linear_qs8/outs_17", "amx"),
     Fault("takes the weights of the first block for all of a panel",
           f"{OPS}/linear/ee_linear_qs8_amx.c", "w = packed + b * block_bytes;", "w = packed;",

@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include "../../common/ee_prefetch.h"
 #include "../../common/ee_qs8.h"
 #include "../../common/ee_target.h"
 #include "../../common/ee_transpose_avx512.h"
@@ -172,6 +173,20 @@ multiply(int32_t *sums, const int8_t *q, const int8_t *packed, size_t begin, siz
 #undef EACH_SUM
 }
 
+static void multiply_block(int32_t *sums, const int8_t *q, const int8_t *packed, size_t begin,
+                           size_t end, int with_lower, int with_right, const tile_plan *plan)
+{
+    if (with_lower && with_right) {
+        multiply(sums, q, packed, begin, end, 1, 1, plan);
+    } else if (with_lower) {
+        multiply(sums, q, packed, begin, end, 1, 0, plan);
+    } else if (with_right) {
+        multiply(sums, q, packed, begin, end, 0, 1, plan);
+    } else {
+        multiply(sums, q, packed, begin, end, 0, 0, plan);
+    }
+}
+
 /* The first `count` lanes. */
 static inline __mmask16 first_lanes(size_t count)
 {
@@ -200,21 +215,18 @@ static void end_rows(float *out, const int32_t *sums, const float *scale, const 
     }
 }
 
-/* Weights that are packed next, asked for a few rows at a time. */
-typedef struct {
-    const int8_t *weight;
-    size_t rows, bytes;
-} coming;
-
-static void prefetch(coming *next, size_t rows, size_t weight_stride)
+/* What is packed after the inputs of `width` outputs up to `end`: their next inputs, or the
+ * first ones of the next outputs, or none behind the last of `outs`. */
+static ee_prefetch packed_next(const int8_t *panel, size_t end, size_t padded, size_t width,
+                               size_t outs, size_t stride)
 {
-    for (; rows > 0 && next->rows > 0; rows--) {
-        for (size_t i = 0; i < next->bytes; i += 64) {
-            _mm_prefetch((const char *)next->weight + i, _MM_HINT_T1);
-        }
-        next->weight += weight_stride;
-        next->rows--;
-    }
+    const ee_prefetch inputs = {
+        panel + end, width, ee_size_min(padded - end, IN_BLOCK), stride, 0};
+    const ee_prefetch outputs = {
+        panel + width * stride, ee_size_min(outs - width, width), ee_size_min(padded, IN_BLOCK),
+        stride, 0};
+
+    return end < padded ? inputs : outputs;
 }
 
 /* All of at most ROW_BLOCK rows. */
@@ -230,6 +242,7 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
         .height = ee_even_part(rows, BLOCK_ROWS), .depth = depth, .last = padded - depth,
         .out_stride = out_stride, .q_stride = q_stride, .weight_stride = weight_stride,
     };
+    const size_t blocks = rows / plan.height + (rows % plan.height != 0);
     const int with_lower = plan.height > TILE_ROWS;
     const int sums_wait = padded > IN_BLOCK;
     const size_t pieces = (ee_size_min(padded, IN_BLOCK) + TILE_DEPTH - 1) / TILE_DEPTH;
@@ -244,14 +257,8 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
 
         for (size_t begin = 0; begin < padded; begin += IN_BLOCK) {
             const size_t end = ee_size_min(begin + IN_BLOCK, padded);
-            coming next = {panel + end, width, ee_size_min(padded - end, IN_BLOCK)};
-
-            if (end == padded) {
-                next.weight = panel + width * weight_stride;
-                next.rows = ee_size_min(outs - o - width, panel_outs);
-                next.bytes = ee_size_min(padded, IN_BLOCK);
-            }
-            const size_t share = next.rows * plan.height / rows + 1;
+            ee_prefetch next = packed_next(panel, end, padded, width, outs - o, weight_stride);
+            const size_t share = ee_prefetch_share(&next, blocks);
 
             for (size_t b = 0; b * BLOCK_OUTS < width; b++) {
                 pack_weights(packed + b * block_bytes, panel + b * BLOCK_OUTS * weight_stride,
@@ -263,21 +270,13 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
                 const int8_t *const x = q + first * q_stride;
                 int32_t *const of_row = sums + (sums_wait ? t * BLOCK_OUTS : 0);
 
-                prefetch(&next, share, weight_stride);
+                ee_prefetch_some(&next, share);
                 for (size_t b = 0; b * BLOCK_OUTS < width; b++) {
                     int32_t *const to = of_row + b * BLOCK_ROWS * BLOCK_OUTS;
                     const int8_t *const w = packed + b * block_bytes;
-                    const int with_right = width - b * BLOCK_OUTS > TILE_OUTS;
 
-                    if (with_lower && with_right) {
-                        multiply(to, x, w, begin, end, 1, 1, &plan);
-                    } else if (with_lower) {
-                        multiply(to, x, w, begin, end, 1, 0, &plan);
-                    } else if (with_right) {
-                        multiply(to, x, w, begin, end, 0, 1, &plan);
-                    } else {
-                        multiply(to, x, w, begin, end, 0, 0, &plan);
-                    }
+                    multiply_block(to, x, w, begin, end, with_lower,
+                                   width - b * BLOCK_OUTS > TILE_OUTS, &plan);
                 }
                 if (end == padded) {
                     end_rows(out + first * out_stride + o, of_row, scale + first, weight_scale + o,
