@@ -1,5 +1,5 @@
-/* The products of AMX, compiled a second time with tiles in portable C (emulated_amx.h), so that any
- * CPU with AVX-512 VNNI checks them: the bytes of portable C around the sizes of tiles, blocks and
+/* The products of AMX, compiled a second time with tiles in portable C (emulated_amx.h), so that
+ * any CPU with AVX-512 VNNI checks them: the bytes of portable C around the sizes of tiles, blocks and
  * panels; nothing read past the end; no instruction that would raise an exception; tiles released.
  * Where the CPU has AMX, the same of the real ones. */
 #include "emulated_amx.h"
@@ -52,8 +52,8 @@ static void check_linear(const char *name, ee_linear_qs8 *linear, shape s)
     const float *const b = s.padding == 1 ? NULL : bias.data;
     guarded out = guarded_floats(count), expected = guarded_floats(count);
 
-    ee_linear_qs8_c(expected.data, q, scale.data, weight, weight_scale.data, b, s.rows, s.in, s.outs,
-                    out_stride, q_stride, weight_stride);
+    ee_linear_qs8_c(expected.data, q, scale.data, weight, weight_scale.data, b, s.rows, s.in,
+                    s.outs, out_stride, q_stride, weight_stride);
     linear(out.data, q, scale.data, weight, weight_scale.data, b, s.rows, s.in, s.outs, out_stride,
            q_stride, weight_stride);
     CHECK(memcmp(out.data, expected.data, count * sizeof(float)) == 0 && sentinels_intact(&out),
@@ -221,7 +221,8 @@ static void *run(void *context)
     for (int round = 0; round < ROUNDS; round++) {
         float out[ROWS * OUTS];
 
-        w->linear(out, w->q, w->floats, w->weight, w->floats, NULL, w->rows, IN, OUTS, OUTS, IN, IN);
+        w->linear(out, w->q, w->floats, w->weight, w->floats, NULL, w->rows, IN, OUTS, OUTS, IN,
+                  IN);
         w->is_right &= memcmp(out, w->expected, w->rows * OUTS * sizeof(float)) == 0
                        && !w->is_left_configured();
     }

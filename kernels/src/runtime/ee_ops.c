@@ -173,8 +173,8 @@ static int amx_is_there(void)
         || b != (8u << 16 | 64) || (c & 0xffff) != 16) {
         return 0;
     }
-    /* The system saves both states of tiles (it saves those of AVX-512, or nobody asks), and lets
-     * this process have the data of tiles, which makes the frame of a signal larger. */
+    /* The system saves both states of tiles (XGETBV is there: the sets before this one are), and
+     * grants their data to this process, which makes the frame of a signal larger. */
     __asm__("xgetbv" : "=a"(states), "=d"(upper) : "c"(0));
     return (states & TILE_STATES) == TILE_STATES
            && syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0;
