@@ -18,16 +18,16 @@
  * long as many products. So all blocks have the same height and all pieces of `in` the same depth,
  * 64 if there are so many. The last block then begins where it ends with the last row, and computes
  * rows once more that the block before it computed; the last piece begins where it ends with the
- * row, and what the piece before it multiplied meets zeros among the weights. Nothing is read behind
- * a row or past the last one. Outputs that do not exist are computed and not stored.
+ * row, and what the piece before it multiplied meets zeros among the weights. Nothing is read
+ * behind a row or past the last one. Outputs that do not exist are computed and not stored.
  *
  * A panel of weights, at most 32 KB, is packed once for ROW_BLOCK rows, which stream past it: a
  * tile takes 64 shuffles, and a cycle for each row that it is multiplied with. The weights of the
- * next panel are asked for meanwhile. Where the sums of all inputs are there at once, a panel is up to
- * four blocks wide and a row is written in pieces of 512 bytes. In pieces of 128, rows 8 KB apart
- * drive each other out of their set of the first-level cache: all but the tile instructions of 48
- * rows by 2048 outputs took 45 us instead of 16 (AMD Zen 5, whose first-level cache has the sets of
- * Intel's). Otherwise a panel is one block wide, and the sums wait. */
+ * next panel are asked for meanwhile. Where the sums of all inputs are there at once, a panel is
+ * up to four blocks wide and a row is written in pieces of 512 bytes. In pieces of 128, rows 8 KB
+ * apart drive each other out of their set of the first-level cache: all but the tile instructions
+ * of 48 rows by 2048 outputs took 45 us instead of 16 (AMD Zen 5, whose first-level cache has the
+ * sets of Intel's). Otherwise a panel is one block wide, and the sums wait. */
 enum {
     TILE_ROWS = 16,
     TILE_OUTS = 16,
