@@ -1,7 +1,7 @@
 /* The products of AMX, compiled a second time with tiles in portable C (emulated_amx.h), so that
  * any CPU with AVX-512 VNNI checks them: the bytes of portable C around the sizes of tiles, blocks
- * and panels; nothing read past the end; no instruction that would raise an exception; tiles released.
- * Where the CPU has AMX, the same of the real ones. */
+ * and panels; nothing read past the end; no instruction that would raise an exception; tiles
+ * released. Where the CPU has AMX, the same of the real ones. */
 #include "emulated_amx.h"
 
 #include "check.h"

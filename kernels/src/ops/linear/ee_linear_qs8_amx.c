@@ -14,12 +14,12 @@
  * of sums. A block is two tiles of rows by two tiles of outputs: each tile that is loaded is
  * multiplied twice, which takes longer than to load it.
  *
- * One configuration of the tiles has to do for all rows, since another clears them and takes as
- * long as many products. So all blocks have the same height and all pieces of `in` the same depth,
- * 64 if there are so many. The last block then begins where it ends with the last row, and computes
- * rows once more that the block before it computed; the last piece begins where it ends with the
- * row, and what the piece before it multiplied meets zeros among the weights. Nothing is read
- * behind a row or past the last one. Outputs that do not exist are computed and not stored.
+ * One configuration of the tiles has to do for all rows, since another clears the sums. So all
+ * blocks have the same height and all pieces of `in` the same depth, 64 if there are so many. The
+ * last block then begins where it ends with the last row, and computes rows once more that the
+ * block before it computed; the last piece begins where it ends with the row, and what the piece
+ * before it multiplied meets zeros among the weights. Nothing is read behind a row or past the
+ * last one. Outputs that do not exist are computed and not stored.
  *
  * A panel of weights, at most 32 KB, is packed once for ROW_BLOCK rows, which stream past it: a
  * tile takes 64 shuffles, and a cycle for each row that it is multiplied with. The weights of the
