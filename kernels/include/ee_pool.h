@@ -22,7 +22,7 @@ enum {
     EE_MAX_WORKERS = 256,
     /* Frames in a block of the pool's team: many, because kernels of a host may reorder the weights
      * once for each block. */
-    EE_POOL_BLOCK_FRAMES = 256
+    EE_POOL_BLOCK_FRAMES = 384
 };
 
 typedef struct ee_pool ee_pool;

@@ -11,7 +11,7 @@
  * the lane or the vector length. */
 enum {
     IN_BLOCK = 352,
-    ROW_BLOCK = 256,
+    ROW_BLOCK = 384,
     TILE_OUTS = 2 * EE_LANES,
     PANEL_FLOATS = IN_BLOCK * TILE_OUTS,
     LINE_FLOATS = 16,
