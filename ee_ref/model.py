@@ -114,31 +114,37 @@ class Run:
     measured: tuple[tuple[Scores, Alignment], ...] = ()
 
 
-def _encoder(file: model_file.ModelFile, backend: str, threads: int) -> encoder.Encoder:
+def _encoder(
+    file: model_file.ModelFile, backend: str, threads: int, packed: bool
+) -> encoder.Encoder:
     if backend == "numpy":
         return encoder.ReferenceEncoder(file.config, file.tensors)
     from .native._session import NativeModel
 
-    return NativeModel(file.config, file.tensors, threads)
+    return NativeModel(file.config, file.tensors, threads, packed)
 
 
 class Model:
     """A loaded model. Made by `ee_ref.load`.
 
     config: `ee_ref.config.Config`; tokens: the CTC labels, a sequence of strings;
-    backend: "native" or "numpy", the one in use. threads: see `ee_ref.load`.
+    backend: "native" or "numpy", the one in use. threads, packed: see
+    `ee_ref.load`.
 
     Any number of threads may use a model at once; C runs without the interpreter's lock. A copy, by
     `pickle` or `copy`, is loaded from the same file again, which must still exist.
     """
 
-    def __init__(self, file: model_file.ModelFile, backend: str, threads: int = 1) -> None:
+    def __init__(
+        self, file: model_file.ModelFile, backend: str, threads: int = 1, packed: bool = False
+    ) -> None:
         self.config: Config = file.config
         self.tokens = Tokens(file.tokens, file.special, file.config.blank)
         self.backend = backend
         self.file = file
         self.threads = threads
-        self._encoder = _encoder(file, backend, threads)
+        self.packed = packed
+        self._encoder = _encoder(file, backend, threads, packed)
 
     def __repr__(self) -> str:
         config = self.config
