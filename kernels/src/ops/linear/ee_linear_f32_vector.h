@@ -60,10 +60,11 @@ static inline void pack_vector(float *to, const float *weight, size_t in, size_t
     }
 }
 
-/* Fetches floats begin..end-1, of fetch_depth, of some rows of the next weights into the second-level
- * cache. The weights of a model fit no cache, and the hardware does not see where the next panel
- * begins. A few lines at a time, spread over the products: a core that waits for many lines waits
- * altogether. */
+/* Fetches floats begin..end-1, of fetch_depth, of some rows of the next weights. The weights of a
+ * model fit no cache, and the hardware does not see where the next panel begins. A few lines at a
+ * time, spread over the products: a core that waits for many lines waits altogether. Into the
+ * first-level cache, of which they push each other out again: that took 0.985 of the time of a whole
+ * pass with a hint for the second level (Zen 5, packed or not). */
 static inline __attribute__((always_inline)) void
 fetch_lines(const tile_shape *shape, size_t begin, size_t end)
 {
@@ -71,7 +72,7 @@ fetch_lines(const tile_shape *shape, size_t begin, size_t end)
 
     for (size_t n = 0; n < shape->fetch_rows; n++) {
         for (size_t i = begin; i < last; i += LINE_FLOATS) {
-            _mm_prefetch((const char *)(shape->fetch + n * shape->fetch_stride + i), _MM_HINT_T1);
+            _mm_prefetch((const char *)(shape->fetch + n * shape->fetch_stride + i), _MM_HINT_T0);
         }
     }
 }
