@@ -53,6 +53,11 @@ _ERRORS = {
 }
 
 
+def built_isas() -> tuple[str, ...]:
+    """The instruction sets that the library was built with, least first."""
+    return tuple(_ISAS)
+
+
 @functools.cache
 def available_isas() -> tuple[str, ...]:
     """The instruction sets that this CPU and this build have, least first."""
@@ -64,11 +69,13 @@ def isa() -> str:
 
     Raises ArgumentError when `EE_REF_ISA` names none.
     """
-    names = list(_ISAS)
-    cap = os.environ.get("EE_REF_ISA") or names[-1]
-    if cap not in names:
-        raise ArgumentError(f"EE_REF_ISA: expected one of {', '.join(names)}, found {cap!r}")
-    return min(cap, available_isas()[-1], key=names.index)
+    cap = os.environ.get("EE_REF_ISA")
+    if not cap:
+        return available_isas()[-1]
+    if cap not in _ISAS:
+        raise ArgumentError(f"EE_REF_ISA: expected one of {', '.join(_ISAS)}, found {cap!r}")
+    # Asks the system for no set above the cap.
+    return cap if lib.ee_isa_find(cap.encode()) == _ISAS[cap] else available_isas()[-1]
 
 
 def ops():
