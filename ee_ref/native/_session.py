@@ -28,8 +28,8 @@ class NativeModel:
     MAX_THREADS. They serve one session at a time; meanwhile other sessions run in their own threads
     alone.
     Results are the same bytes for every number.
-    packed: keep a copy of the matrices in the order in which the kernels take them, where that gains
-    anything (float32 models on x86-64). Results are the same bytes.
+    packed: keep a copy of the matrices in the order in which the kernels take them, where that
+    gains anything (float32 models on x86-64). Results are the same bytes.
     Raises ArgumentError for a missing tensor, an unknown EE_REF_ISA or another number of threads,
     ShapeError for a tensor of another shape or dtype, ThreadsError when the system gives none.
     """
