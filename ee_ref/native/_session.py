@@ -39,6 +39,8 @@ class NativeModel:
         self.config = config
         self.threads = threads
         self._pool = open_pool(threads)
+        if config.dtype == "f32":
+            lib.ee_pool_set_block_frames(self._pool, lib.EE_POOL_BLOCK_FRAMES_F32)
         self.team = lib.ee_pool_team(self._pool)
         specs = [s for s in families.tensors(config) if not s.name.startswith("frontend.")]
         self._tensors = [_in_layout(spec, tensors.get(spec.name)) for spec in specs]

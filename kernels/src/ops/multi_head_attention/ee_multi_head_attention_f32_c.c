@@ -56,8 +56,8 @@ void ee_multi_head_attention_f32_project(const ee_multi_head_attention_f32 *op, 
     float *const qk = op->qk + at * 2 * dim;
 
     op->ops->linear(qk, x, op->in_weight, op->in_bias, count, dim, 2 * dim, 2 * dim, dim, stride);
-    op->ops->linear(scratch, x, op->in_weight + 2 * dim * ee_row_stride(dim), op->in_bias + 2 * dim, count, dim,
-                    dim, dim, dim, stride);
+    op->ops->linear(scratch, x, op->in_weight + 2 * dim * ee_row_stride(dim),
+                    op->in_bias + 2 * dim, count, dim, dim, dim, dim, stride);
     ee_keep(&op->kept, 0, qk + dim, 2 * dim, first, count);
     ee_keep(&op->kept, dim, scratch, dim, first, count);
 
