@@ -1,6 +1,7 @@
 """Audio in: any file or array to float32 mono samples at the model's rate.
 
-Files are read by libsndfile (WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF, ...; 8 to 32 bits and floats).
+Files are read by libsndfile (WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF, ...; 8 to 32 bits and floats),
+the plainest WAV files without it (`wav`).
 Channels are averaged, other rates are resampled; nothing is clipped, scaled to a peak or trimmed.
 """
 
@@ -12,14 +13,18 @@ import warnings
 from fractions import Fraction
 from numbers import Real
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
 from weights_io.files import is_of_system
 
+from . import wav
 from .checks import check_finite
 from .errors import AudioError, AudioFileError, EeWarning, TooLongError, shown_limit
+
+if TYPE_CHECKING:
+    from ._soundfile import Sequential
 
 Source = str | Path | BinaryIO | np.ndarray | tuple[np.ndarray, int]
 
@@ -29,6 +34,7 @@ MAX_CHANNELS = 64  # of an array; more means that its axes are the other way rou
 # Samples, of all channels together, decoded at a time: memory follows what a file holds, never what
 # its header claims.
 _BLOCK_SAMPLES = 1 << 18
+_SURPLUS = 1 << 12  # frames more than the header promises that are asked for
 MAX_STREAM_BYTES = 1 << 30
 """Limit for a stream that is not a system file, such as a pipe, and is copied before decoding."""
 _PIECE = 1 << 20
@@ -109,43 +115,50 @@ def _from_path(path: str, longest: float | None) -> tuple[np.ndarray, int]:
 def _from_stream(
     stream: BinaryIO, name: str, longest: float | None
 ) -> tuple[np.ndarray, int]:
-    """The samples of a stream from where it stands, decoded by libsndfile from a descriptor.
+    """The samples of a stream from where it stands, decoded from a descriptor.
 
     Never through Python callbacks from C: exceptions in them, including an interrupt in the middle
     of a file, would be lost there, and part of the audio would pass for the whole.
     """
-    import soundfile
-
-    class Sequential(soundfile.SoundFile):
-        """soundfile seeks after each read, which makes MP3 and Ogg decoders start anew, audibly."""
-
-        # It is closed where it is opened, and what a signal handler raises in a destructor is lost:
-        # a builtin instead, in which no handler runs.
-        __del__ = staticmethod(int)
-
-        def seekable(self) -> bool:
-            return False
-
     with _on_disk(stream, name) as plain:
-        if not plain.read(1):
-            raise AudioError(f"{name}: expected audio, found an empty file (0 bytes)")
-        plain.seek(0)
-        try:
-            file = Sequential(plain.fileno(), closefd=False)
-        except soundfile.SoundFileError as error:
-            reason = getattr(error, "error_string", None) or str(error)
-            raise AudioError(
-                f"{name}: expected audio (WAV, FLAC, OGG, Opus, MP3, ...), "
-                f"found what libsndfile cannot read: {reason}"
-            ) from error
-        with file:
+        file = wav.opened(plain)
+        if file is not None:
             _check_rate(file.samplerate, name)
+            return _mixed_down(file, name, longest), file.samplerate
+        return _by_libsndfile(plain, name, longest)
+
+
+def _by_libsndfile(
+    plain: BinaryIO, name: str, longest: float | None
+) -> tuple[np.ndarray, int]:
+    from ._soundfile import Sequential, SoundFileError
+
+    plain.seek(0)
+    if not plain.read(1):
+        raise AudioError(f"{name}: expected audio, found an empty file (0 bytes)")
+    plain.seek(0)
+    try:
+        file = Sequential(plain.fileno(), closefd=False)
+    except SoundFileError as error:
+        reason = getattr(error, "error_string", None) or str(error)
+        raise AudioError(
+            f"{name}: expected audio (WAV, FLAC, OGG, Opus, MP3, ...), "
+            f"found what libsndfile cannot read: {reason}"
+        ) from error
+    with file:
+        _check_rate(file.samplerate, name)
+        try:
             samples = _mixed_down(file, name, longest)
-            size = os.fstat(plain.fileno()).st_size
-            if not len(samples) and file.format in _SIZED_FORMATS and size > _LARGEST_HEADER:
-                raise AudioError(f"{name}: expected audio, found a header of no samples before "
-                                 f"{size} bytes: was the recording ended?")
-            return samples, file.samplerate
+        except SoundFileError as error:
+            raise AudioError(
+                f"{name}: damaged or cut short: expected {file.frames} samples, decoding failed "
+                f"after {file.done} ({file.done / file.samplerate:.2f} s): {error}"
+            ) from error
+        size = os.fstat(plain.fileno()).st_size
+        if not len(samples) and file.format in _SIZED_FORMATS and size > _LARGEST_HEADER:
+            raise AudioError(f"{name}: expected audio, found a header of no samples before "
+                             f"{size} bytes: was the recording ended?")
+        return samples, file.samplerate
 
 
 def _on_disk(stream: BinaryIO, name: str) -> BinaryIO:
@@ -283,20 +296,13 @@ def _are_chunks(file: BinaryIO, at: int, end: int, order: Literal["big", "little
     return at in (end, end + 1)  # the last may lack its padding
 
 
-def _mixed_down(file, name: str, longest: float | None) -> np.ndarray:
-    """All frames of an open SoundFile, channels averaged, read block by block."""
-    import soundfile
-
-    frames = max(1, _BLOCK_SAMPLES // file.channels)
+def _mixed_down(file: wav.Pcm16 | Sequential, name: str, longest: float | None) -> np.ndarray:
+    """All frames of an open file, channels averaged, read block by block."""
+    most = max(1, _BLOCK_SAMPLES // file.channels)
     blocks, done, before, after = [], 0, 0.0, 0.0
     while True:
-        try:
-            block = file.read(frames, dtype="float32", always_2d=True)
-        except soundfile.SoundFileError as error:
-            raise AudioError(
-                f"{name}: damaged or cut short: expected {file.frames} samples, decoding failed "
-                f"after {done} ({done / file.samplerate:.2f} s): {error}"
-            ) from error
+        # Little more than should be left: libsndfile clears what it does not fill.
+        block = file.read(min(most, max(file.frames - done, 0) + _SURPLUS))
         if not len(block):
             break
         blocks.append(_mean(block))
@@ -309,6 +315,8 @@ def _mixed_down(file, name: str, longest: float | None) -> np.ndarray:
     if not blocks and file.frames > 0:
         raise AudioError(f"{name}: cut short: expected {file.frames} samples, found none")
     _warn_if_cancelled(before / file.channels**2, after, name)
+    if len(blocks) == 1:
+        return blocks[0]
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 

@@ -1,0 +1,64 @@
+"""The commonest audio file, WAV of 16-bit PCM, read without libsndfile: in a tenth of the time.
+
+Only where nothing about the file is in doubt; libsndfile has all others.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import BinaryIO
+
+import numpy as np
+
+_HEADER = struct.Struct("<4sI4s4sIHHIIHH")  # RIFF, size, WAVE; "fmt ", its size and first fields
+_CHUNK = struct.Struct("<4sI")
+_LARGEST_HEADER = 4096
+_PCM = 1
+_MOST_CHANNELS = 64
+
+
+class Pcm16:
+    """An open WAV file of 16-bit PCM, with what a `soundfile.SoundFile` has of the same names."""
+
+    format = "WAV"
+
+    def __init__(self, file: BinaryIO, samplerate: int, channels: int, frames: int) -> None:
+        self.samplerate = samplerate
+        self.channels = channels
+        self.frames = frames
+        self._file = file
+        self._left = frames
+
+    def read(self, frames: int) -> np.ndarray:
+        """The next samples, at most `frames`: (N, channels) float32, full scale at 1."""
+        block = np.empty((min(frames, self._left), self.channels), "<i2")
+        found = self._file.readinto(memoryview(block).cast("B")) if len(block) else 0
+        block = block[: found // (2 * self.channels)]  # the file may have been cut meanwhile
+        self._left -= len(block)
+        return np.multiply(block, np.float32(1 / 32768), dtype=np.float32)
+
+
+def opened(file: BinaryIO) -> Pcm16 | None:
+    """`file`, a plain unbuffered one, at its first sample; or None where it is anything but RIFF
+    with PCM of 16 bits first, perhaps other chunks, and samples up to the end that both sizes in
+    the header name."""
+    file.seek(0)
+    head = file.read(_LARGEST_HEADER)
+    if len(head) < _HEADER.size:
+        return None
+    riff, size, wave, fmt, fmt_size, kind, channels, rate, _, align, bits = _HEADER.unpack_from(head)
+    if ((riff, wave, fmt, fmt_size, kind, bits) != (b"RIFF", b"WAVE", b"fmt ", 16, _PCM, 16)
+            or not 1 <= channels <= _MOST_CHANNELS or align != 2 * channels):
+        return None
+    end, at = os.fstat(file.fileno()).st_size, _HEADER.size
+    while at + _CHUNK.size <= len(head):
+        name, length = _CHUNK.unpack_from(head, at)
+        at += _CHUNK.size
+        if name == b"data":
+            if not length or length % align or at + length != end or size + 8 != end:
+                return None
+            file.seek(at)
+            return Pcm16(file, rate, channels, length // align)
+        at += length + length % 2
+    return None
