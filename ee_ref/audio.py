@@ -10,10 +10,10 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from fractions import Fraction
+from functools import cache
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -22,9 +22,6 @@ from weights_io.files import is_of_system
 from . import wav
 from .checks import check_finite
 from .errors import AudioError, AudioFileError, EeWarning, TooLongError, shown_limit
-
-if TYPE_CHECKING:
-    from ._soundfile import Sequential
 
 Source = str | Path | BinaryIO | np.ndarray | tuple[np.ndarray, int]
 
@@ -131,14 +128,14 @@ def _from_stream(
 def _by_libsndfile(
     plain: BinaryIO, name: str, longest: float | None
 ) -> tuple[np.ndarray, int]:
-    from ._soundfile import Sequential, SoundFileError
+    from soundfile import SoundFileError
 
     plain.seek(0)
     if not plain.read(1):
         raise AudioError(f"{name}: expected audio, found an empty file (0 bytes)")
     plain.seek(0)
     try:
-        file = Sequential(plain.fileno(), closefd=False)
+        file = _sequential()(plain.fileno(), closefd=False)
     except SoundFileError as error:
         reason = getattr(error, "error_string", None) or str(error)
         raise AudioError(
@@ -159,6 +156,33 @@ def _by_libsndfile(
             raise AudioError(f"{name}: expected audio, found a header of no samples before "
                              f"{size} bytes: was the recording ended?")
         return samples, file.samplerate
+
+
+@cache
+def _sequential() -> type:
+    """What a file is opened with. Made when one first needs libsndfile, which takes long to load.
+    """
+    import soundfile
+
+    class Sequential(soundfile.SoundFile):
+        """soundfile seeks after each read, which makes MP3 and Ogg decoders start anew, audibly."""
+
+        done = 0  # frames that were read
+
+        # It is closed where it is opened, and what a signal handler raises in a destructor is lost:
+        # a builtin instead, in which no handler runs.
+        __del__ = staticmethod(int)
+
+        def seekable(self) -> bool:
+            return False
+
+        def read(self, frames: int) -> np.ndarray:
+            """The next samples, at most `frames`: (N, channels) float32, full scale at 1."""
+            block = super().read(frames, dtype="float32", always_2d=True)
+            self.done += len(block)
+            return block
+
+    return Sequential
 
 
 def _on_disk(stream: BinaryIO, name: str) -> BinaryIO:
@@ -296,8 +320,9 @@ def _are_chunks(file: BinaryIO, at: int, end: int, order: Literal["big", "little
     return at in (end, end + 1)  # the last may lack its padding
 
 
-def _mixed_down(file: wav.Pcm16 | Sequential, name: str, longest: float | None) -> np.ndarray:
-    """All frames of an open file, channels averaged, read block by block."""
+def _mixed_down(file: Any, name: str, longest: float | None) -> np.ndarray:
+    """All frames of an open file (`wav.Pcm16` or like it), channels averaged, read block by block.
+    """
     most = max(1, _BLOCK_SAMPLES // file.channels)
     blocks, done, before, after = [], 0, 0.0, 0.0
     while True:
@@ -401,6 +426,8 @@ def _resampled(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     terms, is at most 65536; beyond that the nearest such ratio, off by less than 1 in 65536."""
     if from_rate == to_rate or not len(samples):
         return samples
+    from fractions import Fraction
+
     from scipy.signal import resample_poly
 
     ratio = Fraction(to_rate, int(from_rate)).limit_denominator(_MAX_DENOMINATOR)

@@ -32,10 +32,11 @@ class Pcm16:
 
     def read(self, frames: int) -> np.ndarray:
         """The next samples, at most `frames`: (N, channels) float32, full scale at 1."""
-        block = np.empty((min(frames, self._left), self.channels), "<i2")
-        found = self._file.readinto(memoryview(block).cast("B")) if len(block) else 0
-        block = block[: found // (2 * self.channels)]  # the file may have been cut meanwhile
-        self._left -= len(block)
+        size = 2 * self.channels
+        data = self._file.read(size * min(frames, self._left))
+        count = len(data) // size  # less where the file was cut meanwhile
+        self._left -= count
+        block = np.frombuffer(data, "<i2", count * self.channels).reshape(count, self.channels)
         return np.multiply(block, np.float32(1 / 32768), dtype=np.float32)
 
 
@@ -47,7 +48,8 @@ def opened(file: BinaryIO) -> Pcm16 | None:
     head = file.read(_LARGEST_HEADER)
     if len(head) < _HEADER.size:
         return None
-    riff, size, wave, fmt, fmt_size, kind, channels, rate, _, align, bits = _HEADER.unpack_from(head)
+    riff, size, wave, fmt, fmt_size, kind, channels, rate, _, align, bits = _HEADER.unpack_from(
+        head)
     if ((riff, wave, fmt, fmt_size, kind, bits) != (b"RIFF", b"WAVE", b"fmt ", 16, _PCM, 16)
             or not 1 <= channels <= _MOST_CHANNELS or align != 2 * channels):
         return None

@@ -16,10 +16,10 @@ PORT = "kernels/conformance"
 class Fault(NamedTuple):
     """One fault.
 
-    name: what a port does. file: from the root of the tree, a header of the folder that includes it too. text: occurs there exactly once.
-    planted: takes its place. cases: a pattern; every case of such a name has to fail. isa: the
-    kernels that have the fault. line: what a line does to the first of the cases ("change": a byte
-    of it is another), where the fault shows on no better one.
+    name: what a port does. file: from the root of the tree; of a header, files beside it include
+    it. text: occurs there exactly once. planted: takes its place. cases: a pattern; every case of
+    such a name has to fail. isa: the kernels that have the fault. line: what a line does to the
+    first of the cases ("change": a byte of it is another), where the fault shows on no better one.
     """
 
     name: str
