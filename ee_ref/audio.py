@@ -98,7 +98,7 @@ def _from_path(path: str, longest: float | None) -> tuple[np.ndarray, int]:
     if not path:
         raise AudioFileError("expected the path of an audio file, found an empty one")
     try:
-        file = open(path, "rb")
+        file = open(path, "rb", buffering=0)
     except IsADirectoryError:
         raise AudioFileError(f"{path}: expected an audio file, found a folder") from None
     except FileNotFoundError:
@@ -106,6 +106,8 @@ def _from_path(path: str, longest: float | None) -> tuple[np.ndarray, int]:
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise _file_error(path, "opened", error) from error
     with file:
+        if (plain := wav.opened(file)) is not None:
+            return _decoded(plain, path, longest)
         return _from_stream(file, path, longest)
 
 
@@ -118,10 +120,8 @@ def _from_stream(
     of a file, would be lost there, and part of the audio would pass for the whole.
     """
     with _on_disk(stream, name) as plain:
-        file = wav.opened(plain)
-        if file is not None:
-            _check_rate(file.samplerate, name)
-            return _mixed_down(file, name, longest), file.samplerate
+        if (file := wav.opened(plain)) is not None:
+            return _decoded(file, name, longest)
         return _by_libsndfile(plain, name, longest)
 
 
@@ -143,9 +143,8 @@ def _by_libsndfile(
             f"found what libsndfile cannot read: {reason}"
         ) from error
     with file:
-        _check_rate(file.samplerate, name)
         try:
-            samples = _mixed_down(file, name, longest)
+            samples, rate = _decoded(file, name, longest)
         except SoundFileError as error:
             raise AudioError(
                 f"{name}: damaged or cut short: expected {file.frames} samples, decoding failed "
@@ -155,7 +154,7 @@ def _by_libsndfile(
         if not len(samples) and file.format in _SIZED_FORMATS and size > _LARGEST_HEADER:
             raise AudioError(f"{name}: expected audio, found a header of no samples before "
                              f"{size} bytes: was the recording ended?")
-        return samples, file.samplerate
+        return samples, rate
 
 
 @cache
@@ -320,9 +319,10 @@ def _are_chunks(file: BinaryIO, at: int, end: int, order: Literal["big", "little
     return at in (end, end + 1)  # the last may lack its padding
 
 
-def _mixed_down(file: Any, name: str, longest: float | None) -> np.ndarray:
-    """All frames of an open file (`wav.Pcm16` or like it), channels averaged, read block by block.
-    """
+def _decoded(file: Any, name: str, longest: float | None) -> tuple[np.ndarray, int]:
+    """All frames of an open file (`wav.Pcm16` or like it), channels averaged, read block by block;
+    and their rate."""
+    _check_rate(file.samplerate, name)
     most = max(1, _BLOCK_SAMPLES // file.channels)
     blocks, done, before, after = [], 0, 0.0, 0.0
     while True:
@@ -341,8 +341,8 @@ def _mixed_down(file: Any, name: str, longest: float | None) -> np.ndarray:
         raise AudioError(f"{name}: cut short: expected {file.frames} samples, found none")
     _warn_if_cancelled(before / file.channels**2, after, name)
     if len(blocks) == 1:
-        return blocks[0]
-    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+        return blocks[0], file.samplerate
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32), file.samplerate
 
 
 def _from_array(source: tuple) -> tuple[np.ndarray, int]:

@@ -6,6 +6,7 @@ Only where nothing about the file is in doubt; libsndfile has all others.
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from typing import BinaryIO
 
@@ -41,24 +42,36 @@ class Pcm16:
 
 
 def opened(file: BinaryIO) -> Pcm16 | None:
-    """`file`, a plain unbuffered one, at its first sample; or None where it is anything but RIFF
-    with PCM of 16 bits first, perhaps other chunks, and samples up to the end that both sizes in
-    the header name."""
+    """`file`, an unbuffered one, where it is a file of the system that is RIFF with PCM of 16 bits
+    first, perhaps other chunks, and samples up to the end that both sizes in the header name.
+
+    None for any other; a file of the system is then at its first byte.
+    """
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        return None
     file.seek(0)
+    found = _after_header(file, status.st_size)
+    if found is None:
+        file.seek(0)
+    return found
+
+
+def _after_header(file: BinaryIO, end: int) -> Pcm16 | None:
     head = file.read(_LARGEST_HEADER)
     if len(head) < _HEADER.size:
         return None
     riff, size, wave, fmt, fmt_size, kind, channels, rate, _, align, bits = _HEADER.unpack_from(
         head)
     if ((riff, wave, fmt, fmt_size, kind, bits) != (b"RIFF", b"WAVE", b"fmt ", 16, _PCM, 16)
-            or not 1 <= channels <= _MOST_CHANNELS or align != 2 * channels):
+            or not 1 <= channels <= _MOST_CHANNELS or align != 2 * channels or size + 8 != end):
         return None
-    end, at = os.fstat(file.fileno()).st_size, _HEADER.size
+    at = _HEADER.size
     while at + _CHUNK.size <= len(head):
         name, length = _CHUNK.unpack_from(head, at)
         at += _CHUNK.size
         if name == b"data":
-            if not length or length % align or at + length != end or size + 8 != end:
+            if not length or length % align or at + length != end:
                 return None
             file.seek(at)
             return Pcm16(file, rate, channels, length // align)

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checks import check_finite
 from ..config import FRONTENDS, Config
-from ..errors import ArgumentError, EeWarning
-from ._shared import checked_samples
+from ..errors import ArgumentError, AudioError, EeWarning
+from ._shared import checked_samples, float_samples
 from .tables import unsupported
 
 if TYPE_CHECKING:
@@ -72,14 +73,22 @@ def front_end(config: Config, tensors: Mapping[str, np.ndarray], backend: str) -
         from . import plain
 
         return partial(plain.extract, config=config, mean=mean, scale=scale)
-    compute: FrontEnd
-    if backend == "native":
-        from ..native._frontend import NativeFrontEnd
-
-        compute = NativeFrontEnd(config, mean, scale).extract
-    else:
+    # Both of these take int16 too, as firmware has it: here a mistake.
+    if backend == "numpy":
         from . import exact
 
         compute = partial(exact.extract, config=config, mean=mean, scale=scale)
-    # Both take int16 too, as firmware has it: here a mistake.
-    return lambda samples: compute(np.ascontiguousarray(checked_samples(samples)))
+        return lambda samples: compute(checked_samples(samples))
+    from ..native._frontend import NativeFrontEnd
+
+    run = NativeFrontEnd(config, mean, scale).extract
+
+    def native(samples: np.ndarray) -> np.ndarray:
+        samples = np.ascontiguousarray(float_samples(samples))
+        try:
+            return run(samples)
+        except AudioError:  # C looks at every sample, and does not say which one it was
+            check_finite(samples, "samples")
+            raise
+
+    return native
