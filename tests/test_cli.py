@@ -256,7 +256,7 @@ print([name for name in ("scipy", "soundfile", "cffi") if name in sys.modules])
 def test_transcribing_imports_no_more_than_it_needs(clip, model_path):
     """SciPy only resamples, libsndfile reads other files than this one; the rest belongs to writing
     files, to zipped packages, to phrases, to other backends, front ends and commands."""
-    unneeded = ("scipy", "soundfile", "secrets", "zipfile", "html", "fractions", "ee_ref.phrases",
+    unneeded = ("scipy", "soundfile", "secrets", "zipfile", "html", "ee_ref.phrases",
                 "ee_ref.phrase_decoder", "ee_ref.native._kernel", "ee_ref.frontend.waveform",
                 "ee_ref.cli.eval")
     code = f"""
