@@ -107,11 +107,11 @@
 #define QS8_MVE QS8_DSP, .linear = ee_linear_qs8_mve
 
 #define BOTH_C .exit_row = ee_exit_row_c, .crc32 = ee_crc32_c
-#define BOTH_AVX2                                       \
+#define BOTH_AVX2                                         \
     .exit_row = ee_exit_row_avx2, .crc32 = ee_crc32_avx2, \
     .mel_block = ee_mel_block_avx2, .mel_frames = 8
-#define BOTH_AVX512                                        \
-    BOTH_AVX2, .exit_row = ee_exit_row_avx512,               \
+#define BOTH_AVX512                             \
+    BOTH_AVX2, .exit_row = ee_exit_row_avx512,  \
     .mel_block = ee_mel_block_avx512, .mel_frames = 16
 #define BOTH_VNNI BOTH_AVX512
 #define BOTH_NEON BOTH_C, .mel_block = ee_mel_block_neon, .mel_frames = 4
