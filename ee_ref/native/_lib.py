@@ -91,6 +91,11 @@ def ops():
     return _capped(os.environ.get("EE_REF_ISA"))[1]
 
 
+def portable_ops():
+    """The primitives in portable C."""
+    return lib.ee_ops_for(_ISAS["c"])
+
+
 def team():
     """The team of the composites of this package: NULL, the calling thread alone."""
     return ffi.NULL
