@@ -20,7 +20,7 @@ import numpy as np
 
 from . import audio as audio_stage
 from . import encoder, exits, model_file
-from .checks import check_count, check_number
+from .checks import check_count
 from .clock import StageClock
 from .config import Config
 from .decode import Alignment, Hypothesis, Parts, WordHypothesis, token_confidences
@@ -30,7 +30,7 @@ from .errors import ArgumentError, ModelFileError, shown
 from .exits import AnyPolicy, Confidence, Decision, Policy, Scores, Utterance
 from .exits.policy import Course, require_phrases
 from .frontend import FrontEnd, front_end
-from .phrase_decoder import Heard, PhraseDecoder, Search
+from .phrase_decoder import N_BEST, Heard, PhraseDecoder, Search
 from .phrases import Phrases
 from .phrases import load as load_phrases
 from .tokens import Tokens, Word
@@ -282,21 +282,21 @@ class Model:
                    tuple(measured))
 
     def phrase_decoder(
-        self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None
+        self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None,
+        n_best: int = N_BEST,
     ) -> PhraseDecoder:
         """Phrases in the labels of this model, and what its file says of confidence.
 
         phrases: as `ee_ref.phrases.load` gives them, compiled once and remembered; or a path, which
         is loaded anew every time. filler: None where a recording holds a phrase and nothing else;
         a number >= 0 lets other speech come before and after it, for that much of the score each.
+        n_best: how many phrases a result tells, 1..8.
         Raises PhraseError for phrases that the labels cannot spell, or as `phrases.load`.
         """
         if not isinstance(phrases, Phrases):
             phrases = load_phrases(phrases)
-        if filler is not None:
-            check_number("filler", filler, 0, float(np.finfo(np.float32).max))
-        return PhraseDecoder(
-            phrases, self._graph(phrases), self._search, self.phrase_confidence, filler)
+        return PhraseDecoder(phrases, self._graph(phrases), self._search, self.phrase_confidence,
+                             filler, n_best)
 
     @cached_property
     def _graph(self) -> Callable[[Phrases], PhraseGraph]:
