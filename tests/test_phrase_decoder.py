@@ -132,7 +132,7 @@ def test_as_many_phrases_are_told_as_asked_for(model_path, letters, noise, n_bes
     for samples in noise:
         for out in model.exits(model.features(samples)):
             heard = some(out.log_probs)
-            expected = graph.search(some.graph, out.log_probs, max(n_best, 2))
+            expected = decode.graph.search(some.graph, out.log_probs, max(n_best, 2))
             assert list(heard.found) == expected[:n_best]
             assert heard.scores == two(out.log_probs).scores
             most = max(most, len(heard.found))

@@ -9,8 +9,8 @@ import yaml
 from hassil import Intents, recognize
 
 from ee_ref import phrases
-from ee_ref.phrases import sentences
 from ee_ref.errors import ArgumentError, FileError, PhraseError
+from ee_ref.phrases import sentences
 
 from .test_phrases import said
 
@@ -230,5 +230,5 @@ lists:
 expansion_rules:
   own: "z"
 """)
-    said = {found.sentence(number) for number in range(found.count)}
-    assert said == {("A", "X", "END"), ("B", "Y", "END"), ("C", "Z", "END")}
+    spoken = {tuple(found.sentence(number)) for number in range(found.count)}
+    assert spoken == {("A", "X", "END"), ("B", "Y", "END"), ("C", "Z", "END")}
