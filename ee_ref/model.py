@@ -20,7 +20,7 @@ import numpy as np
 
 from . import audio as audio_stage
 from . import encoder, exits, model_file
-from .checks import check_count, check_number
+from .checks import check_count
 from .clock import StageClock
 from .config import Config
 from .decode import Alignment, Hypothesis, Parts, WordHypothesis, token_confidences
@@ -288,13 +288,15 @@ class Model:
                    tuple(measured))
 
     def phrase_decoder(
-        self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None
+        self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None,
+        n_best: int = 2,
     ) -> PhraseDecoder:
         """Phrases in the labels of this model, and what its file says of confidence.
 
         phrases: as `ee_ref.phrases.load` gives them, compiled once and remembered; or a path, which
         is loaded anew every time. filler: None where a recording holds a phrase and nothing else;
         a number >= 0 lets other speech come before and after it, for that much of the score each.
+        n_best: how many phrases a result tells, 1..8.
         Raises PhraseError for phrases that the labels cannot spell, or as `phrases.load`.
         """
         from .phrase_decoder import PhraseDecoder
@@ -302,10 +304,8 @@ class Model:
 
         if not isinstance(phrases, Phrases):
             phrases = load(phrases)
-        if filler is not None:
-            check_number("filler", filler, 0, float(np.finfo(np.float32).max))
-        return PhraseDecoder(
-            phrases, self._graph(phrases), self._search, self.phrase_confidence, filler)
+        return PhraseDecoder(phrases, self._graph(phrases), self._search, self.phrase_confidence,
+                             filler, n_best)
 
     def _listener(
         self, phrases: PhraseDecoder | Phrases | str | os.PathLike[str]
