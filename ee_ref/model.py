@@ -14,26 +14,27 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import audio as audio_stage
 from . import encoder, exits, model_file
-from .checks import check_count, check_number
+from .checks import check_count
 from .clock import StageClock
 from .config import Config
 from .decode import Alignment, Hypothesis, Parts, WordHypothesis, token_confidences
-from .decode.graph import PhraseGraph, search
 from .decode.greedy import align
 from .errors import ArgumentError, ModelFileError, shown
 from .exits import AnyPolicy, Confidence, Decision, Policy, Scores, Utterance
 from .exits.policy import Course, require_phrases
 from .frontend import FrontEnd, front_end
-from .phrase_decoder import Heard, PhraseDecoder, Search
-from .phrases import Phrases
-from .phrases import load as load_phrases
 from .tokens import Tokens, Word
+
+if TYPE_CHECKING:  # what listens for phrases is loaded when there are some
+    from .decode.graph import PhraseGraph
+    from .phrase_decoder import Heard, PhraseDecoder, Search
+    from .phrases import Phrases
 
 Audio = audio_stage.Source
 Decoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]]
@@ -114,31 +115,37 @@ class Run:
     measured: tuple[tuple[Scores, Alignment], ...] = ()
 
 
-def _encoder(file: model_file.ModelFile, backend: str, threads: int) -> encoder.Encoder:
+def _encoder(
+    file: model_file.ModelFile, backend: str, threads: int, packed: bool
+) -> encoder.Encoder:
     if backend == "numpy":
         return encoder.ReferenceEncoder(file.config, file.tensors)
     from .native._session import NativeModel
 
-    return NativeModel(file.config, file.tensors, threads)
+    return NativeModel(file.config, file.tensors, threads, packed)
 
 
 class Model:
     """A loaded model. Made by `ee_ref.load`.
 
     config: `ee_ref.config.Config`; tokens: the CTC labels, a sequence of strings;
-    backend: "native" or "numpy", the one in use. threads: see `ee_ref.load`.
+    backend: "native" or "numpy", the one in use. threads, packed: see
+    `ee_ref.load`.
 
     Any number of threads may use a model at once; C runs without the interpreter's lock. A copy, by
     `pickle` or `copy`, is loaded from the same file again, which must still exist.
     """
 
-    def __init__(self, file: model_file.ModelFile, backend: str, threads: int = 1) -> None:
+    def __init__(
+        self, file: model_file.ModelFile, backend: str, threads: int = 1, packed: bool = False
+    ) -> None:
         self.config: Config = file.config
         self.tokens = Tokens(file.tokens, file.special, file.config.blank)
         self.backend = backend
         self.file = file
         self.threads = threads
-        self._encoder = _encoder(file, backend, threads)
+        self.packed = packed
+        self._encoder = _encoder(file, backend, threads, packed)
 
     def __repr__(self) -> str:
         config = self.config
@@ -195,8 +202,7 @@ class Model:
         if decoder is not None and phrases is not None:
             raise ArgumentError("expected a decoder or phrases, found both")
         policy = self.policy(exit, policy, phrases is not None)
-        if not isinstance(phrases, PhraseDecoder | None):
-            phrases = self.phrase_decoder(phrases)
+        listener = None if phrases is None else self._listener(phrases)
         clock = StageClock()
 
         samples = audio_stage.read(audio, self.config.sample_rate, self.config.max_seconds)
@@ -205,10 +211,10 @@ class Model:
         mel = self.features(samples)
         clock.lap("features")
 
-        run = self.run(mel, policy, phrases=phrases, clock=clock, started=clock.started)
+        run = self.run(mel, policy, phrases=listener, clock=clock, started=clock.started)
 
-        heard = None if phrases is None else run.heard or phrases(run.out.log_probs)
-        hypotheses = self._hypotheses(run, decoder, phrases, heard)
+        heard = None if listener is None else run.heard or listener(run.out.log_probs)
+        hypotheses = self._hypotheses(run, decoder, listener, heard)
         best = hypotheses[0] if heard is None or heard.accepted else Hypothesis((), 0.0, ())
         confidences = token_confidences(run.out.log_probs, best)
         clock.lap("decode")
@@ -218,13 +224,13 @@ class Model:
         confidence = min((word.confidence for word in words), default=1.0)
         intent: str | None = None
         slots: dict[str, str | int] = {}
-        if phrases is not None and heard is not None:
+        if listener is not None and heard is not None:
             confidence = heard.scores.confidence
-            intent, slots = phrases.meaning(heard)
+            intent, slots = listener.meaning(heard)
         clock.lap("words")
 
         return Result(
-            text=self.tokens.text(best.tokens),
+            text=" ".join([word.word for word in words]),
             exit=run.out.exit,
             score=run.decision.score,
             margin=run.decision.margin if math.isfinite(run.decision.margin) else None,
@@ -282,21 +288,31 @@ class Model:
                    tuple(measured))
 
     def phrase_decoder(
-        self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None
+        self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None,
+        n_best: int = 2,
     ) -> PhraseDecoder:
         """Phrases in the labels of this model, and what its file says of confidence.
 
         phrases: as `ee_ref.phrases.load` gives them, compiled once and remembered; or a path, which
         is loaded anew every time. filler: None where a recording holds a phrase and nothing else;
         a number >= 0 lets other speech come before and after it, for that much of the score each.
+        n_best: how many phrases a result tells, 1..8.
         Raises PhraseError for phrases that the labels cannot spell, or as `phrases.load`.
         """
+        from .phrase_decoder import PhraseDecoder
+        from .phrases import Phrases, load
+
         if not isinstance(phrases, Phrases):
-            phrases = load_phrases(phrases)
-        if filler is not None:
-            check_number("filler", filler, 0, float(np.finfo(np.float32).max))
-        return PhraseDecoder(
-            phrases, self._graph(phrases), self._search, self.phrase_confidence, filler)
+            phrases = load(phrases)
+        return PhraseDecoder(phrases, self._graph(phrases), self._search, self.phrase_confidence,
+                             filler, n_best)
+
+    def _listener(
+        self, phrases: PhraseDecoder | Phrases | str | os.PathLike[str]
+    ) -> PhraseDecoder:
+        from .phrase_decoder import PhraseDecoder
+
+        return phrases if isinstance(phrases, PhraseDecoder) else self.phrase_decoder(phrases)
 
     @cached_property
     def _graph(self) -> Callable[[Phrases], PhraseGraph]:
@@ -412,6 +428,8 @@ class Model:
             from .native import _phrases
 
             return _phrases.search
+        from .decode.graph import search
+
         return search
 
     def _words(

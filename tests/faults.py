@@ -16,10 +16,10 @@ PORT = "kernels/conformance"
 class Fault(NamedTuple):
     """One fault.
 
-    name: what a port does. file: from the root of the tree. text: occurs there exactly once.
-    planted: takes its place. cases: a pattern; every case of such a name has to fail. isa: the
-    kernels that have the fault. line: what a line does to the first of the cases ("change": a byte
-    of it is another), where the fault shows on no better one.
+    name: what a port does. file: from the root of the tree; of a header, files beside it include
+    it. text: occurs there exactly once. planted: takes its place. cases: a pattern; every case of
+    such a name has to fail. isa: the kernels that have the fault. line: what a line does to the
+    first of the cases ("change": a byte of it is another), where the fault shows on no better one.
     """
 
     name: str
@@ -346,8 +346,28 @@ FAULTS = (
     Fault("divides samples by 32767", f"{SRC}/frontend/ee_frontend.c",
           "(1.0f / 32768.0f)", "(1.0f / 32767.0f)", "frontend/features/small-f32_demo"),
     Fault("adds no floor under the logarithm", f"{SRC}/frontend/ee_frontend.c",
-          "float value = floor;", "float value = LEAST_FLOOR;",
+          "float value = floor;", "float value = EE_LEAST_FLOOR;",
           "frontend/features/small-int8_silence"),
+    Fault("turns transforms of a frame a lane the other way",
+          f"{SRC}/frontend/ee_mel_block_vector.h",
+          "{b.im - d.im, d.re - b.re}", "{d.im - b.im, b.re - d.re}",
+          "frontend/features/*_demo", "avx512"),
+    Fault("adds no floor under the logarithms of a frame a lane",
+          f"{SRC}/frontend/ee_mel_block_vector.h",
+          "(lanes){0.0f} + floor", "(lanes){0.0f} + 0.0f * floor + EE_LEAST_FLOOR",
+          "frontend/features/small-int8_silence", "avx2"),
+    Fault("reads the first frame of a block for the second",
+          f"{SRC}/frontend/ee_mel_block_vector.h",
+          "(l < frames ? l : frames - 1)", "(l < frames && l != 1 ? l : l != 1 ? frames - 1 : 0)",
+          "frontend/features/*_demo", "avx2"),
+    Fault("has what frames at the edge share a sample late", f"{SRC}/frontend/ee_frontend.c",
+          "frontend, audio, start + t * hop + j, length - j)",
+          "frontend, audio, start + t * (hop + 1) + j, length - j)",
+          "frontend/features/small-f32_demo", "avx512"),
+    Fault("transposes blocks of four frames the other way round",
+          f"{SRC}/frontend/ee_mel_block_neon.c",
+          "to + (i + 2) * to_stride,", "to + (3 - i) * to_stride,",
+          "frontend/features/*_demo", "neon"),
     # ---- model ----
     Fault("takes the head of the next exit", f"{SRC}/graphs/ee_graph_conformer.c",
           "tensors = ee_tensors_of(model, exit, model->graph->layers(c, exit))",
@@ -427,8 +447,10 @@ FAULTS = (
           "ee_bit(graph->after_blank, a) ? blank : here", "a > graph->arcs ? blank : here",
           "decision/phrase/no_blank_between_letters"),
     Fault("drops what could be found", f"{SRC}/decode/ee_phrase_search.c",
-          "!(search->dropped < least)", "search->dropped < least - 9e9f",
+          "lowest), UNLIMITED, log_probs", "lowest), BEAM, log_probs",
           "decision/phrase/far_behind_at_first"),
+    Fault("follows what is none of the phrases", f"{SRC}/decode/ee_phrase_search.c",
+          "LAG = 32.0f", "LAG = 33.0f", "decision/phrase/a_bit_below_the_limit"),
     Fault("pays for filler once", f"{SRC}/decode/ee_phrase_search.c",
           "search->found, search, -search->filler", "search->found, search, 0.0f",
           "decision/phrase/filler*s"),

@@ -3,7 +3,7 @@
 #define _GNU_SOURCE
 #endif
 
-#include "ee.h"
+#include "ee_frontend.h"
 
 #ifdef EE_HAVE_AMX
 #include <cpuid.h>
@@ -28,25 +28,29 @@
     .log_softmax = ee_log_softmax_f32_c,     \
     .depthwise_conv = ee_depthwise_conv_f32_c
 
-#define F32_AVX2                                \
-    F32_C,                                      \
-    .linear = ee_linear_f32_avx2,               \
-    .layer_norm = ee_layer_norm_f32_avx2,       \
-    .silu = ee_silu_f32_avx2,                   \
-    .glu = ee_glu_f32_avx2,                     \
-    .softmax = ee_softmax_f32_avx2,             \
-    .log_softmax = ee_log_softmax_f32_avx2,     \
-    .depthwise_conv = ee_depthwise_conv_f32_avx2
+#define F32_AVX2                                  \
+    F32_C,                                        \
+    .linear = ee_linear_f32_avx2,                 \
+    .layer_norm = ee_layer_norm_f32_avx2,         \
+    .silu = ee_silu_f32_avx2,                     \
+    .glu = ee_glu_f32_avx2,                       \
+    .softmax = ee_softmax_f32_avx2,               \
+    .log_softmax = ee_log_softmax_f32_avx2,       \
+    .depthwise_conv = ee_depthwise_conv_f32_avx2, \
+    .pack = ee_pack_linear_avx2,                  \
+    .panel = 16
 
-#define F32_AVX512                                \
-    F32_AVX2,                                     \
-    .linear = ee_linear_f32_avx512,               \
-    .layer_norm = ee_layer_norm_f32_avx512,       \
-    .silu = ee_silu_f32_avx512,                   \
-    .glu = ee_glu_f32_avx512,                     \
-    .softmax = ee_softmax_f32_avx512,             \
-    .log_softmax = ee_log_softmax_f32_avx512,     \
-    .depthwise_conv = ee_depthwise_conv_f32_avx512
+#define F32_AVX512                                  \
+    F32_AVX2,                                       \
+    .linear = ee_linear_f32_avx512,                 \
+    .layer_norm = ee_layer_norm_f32_avx512,         \
+    .silu = ee_silu_f32_avx512,                     \
+    .glu = ee_glu_f32_avx512,                       \
+    .softmax = ee_softmax_f32_avx512,               \
+    .log_softmax = ee_log_softmax_f32_avx512,       \
+    .depthwise_conv = ee_depthwise_conv_f32_avx512, \
+    .pack = ee_pack_linear_avx512,                  \
+    .panel = 32
 
 #define F32_VNNI F32_AVX512
 #define F32_AMX F32_VNNI
@@ -121,12 +125,16 @@
 #define QS8_MVE QS8_DSP, .linear = ee_linear_qs8_mve
 
 #define BOTH_C .exit_row = ee_exit_row_c, .crc32 = ee_crc32_c
-#define BOTH_AVX2 .exit_row = ee_exit_row_avx2, .crc32 = ee_crc32_avx2
-#define BOTH_AVX512 BOTH_AVX2, .exit_row = ee_exit_row_avx512
+#define BOTH_AVX2                                         \
+    .exit_row = ee_exit_row_avx2, .crc32 = ee_crc32_avx2, \
+    .mel_block = ee_mel_block_avx2, .mel_frames = 8
+#define BOTH_AVX512                             \
+    BOTH_AVX2, .exit_row = ee_exit_row_avx512,  \
+    .mel_block = ee_mel_block_avx512, .mel_frames = 16
 #define BOTH_VNNI BOTH_AVX512
 #define BOTH_AMX BOTH_VNNI
-#define BOTH_NEON BOTH_C
-#define BOTH_DOT BOTH_C, .crc32 = ee_crc32_dot
+#define BOTH_NEON BOTH_C, .mel_block = ee_mel_block_neon, .mel_frames = 4
+#define BOTH_DOT BOTH_NEON, .crc32 = ee_crc32_dot
 #define BOTH_I8MM BOTH_DOT
 #define BOTH_DSP BOTH_C
 #define BOTH_MVE BOTH_C
