@@ -104,7 +104,18 @@
 #define QS8_DOT QS8_NEON, .linear = ee_linear_qs8_dot
 #define QS8_I8MM QS8_DOT, .linear = ee_linear_qs8_i8mm
 #define QS8_DSP QS8_C, .linear = ee_linear_qs8_dsp
-#define QS8_MVE QS8_DSP, .linear = ee_linear_qs8_mve
+
+#define QS8_MVE                                    \
+    QS8_DSP,                                       \
+    .quantize = ee_quantize_qs8_mve,               \
+    .quantize_digits = ee_quantize_digits_qs8_mve, \
+    .linear = ee_linear_qs8_mve,                   \
+    .layer_norm = ee_layer_norm_exact_mve,         \
+    .silu = ee_silu_exact_mve,                     \
+    .glu = ee_glu_exact_mve,                       \
+    .softmax = ee_softmax_qs8_mve,                 \
+    .log_softmax = ee_log_softmax_exact_mve,       \
+    .depthwise_conv = ee_depthwise_conv_exact_mve
 
 #define BOTH_C .exit_row = ee_exit_row_c, .crc32 = ee_crc32_c
 #define BOTH_AVX2 .exit_row = ee_exit_row_avx2, .crc32 = ee_crc32_avx2
