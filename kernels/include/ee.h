@@ -234,7 +234,7 @@ ee_status ee_session_output(const ee_session *session, ee_output *output);
 
 /* ---- Variants of the primitives: as in ee_kernels.h, with the same bytes -------------------- */
 ee_exit_row ee_exit_row_avx2, ee_exit_row_avx512;
-ee_crc32 ee_crc32_avx2, ee_crc32_dot;
+ee_crc32 ee_crc32_avx2, ee_crc32_dot, ee_crc32_dsp;
 
 #ifdef __cplusplus
 }
