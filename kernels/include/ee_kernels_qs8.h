@@ -112,7 +112,7 @@ typedef struct {
     ee_softmax_qs8 *softmax;
     ee_log_softmax_exact *log_softmax;
     ee_depthwise_conv_exact *depthwise_conv;
-    ee_digits_product *digits_product; /* NULL: linear multiplies one digit after the other */
+    ee_digits_product *linear_digits; /* NULL: linear multiplies one digit after the other */
 } ee_ops_qs8;
 
 /* ---- Composites of int8 mode -----------------------------------------------------------------
@@ -242,7 +242,7 @@ ee_quantize_digits_qs8 ee_quantize_digits_qs8_avx2, ee_quantize_digits_qs8_neon,
     ee_quantize_digits_qs8_dsp, ee_quantize_digits_qs8_mve;
 ee_linear_qs8 ee_linear_qs8_avx2, ee_linear_qs8_vnni, ee_linear_qs8_neon,
     ee_linear_qs8_dot, ee_linear_qs8_i8mm, ee_linear_qs8_dsp, ee_linear_qs8_mve;
-ee_digits_product ee_digits_product_qs8_dsp, ee_digits_product_qs8_mve;
+ee_digits_product ee_linear_digits_qs8_dsp, ee_linear_digits_qs8_mve;
 ee_layer_norm_exact ee_layer_norm_exact_avx2, ee_layer_norm_exact_neon, ee_layer_norm_exact_dsp, ee_layer_norm_exact_mve;
 ee_silu_exact ee_silu_exact_avx2, ee_silu_exact_avx512, ee_silu_exact_neon, ee_silu_exact_dsp, ee_silu_exact_mve;
 ee_glu_exact ee_glu_exact_avx2, ee_glu_exact_avx512, ee_glu_exact_neon, ee_glu_exact_dsp, ee_glu_exact_mve;

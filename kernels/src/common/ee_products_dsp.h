@@ -19,7 +19,7 @@
 
 enum {
     TILE_ROWS = 4,
-    DEPTH = 128 /* values of a row on the stack; a multiple of 8 */
+    DEPTH = 96 /* values of a row on the stack; a multiple of 8 */
 };
 
 /* Of each row the words that four values become, row after row; then those of the next four. */
@@ -78,10 +78,17 @@ widen(wide_rows wide, const int8_t *q, const int8_t *low, size_t rows, size_t de
     }
 }
 
+/* For a function that takes all registers there are. A call spills less than code inlined among
+ * other variables; without optimisation GCC keeps one for the frame. */
+#ifdef __clang__
+#define ALL_REGISTERS __attribute__((noinline))
+#else
+#define ALL_REGISTERS __attribute__((noinline, optimize("O2")))
+#endif
+
 /* sums[r] += products of row r with `count` weights, a multiple of 8. Rows of weights are padded to
- * 16, and behind the values of a row are zeros. It takes all registers there are, so that a call
- * spills less than code inlined among other variables. */
-static __attribute__((noinline)) void
+ * 16, and behind the values of a row are zeros. */
+static ALL_REGISTERS void
 add_products(int32_t sums[TILE_ROWS], const wide_rows wide, const int8_t *weight, size_t count)
 {
     int32_t sum0 = sums[0], sum1 = sums[1], sum2 = sums[2], sum3 = sums[3];

@@ -109,7 +109,7 @@
     .quantize = ee_quantize_qs8_dsp,               \
     .quantize_digits = ee_quantize_digits_qs8_dsp, \
     .linear = ee_linear_qs8_dsp,                   \
-    .digits_product = ee_digits_product_qs8_dsp,   \
+    .linear_digits = ee_linear_digits_qs8_dsp,     \
     .layer_norm = ee_layer_norm_exact_dsp,         \
     .silu = ee_silu_exact_dsp,                     \
     .glu = ee_glu_exact_dsp,                       \
@@ -121,7 +121,7 @@
     .quantize = ee_quantize_qs8_mve,               \
     .quantize_digits = ee_quantize_digits_qs8_mve, \
     .linear = ee_linear_qs8_mve,                   \
-    .digits_product = ee_digits_product_qs8_mve,   \
+    .linear_digits = ee_linear_digits_qs8_mve,     \
     .layer_norm = ee_layer_norm_exact_mve,         \
     .silu = ee_silu_exact_mve,                     \
     .glu = ee_glu_exact_mve,                       \

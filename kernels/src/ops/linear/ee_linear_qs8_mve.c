@@ -6,14 +6,11 @@
 
 /* Four outputs of one row. */
 static inline void store_sums(float *out, int32x4_t sums, float scale, float32x4_t weight_scale,
-                              const float *bias)
+                              int has_bias, float32x4_t bias)
 {
-    float32x4_t y = vmulq_f32(vcvtq_f32_s32(sums), vmulq_n_f32(weight_scale, scale));
+    const float32x4_t y = vmulq_f32(vcvtq_f32_s32(sums), vmulq_n_f32(weight_scale, scale));
 
-    if (bias) {
-        y = vaddq_f32(y, vld1q_f32(bias));
-    }
-    vst1q_f32(out, y);
+    vst1q_f32(out, has_bias ? vaddq_f32(y, bias) : y);
 }
 
 void ee_linear_qs8_mve(float *out, const int8_t *q, const float *scale, const int8_t *weight,
@@ -29,7 +26,7 @@ void ee_linear_qs8_mve(float *out, const int8_t *q, const float *scale, const in
     for (size_t o = 0; o < tiled_outs; o += 4) {
         const int8_t *const w = weight + o * weight_stride;
         const float32x4_t scales = vld1q_f32(weight_scale + o);
-        const float *const b = bias ? bias + o : NULL;
+        const float32x4_t b = bias ? vld1q_f32(bias + o) : vdupq_n_f32(0.0f);
 
         for (size_t t = 0; t < tiled_rows; t += 2) {
             const int8_t *const x = q + t * q_stride;
@@ -38,8 +35,10 @@ void ee_linear_qs8_mve(float *out, const int8_t *q, const float *scale, const in
             const products second
                 = products_2x2(x, w + 2 * weight_stride, groups, q_stride, weight_stride);
 
-            store_sums(y, four_sums(first.row0, second.row0), scale[t], scales, b);
-            store_sums(y + out_stride, four_sums(first.row1, second.row1), scale[t + 1], scales, b);
+            store_sums(y, four_sums(first.row0, second.row0), scale[t], scales, bias != NULL,
+                       b);
+            store_sums(y + out_stride, four_sums(first.row1, second.row1), scale[t + 1], scales,
+                       bias != NULL, b);
         }
     }
     /* What the tiles leave over: the last outputs of all rows, then the last row. */
