@@ -16,7 +16,7 @@ PORT = "kernels/conformance"
 class Fault(NamedTuple):
     """One fault.
 
-    name: what a port does. file: from the root of the tree. text: occurs there exactly once.
+    name: what a port does. file: from the root of the tree, a header of the folder that includes it too. text: occurs there exactly once.
     planted: takes its place. cases: a pattern; every case of such a name has to fail. isa: the
     kernels that have the fault. line: what a line does to the first of the cases ("change": a byte
     of it is another), where the fault shows on no better one.
@@ -304,8 +304,28 @@ FAULTS = (
     Fault("divides samples by 32767", f"{SRC}/frontend/ee_frontend.c",
           "(1.0f / 32768.0f)", "(1.0f / 32767.0f)", "frontend/features/small-f32_demo"),
     Fault("adds no floor under the logarithm", f"{SRC}/frontend/ee_frontend.c",
-          "float value = floor;", "float value = LEAST_FLOOR;",
+          "float value = floor;", "float value = EE_LEAST_FLOOR;",
           "frontend/features/small-int8_silence"),
+    Fault("turns transforms of a frame a lane the other way",
+          f"{SRC}/frontend/ee_mel_block_vector.h",
+          "{b.im - d.im, d.re - b.re}", "{d.im - b.im, b.re - d.re}",
+          "frontend/features/*_demo", "avx512"),
+    Fault("adds no floor under the logarithms of a frame a lane",
+          f"{SRC}/frontend/ee_mel_block_vector.h",
+          "(lanes){0.0f} + floor", "(lanes){0.0f} + 0.0f * floor + EE_LEAST_FLOOR",
+          "frontend/features/small-int8_silence", "avx2"),
+    Fault("reads the first frame of a block for the second",
+          f"{SRC}/frontend/ee_mel_block_vector.h",
+          "(l < frames ? l : frames - 1)", "(l < frames && l != 1 ? l : l != 1 ? frames - 1 : 0)",
+          "frontend/features/*_demo", "avx2"),
+    Fault("has what frames at the edge share a sample late", f"{SRC}/frontend/ee_frontend.c",
+          "copy[t * *stride + j] = signal_at(frontend, audio, start + t * hop + j);",
+          "copy[t * *stride + j] = signal_at(frontend, audio, start + t * (hop + 1) + j);",
+          "frontend/features/small-f32_demo", "avx512"),
+    Fault("transposes blocks of four frames the other way round",
+          f"{SRC}/frontend/ee_mel_block_neon.c",
+          "to + (i + 2) * to_stride,", "to + (3 - i) * to_stride,",
+          "frontend/features/*_demo", "neon"),
     # ---- model ----
     Fault("takes the head of the next exit", f"{SRC}/graphs/ee_graph_conformer.c",
           "tensors = ee_tensors_of(model, exit, model->graph->layers(c, exit))",

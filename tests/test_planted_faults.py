@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -87,6 +88,10 @@ def test_a_fault_is_noticed_where_it_belongs(fault, vectors, workshop, tmp_path)
     text = source.read_text()
     assert text.count(fault.text) == 1, f"{fault.file} changed: plant this fault anew"
     (tmp_path / source.name).write_text(text.replace(fault.text, fault.planted))
+    if source.suffix == ".h":  # found beside the files that include it
+        for path in source.parent.glob("*.c"):
+            if f'"{source.name}"' in path.read_text():
+                shutil.copy(path, tmp_path)
     found = run(vectors, program(workshop, fault, tmp_path), fault.line,
                 (*BELOW[fault.tier], fault.cases))
     own = {name: status for name, status in found.items() if fnmatchcase(name, fault.cases)}

@@ -1,4 +1,4 @@
-#include "ee.h"
+#include "ee_frontend.h"
 
 #if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
@@ -130,11 +130,15 @@
     .depthwise_conv = ee_depthwise_conv_exact_mve
 
 #define BOTH_C .exit_row = ee_exit_row_c, .crc32 = ee_crc32_c
-#define BOTH_AVX2 .exit_row = ee_exit_row_avx2, .crc32 = ee_crc32_avx2
-#define BOTH_AVX512 BOTH_AVX2, .exit_row = ee_exit_row_avx512
+#define BOTH_AVX2                                       \
+    .exit_row = ee_exit_row_avx2, .crc32 = ee_crc32_avx2, \
+    .mel_block = ee_mel_block_avx2, .mel_frames = 8
+#define BOTH_AVX512                                        \
+    BOTH_AVX2, .exit_row = ee_exit_row_avx512,               \
+    .mel_block = ee_mel_block_avx512, .mel_frames = 16
 #define BOTH_VNNI BOTH_AVX512
-#define BOTH_NEON BOTH_C
-#define BOTH_DOT BOTH_C, .crc32 = ee_crc32_dot
+#define BOTH_NEON BOTH_C, .mel_block = ee_mel_block_neon, .mel_frames = 4
+#define BOTH_DOT BOTH_NEON, .crc32 = ee_crc32_dot
 #define BOTH_I8MM BOTH_DOT
 #define BOTH_DSP BOTH_C, .crc32 = ee_crc32_dsp
 #define BOTH_MVE BOTH_DSP
