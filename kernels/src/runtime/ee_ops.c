@@ -141,7 +141,7 @@
 #define BOTH_DOT BOTH_NEON, .crc32 = ee_crc32_dot
 #define BOTH_I8MM BOTH_DOT
 #define BOTH_DSP BOTH_C, .crc32 = ee_crc32_dsp
-#define BOTH_MVE BOTH_DSP
+#define BOTH_MVE BOTH_DSP, .mel_block = ee_mel_block_mve, .mel_frames = 4
 
 #ifdef EE_NO_F32
 #define TABLE_F32(NAME)
