@@ -2,7 +2,9 @@
 #ifndef EE_PRODUCTS_MVE_H
 #define EE_PRODUCTS_MVE_H
 
-#include "ee_exact_mve.h"
+#include <arm_mve.h>
+
+#include "ee_qs8.h"
 
 /* Two rows by two outputs: four loads of 16 bytes feed four VMLADAVA, each of which multiplies 16
  * pairs and adds them all to one general register; a core that overlaps loads and products keeps

@@ -1,6 +1,6 @@
 #include "ee_frontend.h"
 
-#ifdef EE_HAVE_MVE
+#ifdef EE_HAVE_MVE_FLOATS
 
 #include <arm_mve.h>
 

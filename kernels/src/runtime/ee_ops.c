@@ -116,6 +116,11 @@
     .softmax = ee_softmax_qs8_dsp,                 \
     .depthwise_conv = ee_depthwise_conv_exact_dsp
 
+/* A vector unit of integers alone leaves the floats to the scalar one. */
+#ifndef EE_HAVE_MVE_FLOATS
+#define QS8_MVE QS8_DSP, .linear = ee_linear_qs8_mve, .linear_digits = NULL
+#define MEL_MVE .mel_block = NULL
+#else
 #define QS8_MVE                                    \
     QS8_DSP,                                       \
     .quantize = ee_quantize_qs8_mve,               \
@@ -128,6 +133,8 @@
     .softmax = ee_softmax_qs8_mve,                 \
     .log_softmax = ee_log_softmax_exact_mve,       \
     .depthwise_conv = ee_depthwise_conv_exact_mve
+#define MEL_MVE .mel_block = ee_mel_block_mve, .mel_frames = 4
+#endif
 
 #define BOTH_C .exit_row = ee_exit_row_c, .crc32 = ee_crc32_c
 #define BOTH_AVX2                                       \
@@ -141,7 +148,7 @@
 #define BOTH_DOT BOTH_NEON, .crc32 = ee_crc32_dot
 #define BOTH_I8MM BOTH_DOT
 #define BOTH_DSP BOTH_C, .crc32 = ee_crc32_dsp
-#define BOTH_MVE BOTH_DSP, .mel_block = ee_mel_block_mve, .mel_frames = 4
+#define BOTH_MVE BOTH_DSP, MEL_MVE
 
 #ifdef EE_NO_F32
 #define TABLE_F32(NAME)

@@ -1,6 +1,6 @@
 #include "ee_kernels_qs8.h"
 
-#ifdef EE_HAVE_MVE
+#ifdef EE_HAVE_MVE_FLOATS
 
 #include <math.h>
 

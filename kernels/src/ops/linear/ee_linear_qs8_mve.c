@@ -4,13 +4,21 @@
 
 #include "../../common/ee_products_mve.h"
 
-/* Four outputs of one row. */
-static inline void store_sums(float *out, int32x4_t sums, float scale, float32x4_t weight_scale,
-                              int has_bias, float32x4_t bias)
+/* Four outputs of one row, of which each pair has its sums. */
+static inline void store_sums(float *out, const int32_t a[2], const int32_t b[2], float scale,
+                              const float *weight_scale, const float *bias)
 {
-    const float32x4_t y = vmulq_f32(vcvtq_f32_s32(sums), vmulq_n_f32(weight_scale, scale));
+#ifdef EE_HAVE_MVE_FLOATS
+    const float32x4_t factor = vmulq_n_f32(vld1q_f32(weight_scale), scale);
+    const float32x4_t y = vmulq_f32(vcvtq_f32_s32(four_sums(a, b)), factor);
 
-    vst1q_f32(out, has_bias ? vaddq_f32(y, bias) : y);
+    vst1q_f32(out, bias ? vaddq_f32(y, vld1q_f32(bias)) : y);
+#else
+    for (size_t o = 0; o < 4; o++) {
+        ee_store_sum(out + o, o < 2 ? a[o] : b[o - 2], scale, weight_scale[o],
+                     bias ? bias + o : NULL);
+    }
+#endif
 }
 
 void ee_linear_qs8_mve(float *out, const int8_t *q, const float *scale, const int8_t *weight,
@@ -25,8 +33,8 @@ void ee_linear_qs8_mve(float *out, const int8_t *q, const float *scale, const in
     /* Outputs outermost: their weights may lie in slow flash, the rows of x in RAM. */
     for (size_t o = 0; o < tiled_outs; o += 4) {
         const int8_t *const w = weight + o * weight_stride;
-        const float32x4_t scales = vld1q_f32(weight_scale + o);
-        const float32x4_t b = bias ? vld1q_f32(bias + o) : vdupq_n_f32(0.0f);
+        const float *const scales = weight_scale + o;
+        const float *const b = bias ? bias + o : NULL;
 
         for (size_t t = 0; t < tiled_rows; t += 2) {
             const int8_t *const x = q + t * q_stride;
@@ -35,10 +43,8 @@ void ee_linear_qs8_mve(float *out, const int8_t *q, const float *scale, const in
             const products second
                 = products_2x2(x, w + 2 * weight_stride, groups, q_stride, weight_stride);
 
-            store_sums(y, four_sums(first.row0, second.row0), scale[t], scales, bias != NULL,
-                       b);
-            store_sums(y + out_stride, four_sums(first.row1, second.row1), scale[t + 1], scales,
-                       bias != NULL, b);
+            store_sums(y, first.row0, second.row0, scale[t], scales, b);
+            store_sums(y + out_stride, first.row1, second.row1, scale[t + 1], scales, b);
         }
     }
     /* What the tiles leave over: the last outputs of all rows, then the last row. */

@@ -1,7 +1,8 @@
 #include "ee_kernels_qs8.h"
 
-#ifdef EE_HAVE_MVE
+#ifdef EE_HAVE_MVE_FLOATS
 
+#include "../../common/ee_exact_mve.h"
 #include "../../common/ee_products_mve.h"
 
 /* float(high) * 128 + float(low), times the factor, of four outputs. */
