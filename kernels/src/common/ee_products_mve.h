@@ -43,13 +43,13 @@ products_2x2(const int8_t *q, const int8_t *weight, size_t groups, size_t q_stri
 }
 
 /* The sums of a row for four outputs, for what is done in floats. The compiler fills one lane after
- * another, where an instruction fills two. */
+ * another, where an instruction fills two, first the lower one. */
 static inline int32x4_t four_sums(const int32_t a[2], const int32_t b[2])
 {
     int32x4_t sums;
 
-    __asm__("vmov %q0[2], %q0[0], %1, %2" : "=w"(sums) : "r"(b[0]), "r"(a[0]));
-    __asm__("vmov %q0[3], %q0[1], %1, %2" : "+w"(sums) : "r"(b[1]), "r"(a[1]));
+    __asm__("vmov %q0[2], %q0[0], %1, %2" : "=w"(sums) : "r"(a[0]), "r"(b[0]));
+    __asm__("vmov %q0[3], %q0[1], %1, %2" : "+w"(sums) : "r"(a[1]), "r"(b[1]));
     return sums;
 }
 
