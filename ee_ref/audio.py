@@ -1,6 +1,7 @@
 """Audio in: any file or array to float32 mono samples at the model's rate.
 
-Files are read by libsndfile (WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF, ...; 8 to 32 bits and floats).
+Files are read by libsndfile (WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF, ...; 8 to 32 bits and floats),
+the plainest WAV files without it (`wav`).
 Channels are averaged, other rates are resampled; nothing is clipped, scaled to a peak or trimmed.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from fractions import Fraction
+from functools import cache
 from numbers import Real
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -18,6 +19,7 @@ import numpy as np
 
 from weights_io.files import is_of_system
 
+from . import wav
 from .checks import check_finite
 from .errors import AudioError, AudioFileError, EeWarning, TooLongError, shown_limit
 
@@ -29,6 +31,7 @@ MAX_CHANNELS = 64  # of an array; more means that its axes are the other way rou
 # Samples, of all channels together, decoded at a time: memory follows what a file holds, never what
 # its header claims.
 _BLOCK_SAMPLES = 1 << 18
+_SURPLUS = 1 << 12  # frames more than the header promises that are asked for
 MAX_STREAM_BYTES = 1 << 30
 """Limit for a stream that is not a system file, such as a pipe, and is copied before decoding."""
 _PIECE = 1 << 20
@@ -95,7 +98,7 @@ def _from_path(path: str, longest: float | None) -> tuple[np.ndarray, int]:
     if not path:
         raise AudioFileError("expected the path of an audio file, found an empty one")
     try:
-        file = open(path, "rb")
+        file = open(path, "rb", buffering=0)
     except IsADirectoryError:
         raise AudioFileError(f"{path}: expected an audio file, found a folder") from None
     except FileNotFoundError:
@@ -103,21 +106,67 @@ def _from_path(path: str, longest: float | None) -> tuple[np.ndarray, int]:
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise _file_error(path, "opened", error) from error
     with file:
+        if (plain := wav.opened(file)) is not None:
+            return _decoded(plain, path, longest)
         return _from_stream(file, path, longest)
 
 
 def _from_stream(
     stream: BinaryIO, name: str, longest: float | None
 ) -> tuple[np.ndarray, int]:
-    """The samples of a stream from where it stands, decoded by libsndfile from a descriptor.
+    """The samples of a stream from where it stands, decoded from a descriptor.
 
     Never through Python callbacks from C: exceptions in them, including an interrupt in the middle
     of a file, would be lost there, and part of the audio would pass for the whole.
+    """
+    with _on_disk(stream, name) as plain:
+        if (file := wav.opened(plain)) is not None:
+            return _decoded(file, name, longest)
+        return _by_libsndfile(plain, name, longest)
+
+
+def _by_libsndfile(
+    plain: BinaryIO, name: str, longest: float | None
+) -> tuple[np.ndarray, int]:
+    from soundfile import SoundFileError
+
+    plain.seek(0)
+    if not plain.read(1):
+        raise AudioError(f"{name}: expected audio, found an empty file (0 bytes)")
+    plain.seek(0)
+    try:
+        file = _sequential()(plain.fileno(), closefd=False)
+    except SoundFileError as error:
+        reason = getattr(error, "error_string", None) or str(error)
+        raise AudioError(
+            f"{name}: expected audio (WAV, FLAC, OGG, Opus, MP3, ...), "
+            f"found what libsndfile cannot read: {reason}"
+        ) from error
+    with file:
+        try:
+            samples, rate = _decoded(file, name, longest)
+        except SoundFileError as error:
+            raise AudioError(
+                f"{name}: damaged or cut short: expected {file.frames} samples, decoding failed "
+                f"after {file.done} ({file.done / file.samplerate:.2f} s): {error}"
+            ) from error
+        size = os.fstat(plain.fileno()).st_size
+        if not len(samples) and file.format in _SIZED_FORMATS and size > _LARGEST_HEADER:
+            raise AudioError(f"{name}: expected audio, found a header of no samples before "
+                             f"{size} bytes: was the recording ended?")
+        return samples, rate
+
+
+@cache
+def _sequential() -> type:
+    """What a file is opened with. Made when one first needs libsndfile, which takes long to load.
     """
     import soundfile
 
     class Sequential(soundfile.SoundFile):
         """soundfile seeks after each read, which makes MP3 and Ogg decoders start anew, audibly."""
+
+        done = 0  # frames that were read
 
         # It is closed where it is opened, and what a signal handler raises in a destructor is lost:
         # a builtin instead, in which no handler runs.
@@ -126,26 +175,13 @@ def _from_stream(
         def seekable(self) -> bool:
             return False
 
-    with _on_disk(stream, name) as plain:
-        if not plain.read(1):
-            raise AudioError(f"{name}: expected audio, found an empty file (0 bytes)")
-        plain.seek(0)
-        try:
-            file = Sequential(plain.fileno(), closefd=False)
-        except soundfile.SoundFileError as error:
-            reason = getattr(error, "error_string", None) or str(error)
-            raise AudioError(
-                f"{name}: expected audio (WAV, FLAC, OGG, Opus, MP3, ...), "
-                f"found what libsndfile cannot read: {reason}"
-            ) from error
-        with file:
-            _check_rate(file.samplerate, name)
-            samples = _mixed_down(file, name, longest)
-            size = os.fstat(plain.fileno()).st_size
-            if not len(samples) and file.format in _SIZED_FORMATS and size > _LARGEST_HEADER:
-                raise AudioError(f"{name}: expected audio, found a header of no samples before "
-                                 f"{size} bytes: was the recording ended?")
-            return samples, file.samplerate
+        def read(self, frames: int) -> np.ndarray:
+            """The next samples, at most `frames`: (N, channels) float32, full scale at 1."""
+            block = super().read(frames, dtype="float32", always_2d=True)
+            self.done += len(block)
+            return block
+
+    return Sequential
 
 
 def _on_disk(stream: BinaryIO, name: str) -> BinaryIO:
@@ -283,20 +319,15 @@ def _are_chunks(file: BinaryIO, at: int, end: int, order: Literal["big", "little
     return at in (end, end + 1)  # the last may lack its padding
 
 
-def _mixed_down(file, name: str, longest: float | None) -> np.ndarray:
-    """All frames of an open SoundFile, channels averaged, read block by block."""
-    import soundfile
-
-    frames = max(1, _BLOCK_SAMPLES // file.channels)
+def _decoded(file: Any, name: str, longest: float | None) -> tuple[np.ndarray, int]:
+    """All frames of an open file (`wav.Pcm16` or like it), channels averaged, read block by block;
+    and their rate."""
+    _check_rate(file.samplerate, name)
+    most = max(1, _BLOCK_SAMPLES // file.channels)
     blocks, done, before, after = [], 0, 0.0, 0.0
     while True:
-        try:
-            block = file.read(frames, dtype="float32", always_2d=True)
-        except soundfile.SoundFileError as error:
-            raise AudioError(
-                f"{name}: damaged or cut short: expected {file.frames} samples, decoding failed "
-                f"after {done} ({done / file.samplerate:.2f} s): {error}"
-            ) from error
+        # Little more than should be left: libsndfile clears what it does not fill.
+        block = file.read(min(most, max(file.frames - done, 0) + _SURPLUS))
         if not len(block):
             break
         blocks.append(_mean(block))
@@ -309,7 +340,9 @@ def _mixed_down(file, name: str, longest: float | None) -> np.ndarray:
     if not blocks and file.frames > 0:
         raise AudioError(f"{name}: cut short: expected {file.frames} samples, found none")
     _warn_if_cancelled(before / file.channels**2, after, name)
-    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    if len(blocks) == 1:
+        return blocks[0], file.samplerate
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32), file.samplerate
 
 
 def _from_array(source: tuple) -> tuple[np.ndarray, int]:
@@ -393,6 +426,8 @@ def _resampled(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     terms, is at most 65536; beyond that the nearest such ratio, off by less than 1 in 65536."""
     if from_rate == to_rate or not len(samples):
         return samples
+    from fractions import Fraction
+
     from scipy.signal import resample_poly
 
     ratio = Fraction(to_rate, int(from_rate)).limit_denominator(_MAX_DENOMINATOR)

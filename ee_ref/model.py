@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,16 +24,17 @@ from .checks import check_count, check_number
 from .clock import StageClock
 from .config import Config
 from .decode import Alignment, Hypothesis, Parts, WordHypothesis, token_confidences
-from .decode.graph import PhraseGraph, search
 from .decode.greedy import align
 from .errors import ArgumentError, ModelFileError, shown
 from .exits import AnyPolicy, Confidence, Decision, Policy, Scores, Utterance
 from .exits.policy import Course, require_phrases
 from .frontend import FrontEnd, front_end
-from .phrase_decoder import Heard, PhraseDecoder, Search
-from .phrases import Phrases
-from .phrases import load as load_phrases
 from .tokens import Tokens, Word
+
+if TYPE_CHECKING:  # what listens for phrases is loaded when there are some
+    from .decode.graph import PhraseGraph
+    from .phrase_decoder import Heard, PhraseDecoder, Search
+    from .phrases import Phrases
 
 Audio = audio_stage.Source
 Decoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]]
@@ -195,8 +196,7 @@ class Model:
         if decoder is not None and phrases is not None:
             raise ArgumentError("expected a decoder or phrases, found both")
         policy = self.policy(exit, policy, phrases is not None)
-        if not isinstance(phrases, PhraseDecoder | None):
-            phrases = self.phrase_decoder(phrases)
+        listener = None if phrases is None else self._listener(phrases)
         clock = StageClock()
 
         samples = audio_stage.read(audio, self.config.sample_rate, self.config.max_seconds)
@@ -205,10 +205,10 @@ class Model:
         mel = self.features(samples)
         clock.lap("features")
 
-        run = self.run(mel, policy, phrases=phrases, clock=clock, started=clock.started)
+        run = self.run(mel, policy, phrases=listener, clock=clock, started=clock.started)
 
-        heard = None if phrases is None else run.heard or phrases(run.out.log_probs)
-        hypotheses = self._hypotheses(run, decoder, phrases, heard)
+        heard = None if listener is None else run.heard or listener(run.out.log_probs)
+        hypotheses = self._hypotheses(run, decoder, listener, heard)
         best = hypotheses[0] if heard is None or heard.accepted else Hypothesis((), 0.0, ())
         confidences = token_confidences(run.out.log_probs, best)
         clock.lap("decode")
@@ -218,9 +218,9 @@ class Model:
         confidence = min((word.confidence for word in words), default=1.0)
         intent: str | None = None
         slots: dict[str, str | int] = {}
-        if phrases is not None and heard is not None:
+        if listener is not None and heard is not None:
             confidence = heard.scores.confidence
-            intent, slots = phrases.meaning(heard)
+            intent, slots = listener.meaning(heard)
         clock.lap("words")
 
         return Result(
@@ -291,12 +291,22 @@ class Model:
         a number >= 0 lets other speech come before and after it, for that much of the score each.
         Raises PhraseError for phrases that the labels cannot spell, or as `phrases.load`.
         """
+        from .phrase_decoder import PhraseDecoder
+        from .phrases import Phrases, load
+
         if not isinstance(phrases, Phrases):
-            phrases = load_phrases(phrases)
+            phrases = load(phrases)
         if filler is not None:
             check_number("filler", filler, 0, float(np.finfo(np.float32).max))
         return PhraseDecoder(
             phrases, self._graph(phrases), self._search, self.phrase_confidence, filler)
+
+    def _listener(
+        self, phrases: PhraseDecoder | Phrases | str | os.PathLike[str]
+    ) -> PhraseDecoder:
+        from .phrase_decoder import PhraseDecoder
+
+        return phrases if isinstance(phrases, PhraseDecoder) else self.phrase_decoder(phrases)
 
     @cached_property
     def _graph(self) -> Callable[[Phrases], PhraseGraph]:
@@ -412,6 +422,8 @@ class Model:
             from .native import _phrases
 
             return _phrases.search
+        from .decode.graph import search
+
         return search
 
     def _words(

@@ -16,10 +16,10 @@ PORT = "kernels/conformance"
 class Fault(NamedTuple):
     """One fault.
 
-    name: what a port does. file: from the root of the tree, a header of the folder that includes it too. text: occurs there exactly once.
-    planted: takes its place. cases: a pattern; every case of such a name has to fail. isa: the
-    kernels that have the fault. line: what a line does to the first of the cases ("change": a byte
-    of it is another), where the fault shows on no better one.
+    name: what a port does. file: from the root of the tree; of a header, files beside it include
+    it. text: occurs there exactly once. planted: takes its place. cases: a pattern; every case of
+    such a name has to fail. isa: the kernels that have the fault. line: what a line does to the
+    first of the cases ("change": a byte of it is another), where the fault shows on no better one.
     """
 
     name: str
@@ -319,8 +319,8 @@ FAULTS = (
           "(l < frames ? l : frames - 1)", "(l < frames && l != 1 ? l : l != 1 ? frames - 1 : 0)",
           "frontend/features/*_demo", "avx2"),
     Fault("has what frames at the edge share a sample late", f"{SRC}/frontend/ee_frontend.c",
-          "copy[t * *stride + j] = signal_at(frontend, audio, start + t * hop + j);",
-          "copy[t * *stride + j] = signal_at(frontend, audio, start + t * (hop + 1) + j);",
+          "frontend, audio, start + t * hop + j, length - j)",
+          "frontend, audio, start + t * (hop + 1) + j, length - j)",
           "frontend/features/small-f32_demo", "avx512"),
     Fault("transposes blocks of four frames the other way round",
           f"{SRC}/frontend/ee_mel_block_neon.c",

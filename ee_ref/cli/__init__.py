@@ -23,13 +23,15 @@ COMMANDS = (
 """Each is a module here: HELP, DESCRIPTION, add_arguments(parser) and run(args) -> exit code."""
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(first: str = "") -> argparse.ArgumentParser:
+    """The parser of arguments that begin with this one: of all commands, unless it names one, whose
+    modules are those that a run needs."""
     parser = argparse.ArgumentParser(
         prog="ee-ref", description="Early-exit speech recognition that runs anywhere."
     )
     parser.add_argument("--version", action="version", version=f"ee-ref {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
+    for name in [first] if first in COMMANDS else COMMANDS:
         module = importlib.import_module(f".{name}", __name__)
         command = subparsers.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
         module.add_arguments(command)
@@ -79,7 +81,7 @@ def _run(argv: list[str]) -> int:
     try:
         with _console.signals_raise():
             _refuse_empty(argv)
-            args = _parser().parse_args(argv)
+            args = _parser(argv[0] if argv else "").parse_args(argv)
             if sys.stdout is None:
                 raise FileError("standard output is closed")
             code = args.run(args)

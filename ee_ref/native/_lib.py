@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 from itertools import count, takewhile
+from typing import Any
 
 from ..errors import (
     ArenaError,
@@ -64,16 +65,22 @@ def isa() -> str:
 
     Raises ArgumentError when `EE_REF_ISA` names none.
     """
+    return _capped(os.environ.get("EE_REF_ISA") or "")[0]
+
+
+@functools.lru_cache(maxsize=16)
+def _capped(cap: str) -> tuple[str, Any]:
+    """The instruction set for this EE_REF_ISA, and its primitives."""
     names = list(_ISAS)
-    cap = os.environ.get("EE_REF_ISA") or names[-1]
-    if cap not in names:
+    if cap and cap not in names:
         raise ArgumentError(f"EE_REF_ISA: expected one of {', '.join(names)}, found {cap!r}")
-    return min(cap, available_isas()[-1], key=names.index)
+    name = min(cap or names[-1], available_isas()[-1], key=names.index)
+    return name, lib.ee_ops_for(_ISAS[name])
 
 
 def ops():
     """The primitives of the instruction set in use, a `const ee_ops *`."""
-    return lib.ee_ops_for(_ISAS[isa()])
+    return _capped(os.environ.get("EE_REF_ISA") or "")[1]
 
 
 def team():

@@ -269,15 +269,32 @@ static int samples_finite(const ee_frontend *frontend, const utterance *audio,
         begin = ee_size_min(begin, 2 * last - end);
         end = last;
     }
-    for (size_t i = ee_size_max(begin, frontend->pad); i <= end; i++) {
-        if (i - frontend->pad >= audio->count) {
-            break;
-        }
-        if (!ee_is_finite(audio->f32[i - frontend->pad])) {
-            return 0;
-        }
+    /* An exponent of ones carries into the sign. No way out of the loop: so it is vectorised. */
+    uint32_t carry = 0;
+    const size_t stop = ee_size_min(end + 1, frontend->pad + audio->count);
+    for (size_t i = ee_size_max(begin, frontend->pad); i < stop; i++) {
+        carry |= (ee_float_bits(audio->f32[i - frontend->pad]) & 0x7F800000u) + 0x00800000u;
     }
-    return 1;
+    return carry >> 31 == 0;
+}
+
+/* to[j] = s(position + j - before), j < count */
+static void copy_signal(float *to, const ee_frontend *frontend, const utterance *audio,
+                        size_t position, size_t count)
+{
+    const size_t first = reach_before(frontend) + frontend->pad;
+    const size_t low = ee_size_min(ee_size_max(first, position), position + count);
+    const size_t high = ee_size_min(ee_size_max(first + audio->count, low), position + count);
+
+    for (size_t at = position; at < low; at++) {
+        to[at - position] = signal_at(frontend, audio, at);
+    }
+    for (size_t at = low; at < high; at++) {
+        to[at - position] = sample_at(audio, at - first);
+    }
+    for (size_t at = high; at < position + count; at++) {
+        to[at - position] = signal_at(frontend, audio, at);
+    }
 }
 
 /* The samples of `frames` frames from `first` on, with *stride floats from one frame to the next:
@@ -297,9 +314,8 @@ static const float *rows_of(const ee_frontend *frontend, const utterance *audio,
     *stride = ee_size_min(hop, length);
     for (size_t t = 0; t < frames; t++) {
         /* What a frame shares with the one before it is there. */
-        for (size_t j = t > 0 ? length - *stride : 0; j < length; j++) {
-            copy[t * *stride + j] = signal_at(frontend, audio, start + t * hop + j);
-        }
+        const size_t j = t > 0 ? length - *stride : 0;
+        copy_signal(copy + t * *stride + j, frontend, audio, start + t * hop + j, length - j);
     }
     return copy;
 }

@@ -213,9 +213,11 @@ static inline void store_features(float *out, const lanes *y, size_t mels, size_
     }
 }
 
-static inline int mel_block(float *out, const ee_frontend *frontend, const float *rows,
+static inline int mel_block(float *out, const ee_frontend *given, const float *rows,
                             size_t stride, size_t frames, float *scratch)
 {
+    const ee_frontend copy = *given; /* which no store can change, as the compiler sees */
+    const ee_frontend *const frontend = &copy;
     numbers *const x = (numbers *)(void *)scratch;
     numbers *const y = x + frontend->n_fft / 2;
     const float *from[EE_LANES];
