@@ -91,10 +91,12 @@ ee_depthwise_conv_exact ee_depthwise_conv_exact_c;
  * below 2^24, those of 128 * high + low below 2^31. */
 enum { EE_DIGITS_IN = 1040 };
 
-/* out[t, o] = ((float)H * 128 + (float)L) * (scale[t] * weight_scale[o]) + bias[o], H and L the sums
- * of high[t, i] * weight[o, i] and low[t, i] * weight[o, i], i < in <= EE_DIGITS_IN
- * high, low (rows, in), scale (rows), weight (outs, in), weight_scale (outs) or NULL for ones, bias
- * (outs) or NULL for none, out (rows, outs); the matrices with their strides. */
+/* What linear_digits does behind the digits:
+ *   out[t, o] = ((float)H * 128 + (float)L) * (scale[t] * weight_scale[o]) + bias[o],
+ * H and L the sums of high[t, i] * weight[o, i] and low[t, i] * weight[o, i]
+ * high, low (rows, in), in at most EE_DIGITS_IN; scale (rows), weight (outs, in), weight_scale
+ * (outs) or NULL for ones, bias (outs) or NULL for none, out (rows, outs); the matrices with their
+ * strides. */
 typedef void ee_digits_product(float *out, const int8_t *high, const int8_t *low,
                                const float *scale, const int8_t *weight,
                                const float *weight_scale, const float *bias,
@@ -243,9 +245,12 @@ ee_quantize_digits_qs8 ee_quantize_digits_qs8_avx2, ee_quantize_digits_qs8_neon,
 ee_linear_qs8 ee_linear_qs8_avx2, ee_linear_qs8_vnni, ee_linear_qs8_neon,
     ee_linear_qs8_dot, ee_linear_qs8_i8mm, ee_linear_qs8_dsp, ee_linear_qs8_mve;
 ee_digits_product ee_linear_digits_qs8_dsp, ee_linear_digits_qs8_mve;
-ee_layer_norm_exact ee_layer_norm_exact_avx2, ee_layer_norm_exact_neon, ee_layer_norm_exact_dsp, ee_layer_norm_exact_mve;
-ee_silu_exact ee_silu_exact_avx2, ee_silu_exact_avx512, ee_silu_exact_neon, ee_silu_exact_dsp, ee_silu_exact_mve;
-ee_glu_exact ee_glu_exact_avx2, ee_glu_exact_avx512, ee_glu_exact_neon, ee_glu_exact_dsp, ee_glu_exact_mve;
+ee_layer_norm_exact ee_layer_norm_exact_avx2, ee_layer_norm_exact_neon,
+    ee_layer_norm_exact_dsp, ee_layer_norm_exact_mve;
+ee_silu_exact ee_silu_exact_avx2, ee_silu_exact_avx512, ee_silu_exact_neon,
+    ee_silu_exact_dsp, ee_silu_exact_mve;
+ee_glu_exact ee_glu_exact_avx2, ee_glu_exact_avx512, ee_glu_exact_neon,
+    ee_glu_exact_dsp, ee_glu_exact_mve;
 ee_softmax_qs8 ee_softmax_qs8_avx2, ee_softmax_qs8_avx512, ee_softmax_qs8_neon,
     ee_softmax_qs8_dsp, ee_softmax_qs8_mve;
 ee_log_softmax_exact ee_log_softmax_exact_avx2, ee_log_softmax_exact_neon,

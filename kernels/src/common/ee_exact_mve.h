@@ -1,7 +1,7 @@
-/* ee_exact_mve.h: the float operations of int8 mode (docs/numerics.md), four lanes at once on
- * Arm's M-profile vector unit. Every lane does what ee_exact.h does, in the same order, so the bytes
- * are the same, though this unit flushes subnormal numbers: none reaches a result ("Smallest
- * numbers" there).
+/* ee_exact_mve.h: the float operations of int8 mode (docs/numerics.md), four lanes at once on the
+ * vector unit of Arm M. Every lane does what ee_exact.h does, in the same order, so the bytes are
+ * the same, though this unit flushes subnormal numbers: none reaches a result ("Smallest numbers"
+ * there).
  *
  * Constants are scalars: the unit has eight vector registers, and multiplies a vector by a general
  * register or adds one to it. */
@@ -27,16 +27,6 @@ static inline void ee_mve_store(float *out, float32x4_t v, size_t count)
         vst1q_f32(out, v);
     } else {
         vst1q_p_f32(out, v, vctp32q((uint32_t)count));
-    }
-}
-
-/* The lowest byte of each lane, of 4 or only of the first `count`. */
-static inline void ee_mve_store_bytes(int8_t *out, int32x4_t v, size_t count)
-{
-    if (count >= 4) {
-        vstrbq_s32(out, v);
-    } else {
-        vstrbq_p_s32(out, v, vctp32q((uint32_t)count));
     }
 }
 

@@ -19,7 +19,7 @@
 
 enum {
     TILE_ROWS = 4,
-    DEPTH = 96 /* values of a row on the stack; a multiple of 8 */
+    DEPTH = 96 /* values of a row on the stack; a multiple of 16, so that rows stay aligned */
 };
 
 /* Of each row the words that four values become, row after row; then those of the next four. */
@@ -96,19 +96,19 @@ add_products(int32_t sums[TILE_ROWS], const wide_rows wide, const int8_t *weight
     uint32_t even, odd;
 
     /* The compiler neither loads four words at once nor widens and rotates in one instruction. */
-#define FOUR_VALUES                          \
-    "ldr %[odd], [%[weight]], #4\n\t"        \
-    "sxtb16 %[even], %[odd]\n\t"             \
-    "ldmia %[x]!, {r2, r3, r4, r5}\n\t"      \
-    "sxtb16 %[odd], %[odd], ror #8\n\t"      \
+#define FOUR_VALUES                           \
+    "ldr %[odd], [%[weight]], #4\n\t"         \
+    "sxtb16 %[even], %[odd]\n\t"              \
+    "ldmia %[x]!, {r2, r3, r4, r5}\n\t"       \
+    "sxtb16 %[odd], %[odd], ror #8\n\t"       \
     "smlad %[sum0], r2, %[even], %[sum0]\n\t" \
     "smlad %[sum1], r4, %[even], %[sum1]\n\t" \
-    "smlad %[sum0], r3, %[odd], %[sum0]\n\t" \
-    "smlad %[sum1], r5, %[odd], %[sum1]\n\t" \
-    "ldmia %[x]!, {r2, r3, r4, r5}\n\t"      \
+    "smlad %[sum0], r3, %[odd], %[sum0]\n\t"  \
+    "smlad %[sum1], r5, %[odd], %[sum1]\n\t"  \
+    "ldmia %[x]!, {r2, r3, r4, r5}\n\t"       \
     "smlad %[sum2], r2, %[even], %[sum2]\n\t" \
     "smlad %[sum3], r4, %[even], %[sum3]\n\t" \
-    "smlad %[sum2], r3, %[odd], %[sum2]\n\t" \
+    "smlad %[sum2], r3, %[odd], %[sum2]\n\t"  \
     "smlad %[sum3], r5, %[odd], %[sum3]\n\t"
     __asm__("1:\n\t"
             FOUR_VALUES

@@ -10,19 +10,20 @@
 
 /* A CRC is linear: that of a byte is the sum, without carries, of those of its bits, b0 to b7. */
 #define BIT(n, i, b) ((n) >> (i) & 1 ? (b) : 0)
-#define BYTE(n, b0, b1, b2, b3, b4, b5, b6, b7)                                         \
-    (BIT(n, 0, b0) ^ BIT(n, 1, b1) ^ BIT(n, 2, b2) ^ BIT(n, 3, b3) ^ BIT(n, 4, b4)      \
+#define BYTE(n, b0, b1, b2, b3, b4, b5, b6, b7)                                          \
+    (BIT(n, 0, b0) ^ BIT(n, 1, b1) ^ BIT(n, 2, b2) ^ BIT(n, 3, b3) ^ BIT(n, 4, b4)       \
      ^ BIT(n, 5, b5) ^ BIT(n, 6, b6) ^ BIT(n, 7, b7))
-#define BYTES_4(n, ...) \
-    BYTE(n, __VA_ARGS__), BYTE(n + 1, __VA_ARGS__), BYTE(n + 2, __VA_ARGS__), BYTE(n + 3, __VA_ARGS__)
-#define BYTES_16(n, ...) \
-    BYTES_4(n, __VA_ARGS__), BYTES_4(n + 4, __VA_ARGS__), BYTES_4(n + 8, __VA_ARGS__), \
+#define BYTES_4(n, ...)                                                                  \
+    BYTE(n, __VA_ARGS__), BYTE(n + 1, __VA_ARGS__), BYTE(n + 2, __VA_ARGS__),           \
+    BYTE(n + 3, __VA_ARGS__)
+#define BYTES_16(n, ...)                                                                 \
+    BYTES_4(n, __VA_ARGS__), BYTES_4(n + 4, __VA_ARGS__), BYTES_4(n + 8, __VA_ARGS__),   \
     BYTES_4(n + 12, __VA_ARGS__)
-#define BYTES_64(n, ...) \
-    BYTES_16(n, __VA_ARGS__), BYTES_16(n + 16, __VA_ARGS__), BYTES_16(n + 32, __VA_ARGS__), \
-    BYTES_16(n + 48, __VA_ARGS__)
-#define SLICE(...) \
-    {BYTES_64(0, __VA_ARGS__), BYTES_64(64, __VA_ARGS__), BYTES_64(128, __VA_ARGS__), \
+#define BYTES_64(n, ...)                                                                 \
+    BYTES_16(n, __VA_ARGS__), BYTES_16(n + 16, __VA_ARGS__),                             \
+    BYTES_16(n + 32, __VA_ARGS__), BYTES_16(n + 48, __VA_ARGS__)
+#define SLICE(...)                                                                       \
+    {BYTES_64(0, __VA_ARGS__), BYTES_64(64, __VA_ARGS__), BYTES_64(128, __VA_ARGS__),    \
      BYTES_64(192, __VA_ARGS__)}
 
 /* SLICE_k[n]: the register after the byte n and k bytes of zeros, for the reflected polynomial

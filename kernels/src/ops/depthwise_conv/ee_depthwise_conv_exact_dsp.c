@@ -7,7 +7,8 @@
 /* Channels side by side, whose sums lie in registers, share what finds their values. */
 enum { CHANNELS = 8 };
 
-/* out[d] = bias[d] + sum_j x[j, d] * weight[j, d], the taps in order, of up to CHANNELS channels. */
+/* out[d] = bias[d] + sum_j x[j, d] * weight[j, d], the taps in order, of up to CHANNELS channels,
+ * a constant number. */
 static inline __attribute__((always_inline)) void
 sum_taps(float *out, const float *x, const float *weight, const float *bias, size_t count,
          size_t taps, size_t dim, size_t weight_stride)

@@ -38,7 +38,6 @@ void ee_layer_norm_exact_mve(float *out, const float *x, const float *weight, co
 {
     const float one_over_dim = 1.0f / (float)dim;
     const size_t whole = dim - dim % 8, left = dim % 8;
-    const size_t behind = left > 4 ? left - 4 : 0;
 
     for (size_t t = 0; t < rows; t++, out += dim, x += dim) {
         ee_lanes8 lanes = ee_mve_no_sum();
@@ -49,7 +48,9 @@ void ee_layer_norm_exact_mve(float *out, const float *x, const float *weight, co
         }
         if (left > 0) {
             lanes.low = vaddq_f32(lanes.low, ee_mve_load(x + whole, left));
-            lanes.high = vaddq_f32(lanes.high, ee_mve_load(x + whole + 4, behind));
+        }
+        if (left > 4) {
+            lanes.high = vaddq_f32(lanes.high, ee_mve_load(x + whole + 4, left - 4));
         }
         const float mean = ee_mve_sum(lanes) * one_over_dim;
 
@@ -60,7 +61,9 @@ void ee_layer_norm_exact_mve(float *out, const float *x, const float *weight, co
         }
         if (left > 0) {
             lanes.low = vaddq_f32(lanes.low, last_squares(x + whole, left, mean));
-            lanes.high = vaddq_f32(lanes.high, last_squares(x + whole + 4, behind, mean));
+        }
+        if (left > 4) {
+            lanes.high = vaddq_f32(lanes.high, last_squares(x + whole + 4, left - 4, mean));
         }
         const float variance = ee_mve_sum(lanes) * one_over_dim;
         const float inverse = 1.0f / sqrtf(variance + eps);
