@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ SECONDS = 10.0
 SMALL_FILES = 1000
 
 
-# Front ends, each a function of samples (N,) at 16 kHz to log-mel features like those of `commands`.
+# Front ends: functions of samples (N,) at 16 kHz to log-mel features like those of `commands`.
 
 FrontEnd = Callable[[np.ndarray], Any]
 
@@ -75,7 +76,7 @@ def front_end(runs: int) -> Iterator[Line]:
     made = {name: make() for name, make in FRONT_ENDS.items()}
     with io.BytesIO(demo_wav(SECONDS)) as wav:
         samples = ee_ref.audio.read(wav, 16000)
-    times = in_turn({name: lambda run=run: run(samples) for name, run in made.items()}, runs)
+    times = in_turn({name: partial(run, samples) for name, run in made.items()}, runs)
     for name in made:
         yield {"benchmark": "front_end", "peer": name, "seconds": SECONDS, "runs": runs,
                **spread(times[name]), "by_torchaudio": ratio(times[name], times["torchaudio"]),
@@ -87,7 +88,7 @@ def utterance(runs: int) -> Iterator[Line]:
     for name in BUNDLED:
         model = ee_ref.load(name)
         last = model.config.exits
-        times = in_turn({exit_: lambda exit_=exit_: model.transcribe(DEMO, exit=exit_)
+        times = in_turn({exit_: partial(model.transcribe, DEMO, exit=exit_)
                          for exit_ in (1, last)}, runs)
         yield {"benchmark": "utterance", "model": name, "exit": 1, "of": last, "runs": runs,
                **spread(times[1]), "by_last": ratio(times[1], times[last]), **load()}
@@ -96,7 +97,7 @@ def utterance(runs: int) -> Iterator[Line]:
 def opening(runs: int) -> Iterator[Line]:
     """Opening a model file, checksums and all, beside reading the file into memory once."""
     for path in (model_path("f32"), *map(bundled_model, BUNDLED)):
-        times = in_turn({"open": lambda: ee_ref.load(path), "read": path.read_bytes}, runs)
+        times = in_turn({"open": partial(ee_ref.load, path), "read": path.read_bytes}, runs)
         yield {"benchmark": "opening", "file": path.name, "runs": runs,
                "file_mb": round(1e-6 * path.stat().st_size, 1), **spread(times["open"]),
                "by_read": ratio(times["open"], times["read"]), **load()}
@@ -107,7 +108,7 @@ def cold(runs: int) -> Iterator[Line]:
     commands = {name: ["-m", "ee_ref", "transcribe", "--model", name, str(DEMO)]
                 for name in BUNDLED}
     imports = ["-c", "import numpy, soundfile"]
-    times = in_turn({name: lambda command=command: run_python(command)
+    times = in_turn({name: partial(run_python, command)
                      for name, command in {**commands, "imports": imports}.items()},
                     runs, time.perf_counter)
     for name in BUNDLED:
@@ -124,7 +125,7 @@ def small_files(runs: int) -> Iterator[Line]:
         for model in BUNDLED:
             command = ["-m", "ee_ref", "transcribe", "--model", model, "--threads", "2", *names]
             # A run takes a hundred times as long as one of the others.
-            times = in_turn({model: lambda command=command: run_python(command)},
+            times = in_turn({model: partial(run_python, command)},
                             max(2, runs // 10), time.perf_counter)[model]
             yield {"benchmark": "small_files", "model": model, "threads": 2, "runs": len(times),
                    "files": SMALL_FILES, **spread(times),

@@ -79,6 +79,7 @@ def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
     if isinstance(source, tuple):
         name = "samples"
         samples, source_rate = _from_array(source)
+        check_finite(samples, name, source_rate)
     elif isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
         samples, source_rate = _from_path(name, longest)
@@ -90,7 +91,6 @@ def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
             "expected a path, a binary file object, samples or a tuple (samples, rate), "
             f"found {type(source).__name__}"
         )
-    check_finite(samples, name, source_rate)
     return _resampled(samples, source_rate, rate)
 
 
@@ -154,6 +154,7 @@ def _by_libsndfile(
         if not len(samples) and file.format in _SIZED_FORMATS and size > _LARGEST_HEADER:
             raise AudioError(f"{name}: expected audio, found a header of no samples before "
                              f"{size} bytes: was the recording ended?")
+        check_finite(samples, name, rate)  # files of floats may hold anything
         return samples, rate
 
 

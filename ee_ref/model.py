@@ -224,7 +224,7 @@ class Model:
         clock.lap("words")
 
         return Result(
-            text=self.tokens.text(best.tokens),
+            text=" ".join([word.word for word in words]),
             exit=run.out.exit,
             score=run.decision.score,
             margin=run.decision.margin if math.isfinite(run.decision.margin) else None,

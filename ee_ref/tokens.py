@@ -117,9 +117,9 @@ class Tokens(Sequence[str]):
         return words
 
     def _check(self, token_ids: Sequence[int]) -> None:
-        for id in token_ids:
-            if not 0 <= id < len(self._tokens):
-                raise ArgumentError(f"token id: expected 0..{len(self._tokens) - 1}, found {id}")
+        if len(token_ids) and not (min(token_ids) >= 0 and max(token_ids) < len(self._tokens)):
+            bad = next(id for id in token_ids if not 0 <= id < len(self._tokens))
+            raise ArgumentError(f"token id: expected 0..{len(self._tokens) - 1}, found {bad}")
 
     def _grouped(self, token_ids: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
         """(text, indices into token_ids) of each word."""

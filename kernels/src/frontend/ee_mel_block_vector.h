@@ -89,49 +89,66 @@ static inline direction direction_of(const ee_frontend *frontend, size_t i)
     return (direction){frontend->sines[i + frontend->n_fft / 4], frontend->sines[i]};
 }
 
+/* A transform of four points of z that lie `apart` numbers from each other, the results turned by w
+ * where there is one. */
 static inline __attribute__((always_inline)) void
-transforms_of_four(numbers *y, const numbers *x, size_t apart, size_t row, const direction *w)
+transform_of_four(numbers *z, size_t apart, const direction *w)
 {
-    for (size_t q = 0; q < row; q++) {
-        const numbers a = x[q], b = x[q + apart], c = x[q + 2 * apart], d = x[q + 3 * apart];
-        const numbers e = sum(a, c), f = difference(a, c), g = sum(b, d);
-        const numbers h = {b.im - d.im, d.re - b.re};
+    const numbers a = z[0], b = z[apart], c = z[2 * apart], d = z[3 * apart];
+    const numbers e = sum(a, c), f = difference(a, c), g = sum(b, d);
+    const numbers h = {b.im - d.im, d.re - b.re};
 
-        y[q] = sum(e, g);
-        y[q + row] = w == NULL ? sum(f, h) : turned(sum(f, h), w[0]);
-        y[q + 2 * row] = w == NULL ? difference(e, g) : turned(difference(e, g), w[1]);
-        y[q + 3 * row] = w == NULL ? difference(f, h) : turned(difference(f, h), w[2]);
-    }
+    z[0] = sum(e, g);
+    z[apart] = w == NULL ? sum(f, h) : turned(sum(f, h), w[0]);
+    z[2 * apart] = w == NULL ? difference(e, g) : turned(difference(e, g), w[1]);
+    z[3 * apart] = w == NULL ? difference(f, h) : turned(difference(f, h), w[2]);
 }
 
-/* The transforms of n_fft/2 numbers of x, in x or y: the one of the two that is returned. */
-static inline numbers *transform(numbers *x, numbers *y, const ee_frontend *frontend)
+/* The transforms of n_fft/2 numbers, in place: what ee_frontend.c writes to another array in the
+ * order of the next pass stays where it came from, so that all fits a first-level cache. The number
+ * k is at place[k] in the end. */
+static inline void transform(numbers *z, const ee_frontend *frontend)
 {
-    size_t n = frontend->n_fft / 2;
-    size_t row = 1;
+    const size_t half = frontend->n_fft / 2;
+    size_t n = half;
 
-    for (; n >= 4; n /= 4, row *= 4) {
-        transforms_of_four(y, x, n / 4 * row, row, NULL);
+    for (; n >= 4; n /= 4) {
+        for (size_t first = 0; first < half; first += n) {
+            transform_of_four(z + first, n / 4, NULL);
+        }
         for (size_t p = 1; p < n / 4; p++) {
             const size_t i = p * (frontend->n_fft / n);
             const direction w[3] = {
                 direction_of(frontend, i), direction_of(frontend, 2 * i),
                 direction_of(frontend, 3 * i),
             };
-            transforms_of_four(y + 4 * row * p, x + row * p, n / 4 * row, row, w);
+            for (size_t first = p; first < half; first += n) {
+                transform_of_four(z + first, n / 4, w);
+            }
         }
-        numbers *const swapped = x;
-        x = y;
-        y = swapped;
     }
-    if (n == 2) {
-        for (size_t q = 0; q < row; q++) {
-            y[q] = sum(x[q], x[q + row]);
-            y[q + row] = difference(x[q], x[q + row]);
+    for (size_t first = 0; n == 2 && first < half; first += 2) {
+        const numbers a = z[first], b = z[first + 1];
+        z[first] = sum(a, b);
+        z[first + 1] = difference(a, b);
+    }
+}
+
+/* Each pass of `transform` sorts by one more digit of the index, the last one first. */
+static inline void find_places(uint32_t *place, size_t half)
+{
+    size_t count = 1;
+
+    place[0] = 0;
+    for (size_t n = half; n > 1; n /= 4) {
+        const size_t digits = n == 2 ? 2 : 4;
+        for (size_t digit = 1; digit < digits; digit++) {
+            for (size_t i = 0; i < count; i++) {
+                place[digit * count + i] = place[i] + (uint32_t)(digit * (n / digits));
+            }
         }
-        return y;
+        count *= digits;
     }
-    return x;
 }
 
 static inline lanes square(lanes x)
@@ -139,15 +156,16 @@ static inline lanes square(lanes x)
     return x * x;
 }
 
-static inline void power_spectra(lanes *power, const numbers *z, const ee_frontend *frontend)
+static inline void power_spectra(lanes *power, const numbers *z, const uint32_t *place,
+                                 const ee_frontend *frontend)
 {
     const size_t half = frontend->n_fft / 2;
 
     power[0] = square(z[0].re + z[0].im);
     power[half] = square(z[0].re - z[0].im);
     for (size_t k = 1; k <= half / 2; k++) {
-        const numbers a = z[k];
-        const numbers b = {z[half - k].re, -z[half - k].im};
+        const numbers a = z[place[k]], c = z[place[half - k]];
+        const numbers b = {c.re, -c.im};
         const numbers e = sum(a, b);
         const numbers u = turned(difference(a, b), direction_of(frontend, k));
 
@@ -218,18 +236,20 @@ static inline int mel_block(float *out, const ee_frontend *given, const float *r
 {
     const ee_frontend copy = *given; /* which no store can change, as the compiler sees */
     const ee_frontend *const frontend = &copy;
-    numbers *const x = (numbers *)(void *)scratch;
-    numbers *const y = x + frontend->n_fft / 2;
+    const size_t half = frontend->n_fft / 2;
+    numbers *const z = (numbers *)(void *)scratch;
+    /* Behind them the rows, if they lie in scratch, and after the first step these. */
+    lanes *const power = (lanes *)(z + half);
+    uint32_t *const place = (uint32_t *)(void *)(power + half + 1);
     const float *from[EE_LANES];
 
     for (size_t l = 0; l < EE_LANES; l++) {
         from[l] = rows + (l < frames ? l : frames - 1) * stride;
     }
-    load_frames((lanes *)x, frontend, from);
-
-    numbers *const z = transform(x, y, frontend);
-    lanes *const power = (lanes *)(z == x ? y : x);
-    power_spectra(power, z, frontend);
+    load_frames((lanes *)z, frontend, from);
+    transform(z, frontend);
+    find_places(place, half);
+    power_spectra(power, z, place, frontend);
     if (!mel_features((lanes *)z, power, frontend)) {
         return 0;
     }
