@@ -130,7 +130,6 @@ def _by_libsndfile(
 ) -> tuple[np.ndarray, int]:
     from soundfile import SoundFileError
 
-    plain.seek(0)
     if not plain.read(1):
         raise AudioError(f"{name}: expected audio, found an empty file (0 bytes)")
     plain.seek(0)

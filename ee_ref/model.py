@@ -20,7 +20,7 @@ import numpy as np
 
 from . import audio as audio_stage
 from . import encoder, exits, model_file
-from .checks import check_count, check_number
+from .checks import check_count
 from .clock import StageClock
 from .config import Config
 from .decode import Alignment, Hypothesis, Parts, WordHypothesis, token_confidences
@@ -115,31 +115,37 @@ class Run:
     measured: tuple[tuple[Scores, Alignment], ...] = ()
 
 
-def _encoder(file: model_file.ModelFile, backend: str, threads: int) -> encoder.Encoder:
+def _encoder(
+    file: model_file.ModelFile, backend: str, threads: int, packed: bool
+) -> encoder.Encoder:
     if backend == "numpy":
         return encoder.ReferenceEncoder(file.config, file.tensors)
     from .native._session import NativeModel
 
-    return NativeModel(file.config, file.tensors, threads)
+    return NativeModel(file.config, file.tensors, threads, packed)
 
 
 class Model:
     """A loaded model. Made by `ee_ref.load`.
 
     config: `ee_ref.config.Config`; tokens: the CTC labels, a sequence of strings;
-    backend: "native" or "numpy", the one in use. threads: see `ee_ref.load`.
+    backend: "native" or "numpy", the one in use. threads, packed: see
+    `ee_ref.load`.
 
     Any number of threads may use a model at once; C runs without the interpreter's lock. A copy, by
     `pickle` or `copy`, is loaded from the same file again, which must still exist.
     """
 
-    def __init__(self, file: model_file.ModelFile, backend: str, threads: int = 1) -> None:
+    def __init__(
+        self, file: model_file.ModelFile, backend: str, threads: int = 1, packed: bool = False
+    ) -> None:
         self.config: Config = file.config
         self.tokens = Tokens(file.tokens, file.special, file.config.blank)
         self.backend = backend
         self.file = file
         self.threads = threads
-        self._encoder = _encoder(file, backend, threads)
+        self.packed = packed
+        self._encoder = _encoder(file, backend, threads, packed)
 
     def __repr__(self) -> str:
         config = self.config
@@ -282,13 +288,15 @@ class Model:
                    tuple(measured))
 
     def phrase_decoder(
-        self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None
+        self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None,
+        n_best: int = 2,
     ) -> PhraseDecoder:
         """Phrases in the labels of this model, and what its file says of confidence.
 
         phrases: as `ee_ref.phrases.load` gives them, compiled once and remembered; or a path, which
         is loaded anew every time. filler: None where a recording holds a phrase and nothing else;
         a number >= 0 lets other speech come before and after it, for that much of the score each.
+        n_best: how many phrases a result tells, 1..8.
         Raises PhraseError for phrases that the labels cannot spell, or as `phrases.load`.
         """
         from .phrase_decoder import PhraseDecoder
@@ -296,10 +304,8 @@ class Model:
 
         if not isinstance(phrases, Phrases):
             phrases = load(phrases)
-        if filler is not None:
-            check_number("filler", filler, 0, float(np.finfo(np.float32).max))
-        return PhraseDecoder(
-            phrases, self._graph(phrases), self._search, self.phrase_confidence, filler)
+        return PhraseDecoder(phrases, self._graph(phrases), self._search, self.phrase_confidence,
+                             filler, n_best)
 
     def _listener(
         self, phrases: PhraseDecoder | Phrases | str | os.PathLike[str]

@@ -12,9 +12,9 @@ import pytest
 
 from ee_ref.conformance import runner
 from ee_ref.conformance.transport import Program
-from tests.conftest import ISAS
+from tests.conftest import EMULATED_ISAS, ISAS
 from tests.faults import FAULTS, Fault
-from tests.support import KERNELS, cases_with_values, make_desk
+from tests.support import EMULATION, KERNELS, cases_with_values, make_desk
 from tests.test_conformance_protocol import Lossy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,21 +35,23 @@ TIMEOUT = 20.0
 # Each fault takes a compiler and a part of the suite; in one process they share a library.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 
-HERE = [fault for fault in FAULTS if fault.isa in ISAS]
-"""Those whose kernels this CPU can run."""
+HERE = [fault for fault in FAULTS if fault.isa in (*ISAS, *EMULATED_ISAS)]
+"""Those whose kernels this CPU can run, or emulate."""
+
+FLAGS = f"CFLAGS=-O2 {EMULATION if EMULATED_ISAS else ''}"
 
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory) -> Path:
     """What the port is built of: one more FAULT compiles no more than its file."""
     out = tmp_path_factory.mktemp("workshop")
-    make_desk(out)
+    make_desk(out, FLAGS)
     return out
 
 
 def program(workshop: Path, fault: Fault, folder: Path | None) -> list[str]:
     """The command of the port, with the file of the fault in `folder`, or without."""
-    make_desk(workshop, f"FAULT={folder or ''}")
+    make_desk(workshop, FLAGS, f"FAULT={folder or ''}")
     return [str(workshop / "ee_conformance_desk"), fault.isa]
 
 
@@ -131,6 +133,7 @@ def test_firmware_meets_no_other_names(workshop):
     assert [name for name in names if not name.startswith("ee")] == []
 
 
-def test_without_a_fault_all_pass(vectors, workshop):
-    found = run(vectors, program(workshop, FAULTS[0], None), "", ("*",))
+@pytest.mark.parametrize("isa", ("c", *EMULATED_ISAS))
+def test_without_a_fault_all_pass(isa, vectors, workshop):
+    found = run(vectors, program(workshop, FAULTS[0]._replace(isa=isa), None), "", ("*",))
     assert len(found) == len(vectors.cases) and set(found.values()) == {"pass"}

@@ -8,7 +8,7 @@ from ..config import FRONTENDS, Config
 from ..errors import AudioError
 from ..frontend.tables import frontend_tables
 from ._arrays import check, pointer
-from ._lib import ensure, ffi, lib, ops
+from ._lib import ensure, ffi, lib, ops, portable_ops
 
 
 class NativeFrontEnd:
@@ -40,8 +40,8 @@ class NativeFrontEnd:
 
     @property
     def scratch_bytes(self) -> int:
-        """Memory that the front end uses while it runs."""
-        return 4 * lib.ee_frontend_scratch(self.handle, ops())
+        """Memory that the front end uses while it runs frame by frame, as microcontrollers do."""
+        return 4 * lib.ee_frontend_scratch(self.handle, portable_ops())
 
     def extract(self, samples: np.ndarray) -> np.ndarray:
         """See `extract`."""

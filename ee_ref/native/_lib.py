@@ -54,6 +54,11 @@ _ERRORS = {
 }
 
 
+def built_isas() -> tuple[str, ...]:
+    """The instruction sets that the library was built with, least first."""
+    return tuple(_ISAS)
+
+
 @functools.cache
 def available_isas() -> tuple[str, ...]:
     """The instruction sets that this CPU and this build have, least first."""
@@ -65,22 +70,30 @@ def isa() -> str:
 
     Raises ArgumentError when `EE_REF_ISA` names none.
     """
-    return _capped(os.environ.get("EE_REF_ISA") or "")[0]
+    return _capped(os.environ.get("EE_REF_ISA"))[0]
 
 
 @functools.lru_cache(maxsize=16)
-def _capped(cap: str) -> tuple[str, Any]:
+def _capped(cap: str | None) -> tuple[str, Any]:
     """The instruction set for this EE_REF_ISA, and its primitives."""
-    names = list(_ISAS)
-    if cap and cap not in names:
-        raise ArgumentError(f"EE_REF_ISA: expected one of {', '.join(names)}, found {cap!r}")
-    name = min(cap or names[-1], available_isas()[-1], key=names.index)
+    if not cap:
+        name = available_isas()[-1]
+    elif cap not in _ISAS:
+        raise ArgumentError(f"EE_REF_ISA: expected one of {', '.join(_ISAS)}, found {cap!r}")
+    else:  # asks the system for no set above the cap
+        has = lib.ee_isa_find(cap.encode()) == _ISAS[cap]
+        name = cap if has else available_isas()[-1]
     return name, lib.ee_ops_for(_ISAS[name])
 
 
 def ops():
     """The primitives of the instruction set in use, a `const ee_ops *`."""
-    return _capped(os.environ.get("EE_REF_ISA") or "")[1]
+    return _capped(os.environ.get("EE_REF_ISA"))[1]
+
+
+def portable_ops():
+    """The primitives in portable C."""
+    return lib.ee_ops_for(_ISAS["c"])
 
 
 def team():

@@ -40,7 +40,7 @@ static void run(const ee_frontend *frontend, const uint32_t *words, const unsign
     float *const out = fuzz_memory(frames * frontend->mels * sizeof(*out), sizeof(void *));
     const ee_ops *const ops = ee_ops_for(words[TABLES] % 2 == 0 ? EE_ISA_C : ee_isa_best());
     float *const scratch =
-        fuzz_memory(ee_frontend_scratch(frontend, ops) * sizeof(*scratch), sizeof(float));
+        fuzz_memory(ee_frontend_scratch(frontend, ops) * sizeof(*scratch), sizeof(void *));
     void *const given = fuzz_memory(count * size, sizeof(void *));
     ee_status status;
 
