@@ -12,9 +12,9 @@ def grouped_conv(
 ) -> np.ndarray:
     """y[t, own] = weight[own] @ x[t - before : t - before + kernel, own].ravel() + bias[own]
 
-    for the D / groups channels `own` of each group, before = kernel // 2, with x 0 outside: torch.nn.Conv1d(D, D, kernel,
-    padding=kernel // 2, groups=groups) without the frame T + 1 that an even kernel gives. Weight
-    rows are tap-major: taps outer, the channels of the group inner.
+    for the D / groups channels `own` of each group, before = kernel // 2, with x 0 outside:
+    torch.nn.Conv1d(D, D, kernel, padding=kernel // 2, groups=groups) without the frame T + 1 that
+    an even kernel gives. Weight rows are tap-major: taps outer, the channels of the group inner.
     x (T, D), weight (D, kernel D / groups), bias (D,) -> (T, D)
     """
     frames, dim = x.shape
