@@ -82,9 +82,10 @@ def run(args: argparse.Namespace) -> int:
                for name, option in converted.assumed.items()]
     layers = "+".join(map(str, config.layers_per_exit))
     print(
-        f"{args.output}: {config.architecture}, by the names of {converted.layout}: "
-        f"{config.exits} exits after {layers} layers, width {config.dim}, {config.heads} heads, "
+        f"{args.output}: {config.architecture}: {config.exits} exits after {layers} layers, "
+        f"width {config.dim}, {config.heads} heads, "
         f"feed-forward {config.ff}, kernel {config.kernel}\n"
+        f"recognised by the names of tensors, those of {converted.layout}\n"
         f"front end {config.frontend}, {config.vocab} labels from {source} "
         f"({len(special)} never in text)\n"
         + (f"assumed, as nothing tells: {', '.join(assumed)}\n" if assumed else "") +
