@@ -8,12 +8,13 @@ no stage knows another.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -33,16 +34,24 @@ from .frontend import FrontEnd, front_end
 from .phrase_decoder import Heard, PhraseDecoder, Search
 from .phrases import Phrases
 from .phrases import load as load_phrases
+from .stream import LIVE, LONG, Chunks, Endpoint, Event, Stream, Windows
+from .stream.hearing import Hearing
+from .stream.speech import Speech, Spoken
 from .tokens import Tokens, Word
 
 Audio = audio_stage.Source
 Decoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]]
+AnyPhrases = Phrases | str | os.PathLike[str]
 
 DEFAULT_POLICY = "balanced"
 """Operating point that `Model.transcribe` uses when it is given neither exit nor policy."""
 
 PHRASES_POLICY = "phrases"
 """The one that it prefers when it is given phrases."""
+
+WHOLE_SECONDS = 40.0
+"""What `Model.transcribe` hears as a whole, if the model admits it; a longer recording is a stream:
+the time of attention, and the memory, grow with the square of the length."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +123,14 @@ class Run:
     measured: tuple[tuple[Scores, Alignment], ...] = ()
 
 
-def _encoder(file: model_file.ModelFile, backend: str, threads: int) -> encoder.Encoder:
+def _encoder(
+    config: Config, tensors: Mapping[str, np.ndarray], backend: str, threads: int
+) -> encoder.Encoder:
     if backend == "numpy":
-        return encoder.ReferenceEncoder(file.config, file.tensors)
+        return encoder.ReferenceEncoder(config, tensors)
     from .native._session import NativeModel
 
-    return NativeModel(file.config, file.tensors, threads)
+    return NativeModel(config, tensors, threads)
 
 
 class Model:
@@ -138,7 +149,7 @@ class Model:
         self.backend = backend
         self.file = file
         self.threads = threads
-        self._encoder = _encoder(file, backend, threads)
+        self._encoder = _encoder(file.config, file.tensors, backend, threads)
 
     def __repr__(self) -> str:
         config = self.config
@@ -164,6 +175,11 @@ class Model:
         """Made when it is first needed: its tables take longer than opening the file."""
         return front_end(self.config, self.file.tensors, self.backend)
 
+    @cached_property
+    def front_of_padded(self) -> FrontEnd:
+        """The front end for samples that have the zeros before and after them already."""
+        return front_end(replace(self.config, pad=0), self.file.tensors, self.backend)
+
     def exits(self, features: np.ndarray) -> Generator[encoder.ExitOutput, None, None]:
         """Run the encoder from exit to exit.
 
@@ -180,9 +196,10 @@ class Model:
         exit: int | None = None,
         policy: AnyPolicy | str | None = None,
         decoder: Decoder | None = None,
-        phrases: PhraseDecoder | Phrases | str | os.PathLike[str] | None = None,
+        phrases: PhraseDecoder | AnyPhrases | None = None,
+        heard: Callable[[Sequence[Event], float], None] = lambda events, seconds: None,
     ) -> Result:
-        """Words of one utterance, at the exit chosen.
+        """Words of a recording, at the exit chosen.
 
         audio: a path, a binary file object, (samples, rate), or samples at `config.sample_rate`.
         exit: stop at this exit, 1-based. policy: stop where it says; a name is one of `policies`.
@@ -190,16 +207,24 @@ class Model:
         policy `phrases` goes before `balanced`.
         decoder: log_probs -> Hypothesis, or a list of them, best first; greedy by default.
         phrases: all that may be said, in place of a decoder; as `phrase_decoder` takes or gives it.
-        Raises AudioError, AudioFileError, TooLongError, ArgumentError, or as `phrase_decoder` does.
+
+        A recording of more than WHOLE_SECONDS, or than the model admits, is heard as a stream
+        (docs/streaming.md): the policy chooses for each block, the decoder or the phrases are for
+        each utterance. Of its result, `exit` is the deepest one, `score` and `margin` are NaN and
+        None, `n_best` has the joined words, `intent` and `slots` are those of the surest phrase.
+        heard: called with the events of such a recording and the seconds heard so far.
+
+        Raises AudioError, AudioFileError, ArgumentError, or as `phrase_decoder` does.
         """
-        if decoder is not None and phrases is not None:
-            raise ArgumentError("expected a decoder or phrases, found both")
-        policy = self.policy(exit, policy, phrases is not None)
-        if not isinstance(phrases, PhraseDecoder | None):
-            phrases = self.phrase_decoder(phrases)
+        policy, phrases = self._asked(exit, policy, decoder, phrases)
         clock = StageClock()
 
-        samples = audio_stage.read(audio, self.config.sample_rate, self.config.max_seconds)
+        longest = min(WHOLE_SECONDS, self.config.max_seconds)
+        with audio_stage.opened(audio, self.config.sample_rate) as recording:
+            pieces, whole = recording.upto(longest)
+            if not whole:
+                return self._long(recording, pieces, policy, decoder, phrases, heard, clock)
+            samples = recording.resampled(pieces, self.config.sample_rate)
         clock.lap("audio")
 
         mel = self.features(samples)
@@ -207,9 +232,9 @@ class Model:
 
         run = self.run(mel, policy, phrases=phrases, clock=clock, started=clock.started)
 
-        heard = None if phrases is None else run.heard or phrases(run.out.log_probs)
-        hypotheses = self._hypotheses(run, decoder, phrases, heard)
-        best = hypotheses[0] if heard is None or heard.accepted else Hypothesis((), 0.0, ())
+        found = None if phrases is None else run.heard or phrases(run.out.log_probs)
+        hypotheses = self._hypotheses(run, decoder, phrases, found)
+        best = hypotheses[0] if found is None or found.accepted else Hypothesis((), 0.0, ())
         confidences = token_confidences(run.out.log_probs, best)
         clock.lap("decode")
 
@@ -218,9 +243,9 @@ class Model:
         confidence = min((word.confidence for word in words), default=1.0)
         intent: str | None = None
         slots: dict[str, str | int] = {}
-        if phrases is not None and heard is not None:
-            confidence = heard.scores.confidence
-            intent, slots = phrases.meaning(heard)
+        if phrases is not None and found is not None:
+            confidence = found.scores.confidence
+            intent, slots = phrases.meaning(found)
         clock.lap("words")
 
         return Result(
@@ -249,9 +274,28 @@ class Model:
         clock: StageClock | None = None,
         started: float | None = None,
     ) -> Run:
-        """From exit to exit, until the policy says stop: the one loop over exits.
+        """From exit to exit, until the policy says stop.
 
-        features: see `exits`, whose errors are raised. policy: None goes to the last exit.
+        features: see `exits`, whose errors are raised. The others: see `follow`.
+        """
+        return self.follow(self.exits(features), len(features), policy, every=every,
+                           phrases=phrases, clock=clock, started=started)
+
+    def follow(
+        self,
+        outputs: Iterable[encoder.ExitOutput],
+        mel_frames: int,
+        policy: AnyPolicy | None = None,
+        *,
+        every: bool = False,
+        phrases: PhraseDecoder | None = None,
+        clock: StageClock | None = None,
+        started: float | None = None,
+    ) -> Run:
+        """The one loop over exits: ask for one after another, until the policy says stop.
+
+        outputs: of an utterance, a window or a chunk, made of so many frames of features.
+        policy: None goes to the last exit.
         every: keep the output of every exit visited, and measure its scores.
         phrases: what a policy that goes by phrases listens for.
         clock: counts the stages `encoder` and `policy`; a new one by default. started: see
@@ -261,25 +305,150 @@ class Model:
             policy = exits.Fixed(self.config.exits)
         if clock is None:
             clock = StageClock()
-        utterance = self.utterance(len(features), started, phrases)
+        utterance = self.utterance(mel_frames, started, phrases)
         course = Course(policy, utterance, measures=every)
         begun = clock.lap("policy")
-        in_encoder, in_rule, outputs = [], [], []
+        in_encoder, in_rule, kept = [], [], []
         measured: list[Any] = []
-        for out in self.exits(features):
+        for out in outputs:
             in_encoder.append(clock.lap("encoder"))
             decision = course(out)
             in_rule.append(begun + clock.lap("policy"))
             begun = 0.0
             if every:
-                outputs.append(out)
+                kept.append(out)
                 measured.append(course.measured)
             if decision.stop:
                 break
         greedy = course.measured and course.measured[1]
         heard: Any = course.heard  # by `phrases`
-        return Run(out, decision, greedy, heard, tuple(in_encoder), tuple(in_rule), tuple(outputs),
+        return Run(out, decision, greedy, heard, tuple(in_encoder), tuple(in_rule), tuple(kept),
                    tuple(measured))
+
+    def stream(
+        self,
+        policy: AnyPolicy | str | None = None,
+        phrases: PhraseDecoder | AnyPhrases | None = None,
+        *,
+        exit: int | None = None,
+        decoder: Decoder | None = None,
+        endpoint: Endpoint = Endpoint(),  # noqa: B008  # frozen
+        view: Windows | Chunks | None = None,
+        rate: int | None = None,
+    ) -> Stream:
+        """Audio that comes piece by piece: `feed` samples, get events, `finish` (docs/streaming.md).
+
+        policy, exit, phrases, decoder: as in `transcribe`; the policy chooses for each block, the
+        others are for each utterance. endpoint: when an utterance is over. view: of a model with
+        chunks, its own; else `stream.LIVE`, or what is given: windows, or chunks for weights that
+        were trained for them too. rate: of the samples that will be fed, at least 8000 Hz; None:
+        that of the model. Raises ArgumentError, AudioError for the rate, or as `phrase_decoder`.
+        """
+        policy, phrases = self._asked(exit, policy, decoder, phrases)
+        return self._stream(policy, phrases, decoder, endpoint, self._view(view, LIVE), rate)
+
+    def _stream(
+        self, policy: AnyPolicy, phrases: PhraseDecoder | None, decoder: Decoder | None,
+        endpoint: Endpoint, view: Windows | Chunks, rate: int | None, shows: bool = True,
+        clock: StageClock | None = None,
+    ) -> Stream:
+        decode: Callable[[np.ndarray], Spoken] | None = None
+        if phrases is not None:
+            decode = partial(self._phrase, phrases)
+        elif decoder is not None:
+            decode = partial(self._said, decoder)
+        to_rate = self.config.sample_rate
+        return Stream(
+            Hearing(self, policy, view, phrases=phrases, clock=clock),
+            Speech(self.config, self.tokens, endpoint, decode, shows and phrases is None),
+            to_rate if rate is None else rate, to_rate)
+
+    def _view(self, view: Windows | Chunks | None, usual: Windows) -> Windows | Chunks:
+        """What a stream takes. Raises ArgumentError for a view that the model has not."""
+        config = self.config
+        if config.chunk:
+            own = Chunks(config.chunk, config.left)
+            if view not in (None, own):
+                raise ArgumentError(f"view: expected that of the model, {own}, found {view}")
+            return own
+        if view is None:
+            return usual.within(config.max_frames)
+        if isinstance(view, Windows) and 0 < config.max_frames < view.rows:
+            raise ArgumentError(f"view: expected windows of at most {config.max_frames} rows, "
+                                f"found {view} of {view.rows}")
+        return view
+
+    def encoder_of(self, view: Windows | Chunks) -> encoder.Encoder:
+        """The encoder with this view. Raises ArgumentError for chunks that its family has not."""
+        if isinstance(view, Windows) or self.config.chunk:
+            return self._encoder
+        return self._in_chunks(view)
+
+    @cached_property
+    def _in_chunks(self) -> Callable[[Chunks], encoder.Encoder]:
+        def made(view: Chunks) -> encoder.Encoder:
+            limited: Any = {"chunk": view.chunk, "left": view.left, "conv": "chunk"}
+            config = replace(self.config, **limited).validate()
+            return _encoder(config, self.file.tensors, self.backend, self.threads)
+
+        return lru_cache(maxsize=2)(made)
+
+    def _said(self, decoder: Decoder, log_probs: np.ndarray) -> Spoken:
+        best = self._decoded(log_probs, decoder)[0]
+        return Spoken(best, token_confidences(log_probs, best))
+
+    def _phrase(self, phrases: PhraseDecoder, log_probs: np.ndarray) -> Spoken:
+        heard, best = phrases(log_probs), Hypothesis((), 0.0, ())
+        if heard.accepted:
+            best = phrases.align(log_probs, heard.found[0][1])
+        return Spoken(best, token_confidences(log_probs, best), heard.scores.confidence,
+                      *phrases.meaning(heard))
+
+    def _asked(
+        self, exit: int | None, policy: AnyPolicy | str | None, decoder: Decoder | None,
+        phrases: PhraseDecoder | AnyPhrases | None,
+    ) -> tuple[AnyPolicy, PhraseDecoder | None]:
+        """The policy and the phrases that these arguments mean."""
+        if decoder is not None and phrases is not None:
+            raise ArgumentError("expected a decoder or phrases, found both")
+        policy = self.policy(exit, policy, phrases is not None)
+        if not isinstance(phrases, PhraseDecoder | None):
+            phrases = self.phrase_decoder(phrases)
+        return policy, phrases
+
+    def _long(
+        self, recording: audio_stage.Recording, pieces: Sequence[np.ndarray], policy: AnyPolicy,
+        decoder: Decoder | None, phrases: PhraseDecoder | None,
+        heard: Callable[[Sequence[Event], float], None], clock: StageClock,
+    ) -> Result:
+        """Words of a long recording, of which some pieces were read."""
+        stream = self._stream(policy, phrases, decoder, Endpoint(), self._view(None, LONG),
+                              recording.rate, shows=False, clock=clock)
+        words: list[Word] = []
+        deepest, surest = 1, Event(True, "", (), 0, 0.0, 0.0, confidence=0.0)
+
+        def take(events: Sequence[Event]) -> None:
+            nonlocal deepest, surest
+            for event in events:
+                words.extend(event.words)
+                deepest = max(deepest, event.exit)
+                if event.intent is not None and event.confidence >= surest.confidence:
+                    surest = event
+            heard(events, stream.seconds)
+
+        for piece in itertools.chain(pieces, recording.pieces()):
+            clock.lap("audio")
+            take(stream.feed(piece))
+            clock.lap("decode")
+        take(stream.finish())
+        clock.lap("decode")
+        text = " ".join(word.word for word in words)
+        confidence = min((word.confidence for word in words), default=1.0)
+        return Result(
+            text=text, exit=deepest, score=math.nan, margin=None,
+            confidence=confidence if phrases is None else surest.confidence,
+            words=words, n_best=[Alternative(text, stream.score, ())], timing=clock.timing(),
+            duration=stream.seconds, intent=surest.intent, slots=surest.slots)
 
     def phrase_decoder(
         self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None

@@ -81,13 +81,14 @@ class Tokens(Sequence[str]):
         confidences: Sequence[float],
         half_frame: float,
         duration: float | None = None,
+        earliest: float = 0.0,
     ) -> list[Word]:
         """Words with times and confidences; their texts are those of `text(token_ids)`.
 
         times, confidences: one entry a token: the centre of its emission frame in seconds
         (`config.frame_time`), increasing, and its probability. A word lasts from half_frame seconds
         before the time of its first token to half_frame after that of its last, clamped to
-        [0, duration] and never before the end of the word ahead. Its confidence is the least of its
+        [earliest, duration] and never before the end of the word ahead. Its confidence is the least of its
         tokens'.
 
         Raises ArgumentError when the three sequences differ in length or an id is no token.
@@ -99,8 +100,7 @@ class Tokens(Sequence[str]):
             )
         latest = float("inf") if duration is None else duration
         words: list[Word] = []
-        earliest = 0.0
-        for text, parts in self._grouped(token_ids):
+        for text, parts in self.grouped(token_ids):
             start = times[parts[0]] - half_frame
             end = times[parts[-1]] + half_frame
             start = min(max(start, earliest), latest)
@@ -118,8 +118,8 @@ class Tokens(Sequence[str]):
             if id != self.blank and id not in self.special:
                 yield id
 
-    def _grouped(self, token_ids: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
-        """(text, indices into token_ids) of each word."""
+    def grouped(self, token_ids: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
+        """(text, indices into token_ids) of each word. Raises as `words`."""
         text = ""
         parts: list[int] = []
         spoken = set(self._spoken(token_ids))
