@@ -82,11 +82,13 @@ def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
 class Recording:
     """Mono samples at a rate of their own, a piece at a time. Made by `opened`.
 
-    rate: in Hz. name: what to call it in messages.
+    rate: in Hz. name: what to call it in messages. seconds: as many as it says that it has, None
+    where it does not.
     """
 
-    def __init__(self, name: str, rate: int, pieces: Iterator[np.ndarray]) -> None:
-        self.name, self.rate = name, rate
+    def __init__(self, name: str, rate: int, pieces: Iterator[np.ndarray],
+                 seconds: float | None = None) -> None:
+        self.name, self.rate, self.seconds = name, rate, seconds
         self._pieces = pieces
         self._count = 0
 
@@ -127,7 +129,7 @@ def opened(source: Source, rate: int) -> Iterator[Recording]:
         source = (source, rate)
     if isinstance(source, tuple):
         samples, source_rate = _from_array(source)
-        yield Recording("samples", source_rate, iter([samples]))
+        yield Recording("samples", source_rate, iter([samples]), len(samples) / source_rate)
     elif isinstance(source, (str, os.PathLike)):
         with _opened_path(os.fspath(source)) as file:
             with _opened_stream(file, os.fspath(source)) as recording:
@@ -189,7 +191,9 @@ def _opened_stream(stream: BinaryIO, name: str) -> Iterator[Recording]:
         with file:
             _check_rate(file.samplerate, name)
             size = os.fstat(plain.fileno()).st_size
-            yield Recording(name, file.samplerate, _mixed_down(file, name, size))
+            # A file of a pipe says that it has 2^63 frames, or 2^32 bytes.
+            seconds = file.frames / file.samplerate if file.frames <= size * 1000 else None
+            yield Recording(name, file.samplerate, _mixed_down(file, name, size), seconds)
 
 
 def _on_disk(stream: BinaryIO, name: str) -> BinaryIO:

@@ -42,6 +42,7 @@ from .tokens import Tokens, Word
 Audio = audio_stage.Source
 Decoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]]
 AnyPhrases = Phrases | str | os.PathLike[str]
+Following = Callable[[Sequence[Event], float, float | None], None]
 
 DEFAULT_POLICY = "balanced"
 """Operating point that `Model.transcribe` uses when it is given neither exit nor policy."""
@@ -98,6 +99,38 @@ class Result:
     duration: float
     intent: str | None = None
     slots: dict[str, str | int] = field(default_factory=dict)
+
+
+class Transcript:
+    """A `Result` from the events of a stream. of_phrases: whether it was given phrases."""
+
+    def __init__(self, of_phrases: bool) -> None:
+        self._of_phrases = of_phrases
+        self._words: list[Word] = []
+        self._exit = 1
+        self._surest = Event(True, "", (), 0, 0.0, 0.0, confidence=0.0)
+
+    def add(self, events: Iterable[Event]) -> None:
+        """The next events; those that are not final count for nothing."""
+        for event in events:
+            if not event.final:
+                continue
+            self._words.extend(event.words)
+            self._exit = max(self._exit, event.exit)
+            if event.intent is not None and event.confidence >= self._surest.confidence:
+                self._surest = event
+
+    def result(self, duration: float, score: float = math.nan,
+               timing: Mapping[str, float] | None = None) -> Result:
+        """What was said so far, in so many seconds."""
+        text = " ".join(word.word for word in self._words)
+        confidence = min((word.confidence for word in self._words), default=1.0)
+        return Result(
+            text=text, exit=self._exit, score=math.nan, margin=None,
+            confidence=self._surest.confidence if self._of_phrases else confidence,
+            words=list(self._words), n_best=[Alternative(text, score, ())],
+            timing=dict(timing or {}), duration=duration,
+            intent=self._surest.intent, slots=self._surest.slots)
 
 
 @dataclass(frozen=True)
@@ -197,7 +230,7 @@ class Model:
         policy: AnyPolicy | str | None = None,
         decoder: Decoder | None = None,
         phrases: PhraseDecoder | AnyPhrases | None = None,
-        heard: Callable[[Sequence[Event], float], None] = lambda events, seconds: None,
+        heard: Following = lambda events, seconds, of: None,
     ) -> Result:
         """Words of a recording, at the exit chosen.
 
@@ -212,7 +245,8 @@ class Model:
         (docs/streaming.md): the policy chooses for each block, the decoder or the phrases are for
         each utterance. Of its result, `exit` is the deepest one, `score` and `margin` are NaN and
         None, `n_best` has the joined words, `intent` and `slots` are those of the surest phrase.
-        heard: called with the events of such a recording and the seconds heard so far.
+        heard: called with the events of such a recording, the seconds heard so far, and those of
+        the recording, None where they are not known.
 
         Raises AudioError, AudioFileError, ArgumentError, or as `phrase_decoder` does.
         """
@@ -336,7 +370,7 @@ class Model:
         view: Windows | Chunks | None = None,
         rate: int | None = None,
     ) -> Stream:
-        """Audio that comes piece by piece: `feed` samples, get events, `finish` (docs/streaming.md).
+        """Audio that comes in pieces: `feed` samples, get events, `finish` (docs/streaming.md).
 
         policy, exit, phrases, decoder: as in `transcribe`; the policy chooses for each block, the
         others are for each utterance. endpoint: when an utterance is over. view: of a model with
@@ -419,36 +453,23 @@ class Model:
     def _long(
         self, recording: audio_stage.Recording, pieces: Sequence[np.ndarray], policy: AnyPolicy,
         decoder: Decoder | None, phrases: PhraseDecoder | None,
-        heard: Callable[[Sequence[Event], float], None], clock: StageClock,
+        heard: Following, clock: StageClock,
     ) -> Result:
         """Words of a long recording, of which some pieces were read."""
         stream = self._stream(policy, phrases, decoder, Endpoint(), self._view(None, LONG),
                               recording.rate, shows=False, clock=clock)
-        words: list[Word] = []
-        deepest, surest = 1, Event(True, "", (), 0, 0.0, 0.0, confidence=0.0)
-
-        def take(events: Sequence[Event]) -> None:
-            nonlocal deepest, surest
-            for event in events:
-                words.extend(event.words)
-                deepest = max(deepest, event.exit)
-                if event.intent is not None and event.confidence >= surest.confidence:
-                    surest = event
-            heard(events, stream.seconds)
-
+        transcript = Transcript(phrases is not None)
         for piece in itertools.chain(pieces, recording.pieces()):
             clock.lap("audio")
-            take(stream.feed(piece))
+            events = stream.feed(piece)
+            transcript.add(events)
             clock.lap("decode")
-        take(stream.finish())
+            heard(events, stream.seconds, recording.seconds)
+        events = stream.finish()
+        transcript.add(events)
         clock.lap("decode")
-        text = " ".join(word.word for word in words)
-        confidence = min((word.confidence for word in words), default=1.0)
-        return Result(
-            text=text, exit=deepest, score=math.nan, margin=None,
-            confidence=confidence if phrases is None else surest.confidence,
-            words=words, n_best=[Alternative(text, stream.score, ())], timing=clock.timing(),
-            duration=stream.seconds, intent=surest.intent, slots=surest.slots)
+        heard(events, stream.seconds, recording.seconds)
+        return transcript.result(stream.seconds, stream.score, clock.timing())
 
     def phrase_decoder(
         self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None

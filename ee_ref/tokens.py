@@ -88,8 +88,8 @@ class Tokens(Sequence[str]):
         times, confidences: one entry a token: the centre of its emission frame in seconds
         (`config.frame_time`), increasing, and its probability. A word lasts from half_frame seconds
         before the time of its first token to half_frame after that of its last, clamped to
-        [earliest, duration] and never before the end of the word ahead. Its confidence is the least of its
-        tokens'.
+        [earliest, duration] and never before the end of the word ahead. Its confidence is the least
+        of its tokens'.
 
         Raises ArgumentError when the three sequences differ in length or an id is no token.
         """

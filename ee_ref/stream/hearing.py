@@ -97,13 +97,17 @@ class Block(NamedTuple):
     """Rows that are decided.
 
     first: of the rows of log_probs (rows, vocab), of which the first `final` stay; those behind
-    them will come again. exit: the one that they come from. log_probs None: rows outside of runs.
+    them will come again. exit: the one that they come from; 0 for rows outside of runs, of which
+    there are no log-probabilities.
     """
 
     first: int
     final: int
     exit: int
-    log_probs: np.ndarray | None
+    log_probs: np.ndarray
+
+
+_NOTHING = np.zeros((0, 0), np.float32)
 
 
 class _Ear:
@@ -183,7 +187,7 @@ class _InWindows:
 class _InChunks:
     def __init__(self, encoder: Encoder, signal: Signal, policy: AnyPolicy, follow: Follow) -> None:
         self._encoder, self._signal, self._policy, self._follow = encoder, signal, policy, follow
-        config = encoder.config
+        config: Any = encoder.config  # of a family with chunks
         self.reach = 0
         # Of a group, for a row in the middle of a run; and rows before a block that it depends on.
         self._costs = _row_costs(config)
@@ -212,12 +216,12 @@ class _InChunks:
         run = self._follow(session.exits(), len(features), _Ear(self._policy, 0, held))
         rows, exit = end - block, run.out.exit
         cost = 0
-        for group, (price, reach) in enumerate(zip(self._costs, self._reaches)):
+        for group, (price, seen) in enumerate(zip(self._costs, self._reaches)):
             if group < exit:
                 cost += price * (rows + self._missed[group])
                 self._missed[group] = 0
             else:
-                self._missed[group] = min(self._missed[group] + rows, reach)
+                self._missed[group] = min(self._missed[group] + rows, seen)
         return Block(block, rows, exit, run.out.log_probs), cost
 
 
@@ -302,7 +306,7 @@ class Hearing:
         return block
 
     def _unheard(self, end: int) -> Block:
-        block = Block(self._block, end - self._block, 0, None)
+        block = Block(self._block, end - self._block, 0, _NOTHING)
         self.work.rows += block.final
         self._block = end
         self.signal.forget(end)

@@ -74,7 +74,7 @@ class _Greedy:
 
     def copy(self) -> _Greedy:
         other = _Greedy(self._blank)
-        other._open = self.token
+        other.token = self.token
         return other
 
     def feed(self, row: int, label: int, log_prob: float, exit: int) -> _Token | None:
@@ -127,7 +127,7 @@ class Speech:
 
     def feed(self, block: Block) -> Iterator[Event]:
         """The events of the next block."""
-        if block.log_probs is None:
+        if not block.exit:
             for _ in range(block.final):
                 yield from self._next(self._unheard, self._config.blank, 0.0, 0)
                 yield from self._after_block()
