@@ -64,7 +64,7 @@ def main() -> None:
         print(*(event.text for event in events if event.final), file=heard)
         if stream.seconds < 60:
             first_minute = resident()
-        elif int(stream.seconds * 10) % 600 == 0:
+        else:
             most = max(most, resident())
     print(*(event.text for event in stream.finish() if event.final), file=heard)
     heard.seek(0)
@@ -91,21 +91,21 @@ def view_of(text: str) -> Windows | Chunks:
 def joined(clips: list[np.ndarray], seconds: float, speech: float, rate: int,
            draw: np.random.Generator, order: list[int]) -> Iterator[np.ndarray]:
     """Pieces of so many seconds of clips, of which `order` gets the numbers."""
-    rest, done, size = np.zeros(0, np.float32), 0, int(PIECE * rate)
+    done, size = 0, int(PIECE * rate)
     while done < seconds * rate:
         for number in draw.permutation(len(clips)):
-            if done + len(rest) >= seconds * rate:
+            if done >= seconds * rate:
                 break
             clip = clips[number]
-            gap = draw.uniform(0, 2 * len(clip) * (1 / speech - 1))
+            gap = int(draw.uniform(0, 2 * len(clip) * (1 / speech - 1)))
             loud = draw.choice([0.0, 0.0, 0.001, 0.005])
             order.append(int(number))
-            noise = (loud * draw.standard_normal(int(gap))).astype(np.float32)
-            rest = np.concatenate([rest, noise, clip])
-            whole = len(rest) // size * size
-            yield from rest[:whole].reshape(-1, size)
-            rest, done = rest[whole:], done + whole
-    yield rest
+            done += gap + len(clip)
+            for start in range(0, gap, size):
+                noise = loud * draw.standard_normal(min(size, gap - start))
+                yield noise.astype(np.float32)
+            for start in range(0, len(clip), size):
+                yield clip[start : start + size]
 
 
 def errors(expected: str, found: str) -> int:

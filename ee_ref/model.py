@@ -378,8 +378,9 @@ class Model:
         policy, exit, phrases, decoder: as in `transcribe`; the policy chooses for each block, the
         others are for each utterance. endpoint: when an utterance is over. view: of a model with
         chunks, its own; else windows, or chunks for weights that were trained for them too; None:
-        `stream.PHRASES` with phrases, or what the file says, or `stream.LIVE`. rate: of the samples that will be fed, at least 8000 Hz; None:
-        that of the model. Raises ArgumentError, AudioError for the rate, or as `phrase_decoder`.
+        `stream.PHRASES` with phrases, or what the file says, or `stream.LIVE`. rate: of the samples
+        that will be fed, at least 8000 Hz; None: that of the model.
+        Raises ArgumentError, AudioError for the rate, ModelFileError, or as `phrase_decoder`.
         """
         policy, phrases = self._asked(exit, policy, decoder, phrases)
         usual = LIVE if phrases is None else PHRASES

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from ..model import Model, Run
 
 PAUSE_ROWS = 7
-"""Blank rows at the end of a block behind which windows that decide more rows than they look back at
-no longer look back: what another speaker said, or another command, costs more words than it saves."""
+"""Blank rows at the end of a block behind which windows that decide more rows than they look back
+at no longer look back: what another speaker said, or another command, costs more words than it
+saves."""
 HELD_ROWS = 16
 """Rows after a label in which deeper groups go on, whether exit 1 hears anything or not."""
 
