@@ -16,10 +16,10 @@ PORT = "kernels/conformance"
 class Fault(NamedTuple):
     """One fault.
 
-    name: what a port does. file: from the root of the tree. text: occurs there exactly once.
-    planted: takes its place. cases: a pattern; every case of such a name has to fail. isa: the
-    kernels that have the fault. line: what a line does to the first of the cases ("change": a byte
-    of it is another), where the fault shows on no better one.
+    name: what a port does. file: from the root of the tree; of a header, files beside it include
+    it. text: occurs there exactly once. planted: takes its place. cases: a pattern; every case of
+    such a name has to fail. isa: the kernels that have the fault. line: what a line does to the
+    first of the cases ("change": a byte of it is another), where the fault shows on no better one.
     """
 
     name: str
@@ -128,6 +128,27 @@ FAULTS = (
     Fault("takes a block of inputs for the last one", f"{OPS}/linear/ee_linear_qs8_vnni.c",
           ".is_first = i == 0,", ".is_first = i % (2 * IN_BLOCK) == 0,",
           "integer/linear_qs8/down", "vnni"),
+    Fault("loses the first output of the second half of a block",
+          f"{OPS}/linear/ee_linear_qs8_amx.c",
+          "BLOCK_OUTS > TILE_OUTS, &plan", "BLOCK_OUTS > TILE_OUTS + 1, &plan",
+          "integer/linear_qs8/outs_17", "amx"),
+    Fault("takes the weights of the first block for all of a panel",
+          f"{OPS}/linear/ee_linear_qs8_amx.c", "w = packed + b * block_bytes;", "w = packed;",
+          "integer/linear_qs8/outs_33", "amx"),
+    Fault("adds once more what two pieces of a row have in common",
+          f"{OPS}/linear/ee_linear_qs8_amx.c",
+          "& (~(__mmask64)0 << (i - from))", "& ~(__mmask64)0",
+          "integer/linear_qs8/ins_65", "amx"),
+    Fault("leaves the rows that fill no block", f"{OPS}/linear/ee_linear_qs8_amx.c",
+          "t < rows; t += plan.height", "t + plan.height <= rows; t += plan.height",
+          "integer/linear_qs8/rows_33", "amx"),
+    Fault("begins a second block of rows with the first scale",
+          f"{OPS}/linear/ee_linear_qs8_amx.c",
+          "q + t * q_stride, scale + t, weight,", "q + t * q_stride, scale, weight,",
+          "integer/linear_qs8/rows_257", "amx"),
+    Fault("takes a block of inputs for the first one", f"{OPS}/linear/ee_linear_qs8_amx.c",
+          "if (begin == 0) {", "if (begin % (2 * IN_BLOCK) == 0) {",
+          "integer/linear_qs8/down", "amx"),
     Fault("quantises the last partial vector with what lies behind",
           f"{OPS}/quantize/ee_quantize_qs8_avx2.c",
           "in - i > 8 ? ee_exact_load(row + i + 8, in - i - 8)",
@@ -304,8 +325,28 @@ FAULTS = (
     Fault("divides samples by 32767", f"{SRC}/frontend/ee_frontend.c",
           "(1.0f / 32768.0f)", "(1.0f / 32767.0f)", "frontend/features/small-f32_demo"),
     Fault("adds no floor under the logarithm", f"{SRC}/frontend/ee_frontend.c",
-          "float value = floor;", "float value = LEAST_FLOOR;",
+          "float value = floor;", "float value = EE_LEAST_FLOOR;",
           "frontend/features/small-int8_silence"),
+    Fault("turns transforms of a frame a lane the other way",
+          f"{SRC}/frontend/ee_mel_block_vector.h",
+          "{b.im - d.im, d.re - b.re}", "{d.im - b.im, b.re - d.re}",
+          "frontend/features/*_demo", "avx512"),
+    Fault("adds no floor under the logarithms of a frame a lane",
+          f"{SRC}/frontend/ee_mel_block_vector.h",
+          "(lanes){0.0f} + floor", "(lanes){0.0f} + 0.0f * floor + EE_LEAST_FLOOR",
+          "frontend/features/small-int8_silence", "avx2"),
+    Fault("reads the first frame of a block for the second",
+          f"{SRC}/frontend/ee_mel_block_vector.h",
+          "(l < frames ? l : frames - 1)", "(l < frames && l != 1 ? l : l != 1 ? frames - 1 : 0)",
+          "frontend/features/*_demo", "avx2"),
+    Fault("has what frames at the edge share a sample late", f"{SRC}/frontend/ee_frontend.c",
+          "frontend, audio, start + t * hop + j, length - j)",
+          "frontend, audio, start + t * (hop + 1) + j, length - j)",
+          "frontend/features/small-f32_demo", "avx512"),
+    Fault("transposes blocks of four frames the other way round",
+          f"{SRC}/frontend/ee_mel_block_neon.c",
+          "to + (i + 2) * to_stride,", "to + (3 - i) * to_stride,",
+          "frontend/features/*_demo", "neon"),
     # ---- model ----
     Fault("takes the head of the next exit", f"{SRC}/graphs/ee_graph_conformer.c",
           "tensors = ee_tensors_of(model, exit, model->graph->layers(c, exit))",

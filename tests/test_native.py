@@ -192,6 +192,9 @@ def test_isa_is_capped_by_the_environment(monkeypatch):
     for isa in _lib.available_isas():
         monkeypatch.setenv("EE_REF_ISA", isa)
         assert _lib.isa() == isa
+    for isa in set(_lib.built_isas()) - set(_lib.available_isas()):
+        monkeypatch.setenv("EE_REF_ISA", isa)
+        assert _lib.isa() == _lib.available_isas()[-1]
     for unset in ("", None):
         monkeypatch.setenv("EE_REF_ISA", unset) if unset == "" else monkeypatch.delenv("EE_REF_ISA")
         assert _lib.isa() == _lib.available_isas()[-1]

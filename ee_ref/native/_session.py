@@ -13,7 +13,7 @@ from .. import families
 from ..config import Config
 from ..errors import ArgumentError, ShapeError, StateError, TooLongError
 from ..families import ExitOutput, TensorSpec
-from ._arrays import aligned, pointer
+from ._arrays import address, aligned, pointer
 from ._lib import ensure, ffi, lib, ops
 
 
@@ -46,7 +46,7 @@ class NativeModel:
 
         table = ffi.new("ee_tensor[]", len(specs))
         for entry, spec, array in zip(table, specs, self._tensors):
-            entry.data = ffi.cast("void *", array.ctypes.data)
+            entry.data = ffi.cast("void *", address(array))
             entry.bytes = _stored_bytes(spec)
         result = ffi.new("ee_model **")
         ensure(lib.ee_model_open(ffi.from_buffer(self._memory), len(self._memory), self._config,
@@ -141,7 +141,7 @@ class Session:
             return ExitOutput(out.exit, out.first, hidden, output)
 
     def _copy(self, data, rows: int, columns: int) -> np.ndarray:
-        start = int(ffi.cast("uintptr_t", data)) - self.arena.ctypes.data
+        start = int(ffi.cast("uintptr_t", data)) - address(self.arena)
         return np.ndarray((rows, columns), np.float32, self.arena, start).copy()
 
     def _check_length(self, frames: int) -> None:
@@ -179,7 +179,7 @@ def _in_layout(spec: TensorSpec, array: np.ndarray | None) -> np.ndarray:
         )
     strides = tuple(array.itemsize * math.prod(stored[axis + 1 :])
                     for axis in range(len(stored)))
-    if array.strides == strides and array.ctypes.data % lib.EE_MEMORY_ALIGNMENT == 0:
+    if array.strides == strides and address(array) % lib.EE_MEMORY_ALIGNMENT == 0:
         return array
     memory = aligned(_stored_bytes(spec), lib.EE_MEMORY_ALIGNMENT)
     copy = memory.view(array.dtype).reshape(stored)

@@ -25,7 +25,7 @@ extern "C" {
 
 /* cdef:begin */
 enum {
-    EE_ABI_VERSION = 5,       /* of all headers here: goes up when one breaks code compiled against
+    EE_ABI_VERSION = 6,       /* of all headers here: goes up when one breaks code compiled against
                                  the one before, as a changed declaration does, an added one not */
     EE_MEMORY_ALIGNMENT = 64, /* of the memory of models and sessions, in bytes */
     EE_TENSOR_ALIGNMENT = 16, /* of the data of every tensor, in bytes */
@@ -122,12 +122,23 @@ ee_exit_row ee_exit_row_c;
 typedef uint32_t ee_crc32(uint32_t crc, const void *data, size_t bytes);
 ee_crc32 ee_crc32_c;
 
+typedef struct ee_frontend ee_frontend; /* ee_frontend.h */
+
+/* Features (frames, mels) of `frames` frames, at least 1 and at most the number in the table:
+ * frame t has the win_length samples at rows + t * stride, all finite. Returns 0 when an energy
+ * overflows, with `out` written in part or not at all. scratch: 2 n_fft floats for each frame of
+ * that number; the rows may lie in its second half. */
+typedef int ee_mel_block(float *out, const ee_frontend *frontend, const float *rows, size_t stride,
+                         size_t frames, float *scratch);
+
 /* The primitives of one instruction set; f32 is NULL in a library compiled with EE_NO_F32. */
 typedef struct {
     const ee_ops_f32 *f32;
     const ee_ops_qs8 *qs8;
     ee_exit_row *exit_row;
     ee_crc32 *crc32;
+    ee_mel_block *mel_block; /* NULL: ee_frontend.c does one frame after another */
+    size_t mel_frames;       /* most frames of a block */
 } ee_ops;
 
 typedef struct ee_model ee_model;
@@ -235,6 +246,7 @@ ee_status ee_session_output(const ee_session *session, ee_output *output);
 /* ---- Variants of the primitives: as in ee_kernels.h, with the same bytes -------------------- */
 ee_exit_row ee_exit_row_avx2, ee_exit_row_avx512;
 ee_crc32 ee_crc32_avx2, ee_crc32_dot;
+ee_mel_block ee_mel_block_avx2, ee_mel_block_avx512, ee_mel_block_neon;
 
 #ifdef __cplusplus
 }

@@ -86,7 +86,7 @@ static size_t open_clip(int file, const char *name, uint32_t sample_rate)
 /* Features of the clip, in `least` bytes or more. Its samples leave the memory again, for the
  * session to use. */
 static float *read_features(runner_memory *memory, const char *name, const ee_image *image,
-                            size_t *frames, size_t least)
+                            size_t *frames, size_t least, const ee_ops *ops)
 {
     const int file = port_open(name, PORT_READ);
 
@@ -100,14 +100,14 @@ static float *read_features(runner_memory *memory, const char *name, const ee_im
     float *const features = runner_take(memory, bytes > least ? bytes : least);
     const size_t mark = memory->used;
     int16_t *const samples = runner_take(memory, count * sizeof *samples);
-    float *const scratch = runner_take(memory,
-                                       ee_frontend_scratch(&image->frontend) * sizeof *scratch);
+    float *const scratch = runner_take(memory, ee_frontend_scratch(&image->frontend, ops)
+                                                   * sizeof *scratch);
     if (!port_read(file, samples, count * sizeof *samples)) {
         runner_fail(name, "ends too early");
     }
     port_close(file);
     runner_print_count("samples", count);
-    check(ee_features_s16(features, &image->frontend, samples, count, 0, *frames, scratch),
+    check(ee_features_s16(features, &image->frontend, samples, count, 0, *frames, scratch, ops),
           "features");
     runner_release(memory, mark);
     return features;
@@ -252,7 +252,7 @@ int port_main(int argc, char **argv)
     const ee_image image = open_image(&memory, ops);
     const ee_policy policy = parse_policy(argc, argv, &image.config);
     const size_t search = search_bytes(&image);
-    float *const features = read_features(&memory, clip, &image, &frames, search);
+    float *const features = read_features(&memory, clip, &image, &frames, search, ops);
 
     check(ee_arena_size(&image.config, frames, NULL, &arena_bytes), "plan");
     void *const arena = runner_take(&memory, arena_bytes);
