@@ -27,12 +27,12 @@ REST = 0.02
 # In the process of a peer.
 
 
-def native(dtype: str, threads: int) -> tuple[Run, dict]:
+def native(dtype: str, threads: int, packed: bool = False) -> tuple[Run, dict]:
     """The C runtime."""
     from ee_ref.native._session import NativeModel
 
     config, tensors = yardstick(dtype)
-    return _log_probs(NativeModel(config, tensors, threads)), {}
+    return _log_probs(NativeModel(config, tensors, threads, packed)), {}
 
 
 def numpy_ops() -> tuple[Run, dict]:
@@ -82,6 +82,7 @@ def onnx(kind: str, seconds: float, threads: int) -> tuple[Run, dict]:
 KINDS: dict[str, Callable[[float, int], tuple[Run, dict]]] = {
     "native-int8": lambda seconds, threads: native("qs8", threads),
     "native-f32": lambda seconds, threads: native("f32", threads),
+    "native-f32-packed": lambda seconds, threads: native("f32", threads, packed=True),
     "numpy": lambda seconds, threads: numpy_ops(),
     "onnx-int8": lambda seconds, threads: onnx("int8", seconds, threads),
     "onnx-f32": lambda seconds, threads: onnx("f32", seconds, threads),

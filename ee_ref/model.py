@@ -21,7 +21,7 @@ import numpy as np
 
 from . import audio as audio_stage
 from . import encoder, exits, model_file
-from .checks import check_count, check_number
+from .checks import check_count
 from .clock import StageClock
 from .config import Config
 from .decode import Alignment, Hypothesis, Parts, WordHypothesis, token_confidences
@@ -164,32 +164,36 @@ class Run:
 
 
 def _encoder(
-    config: Config, tensors: Mapping[str, np.ndarray], backend: str, threads: int
+    config: Config, tensors: Mapping[str, np.ndarray], backend: str, threads: int, packed: bool
 ) -> encoder.Encoder:
     if backend == "numpy":
         return encoder.ReferenceEncoder(config, tensors)
     from .native._session import NativeModel
 
-    return NativeModel(config, tensors, threads)
+    return NativeModel(config, tensors, threads, packed)
 
 
 class Model:
     """A loaded model. Made by `ee_ref.load`.
 
     config: `ee_ref.config.Config`; tokens: the CTC labels, a sequence of strings;
-    backend: "native" or "numpy", the one in use. threads: see `ee_ref.load`.
+    backend: "native" or "numpy", the one in use. threads, packed: see
+    `ee_ref.load`.
 
     Any number of threads may use a model at once; C runs without the interpreter's lock. A copy, by
     `pickle` or `copy`, is loaded from the same file again, which must still exist.
     """
 
-    def __init__(self, file: model_file.ModelFile, backend: str, threads: int = 1) -> None:
+    def __init__(
+        self, file: model_file.ModelFile, backend: str, threads: int = 1, packed: bool = False
+    ) -> None:
         self.config: Config = file.config
         self.tokens = Tokens(file.tokens, file.special, file.config.blank)
         self.backend = backend
         self.file = file
         self.threads = threads
-        self._encoder = _encoder(file.config, file.tensors, backend, threads)
+        self.packed = packed
+        self._encoder = _encoder(file.config, file.tensors, backend, threads, packed)
 
     def __repr__(self) -> str:
         config = self.config
@@ -382,9 +386,9 @@ class Model:
         policy, exit, phrases, decoder: as in `transcribe`; the policy chooses for each block, the
         others are for each utterance. endpoint: when an utterance is over; None: `Endpoint()`.
         view: that of a model with chunks is its own; else windows, or chunks for weights that were
-        trained for them too; None:
-        `stream.PHRASES` with phrases, or what the file says, or `stream.LIVE`. rate: of the samples
-        that will be fed, at least 8000 Hz; None: that of the model.
+        trained for them too; None: `stream.PHRASES` with phrases, or what the file says, or
+        `stream.LIVE`. rate: of the samples that will be fed, at least 8000 Hz; None: that of the
+        model.
         Raises ArgumentError, AudioError for the rate, ModelFileError, or as `phrase_decoder`.
         """
         from .stream import LIVE, PHRASES
@@ -458,7 +462,7 @@ class Model:
         def made(view: Chunks) -> encoder.Encoder:
             limited: Any = {"chunk": view.chunk, "left": view.left, "conv": "chunk"}
             config = replace(self.config, **limited).validate()
-            return _encoder(config, self.file.tensors, self.backend, self.threads)
+            return _encoder(config, self.file.tensors, self.backend, self.threads, self.packed)
 
         return lru_cache(maxsize=2)(made)
 
@@ -511,13 +515,15 @@ class Model:
         return transcript.result(stream.seconds, stream.score, clock.timing())
 
     def phrase_decoder(
-        self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None
+        self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None,
+        n_best: int = 2,
     ) -> PhraseDecoder:
         """Phrases in the labels of this model, and what its file says of confidence.
 
         phrases: as `ee_ref.phrases.load` gives them, compiled once and remembered; or a path, which
         is loaded anew every time. filler: None where a recording holds a phrase and nothing else;
         a number >= 0 lets other speech come before and after it, for that much of the score each.
+        n_best: how many phrases a result tells, 1..8.
         Raises PhraseError for phrases that the labels cannot spell, or as `phrases.load`.
         """
         from .phrase_decoder import PhraseDecoder
@@ -525,10 +531,8 @@ class Model:
 
         if not isinstance(phrases, Phrases):
             phrases = load(phrases)
-        if filler is not None:
-            check_number("filler", filler, 0, float(np.finfo(np.float32).max))
-        return PhraseDecoder(
-            phrases, self._graph(phrases), self._search, self.phrase_confidence, filler)
+        return PhraseDecoder(phrases, self._graph(phrases), self._search, self.phrase_confidence,
+                             filler, n_best)
 
     def _listener(
         self, phrases: PhraseDecoder | Phrases | str | os.PathLike[str]

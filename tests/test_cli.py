@@ -92,6 +92,16 @@ def hear(capsys):
     return hear
 
 
+@pytest.mark.parametrize("n_best", ["0", "9"])
+def test_n_best_of_phrases_needs_no_beam(hear, tmp_path, n_best):
+    file = tmp_path / "c.phrases"
+    file.write_text("computer\n")
+    code, _, err = hear("--phrases", file, "--n-best", n_best)
+    assert code == 2
+    assert f"--n-best with --phrases: expected an integer in 1..8, found {n_best}" in err
+    assert hear("--phrases", file, "--n-best", 8)[0] == 0
+
+
 def test_a_language_model_a_lexicon_and_hotwords(hear, tmp_path):
     code, out, _ = hear("--lm", "english", "--n-best", "2", "--format", "json")
     found = json.loads(out)["n_best"]

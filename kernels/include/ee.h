@@ -187,6 +187,16 @@ ee_status ee_model_open(void *memory, size_t size, const ee_config *config,
                         const ee_tensor *tensors, size_t count, const ee_ops *ops,
                         ee_model **model);
 
+/* Bytes of memory that ee_model_pack needs: about those of the matrices, or 0 where it would gain
+ * nothing (int8 mode, sets without ee_pack_linear, a dim that is no multiple of 16). */
+ee_status ee_model_packed_size(const ee_model *model, size_t *bytes);
+
+/* Copies the matrices of a model into `memory`, 64-byte aligned, in the order in which the kernels
+ * take them: what they otherwise do in every call. The matrices among tensors[] are not read again,
+ * but for the table of positions; memory outlives the model. Once, before sessions are opened;
+ * results are the same bytes. With 0 bytes needed, nothing is done. */
+ee_status ee_model_pack(ee_model *model, void *memory, size_t bytes);
+
 /* Encoder frames (rows) of `frames` mel frames: two stem convolutions, 0 when there are too few. */
 size_t ee_encoder_frames(const ee_config *config, size_t frames);
 

@@ -28,25 +28,29 @@
     .log_softmax = ee_log_softmax_f32_c,     \
     .depthwise_conv = ee_depthwise_conv_f32_c
 
-#define F32_AVX2                                \
-    F32_C,                                      \
-    .linear = ee_linear_f32_avx2,               \
-    .layer_norm = ee_layer_norm_f32_avx2,       \
-    .silu = ee_silu_f32_avx2,                   \
-    .glu = ee_glu_f32_avx2,                     \
-    .softmax = ee_softmax_f32_avx2,             \
-    .log_softmax = ee_log_softmax_f32_avx2,     \
-    .depthwise_conv = ee_depthwise_conv_f32_avx2
+#define F32_AVX2                                  \
+    F32_C,                                        \
+    .linear = ee_linear_f32_avx2,                 \
+    .layer_norm = ee_layer_norm_f32_avx2,         \
+    .silu = ee_silu_f32_avx2,                     \
+    .glu = ee_glu_f32_avx2,                       \
+    .softmax = ee_softmax_f32_avx2,               \
+    .log_softmax = ee_log_softmax_f32_avx2,       \
+    .depthwise_conv = ee_depthwise_conv_f32_avx2, \
+    .pack = ee_pack_linear_avx2,                  \
+    .panel = 16
 
-#define F32_AVX512                                \
-    F32_AVX2,                                     \
-    .linear = ee_linear_f32_avx512,               \
-    .layer_norm = ee_layer_norm_f32_avx512,       \
-    .silu = ee_silu_f32_avx512,                   \
-    .glu = ee_glu_f32_avx512,                     \
-    .softmax = ee_softmax_f32_avx512,             \
-    .log_softmax = ee_log_softmax_f32_avx512,     \
-    .depthwise_conv = ee_depthwise_conv_f32_avx512
+#define F32_AVX512                                  \
+    F32_AVX2,                                       \
+    .linear = ee_linear_f32_avx512,                 \
+    .layer_norm = ee_layer_norm_f32_avx512,         \
+    .silu = ee_silu_f32_avx512,                     \
+    .glu = ee_glu_f32_avx512,                       \
+    .softmax = ee_softmax_f32_avx512,               \
+    .log_softmax = ee_log_softmax_f32_avx512,       \
+    .depthwise_conv = ee_depthwise_conv_f32_avx512, \
+    .pack = ee_pack_linear_avx512,                  \
+    .panel = 32
 
 #define F32_VNNI F32_AVX512
 #define F32_AMX F32_VNNI
