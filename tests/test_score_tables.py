@@ -73,6 +73,9 @@ def test_what_a_table_says(tmp_path):
     timed = score_table.read(written(tmp_path, "\n".join(timed))).table
     assert timed.seconds.tolist() == [1.5, 0.5] and timed.scores["seconds"].tolist() == [
         [1.5, 1.5], [0.5, 0.5]]
+    with pytest.raises(ArgumentError, match="line 3, seconds: expected a positive number"):
+        score_table.read(written(tmp_path, "\n".join(
+            f"{line},{more}" for line, more in zip(lines, ("seconds", "1.5", "0")))))
 
 
 @pytest.mark.parametrize("old, new, message", [
@@ -87,8 +90,9 @@ def test_what_a_table_says(tmp_path):
     ("0.125", "nan", "line 2, entropy_2: expected an entropy, .*found 'nan'"),
     ("0.125", "", "line 2, entropy_2: .*found ''"),
     ("0.0625", "-0.0625", "line 3, entropy_2: .*sign turned.*found '-0.0625'"),
-    ("-1.5", "inf", "line 2, margin_1: expected a finite number, found 'inf'"),
-    ("-1.5", "1_5", "line 2, margin_1: expected a finite number, found '1_5'"),
+    ("-1.5", "inf", "line 2, margin_1: expected a number of float32, found 'inf'"),
+    ("-1.5", "1_5", "line 2, margin_1: expected a number of float32, found '1_5'"),
+    ("-1.5", "1e39", "line 2, margin_1: expected a number of float32, found '1e39'"),
     ("b,2", "b,0", "line 3, words: expected a whole number, 1 or more, found '0'"),
     ("b,2", "b,2.5", "line 3, words: expected a whole number"),
     ("0.5,2,0", "0.5,-2,0", "line 2, errors_1: expected a whole number, 0 or more, found '-2'"),

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ee_ref.calibration import fit, points
-from ee_ref.evaluation import figures, score_table
+from ee_ref.evaluation import score_table
 from exits import ROOT, Figures, filled, markdown, of_exits
 
 LAYERS = (2, 4, 6, 8, 10, 12)

@@ -171,11 +171,15 @@ def _refuse_repeated(where: Sequence[str], ids: Sequence[str]) -> None:
 Domain = tuple[str, Callable[[np.ndarray], np.ndarray]]
 """What a number is expected to be, and whether it is."""
 
-_ANY: Domain = "a finite number", lambda x: np.isfinite(x)
-_POSITIVE: Domain = "a finite number above 0", lambda x: np.isfinite(x) & (x > 0)
+_FLOAT32 = np.finfo(np.float32)
+"""The range of what a model computes: fits square such numbers, in float64."""
+
+_ANY: Domain = "a number of float32", lambda x: np.abs(x) <= _FLOAT32.max
+_POSITIVE: Domain = ("a positive number of float32",
+                     lambda x: (x >= _FLOAT32.tiny) & (x <= _FLOAT32.max))
 _SHARE: Domain = "a number in [0, 1]", lambda x: (x >= 0) & (x <= 1)
 _ENTROPY: Domain = ("an entropy, 0 or more (the negative scores of the paper's own code need their "
-                    "sign turned)", lambda x: np.isfinite(x) & (x >= 0))
+                    "sign turned)", lambda x: (x >= 0) & (x <= _FLOAT32.max))
 
 
 def _whole(least: int) -> Domain:
