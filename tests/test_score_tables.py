@@ -125,7 +125,7 @@ def test_a_missing_file_and_choices_that_do_not_fit(tmp_path):
             score_table.read(path, layers=layers)
     both = written(tmp_path, SMALL.replace("margin", "slow_errors").replace(
         "-1.5,2,", "1,2,").replace("-0.5,3,", "1,3,"))
-    with pytest.raises(ArgumentError, match="expected one of errors, slow_errors, found no choice"):
+    with pytest.raises(ArgumentError, match="expected one of errors, slow_errors, found none"):
         score_table.read(both)
     assert score_table.read(both, "slow_errors").table.word_errors.tolist() == [[1, 2], [1, 3]]
     with pytest.raises(ArgumentError, match=r"room: expected a column of text \(speaker\)"):
@@ -210,6 +210,16 @@ def test_calibrate_and_judge_another_table(tmp_path, capsys):
     assert "policy" not in judged("--errors", "errors", "--exit", "all")
     fixed = json.loads(judged("--errors", "errors", "--exit", "2", "--format", "json"))
     assert fixed["chosen"]["histogram"] == [0, 300, 0, 0]
+
+
+def test_a_bound_is_proved_on_a_part_of_a_table(tmp_path, capsys):
+    path = made_up(tmp_path)
+    assert cli.main(["calibrate", "--scores", str(path), "--errors", "errors", "--where",
+                     "kind=long", "--target", "wer+10", "--confidence", "0.8", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    long = score_table.read(path, "errors").where("kind=long").table
+    assert f"{len(long)} utterances" in out and "at most 10 % on average" in out
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("arguments, message", [

@@ -150,7 +150,7 @@ def oracle_errors(table: Table, depth: float) -> np.ndarray:
         else:
             high, shallow, shallowest = price, errors, found
     w = (depth - shallowest) / (deepest - shallowest) if deepest > shallowest else 0.0
-    return (1 - max(w, 0.0)) * shallow + max(w, 0.0) * deep
+    return (1 - w) * shallow + w * deep
 
 
 def against_mixture(table: Table, choice: np.ndarray) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def _errors_column(path: str | Path, known: Sequence[str], errors: str | None) -
     if errors is None and len(known) == 1:
         return known[0]
     if errors not in known:
-        found = "no choice among them" if errors is None else repr(errors)
+        found = "none named" if errors is None else repr(errors)
         raise ArgumentError(f"{path}: errors: expected one of {_names(known)}, found {found:.80}")
     return str(errors)
 
