@@ -99,7 +99,12 @@ class Config(ABC):
     def has_floor(self) -> bool:
         """Whether the front end adds `log_floor` and normalises: each mel kind but that of bare
         energies."""
-        return self.frontend not in ("mel", *WAVEFORMS)
+        return self.frontend != "mel" and not self.takes_samples
+
+    @property
+    def takes_samples(self) -> bool:
+        """Whether a feature is a sample, and not a frame of mels."""
+        return self.frontend in WAVEFORMS
 
     def feature_frames(self, samples: int) -> int:
         """Frames of features of so many samples."""
@@ -151,9 +156,9 @@ class Config(ABC):
         require(self.vocab >= 2, "vocab", "at least 2")
         require(is_count(self.blank, 0, self.vocab - 1), "blank", f"in 0..{self.vocab - 1}")
         require(self.frontend in self.frontends, "frontend", f"one of {sorted(self.frontends)}")
-        if self.frontend in FRONTENDS:
+        if not self.takes_samples:
             self._validate_mel()
-        else:  # a feature is a sample
+        else:
             for name in ("mels", "n_fft", "win_length", "hop_length"):
                 require(getattr(self, name) == 1, name, f"1 with the front end {self.frontend}")
             require(self.pad == 0, "pad", f"0 with the front end {self.frontend}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 import ee_ref
 from ee_ref import families, flash_image, model_file, ops
 from ee_ref.cli import main
+from ee_ref.conformance.draw import SMALL, random_state_dict
 from ee_ref.convert import convert, convert_state_dict
 from ee_ref.encoder import ReferenceEncoder
-from ee_ref.errors import ArgumentError, CheckpointError, EeError
+from ee_ref.errors import ArgumentError, CheckpointError, EeError, TooLongError
 from ee_ref.families import wav2vec2, wavlm
 from ee_ref.frontend import front_end
 from ee_ref.plan import multiply_accumulates
@@ -25,6 +27,7 @@ from tests.hostile.checkpoints import torch_file
 from tests.speech_layouts import LAYOUTS, LENGTHS, MODELS, POST, PRE, WAVLM, clip, plain, state_of
 from tests.support import GOLDEN
 from tests.test_families import listed, rows_of
+from weights_io.folder import read
 
 BASE = wav2vec2.Config(
     exits=6, layers_per_exit=(2,) * 6, dim=768, heads=12, ff=3072, kernel=128, vocab=32,
@@ -104,8 +107,7 @@ def test_rows_of_distances(distance, row):
 
 def test_gelu_is_the_integral():
     x = np.linspace(-6, 6, 1001, dtype=np.float32)[:, None]
-    from math import erf
-    exact = [float(v) * (1 + erf(float(v) / 2**0.5)) / 2 for v in x[:, 0]]
+    exact = [float(v) * (1 + math.erf(float(v) / 2**0.5)) / 2 for v in x[:, 0]]
     np.testing.assert_allclose(ops.gelu(x)[:, 0], exact, rtol=0, atol=3e-7)
 
 
@@ -209,6 +211,17 @@ def test_what_is_not_there_yet_says_so(tmp_path, native_library):
     assert not (tmp_path / "image.bin").exists()
 
 
+def test_long_recordings_and_streams_are_refused(tmp_path):
+    config, tensors = convert_state_dict(plain(state_of(POST)), **settings(POST))
+    path = tmp_path / "m.gguf"
+    model_file.write(path, config, [f"t{n}" for n in range(7)], {1}, tensors)
+    model = ee_ref.load(path, backend="numpy")
+    with pytest.raises(ArgumentError, match="a stream: expected a model of mel features"):
+        model.stream()
+    with pytest.raises(TooLongError, match="expected at most 40.00 s of audio for ee-wav2vec2"):
+        model.transcribe(np.zeros(41 * 16_000, np.float32))
+
+
 def test_a_model_transcribes_and_tells_its_costs(tmp_path, capsys):
     config, tensors = convert_state_dict(plain(state_of(PRE)), **settings(PRE))
     path = tmp_path / "m.gguf"
@@ -293,14 +306,6 @@ def test_pre_norm_heads_of_their_own_have_the_last_norm_at_the_last_layer():
     assert convert_state_dict(state, heads=3)[0].head_norm == (0, 1)
 
 
-def change(**changes: np.ndarray | None) -> Callable[[dict], dict]:
-    def changed(state: dict) -> dict:
-        state = {**state, **{name.replace("__", "."): value for name, value in changes.items()}}
-        return {name: value for name, value in state.items() if value is not None}
-
-    return changed
-
-
 G = "wav2vec2.encoder.pos_conv_embed.conv.parametrizations.weight.original0"
 V = G[:-1] + "1"
 
@@ -325,7 +330,7 @@ V = G[:-1] + "1"
     (lambda s: {n: v for n, v in s.items() if "layers.0" not in n}, "numbered 0, 1, 2"),
     (lambda s: {**s, "wav2vec2.adapter.layers.0.conv.weight": np.ones(3, "f4")}, "1 unexpected"),
     (lambda s: {**s, "hubert.encoder.layer_norm.bias": np.ones(12, "f4")}, "expected one tensor"),
-    (lambda s: {**s, "lm_head.weight": s["lm_head.weight"].astype(np.int64)}, "not floating-point"),
+    (lambda s: {**s, "lm_head.weight": s["lm_head.weight"].astype(np.int64)}, "expected floating-point numbers, found int64"),
 ])
 def test_checkpoints_that_are_refused(harm, message):
     with pytest.raises(CheckpointError, match=message):
@@ -356,8 +361,6 @@ def test_exits_that_are_none(exits, message):
 
 
 def test_a_conformer_has_its_exits():
-    from ee_ref.conformance.draw import SMALL, random_state_dict
-
     with pytest.raises(CheckpointError, match="exits: expected none for a Conformer"):
         convert_state_dict(random_state_dict(SMALL, 1), exit_layers=(1,))
     with pytest.raises(ArgumentError, match="norm: expected none, of which ee-conformer has no"):
@@ -506,13 +509,11 @@ def test_what_a_folder_does_not_tell_is_said(folder, capsys):
 def test_no_error_is_another_than_the_packages(folder):
     """Every value of config.json, of another type."""
     state = plain(state_of(PRE))
-    from weights_io import folder as reader
-
     for name in (*CONFIG, "conv_stride", "layer_norm_eps", "adapter_attn_dim"):
         for value in (None, "x", [], {}, -1, 10**30, 0.5, True):
             with_json("config.json", **{name: value})(folder)
             try:
-                extras = reader.read(folder).extras
+                extras = read(folder).extras
                 convert_state_dict(state, extras=extras)
             except EeError:
                 continue

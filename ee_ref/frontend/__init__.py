@@ -58,7 +58,7 @@ def front_end(config: Config, tensors: Mapping[str, np.ndarray], backend: str) -
     """
     if config.frontend not in KINDS:
         raise ArgumentError(f"frontend: expected one of {list(KINDS)}, found {config.frontend!r}")
-    if config.frontend in WAVEFORMS:  # each of its operations rounds the same way everywhere
+    if config.takes_samples:  # each of its operations rounds the same way everywhere
         from . import waveform
 
         return waveform.extract if config.frontend == "waveform" else waveform.unchanged
