@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 import ee_ref
 from ee_ref import families, flash_image, model_file, ops
@@ -330,11 +333,38 @@ V = G[:-1] + "1"
     (lambda s: {n: v for n, v in s.items() if "layers.0" not in n}, "numbered 0, 1, 2"),
     (lambda s: {**s, "wav2vec2.adapter.layers.0.conv.weight": np.ones(3, "f4")}, "1 unexpected"),
     (lambda s: {**s, "hubert.encoder.layer_norm.bias": np.ones(12, "f4")}, "expected one tensor"),
-    (lambda s: {**s, "lm_head.weight": s["lm_head.weight"].astype(np.int64)}, "expected floating-point numbers, found int64"),
+    (lambda s: {**s, "lm_head.weight": s["lm_head.weight"].astype(np.int64)},
+     "expected floating-point numbers, found int64"),
 ])
 def test_checkpoints_that_are_refused(harm, message):
     with pytest.raises(CheckpointError, match=message):
         convert_state_dict(harm(plain(state_of(POST))), heads=3)
+
+
+SHAPES = ((), (0,), (3,), (0, 0), (1, 1), (12, 0), (0, 0, 0), (1, 1, 1), (12, 4, 6), (1, 1, 1, 1))
+STATES = {**{layout: make(state_of(POST)) for layout, make in LAYOUTS.items()},
+          "wavlm": plain(state_of(WAVLM), "wavlm."), "pre": plain(state_of(PRE))}
+
+
+@settings_of_hypothesis(deadline=None)
+@given(which=st.sampled_from(sorted(STATES)), tensor=st.integers(0, 1000),
+       other=st.integers(0, 1000), shape=st.sampled_from((None, *SHAPES)),
+       dtype=st.sampled_from(["f2", "f4", "i8", "?"]), exits=st.sampled_from([None, (1,), (1, 2)]),
+       name=st.sampled_from(["", "layers.9999.", "0"]))
+def test_no_change_of_a_state_is_another_error(which, tensor, other, shape, dtype, exits, name):
+    """One tensor gone, of another shape, type or name."""
+    state = dict(STATES[which])
+    names = sorted(state)
+    old = names[tensor % len(names)]
+    value = state.pop(old)
+    if shape is not None:
+        state[old.replace("layers.1.", name) if name else old] = np.ones(shape, dtype)
+    elif name:
+        state[names[other % len(names)]] = value
+    try:
+        convert_state_dict(state, exit_layers=exits)
+    except EeError:
+        pass
 
 
 def test_both_spellings_of_weight_norm_that_agree_and_mixed_precision():

@@ -88,8 +88,8 @@ def _text(found: dict[str, Any]) -> str:
 
 def _front_end(config: dict[str, Any]) -> str:
     if config["frontend"] in WAVEFORMS:
-        change = "of zero mean and unit variance" if config["frontend"] == "waveform" else "as given"
-        return f"{config['frontend']}: samples {change}, {config['sample_rate']} Hz"
+        how = "of zero mean and unit variance" if config["frontend"] == "waveform" else "as given"
+        return f"{config['frontend']}: samples {how}, {config['sample_rate']} Hz"
     return (f"{config['frontend']}: {config['mels']} mels, {config['sample_rate']} Hz, "
             f"FFT {config['n_fft']}, window {config['win_length']}, "
             f"hop {config['hop_length']}, padding {config['pad']}")

@@ -28,6 +28,7 @@ from ._checkpoint import Module, Source
 from ._speech_layouts import described, layout, standard
 from ._state import Group, Head, State, Stem
 from ._table import Kind, Part, Row, Weights
+from .conformer import MIN_NORM_EPS
 
 __all__ = ["Config", "OPTIONS", "described", "groups", "heads", "infer", "inferred",
            "is_checkpoint", "layer_prefix", "layout", "parts", "sizes", "sources", "standard",
@@ -143,6 +144,7 @@ class Config(shared.Config):
         require(self.dtype == "f32", "dtype", f"'f32', which alone {self.architecture} has so far")
         require(self.chunk == 0, "chunk", "0, the full view")
         self._require_positive("norm_eps")
+        require(self.norm_eps >= MIN_NORM_EPS, "norm_eps", "at least 2**-40")
         self._require_count("channels", 1)
         self._require_count("groups", 1)
         require(self.dim % self.groups == 0, "groups", f"a divisor of dim {self.dim}")
