@@ -239,7 +239,7 @@ def test_a_model_transcribes_and_tells_its_costs(tmp_path, capsys):
     assert main(["info", str(path)]) == 0
     out = capsys.readouterr().out
     assert "waveform: samples of zero mean and unit variance, 16000 Hz" in out
-    assert f"of it stem       0{info['stem']['parameters']:>12,}" in out
+    assert f"      stem       0{info['stem']['parameters']:>12,}" in out
 
 
 # ---- Layouts ----
@@ -523,6 +523,18 @@ def test_labels_given_go_before_those_of_the_folder(folder, tmp_path):
     labels.write_text("<b>\n" + "\n".join("abcdef") + "\n")
     assert run(folder, "--tokens", str(labels)) == 0
     assert model_file.read(tmp_path / "m.gguf").tokens == ("<b>", *"abcdef")
+
+
+def test_the_front_end_in_the_file_of_the_processor(folder, capsys):
+    """Where transformers has put it since version 5; the older file goes before it."""
+    both = folder / "preprocessor_config.json", folder / "processor_config.json"
+    both[1].write_text(json.dumps({"feature_extractor": {"do_normalize": False}}))
+    assert run(folder) == 0
+    assert model_file.read(folder.parent / "m.gguf").config.frontend == "waveform"
+    both[0].unlink()
+    assert run(folder, "--force") == 0
+    assert model_file.read(folder.parent / "m.gguf").config.frontend == "samples"
+    assert "assumed" not in capsys.readouterr().err
 
 
 def test_what_a_folder_does_not_tell_is_said(folder, capsys):

@@ -22,7 +22,8 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.b
            "pytorch_model.bin.index.json")
 """Files with the weights, or with the names of the shards that have them; the first is taken."""
 
-CONFIG, BESIDE = "config.json", ("preprocessor_config.json", "vocab.json", *TOKENIZER_FILES)
+CONFIG = "config.json"
+BESIDE = ("preprocessor_config.json", "processor_config.json", "vocab.json", *TOKENIZER_FILES)
 
 MAX_BYTES = 16 << 20
 MAX_SHARDS = 1024

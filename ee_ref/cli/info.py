@@ -54,7 +54,7 @@ def _text(found: dict[str, Any]) -> str:
         ("model", found["path"] + (f" ({found['name']})" if found["name"] else "")),
         ("size", f"{found['bytes']:,} bytes, {found['tensors']} tensors, "
                  f"format version {found['format_version']} ({config['dtype']})"),
-        ("parameters", f"{found['parameters']:,} (batch norm folded in) and "
+        ("parameters", f"{found['parameters']:,} (norms folded in) and "
                        f"{found['constants']:,} constants "
                        "(positions, normalisation, scales)"),
         ("encoder", f"{found['architecture']}: {config['exits']} exits after {layers} layers, "
@@ -82,7 +82,7 @@ def _text(found: dict[str, Any]) -> str:
                      f"{exit_['bytes']:>12,}{costs}")
     costs = "".join(f"{'too long' if cost is None else f'{cost:,}':>18}"
                     for cost in found["stem"]["multiply_accumulates"].values())
-    lines.append(f"{'of it stem':>10}{0:>8}{found['stem']['parameters']:>12,}{'':>12}{costs}")
+    lines.append(f"{'stem':>10}{0:>8}{found['stem']['parameters']:>12,}{'':>12}{costs}")
     return "\n".join(lines)
 
 

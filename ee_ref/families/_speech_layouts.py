@@ -217,6 +217,9 @@ def _give_heads(state: dict[str, np.ndarray], settings: Mapping[str, Any]) -> No
 
 # ---- Beside the tensors, in a folder of Hugging Face ----
 
+FRONT_ENDS = ("preprocessor_config.json", "processor_config.json")
+"""Where the feature extractor is described: in a file of its own, or as a part of its processor."""
+
 MODEL_TYPES = ("wav2vec2", "hubert", "wavlm")
 
 _NEEDED = {"feat_extract_activation": ("gelu",), "hidden_act": ("gelu",), "add_adapter": (False,),
@@ -234,7 +237,7 @@ _KERNELS, _STRIDES = [10, 3, 3, 3, 3, 2, 2], [5, 2, 2, 2, 2, 2, 2]
 
 
 def described(extras: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a configuration that config.json and preprocessor_config.json tell.
+    """The fields of a configuration that config.json and a file of FRONT_ENDS tell.
 
     extras: `weights_io.from_torch.Checkpoint.extras`. Empty without these files. Raises
     CheckpointError for a model or an option that is none of these families'.
@@ -263,12 +266,14 @@ def described(extras: Mapping[str, Any]) -> dict[str, Any]:
                  "convs": " ".join(f"{k}/{s}" for k, s in zip(kernels, strides)),
                  "blank": 0 if blank is None else blank,
                  "max_distance": config.get("max_bucket_distance", 800)}
-    features = extras.get("preprocessor_config.json")
+    file = next((name for name in FRONT_ENDS if name in extras), "")
+    features = extras.get(file)
+    if file == "processor_config.json" and isinstance(features, dict):
+        features = features.get("feature_extractor")
     if isinstance(features, dict):
-        _one_of(features, "feature_extractor_type", ("Wav2Vec2FeatureExtractor",),
-                file="preprocessor_config.json", default="Wav2Vec2FeatureExtractor")
-        normalises = _one_of(features, "do_normalize", (False, True), True,
-                             "preprocessor_config.json")
+        known = "Wav2Vec2FeatureExtractor"
+        _one_of(features, "feature_extractor_type", (known,), known, file)
+        normalises = _one_of(features, "do_normalize", (False, True), True, file)
         found["frontend"] = "waveform" if normalises else "samples"
         found["sample_rate"] = features.get("sampling_rate", 16000)
     return found
