@@ -271,8 +271,8 @@ def described(extras: Mapping[str, Any]) -> dict[str, Any]:
     if file == "processor_config.json" and isinstance(features, dict):
         features = features.get("feature_extractor")
     if isinstance(features, dict):
-        known = "Wav2Vec2FeatureExtractor"
-        _one_of(features, "feature_extractor_type", (known,), known, file)
+        kind = "Wav2Vec2FeatureExtractor"
+        _one_of(features, "feature_extractor_type", (kind,), kind, file)
         normalises = _one_of(features, "do_normalize", (False, True), True, file)
         found["frontend"] = "waveform" if normalises else "samples"
         found["sample_rate"] = features.get("sampling_rate", 16000)

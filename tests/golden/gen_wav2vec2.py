@@ -11,11 +11,19 @@ import numpy as np
 import torch
 import transformers
 from torch import nn
-from torchaudio.models import wav2vec2_model
+from torchaudio.models import wav2vec2_model, wavlm_model
 
 from ee_ref.families import wav2vec2, wavlm
 from ee_ref.frontend.waveform import extract, unchanged
-from tests.speech_layouts import LENGTHS, MODELS, clip, plain, state_of, torchaudio
+from tests.speech_layouts import (
+    LENGTHS,
+    MODELS,
+    clip,
+    plain,
+    state_of,
+    torchaudio,
+    torchaudio_wavlm,
+)
 
 CLASSES = {"wav2vec2": (transformers.Wav2Vec2ForCTC, transformers.Wav2Vec2Config),
            "hubert": (transformers.HubertForCTC, transformers.HubertConfig),
@@ -25,8 +33,8 @@ CLASSES = {"wav2vec2": (transformers.Wav2Vec2ForCTC, transformers.Wav2Vec2Config
 def generate() -> dict[str, np.ndarray]:
     """MODEL/SAMPLES: (exits, T', vocab) log-probabilities.
 
-    The classes agree where more than one has a model: that of HuBERT is wav2vec 2.0, and so is
-    torchaudio's at the last exit, or this fails.
+    The classes agree where more than one has a model, or this fails: that of HuBERT with wav2vec
+    2.0, and torchaudio's at the last exit with both and with WavLM.
     """
     with torch.no_grad():
         values = {}
@@ -36,7 +44,7 @@ def generate() -> dict[str, np.ndarray]:
                 features = (extract if config.frontend == "waveform" else unchanged)(clip(samples))
                 inputs = torch.from_numpy(features.T).double()
                 first, *others = (_exits(config, kind, inputs) for kind in kinds)
-                others += [_last_of_torchaudio(config, inputs)] if len(kinds) > 1 else []
+                others.append(_last_of_torchaudio(config, inputs))
                 for other in others:
                     torch.testing.assert_close(other, first[-len(other):], rtol=0, atol=1e-11)
                 values[f"{name}/{samples}"] = first.float().numpy()
@@ -64,7 +72,10 @@ def _exits(config: wav2vec2.Config, kind: str, inputs: torch.Tensor) -> torch.Te
 
 
 def _last_of_torchaudio(config: wav2vec2.Config, inputs: torch.Tensor) -> torch.Tensor:
-    model = wav2vec2_model(
+    is_wavlm = isinstance(config, wavlm.Config)
+    own = {"encoder_num_buckets": config.buckets, "encoder_max_distance": config.max_distance} \
+        if is_wavlm else {}
+    model = (wavlm_model if is_wavlm else wav2vec2_model)(
         extractor_mode=f"{config.conv_norm}_norm",
         extractor_conv_layer_config=[(config.channels, *sizes) for sizes in config.conv_sizes],
         extractor_conv_bias=bool(config.conv_bias), encoder_embed_dim=config.dim,
@@ -73,8 +84,8 @@ def _last_of_torchaudio(config: wav2vec2.Config, inputs: torch.Tensor) -> torch.
         encoder_num_heads=config.heads, encoder_attention_dropout=0,
         encoder_ff_interm_features=config.ff, encoder_ff_interm_dropout=0, encoder_dropout=0,
         encoder_layer_norm_first=config.norm == "pre", encoder_layer_drop=0,
-        aux_num_out=config.vocab)
-    _load(model, torchaudio(state_of(config)))
+        aux_num_out=config.vocab, **own)
+    _load(model, (torchaudio_wavlm if is_wavlm else torchaudio)(state_of(config)))
     return model(inputs)[0].log_softmax(-1)
 
 
