@@ -47,11 +47,15 @@ class WordDecoder:
     hotwords: boosts.
 
     beam_width: texts kept after each frame. least_log_prob: in each frame only the best label and
-    those at least so probable are considered. score_threshold: only texts within this distance of
-    the best one, in nats, are kept. None for both, and a wide beam: the search is exact.
+    those at least so probable are considered. most_labels: and of these no more than so many, the
+    most probable. score_threshold: only texts within this distance of the best one, in nats, are
+    kept. None for the three, and a wide beam: the search is exact.
     """
 
     BEAM_WIDTH = 40
+    MOST_LABELS = 32
+    """A frame that says nothing gives each of several hundred labels the same small probability,
+    more than `least_log_prob` asks for, and each would be tried on each text of the beam."""
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class WordDecoder:
         silence: float = 0.0,
         unknown: float | None = None,
         least_log_prob: float | None = -6.0,
+        most_labels: int | None = MOST_LABELS,
         score_threshold: float | None = 14.0,
     ):
         check_count("beam_width", beam_width, 1, MAX_BEAM_WIDTH)
@@ -78,6 +83,8 @@ class WordDecoder:
         check_number("silence", silence)
         if least_log_prob is not None:
             check_number("least_log_prob", least_log_prob)
+        if most_labels is not None:
+            check_count("most_labels", most_labels, 1)
         if score_threshold is not None:
             check_number("score_threshold", score_threshold, 0)
         if unknown is None:
@@ -95,6 +102,7 @@ class WordDecoder:
         self._beam_width, self._n_best = beam_width, n_best
         self._weight, self._word, self._silence, self._unknown = lm_weight, word, silence, unknown
         self._least = -inf if least_log_prob is None else least_log_prob
+        self._most = len(tokens) if most_labels is None else most_labels
         self._score_threshold = inf if score_threshold is None else score_threshold
         self._boosts = self._checked(
             hotwords if isinstance(hotwords, Mapping) else dict.fromkeys(hotwords, DEFAULT_BOOST))
@@ -236,8 +244,10 @@ class _Search:
         decoder, beam = self.decoder, self.beam
         blank = decoder._blank
         best = row.max(initial=-inf)
-        considered = np.flatnonzero((row >= min(best, decoder._least)) & (row > -inf)).tolist()
-        by_label = {label: float(row[label]) for label in considered}
+        considered = np.flatnonzero((row >= min(best, decoder._least)) & (row > -inf))
+        if len(considered) > decoder._most:
+            considered = considered[np.argsort(-row[considered], kind="stable")[: decoder._most]]
+        by_label = {int(label): float(row[label]) for label in considered}
         of_blank = by_label.pop(blank, -inf)
         if not by_label:  # nothing moves
             self.beam = [(text, {blank: total + of_blank}, total + of_blank)
