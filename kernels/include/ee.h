@@ -127,7 +127,7 @@ typedef struct ee_frontend ee_frontend; /* ee_frontend.h */
 /* Features (frames, mels) of `frames` frames, at least 1 and at most the number in the table:
  * frame t has the win_length samples at rows + t * stride, all finite. Returns 0 when an energy
  * overflows, with `out` written in part or not at all. scratch: 2 n_fft floats for each frame of
- * that number; the rows may lie in its second half. */
+ * that number, at a multiple of 64 bytes; the rows may lie in its second half. */
 typedef int ee_mel_block(float *out, const ee_frontend *frontend, const float *rows, size_t stride,
                          size_t frames, float *scratch);
 
@@ -255,8 +255,9 @@ ee_status ee_session_output(const ee_session *session, ee_output *output);
 
 /* ---- Variants of the primitives: as in ee_kernels.h, with the same bytes -------------------- */
 ee_exit_row ee_exit_row_avx2, ee_exit_row_avx512;
-ee_crc32 ee_crc32_avx2, ee_crc32_dot;
-ee_mel_block ee_mel_block_avx2, ee_mel_block_avx512, ee_mel_block_neon;
+ee_crc32 ee_crc32_avx2, ee_crc32_dot, ee_crc32_dsp;
+ee_mel_block ee_mel_block_avx2, ee_mel_block_avx512, ee_mel_block_neon,
+    ee_mel_block_mve;
 
 #ifdef __cplusplus
 }

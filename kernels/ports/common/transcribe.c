@@ -130,17 +130,21 @@ static ee_policy parse_policy(int argc, char **argv, const ee_config *config)
 }
 
 /* Multiply-adds of the int8 matrix products up to an exit: of the linear layers, of queries with
- * keys, and of two digits of probabilities with values. */
-static size_t matrix_products(const ee_config *config, size_t rows, uint32_t exit)
+ * keys, and of two digits of probabilities with values, of windows with the stem, of rows with the
+ * heads. */
+static size_t matrix_products(const ee_config *config, size_t frames, size_t rows, uint32_t exit)
 {
-    const size_t dim = config->dim;
-    const size_t layer = rows * dim * (4 * (size_t)config->ff + 7 * dim + 3 * rows);
+    const size_t dim = config->dim, kernel = config->stem_kernel, digits = 2;
+    const size_t windows = ee_stem_conv_f32_frames(frames, kernel, config->stem_stride);
+    const size_t stem = digits * kernel * dim * (windows * config->mels + rows * dim);
+    const size_t layer = rows * dim * (4 * (size_t)config->ff + 7 * dim + (1 + digits) * rows);
+    const size_t head = digits * rows * dim * config->vocab;
     size_t layers = 0;
 
     for (uint32_t e = 0; e < exit; e++) {
         layers += config->layers_per_exit[e];
     }
-    return layers * layer;
+    return stem + layers * layer + exit * head;
 }
 
 static void print_text(runner_memory *memory, const ee_image *image, const ee_output *found)
@@ -274,7 +278,7 @@ int port_main(int argc, char **argv)
         print_phrase(&memory, &image, &found, features, search);
     }
     runner_print_count("multiply-adds of matrix products",
-                       matrix_products(&image.config, found.rows, found.exit));
+                       matrix_products(&image.config, frames, found.rows, found.exit));
     report(&memory, arena_bytes);
     return 0;
 }

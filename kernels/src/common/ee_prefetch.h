@@ -2,8 +2,8 @@
  *
  * A model's weights come from memory, or from a cache shared by many, once an utterance. A panel is
  * a few hundred bytes of each of many rows, too short for the prefetchers of a core: without this,
- * packing waits for them, which was a sixth of the time of the 31.5 M parameter shape on AMD Zen
- * 5. */
+ * packing waits for them, which was 4 to 5 % of the time of all layers of the 31.5 M parameter shape
+ * with VNNI on AMD Zen 5. */
 #ifndef EE_PREFETCH_H
 #define EE_PREFETCH_H
 

@@ -10,8 +10,8 @@
 
 #include "ee_frontend.h"
 
-/* A value of each frame; lies on the alignment of float. */
-typedef float lanes __attribute__((vector_size(4 * EE_LANES), aligned(4), may_alias));
+/* A value of each frame. */
+typedef float lanes __attribute__((vector_size(4 * EE_LANES), may_alias));
 typedef int32_t lanes_bits __attribute__((vector_size(4 * EE_LANES)));
 
 /* A complex number of each frame. */

@@ -93,13 +93,15 @@
     .log_softmax = ee_log_softmax_exact_avx2,       \
     .depthwise_conv = ee_depthwise_conv_exact_avx2
 
-/* Sums of floats have eight lanes in int8 mode: ops with one sum a row stay with AVX2. */
-#define QS8_AVX512                      \
-    QS8_AVX2,                           \
-    .quantize = ee_quantize_qs8_avx512, \
-    .silu = ee_silu_exact_avx512,       \
-    .glu = ee_glu_exact_avx512,         \
-    .softmax = ee_softmax_qs8_avx512,   \
+#define QS8_AVX512                                    \
+    QS8_AVX2,                                         \
+    .quantize = ee_quantize_qs8_avx512,               \
+    .quantize_digits = ee_quantize_digits_qs8_avx512, \
+    .layer_norm = ee_layer_norm_exact_avx512,         \
+    .silu = ee_silu_exact_avx512,                     \
+    .glu = ee_glu_exact_avx512,                       \
+    .softmax = ee_softmax_qs8_avx512,                 \
+    .log_softmax = ee_log_softmax_exact_avx512,       \
     .depthwise_conv = ee_depthwise_conv_exact_avx512
 
 #define QS8_VNNI QS8_AVX512, .linear = ee_linear_qs8_vnni
@@ -119,8 +121,38 @@
 
 #define QS8_DOT QS8_NEON, .linear = ee_linear_qs8_dot
 #define QS8_I8MM QS8_DOT, .linear = ee_linear_qs8_i8mm
-#define QS8_DSP QS8_C, .linear = ee_linear_qs8_dsp
-#define QS8_MVE QS8_DSP, .linear = ee_linear_qs8_mve
+
+#define QS8_DSP                                    \
+    QS8_C,                                         \
+    .quantize = ee_quantize_qs8_dsp,               \
+    .quantize_digits = ee_quantize_digits_qs8_dsp, \
+    .linear = ee_linear_qs8_dsp,                   \
+    .linear_digits = ee_linear_digits_qs8_dsp,     \
+    .layer_norm = ee_layer_norm_exact_dsp,         \
+    .silu = ee_silu_exact_dsp,                     \
+    .glu = ee_glu_exact_dsp,                       \
+    .softmax = ee_softmax_qs8_dsp,                 \
+    .depthwise_conv = ee_depthwise_conv_exact_dsp
+
+/* A vector unit of integers alone leaves the floats to the scalar one. */
+#ifndef EE_HAVE_MVE_FLOATS
+#define QS8_MVE QS8_DSP, .linear = ee_linear_qs8_mve, .linear_digits = NULL
+#define MEL_MVE .mel_block = NULL
+#else
+#define QS8_MVE                                    \
+    QS8_DSP,                                       \
+    .quantize = ee_quantize_qs8_mve,               \
+    .quantize_digits = ee_quantize_digits_qs8_mve, \
+    .linear = ee_linear_qs8_mve,                   \
+    .linear_digits = ee_linear_digits_qs8_mve,     \
+    .layer_norm = ee_layer_norm_exact_mve,         \
+    .silu = ee_silu_exact_mve,                     \
+    .glu = ee_glu_exact_mve,                       \
+    .softmax = ee_softmax_qs8_mve,                 \
+    .log_softmax = ee_log_softmax_exact_mve,       \
+    .depthwise_conv = ee_depthwise_conv_exact_mve
+#define MEL_MVE .mel_block = ee_mel_block_mve, .mel_frames = 4
+#endif
 
 #define BOTH_C .exit_row = ee_exit_row_c, .crc32 = ee_crc32_c
 #define BOTH_AVX2                                         \
@@ -134,8 +166,8 @@
 #define BOTH_NEON BOTH_C, .mel_block = ee_mel_block_neon, .mel_frames = 4
 #define BOTH_DOT BOTH_NEON, .crc32 = ee_crc32_dot
 #define BOTH_I8MM BOTH_DOT
-#define BOTH_DSP BOTH_C
-#define BOTH_MVE BOTH_C
+#define BOTH_DSP BOTH_C, .crc32 = ee_crc32_dsp
+#define BOTH_MVE BOTH_DSP, MEL_MVE
 
 #ifdef EE_NO_F32
 #define TABLE_F32(NAME)
