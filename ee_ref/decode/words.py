@@ -221,6 +221,9 @@ class _Text:
         self.after: dict[int, _Text | None] | None = None
 
 
+_Arrivals = dict[_Text, list[tuple[_Text, int]]]
+
+
 class _Search:
     """The search through one utterance.
 
@@ -376,12 +379,28 @@ class _Search:
                 ranked.append((score, parts, [text for text, _total in texts]))
         ranked.sort(key=lambda entry: -entry[0])
         blank = self.decoder._blank
+        ranked = ranked[: self.decoder._n_best]
+        arrivals = self.arrivals({text for _score, _parts, ends in ranked for text in ends})
         found: list[Hypothesis] = []
-        for score, parts, ends in ranked[: self.decoder._n_best]:
-            best = Alignment(
-                log_probs, _best_path(log_probs, self.root, ends, blank), blank).best
+        for score, parts, ends in ranked:
+            path = _best_path(log_probs, self.root, ends, arrivals, blank)
+            best = Alignment(log_probs, path, blank).best
             found.append(WordHypothesis(best.tokens, score, best.frames, parts))
         return found or [Hypothesis((), -inf, ())]
+
+    def arrivals(self, ends: set[_Text]) -> _Arrivals:
+        """The texts and labels that made each text, of `ends` and of those that the beam had."""
+        found: _Arrivals = {self.root: []}
+        kept = [self.root]
+        for text in kept:  # grows
+            for label, after in (text.after or {}).items():
+                if after is None or after.after is None and after not in ends:
+                    continue
+                if after not in found:
+                    found[after] = []
+                    kept.append(after)
+                found[after].append((text, label))
+        return found
 
 
 def _add(ends: dict[int, float], label: int, log_prob: float) -> None:
@@ -408,7 +427,7 @@ def _sum(values: Iterable[float]) -> float:
 
 
 def _best_path(
-    log_probs: np.ndarray, root: _Text, ends: Sequence[_Text], blank: int
+    log_probs: np.ndarray, root: _Text, ends: Sequence[_Text], arrivals: _Arrivals, blank: int
 ) -> np.ndarray:
     """The label of every frame, (T,) uint32, in the most probable single alignment of one of `ends`
     by the labels that the search tried, from `root` on, the empty text.
@@ -416,7 +435,7 @@ def _best_path(
     The states are the steps from text to text, each in its label, and then the texts, each in
     blank. A step follows itself, its text in blank, and the steps to its text by other labels.
     """
-    texts, steps = _on_the_way(root, ends)
+    texts, steps = _on_the_way(ends, arrivals)
     into: list[list[int]] = [[] for _ in texts]
     for number, (_source, _label, target) in enumerate(steps):
         into[target].append(number)
@@ -448,21 +467,10 @@ def _best_path(
 
 
 def _on_the_way(
-    root: _Text, ends: Sequence[_Text]
+    ends: Sequence[_Text], arrivals: _Arrivals
 ) -> tuple[list[_Text], list[tuple[int, int, int]]]:
     """The texts from which the search came to `ends`, these first, and the steps between them:
     (index of a text, label, index of the text that it makes)."""
-    wanted = set(ends)
-    arrivals: dict[_Text, list[tuple[_Text, int]]] = {root: []}
-    kept = [root]
-    for text in kept:  # grows
-        for label, after in (text.after or {}).items():
-            if after is None or after.after is None and after not in wanted:
-                continue  # the beam never had it
-            if after not in arrivals:
-                arrivals[after] = []
-                kept.append(after)
-            arrivals[after].append((text, label))
     texts, place = list(ends), {text: at for at, text in enumerate(ends)}
     steps = []
     for target, text in enumerate(texts):  # grows
