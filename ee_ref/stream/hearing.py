@@ -15,12 +15,15 @@ from ..encoder import Encoder, ExitOutput
 from ..exits import AnyPolicy, Decision, Observation
 from ..exits.policy import as_policy, needs_phrases, needs_scores
 from ..families.conformer import reach
-from .gate import ROWS_AFTER, ROWS_BEFORE, Gate
+from .gate import ROWS_BESIDE, ROWS_QUIET, Gate
 from .signal import Signal, frames_of_row
 
 if TYPE_CHECKING:
     from ..model import Model, Run
 
+PAUSE_ROWS = 7
+"""Blank rows at the end of a block behind which windows that decide more rows than they look back at
+no longer look back: what another speaker said, or another command, costs more words than it saves."""
 HELD_ROWS = 16
 """Rows after a label in which deeper groups go on, whether exit 1 hears anything or not."""
 
@@ -46,11 +49,6 @@ class Windows:
         """Of a whole window."""
         return self.left + self.hop + self.ahead
 
-    @property
-    def seam(self) -> int:
-        """How far from `hop` the end of a block may be."""
-        return min(self.hop, self.ahead) // 4
-
     def within(self, most: int) -> Windows:
         """The same in proportion, of at most so many rows; 0: of any number."""
         if not 0 < most < self.rows:
@@ -72,7 +70,7 @@ class Chunks:
         check_count("left", self.left, 0)
 
 
-LIVE = Windows(left=128, hop=8, ahead=8)
+LIVE = Windows(left=96, hop=6, ahead=10)
 """What a stream takes for a full view: a word is final 0.64 s after it was said, at 25 rows a
 second. docs/streaming.md has what others give."""
 LONG = Windows(left=64, hop=200, ahead=32)
@@ -176,12 +174,26 @@ class _InWindows:
         log_probs = run.out.log_probs[block - start :]
         final = end - block
         if not is_last:
-            final, seam = view.hop, view.seam
-            if seam:
-                blanks = log_probs[view.hop - seam : view.hop + seam, config.blank]
-                final += int(blanks.argmax()) + 1 - seam
+            final, pause = _seam(log_probs.argmax(axis=1) == config.blank, view)
+            if pause >= PAUSE_ROWS and view.hop >= view.left:
+                self._begin = block + final
         return (Block(block, final, run.out.exit, log_probs),
                 config.costs(len(features))[run.out.exit - 1])
+
+
+def _seam(blank: np.ndarray, view: Windows) -> tuple[int, int]:
+    """Where a block may end: behind so many of its rows, in the middle of the longest pause near
+    its end, the first of equals; and how long that is.
+
+    blank: (rows,) whether the best label is the blank.
+    """
+    low, high = view.hop // 2, view.hop + view.ahead // 4
+    final, longest, length = view.hop, 0, 0
+    for row in range(low, high):
+        length = length + 1 if blank[row] else 0
+        if length > longest:
+            longest, final = length, row + 1 - length // 2
+    return max(1, final), longest
 
 
 class _InChunks:
@@ -269,7 +281,7 @@ class Hearing:
         """The blocks that are left when no more samples come."""
         yield from self._blocks(self.signal.finish())
         if self._in_run:
-            yield self._heard(self._rows, is_last=True)
+            yield from self._run_ended()
         if self._block < self._rows:
             yield self._unheard(self._rows)
 
@@ -281,19 +293,27 @@ class Hearing:
                 if loud:
                     self._in_run, self._quiet, self._begin = True, 0, self._block
                     self._view.begin(self._begin)
-                elif self._rows - self._block > ROWS_BEFORE:
-                    yield self._unheard(self._rows - ROWS_BEFORE)
+                elif self._rows - self._block > ROWS_BESIDE:
+                    yield self._unheard(self._rows - ROWS_BESIDE)
             else:
                 self._quiet = 0 if loud else self._quiet + 1
-            if self._in_run and self._quiet == ROWS_AFTER:
-                yield self._heard(self._rows, is_last=True)
+            if self._in_run and self._quiet == ROWS_QUIET:
+                yield from self._run_ended()
+                if self._block < self._rows - ROWS_BESIDE:
+                    yield self._unheard(self._rows - ROWS_BESIDE)
             while self._in_run and (due := self._view.due(self._block)) <= self._rows:
                 yield self._heard(due, is_last=False)
+
+    def _run_ended(self) -> Iterator[Block]:
+        """The last block of a run, if any of its rows are left."""
+        end = self._rows - max(0, self._quiet - ROWS_BESIDE)
+        if self._block < end:
+            yield self._heard(end, is_last=True)
+        self._in_run = False
 
     def _heard(self, end: int, is_last: bool) -> Block:
         held = self._block - self._last_label <= HELD_ROWS
         block, cost = self._view.hear(self._block, end, is_last, held)
-        self._in_run = not is_last
         self._block += block.final
         labels = block.log_probs[: block.final].argmax(axis=1) != self._blank
         if labels.any():
@@ -301,8 +321,7 @@ class Hearing:
         self.work.rows += block.final
         self.work.exits[block.exit - 1] += block.final
         self.work.multiply_accumulates += cost
-        first = max(self._begin, self._block - self._view.reach) if self._in_run else self._block
-        self.signal.forget(first)
+        self.signal.forget(max(self._begin, self._block - self._view.reach))
         return block
 
     def _unheard(self, end: int) -> Block:

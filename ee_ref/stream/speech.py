@@ -15,7 +15,7 @@ from ..decode import Hypothesis
 from ..ops._exact import ONE, exp
 from ..tokens import Tokens, Word
 from .event import Event
-from .gate import ROWS_BEFORE
+from .gate import ROWS_BESIDE
 from .hearing import Block
 
 IMPOSSIBLE = np.float32(-87)
@@ -161,7 +161,7 @@ class Speech:
             self._kept.append(log_probs.copy())
             self._kept_exits.append(exit)
             if self._greedy.token is None and not self._tokens:
-                del self._kept[:-ROWS_BEFORE], self._kept_exits[:-ROWS_BEFORE]
+                del self._kept[:-ROWS_BESIDE], self._kept_exits[:-ROWS_BESIDE]
         if label == self._config.blank:
             if self._tokens:
                 if self._row - 1 - self._last_label >= self._after:
