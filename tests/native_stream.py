@@ -9,8 +9,8 @@ import numpy as np
 
 import ee_ref
 from ee_ref.exits import Entropy, Fixed
-from ee_ref.frontend import front_end
 from ee_ref.native._arrays import aligned
+from ee_ref.native._frontend import NativeFrontEnd
 from ee_ref.native._lib import ensure, ffi, lib
 from ee_ref.phrases import packed
 from ee_ref.stream import Chunks, Endpoint, Windows
@@ -54,7 +54,8 @@ class NativeStream:
         self.events: list[Said] = []
         self.rows: list[Rows] = []
         encoder = model.encoder_of(view)
-        front = front_end(config, model.file.tensors, "native")
+        tensors = model.file.tensors
+        front = NativeFrontEnd(config, tensors.get("frontend.mean"), tensors.get("frontend.scale"))
         spellings = [text.replace(BOUNDARY, " ").encode() for text in model.tokens.spellings]
         text = ffi.new("char[]", b"".join(spellings))
         ends = ffi.new("uint32_t[]", np.cumsum([len(s) for s in spellings]).tolist())
@@ -71,7 +72,7 @@ class NativeStream:
         c.longest = self._count(config, endpoint.longest)
         c.policy.kind = lib.EE_POLICY_FIXED
         if isinstance(policy, Fixed):
-            c.policy.exit = policy.exit
+            c.policy.exit = policy.n
         else:
             c.policy.kind, c.policy.threshold = lib.EE_POLICY_ENTROPY, policy.threshold
         c.heard, c.rows, c.filler = heard, rows, -1.0 if filler is None else filler

@@ -7,7 +7,8 @@ enum {
     BLOCK_ROWS = 64,  /* of the gate */
     OVER_FLOOR = 2,
     ROWS_QUIET = 24, /* without a loud one: they end a run */
-    ROWS_HELD = 16   /* behind a label: deeper groups go on, whatever exit 1 hears */
+    ROWS_HELD = 16,  /* behind a label: deeper groups go on, whatever exit 1 hears */
+    ROWS_PAUSE = 7   /* behind which windows that decide more than they look back at do not do so */
 };
 
 /* ---- The gate ---- */
@@ -50,12 +51,6 @@ static size_t rows_due(const ee_stream_config *config)
 size_t ee_view_rows(const ee_stream_config *config)
 {
     return rows_due(config) + (chunk_of(config) > 0 ? 0 : config->left);
-}
-
-/* How far from `hop` the end of a block may be. */
-static size_t seam_of(const ee_stream_config *config)
-{
-    return ee_size_min(config->hop, config->ahead) / 4;
 }
 
 size_t ee_block_rows(const ee_stream_config *config)
@@ -150,23 +145,23 @@ static ee_status feed_rows(ee_stream *stream, int64_t start, int64_t end, int la
     return ee_session_feed_rows(session, signal->stem + at * dim, count, last);
 }
 
-/* Rows of a block that is not the last one of its run: up to where the blank is surest. */
-static size_t rows_up_to_seam(const ee_stream_config *config, const ee_output *out, size_t begin)
+/* Rows of a block that is not the last one of its run: up to the middle of the longest pause near
+ * its end, the first of equals. *pause: its rows. */
+static size_t rows_up_to_pause(const ee_stream_config *config, const ee_output *out, size_t begin,
+                               size_t *pause)
 {
-    const size_t seam = seam_of(config);
-    const size_t first = config->hop - seam; /* rows of the shortest block, less one */
-    const float *const blanks = out->data + begin * out->columns + config->blank;
-    size_t best = first;
+    const size_t end = (size_t)config->hop + config->ahead / 4;
+    size_t rows = config->hop, length = 0;
 
-    if (seam == 0) {
-        return config->hop;
-    }
-    for (size_t t = first + 1; t < config->hop + seam; t++) {
-        if (blanks[t * out->columns] > blanks[best * out->columns]) {
-            best = t;
+    *pause = 0;
+    for (size_t t = config->hop / 2; t < end; t++) {
+        length = has_label(out, begin + t, begin + t + 1, config->blank) ? 0 : length + 1;
+        if (length > *pause) {
+            *pause = length;
+            rows = t + 1 - length / 2;
         }
     }
-    return best + 1;
+    return ee_size_max(rows, 1);
 }
 
 /* Decides the block that begins where the one before ended, from rows up to `end`. */
@@ -195,7 +190,10 @@ static ee_status hear(ee_stream *stream, int64_t end, int is_last)
         return status;
     }
     const size_t rows = out.rows - begin;
-    const size_t final = in_windows && !is_last ? rows_up_to_seam(config, &out, begin) : rows;
+    size_t final = rows, pause = 0;
+    if (in_windows && !is_last) {
+        final = rows_up_to_pause(config, &out, begin, &pause);
+    }
     const float *const log_probs = out.data + begin * out.columns;
 
     for (size_t t = final; t-- > 0;) {
@@ -213,6 +211,9 @@ static ee_status hear(ee_stream *stream, int64_t end, int is_last)
         config->rows(config->context, &decided);
     }
     h->block += (int64_t)final;
+    if (pause >= ROWS_PAUSE && config->hop >= config->left) {
+        h->begin = h->block;
+    }
     return ee_speech_block(stream, log_probs, final, rows - final, out.exit);
 }
 

@@ -48,7 +48,7 @@ typedef struct {
     void *arena; /* of sessions */
     size_t arena_bytes, capacity;
     int64_t block;      /* the first row that is not final */
-    int64_t begin;      /* of the run */
+    int64_t begin;      /* windows look back no further: that of the run, or of what a pause began */
     int64_t last_label; /* the last final row with one */
     uint32_t quiet;     /* rows since the last loud one */
     int in_run;
