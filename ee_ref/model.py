@@ -34,7 +34,7 @@ from .frontend import FrontEnd, front_end
 from .phrase_decoder import Heard, PhraseDecoder, Search
 from .phrases import Phrases
 from .phrases import load as load_phrases
-from .stream import LIVE, LONG, Chunks, Endpoint, Event, Stream, Windows
+from .stream import LIVE, LONG, PHRASES, Chunks, Endpoint, Event, Stream, Windows
 from .stream.hearing import Hearing
 from .stream.speech import Speech, Spoken
 from .tokens import Tokens, Word
@@ -49,6 +49,9 @@ DEFAULT_POLICY = "balanced"
 
 PHRASES_POLICY = "phrases"
 """The one that it prefers when it is given phrases."""
+
+STREAM_POINT = "stream"
+"""The operating point that holds the view of streams of a model, if the file has one."""
 
 WHOLE_SECONDS = 40.0
 """What `Model.transcribe` hears as a whole, if the model admits it; a longer recording is a stream:
@@ -374,12 +377,14 @@ class Model:
 
         policy, exit, phrases, decoder: as in `transcribe`; the policy chooses for each block, the
         others are for each utterance. endpoint: when an utterance is over. view: of a model with
-        chunks, its own; else `stream.LIVE`, or what is given: windows, or chunks for weights that
-        were trained for them too. rate: of the samples that will be fed, at least 8000 Hz; None:
-        that of the model. Raises ArgumentError, AudioError for the rate, or as `phrase_decoder`.
+        chunks, its own; else windows, or chunks for weights that were trained for them too; None:
+        `stream.PHRASES` with phrases, or what the file says, or `stream.LIVE`. rate: of the samples
+        that will be fed, at least 8000 Hz; None: that of the model.
+        Raises ArgumentError, AudioError for the rate, ModelFileError, or as `phrase_decoder`.
         """
         policy, phrases = self._asked(exit, policy, decoder, phrases)
-        return self._stream(policy, phrases, decoder, endpoint, self._view(view, LIVE), rate)
+        usual = LIVE if phrases is None else PHRASES
+        return self._stream(policy, phrases, decoder, endpoint, self._view(view, usual), rate)
 
     def _stream(
         self, policy: AnyPolicy, phrases: PhraseDecoder | None, decoder: Decoder | None,
@@ -405,12 +410,24 @@ class Model:
             if view not in (None, own):
                 raise ArgumentError(f"view: expected that of the model, {own}, found {view}")
             return own
+        if view is None and usual is LIVE:
+            view = self._stored_view
         if view is None:
             return usual.within(config.max_frames)
         if isinstance(view, Windows) and 0 < config.max_frames < view.rows:
             raise ArgumentError(f"view: expected windows of at most {config.max_frames} rows, "
                                 f"found {view} of {view.rows}")
         return view
+
+    @cached_property
+    def _stored_view(self) -> Windows | Chunks | None:
+        """That of the operating point `stream`, None without. Raises ModelFileError."""
+        view = model_file.operating_points(self.file).get(STREAM_POINT, {}).get("view")
+        try:
+            return None if view is None else (Chunks if "chunk" in view else Windows)(**view)
+        except (ArgumentError, TypeError) as error:
+            raise ModelFileError(f"{self.file.path}: operating point {STREAM_POINT}: view: "
+                                 f"{shown(error, 300)}") from None
 
     def encoder_of(self, view: Windows | Chunks) -> encoder.Encoder:
         """The encoder with this view. Raises ArgumentError for chunks that its family has not."""

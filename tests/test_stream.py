@@ -17,17 +17,23 @@ import ee_ref
 from ee_ref import audio
 from ee_ref.conformance.draw import random_state_dict
 from ee_ref.convert import convert_state_dict
-from ee_ref.errors import ArgumentError, AudioError, StateError, TooLongError
+from ee_ref.errors import (
+    ArgumentError,
+    AudioError,
+    ModelFileError,
+    StateError,
+    TooLongError,
+)
 from ee_ref.exits import Patience
 from ee_ref.families.conformer import Config
 from ee_ref.frontend import front_end
 from ee_ref.loading import bundled_model
 from ee_ref.model import WHOLE_SECONDS
-from ee_ref.model_file import write
+from ee_ref.model_file import store_operating_points, write
 from ee_ref.quantize import quantize
-from ee_ref.stream import LONG, Chunks, Endpoint, Event, Stream, Windows
+from ee_ref.stream import LIVE, LONG, Chunks, Endpoint, Event, Stream, Windows
 from ee_ref.stream.gate import Gate
-from ee_ref.stream.hearing import Block, Hearing
+from ee_ref.stream.hearing import Block, Hearing, _seam
 from ee_ref.stream.signal import Signal, frames_of_row
 from ee_ref.stream.speech import Speech, Spoken
 from ee_ref.tokens import Tokens
@@ -116,19 +122,17 @@ def said(events: list[Event]) -> str:
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 def test_any_slices_give_the_same_events(small, view):
-    samples = speechlike(5.0)
+    samples = speechlike(3.0 if small.backend == "native" else 2.0)
     how = {"view": view, "policy": Patience(1), "endpoint": Endpoint(1.0, 0.3, 2.0)}
     expected = events_of(small.stream(**how), samples)
-    assert len([event for event in expected if event.final]) > 3
-    for sizes in ((1,), (160,), (1600,), (16000,), (1, 7000, 333), (0, 5)):
-        some = samples if sizes != (1,) else samples[: 2 * RATE]
-        expected_of_some = expected if some is samples else events_of(small.stream(**how), some)
-        assert events_of(small.stream(**how), some, sizes) == expected_of_some, sizes
+    assert len([event for event in expected if event.final]) >= 1
+    for sizes in ((1,), (160,), (1600,), (16000,), (1, 7000, 333)):
+        assert events_of(small.stream(**how), samples, sizes) == expected, sizes
 
 
 @given(st.lists(st.integers(1, 9000), min_size=1, max_size=6), st.integers(0, 3))
 def test_slices_of_the_bundled_model(commands, sizes, seed):
-    samples = speechlike(2.0, seed)
+    samples = speechlike(1.0, seed)
     how = {"view": Windows(8, 4, 4), "exit": 2}
     assert events_of(commands.stream(**how), samples, sizes) == events_of(
         commands.stream(**how), samples)
@@ -294,26 +298,67 @@ def test_chunks_are_the_rows_of_a_model_with_that_view(small):
         rtol=0, atol=tolerance)
 
 
-def test_windows_are_cut_where_the_blank_is_surest(small):
-    samples, view = noise(3.0), Windows(6, 8, 8)
+def test_windows_are_computed_with_their_neighbours(small):
+    samples, view = noise(3.0), Windows(9, 8, 8)  # which look back farther than they decide
     _, blocks = heard_rows(small, samples, view, small.policy(2))
-    assert view.seam == 2 and len(blocks) > 5
+    assert len(blocks) > 5
     tolerance = 1e-4 if small.config.dtype == "f32" else 0
     for block, following in zip(blocks[:-1], blocks[1:]):
-        assert len(block.log_probs) == 16 and 7 <= block.final <= 10
-        blanks = block.log_probs[6:10, 0]
-        assert blanks[block.final - 7] == blanks.max()
-        start = max(0, block.first - 6)
+        assert len(block.log_probs) == 16 and 4 <= block.final <= 10
+        assert block.final == _seam(block.log_probs.argmax(axis=1) == 0, view)[0]
+        start = max(0, block.first - 9)
         out = list(small.exits(small.features(samples)[4 * start : 4 * (block.first + 15) + 7]))
         np.testing.assert_allclose(out[1].log_probs[block.first - start :], block.log_probs,
                                    rtol=0, atol=tolerance)
         assert following.first == block.first + block.final
 
 
+@pytest.mark.parametrize("blank, expected", [
+    ("....####....#.##", (6, 4)),  # rows 4 to 7: in their middle
+    ("....#.####......", (8, 4)),
+    ("....#.#.#.......", (5, 1)),  # the first of equals
+    ("..####..##......", (5, 2)),  # what lies before row 4 does not count
+    ("....####.#####..", (6, 4)),  # nor from row 10 on
+    ("####......######", (8, 0)),
+])
+def test_a_block_ends_in_the_middle_of_the_longest_pause(blank, expected):
+    assert _seam(np.array([row == "#" for row in blank]), Windows(9, 8, 8)) == expected
+
+
+def test_windows_do_not_look_back_over_a_pause(commands, demo):
+    """Those that decide more rows than they look back at: the same words, as if begun anew."""
+    pause = (0.0005 * np.random.default_rng(1).standard_normal(RATE // 2)).astype(np.float32)
+    samples = np.concatenate([demo, pause, demo])
+    costs = []
+    for view in (Windows(30, 70, 20), Windows(71, 70, 20)):
+        stream = commands.stream(exit=6, view=view)
+        assert said(events_of(stream, samples)).count("FORWARD") == 2
+        costs.append(stream.work.multiply_accumulates)
+    assert costs[0] < costs[1]
+
+
 @pytest.mark.parametrize("most, expected", [(0, LONG), (1000, LONG), (100, Windows(21, 67, 10)),
                                             (3, Windows(0, 2, 0)), (1, Windows(0, 1, 0))])
 def test_windows_within_what_a_model_admits(most, expected):
     assert LONG.within(most) == expected
+
+
+def stored(model: ee_ref.Model, view, path) -> ee_ref.Model:
+    points = {"stream": {"policy": {"kind": "fixed", "n": 1}, "view": view}}
+    store_operating_points(model.file, path, points)
+    return ee_ref.load(path, model.backend)
+
+
+def test_a_model_file_may_say_which_view_its_streams_have(commands, tmp_path):
+    assert commands._view(None, LONG) == LONG
+    own = stored(commands, {"left": 5, "hop": 4, "ahead": 3}, tmp_path / "w.gguf")
+    assert own._view(None, LIVE) == Windows(5, 4, 3) and own._view(None, LONG) == LONG
+    assert stored(commands, {"chunk": 8, "left": 9}, tmp_path / "c.gguf")._view(
+        None, LIVE) == Chunks(8, 9)
+    for wrong in ({"left": -1, "hop": 4, "ahead": 3}, {"left": 1}, {"chunk": 8, "left": 9, "x": 1},
+                  "8,9", 3):
+        with pytest.raises(ModelFileError, match="operating point stream: view"):
+            stored(commands, wrong, tmp_path / f"{hash(str(wrong))}.gguf").stream()
 
 
 def test_views_that_a_model_has_not(commands, small):
@@ -625,8 +670,8 @@ def repeated(demo: np.ndarray, times: int) -> np.ndarray:
 def test_no_word_is_doubled_or_lost_at_a_seam(english, demo):
     """Without a pause between them, so that seams lie anywhere."""
     for view in (LONG, Windows(64, 37, 20)):
-        found = said(events_of(english.stream(exit=5, view=view), np.tile(demo, 25)))
-        assert found == " ".join(["COMPUTER GO FORWARD NINE STOP"] * 25), view
+        found = said(events_of(english.stream(exit=5, view=view), np.tile(demo, 12)))
+        assert found == " ".join(["COMPUTER GO FORWARD NINE STOP"] * 12), view
 
 
 def test_a_long_recording_is_transcribed_as_a_stream(english, demo):
@@ -659,19 +704,19 @@ def test_a_long_recording_with_phrases(commands, demo, move):
 
 
 def test_memory_does_not_grow(commands):
-    """Twenty minutes of what comes and goes, at exit 1."""
+    """Ten minutes of what comes and goes, at exit 1."""
     stream, piece = commands.stream(exit=1, view=LONG), speechlike(10.0)
     for _ in range(6):
         stream.feed(piece)
     gc.collect()
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
-    for _ in range(114):
+    for _ in range(54):
         stream.feed(piece)
     gc.collect()
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert stream.seconds == 1200 and after - before < 1_000_000
+    assert stream.seconds == 600 and after - before < 1_000_000
 
 
 def test_exits_are_of_one_utterance(commands):

@@ -8,23 +8,25 @@ import os
 import queue
 import shutil
 import sys
+from collections import deque
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import AudioError, AudioFileError, StateError
-from . import _phrases, _policy
+from ..errors import AudioError, AudioFileError
+from . import _console, _phrases, _policy
 from ._model import add_model
 
 if TYPE_CHECKING:
-    from ..stream import Event, Stream
+    from ..stream import Event
 
 HELP = "words as they are said, from a microphone or a pipe"
 DESCRIPTION = ("Listen to a microphone, or with - to raw samples on stdin: 16-bit integers, little-"
                "endian, one channel, as of arecord -t raw -f S16_LE -r 16000.")
 
 _READ_BYTES = 1 << 16
+_PIECE = 1600  # samples heard at a time: an interrupt waits so long
 _BLOCK_SECONDS = 0.02  # of a microphone's blocks
 _WAITING_BLOCKS = 3000  # that may wait for a slow machine: a minute
 _SILENT_SECONDS = 5.0  # without a block: the device is gone
@@ -65,20 +67,22 @@ def run(args: argparse.Namespace) -> int:
     printer = _Json() if args.format == "json" else _Lines()
     source = _stdin() if args.source else _microphone(rate, args.device)
     with contextlib.closing(source), contextlib.closing(printer):
+        events: deque[Event] = deque()
         try:
             for samples in source:
-                printer.print(stream.feed(samples))
+                for start in range(0, len(samples), _PIECE):
+                    with _console.signals_wait():
+                        events += stream.feed(samples[start : start + _PIECE])
+                    printer.print(events)
         except (KeyboardInterrupt, AudioError, AudioFileError):
-            _finish(stream, printer)
+            # What was heard before is said, unless nobody is there to hear it.
+            with contextlib.suppress(BrokenPipeError):
+                events += stream.finish()
+                printer.print(events)
             raise
-        printer.print(stream.finish())
+        events += stream.finish()
+        printer.print(events)
     return 0
-
-
-def _finish(stream: Stream, printer: _Json | _Lines) -> None:
-    """What was heard before an interrupt or an error, unless it broke off the stream itself."""
-    with contextlib.suppress(StateError, BrokenPipeError):
-        printer.print(stream.finish())
 
 
 def _stdin() -> Generator[np.ndarray, None, None]:
@@ -148,12 +152,11 @@ def _microphone(rate: int, device: str | None) -> Generator[np.ndarray, None, No
 class _Json:
     """Events as lines of JSON."""
 
-    def print(self, events: list[Event]) -> None:
+    def print(self, events: deque[Event]) -> None:
         from .. import formats
 
-        for event in events:
-            sys.stdout.write(formats.event(event))
-        if events:
+        while events:
+            sys.stdout.write(formats.event(events.popleft()))
             sys.stdout.flush()
 
     def close(self) -> None:
@@ -168,13 +171,13 @@ class _Lines:
         self._in_place = sys.stdout.isatty()
         self._line = ""  # words of the utterance that are final
 
-    def print(self, events: list[Event]) -> None:
-        for event in events:
+    def print(self, events: deque[Event]) -> None:
+        while events:
+            event = events.popleft()
             if event.final:
                 self._final(event)
             elif self._in_place:
                 self._show(event.text)
-        if events:
             sys.stdout.flush()
 
     def _final(self, event: Event) -> None:

@@ -6,8 +6,9 @@
 """
 
 from .event import Event
-from .hearing import LIVE, LONG, Chunks, Windows, Work
+from .hearing import LIVE, LONG, PHRASES, Chunks, Windows, Work
 from .speech import Endpoint
 from .stream import Stream
 
-__all__ = ["Chunks", "Endpoint", "Event", "LIVE", "LONG", "Stream", "Windows", "Work"]
+__all__ = ["Chunks", "Endpoint", "Event", "LIVE", "LONG", "PHRASES", "Stream",
+           "Windows", "Work"]

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from ..model import Model, Run
 
 PAUSE_ROWS = 7
-"""Blank rows at the end of a block behind which windows that decide more rows than they look back at
-no longer look back: what another speaker said, or another command, costs more words than it saves."""
+"""Blank rows at the end of a block behind which windows that decide more rows than they look back
+at no longer look back: what another speaker said, or another command, costs more words than it
+saves."""
 HELD_ROWS = 16
 """Rows after a label in which deeper groups go on, whether exit 1 hears anything or not."""
 
@@ -73,6 +74,9 @@ class Chunks:
 LIVE = Windows(left=96, hop=6, ahead=10)
 """What a stream takes for a full view: a word is final 0.64 s after it was said, at 25 rows a
 second. docs/streaming.md has what others give."""
+PHRASES = Windows(left=48, hop=40, ahead=16)
+"""What a stream takes for phrases: they are searched for when an utterance is over, which it often
+is before so many rows have come."""
 LONG = Windows(left=64, hop=200, ahead=32)
 """What `Model.transcribe` takes for long recordings: where latency does not count."""
 
@@ -282,8 +286,7 @@ class Hearing:
         yield from self._blocks(self.signal.finish())
         if self._in_run:
             yield from self._run_ended()
-        if self._block < self._rows:
-            yield self._unheard(self._rows)
+        yield from self._unheard(self._rows)
 
     def _blocks(self, powers: Iterable[int]) -> Iterator[Block]:
         for power in powers:
@@ -291,18 +294,17 @@ class Hearing:
             self._rows += 1
             if not self._in_run:
                 if loud:
+                    yield from self._unheard(self._rows - 1 - ROWS_BESIDE)
                     self._in_run, self._quiet, self._begin = True, 0, self._block
                     self._view.begin(self._begin)
-                elif self._rows - self._block > ROWS_BESIDE:
-                    yield self._unheard(self._rows - ROWS_BESIDE)
             else:
                 self._quiet = 0 if loud else self._quiet + 1
             if self._in_run and self._quiet == ROWS_QUIET:
                 yield from self._run_ended()
-                if self._block < self._rows - ROWS_BESIDE:
-                    yield self._unheard(self._rows - ROWS_BESIDE)
             while self._in_run and (due := self._view.due(self._block)) <= self._rows:
                 yield self._heard(due, is_last=False)
+        if not self._in_run:
+            yield from self._unheard(self._rows - ROWS_BESIDE)
 
     def _run_ended(self) -> Iterator[Block]:
         """The last block of a run, if any of its rows are left."""
@@ -324,9 +326,11 @@ class Hearing:
         self.signal.forget(max(self._begin, self._block - self._view.reach))
         return block
 
-    def _unheard(self, end: int) -> Block:
-        block = Block(self._block, end - self._block, 0, _NOTHING)
-        self.work.rows += block.final
-        self._block = end
-        self.signal.forget(end)
-        return block
+    def _unheard(self, end: int) -> Iterator[Block]:
+        """Rows outside of runs, if any are left."""
+        if self._block < end:
+            block = Block(self._block, end - self._block, 0, _NOTHING)
+            self.work.rows += block.final
+            self._block = end
+            self.signal.forget(end)
+            yield block

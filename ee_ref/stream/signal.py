@@ -94,10 +94,11 @@ class Signal:
         if not count:
             return []
         values = self._values.between(first * self._span, self.rows * self._span)
-        steps = np.clip(np.rint(values * np.float32(_FULL_SCALE)), -_FULL_SCALE, _FULL_SCALE - 1)
-        squares = np.zeros(count * self._span, np.int64)
-        squares[: len(values)] = np.square(steps.astype(np.int64))
-        return squares.reshape(count, self._span).sum(axis=1).tolist()
+        steps = np.zeros(count * self._span)  # float64 holds every sum of squares of integers here
+        np.rint(values * np.float32(_FULL_SCALE), out=steps[: len(values)])
+        np.minimum(np.maximum(steps, -_FULL_SCALE, out=steps), _FULL_SCALE - 1, out=steps)
+        steps = steps.reshape(count, self._span)
+        return np.einsum("rv,rv->r", steps, steps).astype(np.int64).tolist()
 
 
 class _Tail:

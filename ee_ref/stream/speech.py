@@ -127,11 +127,21 @@ class Speech:
 
     def feed(self, block: Block) -> Iterator[Event]:
         """The events of the next block."""
-        if not block.exit:
+        if not block.exit and self._nothing_is_open:
+            self._row += block.final
+        elif not block.exit:
             for _ in range(block.final):
                 yield from self._next(self._unheard, self._config.blank, 0.0, 0)
                 yield from self._after_block()
-            return
+        else:
+            yield from self._heard(block)
+
+    @property
+    def _nothing_is_open(self) -> bool:
+        """Whether rows that are blank change nothing but their number."""
+        return not (self._tokens or self._greedy.token or self._decode) and self._before is None
+
+    def _heard(self, block: Block) -> Iterator[Event]:
         log_probs = block.log_probs
         labels, highest = log_probs.argmax(axis=1).tolist(), log_probs.max(axis=1).tolist()
         for row in range(block.final):
