@@ -56,7 +56,18 @@ def in_python(model, samples, how) -> tuple[list[Said], list[Rows]]:
 
     stream._speech.feed = noted
     events = stream.feed(samples) + stream.finish()
-    return [as_in_c(event, model.config.sample_rate) for event in events], rows
+    return [as_in_c(event, model.config.sample_rate) for event in events], merged(rows)
+
+
+def merged(rows: list[Rows]) -> list[Rows]:
+    """With all rows outside of runs that follow each other in one."""
+    found: list[Rows] = []
+    for part in rows:
+        if found and found[-1].exit == part.exit == 0:
+            found[-1] = found[-1]._replace(count=found[-1].count + part.count)
+        else:
+            found.append(part)
+    return found
 
 
 def as_in_c(event: Event, rate: int) -> Said:
@@ -78,7 +89,7 @@ def in_c(model, samples, how, sizes=(10**9,)) -> tuple[list[Said], list[Rows]]:
         assert stream.feed(samples[start : start + size]) == lib.EE_OK
         start, number = start + size, number + 1
     assert stream.finish() == lib.EE_OK
-    return stream.events, stream.rows
+    return stream.events, merged(stream.rows)
 
 
 def how_of(view, policy=Fixed(3), endpoint=Endpoint(1.0, 0.4, 2.0)):  # noqa: B008  # frozen

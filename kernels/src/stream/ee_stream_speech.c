@@ -52,9 +52,12 @@ static size_t longest_word(const ee_phrases *phrases)
     size_t longest = 0;
 
     for (uint32_t i = 0; i < phrases->words; i++) {
-        const size_t bytes = strlen(text);
+        size_t bytes = 0;
+
+        while (*text++ != '\0') {
+            bytes++;
+        }
         longest = ee_size_max(longest, bytes);
-        text += bytes + 1;
     }
     return longest;
 }
