@@ -44,12 +44,13 @@ class Rows(NamedTuple):
 class NativeStream:
     """`Model.stream` of the C library; the model's backend is native.
 
-    events, rows: what the stream has given so far. memory: the arena.
+    events, rows: what the stream has given so far. memory: the arena. beyond: so many bytes behind
+    it, all 0xA5.
     """
 
     def __init__(self, model: ee_ref.Model, view: Windows | Chunks, policy: Fixed | Entropy,
                  endpoint: Endpoint, phrases: Any = None, filler: float | None = None,
-                 confidence: Any = None) -> None:
+                 confidence: Any = None, beyond: int = 0) -> None:
         config = model.config
         self.events: list[Said] = []
         self.rows: list[Rows] = []
@@ -89,9 +90,16 @@ class NativeStream:
         self._kept = model, encoder, front, text, ends, labels, heard, rows
         size = ffi.new("size_t *")
         ensure(lib.ee_stream_size(c, size))
-        self.memory = aligned(size[0], lib.EE_MEMORY_ALIGNMENT)
+        memory = aligned(size[0] + beyond, lib.EE_MEMORY_ALIGNMENT)
+        memory[:] = 0xA5
+        self.memory, self.beyond = memory[: size[0]], memory[size[0] :]
+        self.open()
+
+    def open(self) -> None:
+        """Begin, or begin again, by `config`."""
         opened = ffi.new("ee_stream **")
-        ensure(lib.ee_stream_open(opened, c, ffi.from_buffer(self.memory), len(self.memory)))
+        ensure(lib.ee_stream_open(opened, self.config, ffi.from_buffer(self.memory),
+                                  len(self.memory)))
         self.handle = opened[0]
 
     @staticmethod

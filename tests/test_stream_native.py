@@ -16,8 +16,11 @@ from ee_ref.stream import LIVE, Chunks, Endpoint, Event, Windows
 
 pytest.importorskip("ee_ref.native._lib")
 
-from ee_ref.native._lib import lib  # noqa: E402
+from ee_ref.native._lib import ffi, lib  # noqa: E402
 from tests.native_stream import NativeStream, Rows, Said  # noqa: E402
+from tests.test_stream import small_path, speechlike  # noqa: E402
+
+__all__ = ["small_path"]  # a fixture
 
 RATE = 16000
 DEMO = bundled_model().with_name("demo.wav")
@@ -114,3 +117,108 @@ def test_any_slices_give_the_same(commands, view):
         assert in_c(commands, samples, how, sizes) == expected, sizes
     short = samples[:RATE]
     assert in_c(commands, short, how, (1,)) == in_c(commands, short, how)
+
+
+def test_policies_and_integers(commands):
+    """A policy by scores; samples of 16 bits stand for samples / 32768."""
+    integers = np.round(recording() * 20000).astype(np.int16)
+    how = how_of(VIEWS["windows"], Entropy(0.012), Endpoint(None, 0.8, 20.0))
+    events, rows = in_python(commands, integers / np.float32(32768), how)
+    assert in_c(commands, integers, how, (160,)) == (events, rows)
+    assert len({row.exit for row in rows}) > 3
+
+
+@pytest.mark.parametrize("view", [Windows(32, 24, 16), Chunks(16, 32)], ids=["windows", "chunks"])
+def test_labels_that_are_pieces_of_words(view):
+    model = ee_ref.load("english")
+    how = how_of(view, Fixed(2), Endpoint(None, 0.8, 1.5))
+    events, rows = in_python(model, recording(7.0), how)
+    assert in_c(model, recording(7.0), how, (999,)) == (events, rows)
+    assert len([event for event in events if event.final]) > 2
+
+
+@pytest.mark.parametrize("view", [Windows(6, 5, 8), Chunks(4, 8)], ids=["windows", "chunks"])
+@pytest.mark.parametrize("longest", [0.1, 2.0])
+def test_labels_from_nowhere(small_path, view, longest):
+    """A random model of either dtype: utterances that are too long, boundaries alone."""
+    model = ee_ref.load(small_path, backend="native")
+    how = how_of(view, Fixed(2), Endpoint(0.5, 0.2, longest))
+    for seed in range(3):
+        samples = speechlike(5.0, seed)
+        events, rows = in_python(model, samples, how)
+        assert in_c(model, samples, how, (777,)) == (events, rows)
+        assert len(events) > 10
+
+
+def test_nothing_and_next_to_nothing(commands):
+    how = how_of(VIEWS["windows"])
+    for count in (0, 1, 100, 1000, 3000):
+        samples = recording()[:count]
+        assert in_c(commands, samples, how) == in_python(commands, samples, how), count
+
+
+def test_phrases(commands, tmp_path):
+    """As in Python, but for times: C knows when the utterance ended, not when words were said."""
+    path = tmp_path / "said.phrases"
+    path.write_text("move: computer go {way = forward | backward} nine\nhalt: stop\n")
+    decoder = commands.phrase_decoder(path)
+    how = how_of(Windows(32, 24, 16), Fixed(6), Endpoint(1.0, 0.3, 20.0))
+    samples = recording()
+    expected, _ = in_python(commands, samples, {**how, "phrases": decoder})
+    how |= {"phrases": decoder.phrases, "filler": decoder.filler, "confidence": decoder.confidence}
+    events, _ = in_c(commands, samples, how, (1600,))
+    assert [event._replace(start=0, end=0) for event in events] == [
+        event._replace(start=0, end=0, words=()) for event in expected]
+    assert {event.intent for event in events} == {"move", None}
+    assert events[0].slots == {"way": "forward"} and not events[0].words
+    for event, python in zip(events, expected):
+        assert event.start == event.end >= python.end
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs the shared recordings")
+@pytest.mark.parametrize("name, source, exit, view", [
+    ("commands", "speech-commands", 6, Windows(33, 32, 16)),
+    ("commands", "wake-words", 1, LIVE),
+    ("english", "librispeech-dev-clean", 5, Windows(64, 60, 32)),
+    ("english", "common-voice", 1, Chunks(32, 64)),
+])
+def test_recordings(name, source, exit, view):
+    model = ee_ref.load(name)
+    lines = map(json.loads, (DATA / "dev.jsonl").read_text().splitlines())
+    paths = [DATA / line["path"] for line in lines if line["source"] == source][:3]
+    samples = np.concatenate([audio.read(path, RATE) for path in paths])
+    how = how_of(view, Fixed(exit), Endpoint())
+    assert in_c(model, samples, how, (160,)) == in_python(model, samples, how)
+
+
+def test_the_arena_of_the_bundled_model(commands):
+    """All six exits of `commands`, with the view and the endpoint of the firmware."""
+    stream = NativeStream(commands, Windows(33, 32, 16), Fixed(6), Endpoint(None, 0.8, 10.0))
+    assert len(stream.memory) <= 256 << 10
+
+
+def resident() -> int:
+    """Bytes of memory of this process."""
+    return 4096 * int(Path("/proc/self/statm").read_text().split()[1])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+def test_hours_move_no_memory(small_path):
+    """Six hours of sound and silence, in slices of 0.1 s: neither the process nor what the arena is
+    surrounded by changes."""
+    model = ee_ref.load(small_path, backend="native")
+    stream = NativeStream(model, **how_of(Windows(6, 5, 8), Fixed(3)), beyond=4096)
+    stream.config.heard = stream.config.rows = ffi.NULL
+    stream.open()
+    minute = np.concatenate([speechlike(20.0, 1), np.zeros(20 * RATE, np.float32),
+                             speechlike(20.0, 2)])
+    pieces = minute.reshape(-1, RATE // 10)
+    after_a_minute = 0
+    for number in range(6 * 60):
+        for piece in pieces:
+            assert stream.feed(piece) == lib.EE_OK
+        after_a_minute = after_a_minute or resident()
+    assert resident() - after_a_minute <= 1 << 16
+    assert (stream.beyond == 0xA5).all()
+    assert stream.finish() == lib.EE_OK
