@@ -177,7 +177,7 @@ def test_phrases(commands, tmp_path):
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the shared recordings")
 @pytest.mark.parametrize("name, source, exit, view", [
-    ("commands", "speech-commands", 6, Windows(33, 32, 16)),
+    ("commands", "speech-commands", 6, Windows(41, 40, 12)),
     ("commands", "wake-words", 1, LIVE),
     ("english", "librispeech-dev-clean", 5, Windows(64, 60, 32)),
     ("english", "common-voice", 1, Chunks(32, 64)),
@@ -193,7 +193,7 @@ def test_recordings(name, source, exit, view):
 
 def test_the_arena_of_the_bundled_model(commands):
     """All six exits of `commands`, with the view and the endpoint of the firmware."""
-    stream = NativeStream(commands, Windows(33, 32, 16), Fixed(6), Endpoint(None, 0.8, 10.0))
+    stream = NativeStream(commands, Windows(41, 40, 12), Fixed(6), Endpoint(None, 0.8, 10.0))
     assert len(stream.memory) <= 256 << 10
 
 

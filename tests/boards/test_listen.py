@@ -18,7 +18,7 @@ from tests.boards.test_firmware import bundled, number
 __all__ = ["bundled"]  # a fixture
 
 RATE = 16000
-VIEW, ENDPOINT = Windows(33, 32, 16), Endpoint(None, 0.8, 10.0)
+VIEW, ENDPOINT = Windows(41, 40, 12), Endpoint(None, 0.8, 10.0)
 """What listen.c has."""
 
 

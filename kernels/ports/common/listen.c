@@ -11,9 +11,10 @@
 #include "port.h"
 #include "runner.h"
 
-/* Windows, in rows of 40 ms; of a model with chunks not read. A command is shorter than a window, so
- * that most rows are computed once or twice. */
-enum { LEFT = 33, HOP = 32, AHEAD = 16 };
+/* Windows, in rows of 40 ms; of a model with chunks not read. They hold a command with what is around
+ * it, decide as much as memory allows, and look back further than that, so that a pause does not cut
+ * a word off from the silence ahead of it (docs/streaming.md). */
+enum { LEFT = 41, HOP = 40, AHEAD = 12 };
 /* Endpoint, in rows: 0.8 s after speech; no longer than 10 s. */
 enum { AFTER = 20, LONGEST = 250 };
 enum { BLOCKS_A_SECOND = 100, MAX_BLOCK = 480 };

@@ -44,41 +44,67 @@ int64_t ee_signal_missing(const ee_signal *signal)
     return last * (int64_t)signal->hop + (int64_t)signal->behind - signal->values;
 }
 
-static size_t place_in_ring(const ee_signal *signal, int64_t value)
+/* Values that lie in one piece in the ring, from one that it holds on; *rest: how many are wanted,
+ * of which those behind the piece are left. */
+static float *piece_of_ring(const ee_signal *signal, int64_t value, size_t *rest, size_t *count)
 {
-    return (size_t)(value % (int64_t)signal->ring_values);
+    const size_t at = (size_t)(value % (int64_t)signal->ring_values);
+
+    *count = ee_size_min(*rest, signal->ring_values - at);
+    *rest -= *count;
+    return signal->ring + at;
 }
 
 void ee_signal_append(ee_signal *signal, const float *f32, const int16_t *s16, size_t count)
 {
-    size_t at = place_in_ring(signal, signal->values);
+    size_t some, fed = 0;
 
-    for (size_t i = 0; i < count; i++) {
-        signal->ring[at] = f32 != NULL   ? f32[i]
-                           : s16 != NULL ? (float)s16[i] * (1.0f / FULL_SCALE)
-                                         : 0.0f;
-        at = at + 1 < signal->ring_values ? at + 1 : 0;
+    while (count > 0) {
+        float *const values = piece_of_ring(signal, signal->values, &count, &some);
+
+        if (s16 != NULL) {
+            for (size_t i = 0; i < some; i++) {
+                values[i] = (float)s16[fed + i] * (1.0f / FULL_SCALE);
+            }
+        } else if (f32 != NULL) {
+            memcpy(values, f32 + fed, some * sizeof(float));
+        } else {
+            memset(values, 0, some * sizeof(float));
+        }
+        fed += some;
+        signal->values += (int64_t)some;
     }
-    signal->values += (int64_t)count;
 }
 
-uint64_t ee_signal_next(ee_signal *signal)
+/* SUM q q, q: values as integers of 16 bits */
+static uint64_t power_of(const float *values, size_t count)
 {
-    const int64_t first = signal->rows * (int64_t)signal->span;
-    const int64_t left = signal->values - first;
-    const size_t count = left < (int64_t)signal->span ? (left > 0 ? (size_t)left : 0)
-                                                      : signal->span;
-    size_t at = place_in_ring(signal, first);
     uint64_t power = 0;
 
     for (size_t i = 0; i < count; i++) {
-        float value = signal->ring[at] * FULL_SCALE;
+        float value = values[i] * FULL_SCALE;
 
         value = value < -FULL_SCALE ? -FULL_SCALE : value;
         value = value > FULL_SCALE - 1.0f ? FULL_SCALE - 1.0f : value;
         const int32_t q = ee_round_int(value);
         power += (uint32_t)(q * q);
-        at = at + 1 < signal->ring_values ? at + 1 : 0;
+    }
+    return power;
+}
+
+uint64_t ee_signal_next(ee_signal *signal)
+{
+    int64_t at = signal->rows * (int64_t)signal->span;
+    const int64_t left = signal->values - at; /* at the end there may be fewer, or none */
+    size_t some, rest = left < (int64_t)signal->span ? (left > 0 ? (size_t)left : 0)
+                                                     : signal->span;
+    uint64_t power = 0;
+
+    while (rest > 0) {
+        const float *const values = piece_of_ring(signal, at, &rest, &some);
+
+        power += power_of(values, some);
+        at += (int64_t)some;
     }
     signal->rows++;
     return power;
@@ -94,10 +120,12 @@ static ee_status compute_features(const ee_signal *s, float *out, int64_t first,
     /* Only the end of the whole signal is reflected. */
     end = end < s->values ? end : s->values;
     const size_t values = (size_t)(end - start * hop);
-    size_t at = place_in_ring(s, start * hop);
-    for (size_t i = 0; i < values; i++) {
-        s->piece[i] = s->ring[at];
-        at = at + 1 < s->ring_values ? at + 1 : 0;
+    size_t some, copied = 0, rest = values;
+    while (rest > 0) {
+        const float *const from = piece_of_ring(s, start * hop + (int64_t)copied, &rest, &some);
+
+        memcpy(s->piece + copied, from, some * sizeof(float));
+        copied += some;
     }
     return ee_features_f32(out, &s->frontend, s->piece, values, (size_t)(first - start), count,
                            s->scratch);
