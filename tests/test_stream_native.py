@@ -191,12 +191,6 @@ def test_recordings(name, source, exit, view):
     assert in_c(model, samples, how, (160,)) == in_python(model, samples, how)
 
 
-def test_the_arena_of_the_bundled_model(commands):
-    """All six exits of `commands`, with the view and the endpoint of the firmware."""
-    stream = NativeStream(commands, Windows(41, 40, 12), Fixed(6), Endpoint(None, 0.8, 10.0))
-    assert len(stream.memory) <= 256 << 10
-
-
 def resident() -> int:
     """Bytes of memory of this process."""
     return 4096 * int(Path("/proc/self/statm").read_text().split()[1])
