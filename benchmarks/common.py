@@ -31,10 +31,11 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 PEAK_OF = {
     "f32": {"c": "fma_f32_256", "avx2": "fma_f32_256", "avx512": "fma_f32_512",
-            "vnni": "fma_f32_512", "neon": "fma_f32_128", "dot": "fma_f32_128",
-            "i8mm": "fma_f32_128"},
+            "vnni": "fma_f32_512", "amx": "fma_f32_512", "neon": "fma_f32_128",
+            "dot": "fma_f32_128", "i8mm": "fma_f32_128"},
     "qs8": {"c": "madd_i16_256", "avx2": "madd_i16_256", "avx512": "madd_i16_512",
-            "vnni": "dpbusd_512", "neon": "adalp_i8_128", "dot": "sdot_128", "i8mm": "sdot_128"},
+            "vnni": "dpbusd_512", "amx": "tdpbssd", "neon": "adalp_i8_128", "dot": "sdot_128",
+            "i8mm": "sdot_128"},
 }
 """The peak of `peak.c` by which kernels of a dtype and instruction set are measured.
 

@@ -68,6 +68,59 @@ PEAK(fma_f32_512, FOR("avx512f"), __m512, _mm512_setzero_ps(), "v", FMA_512, 32)
 PEAK(madd_i16_256, FOR("avx2"), __m256i, _mm256_setzero_si256(), "x", MADD_256, 32)
 PEAK(madd_i16_512, FOR("avx512bw"), __m512i, _mm512_setzero_si512(), "v", MADD_512, 64)
 PEAK(dpbusd_512, FOR("avx512f,avx512vnni"), __m512i, _mm512_setzero_si512(), "v", DPBUSD_512, 128)
+#if defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define HAS_TILES
+/* Whether the CPU has tiles and their products of int8, and Linux grants them to this process. */
+static int tiles_are_granted(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 24 & 1 && d >> 25 & 1
+           && syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18) == 0;
+}
+
+/* As above with whole tiles, of which there are eight: six chains. */
+FOR("amx-tile,amx-int8") static double tdpbssd(void)
+{
+    struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } config = {.palette = 1};
+    double best = 0;
+    for (int i = 0; i < 8; i++) {
+        config.row_bytes[i] = 64;
+        config.rows[i] = 16;
+    }
+    __asm__ volatile("" : : "r"(&config) : "memory");
+    _tile_loadconfig(&config);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(5);
+    _tile_zero(6);
+    _tile_zero(7);
+    for (int repeat = 0; repeat < REPEATS; repeat++) {
+        double start = now(), rate;
+        for (long round = 0; round < ROUNDS / 8; round++) {
+            _tile_dpbssd(0, 6, 7);
+            _tile_dpbssd(1, 6, 7);
+            _tile_dpbssd(2, 6, 7);
+            _tile_dpbssd(3, 6, 7);
+            _tile_dpbssd(4, 6, 7);
+            _tile_dpbssd(5, 6, 7);
+        }
+        rate = 1e-9 * (double)(ROUNDS / 8) * 6 * 2 * 16 * 16 * 64 / (now() - start);
+        if (rate > best) best = rate;
+    }
+    _tile_release();
+    return best;
+}
+#endif
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 #include <sys/auxv.h>
@@ -118,6 +171,9 @@ int main(void)
         printf(", \"madd_i16_512\": %.2f", madd_i16_512());
         if (__builtin_cpu_supports("avx512vnni")) printf(", \"dpbusd_512\": %.2f", dpbusd_512());
     }
+#ifdef HAS_TILES
+    if (tiles_are_granted()) printf(", \"tdpbssd\": %.2f", tdpbssd());
+#endif
 #elif defined(__aarch64__)
     printf(", \"fma_f32_128\": %.2f, \"adalp_i8_128\": %.2f", fma_f32_128(), adalp_i8_128());
     if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) printf(", \"sdot_128\": %.2f", sdot_128());

@@ -27,12 +27,12 @@ REST = 0.02
 # In the process of a peer.
 
 
-def native(dtype: str, threads: int) -> tuple[Run, dict]:
+def native(dtype: str, threads: int, packed: bool = False) -> tuple[Run, dict]:
     """The C runtime."""
     from ee_ref.native._session import NativeModel
 
     config, tensors = yardstick(dtype)
-    return _log_probs(NativeModel(config, tensors, threads)), {}
+    return _log_probs(NativeModel(config, tensors, threads, packed)), {}
 
 
 def numpy_ops() -> tuple[Run, dict]:
@@ -46,19 +46,20 @@ def _log_probs(encoder) -> Run:
     return lambda features: (out.log_probs for out in encoder.exits(features))
 
 
-def torch_modules(threads: int) -> tuple[Run, dict]:
-    """torchaudio's Conformer, from exit to exit."""
+def torch_modules(dtype: str, threads: int) -> tuple[Run, dict]:
+    """torchaudio's Conformer, from exit to exit; weights and activations of this dtype."""
     import torch
 
     from tests.golden.gen_model import published_model
 
     torch.set_num_threads(threads)
-    model = published_model(FULL, random_state_dict(FULL, FULL_SEED))
+    kind = getattr(torch, dtype)
+    model = published_model(FULL, random_state_dict(FULL, FULL_SEED)).to(kind)
 
     def run(features):
         with torch.inference_mode():
-            for out in model.steps(torch.from_numpy(features)):
-                yield out.numpy()
+            for out in model.steps(torch.from_numpy(features).to(kind)):
+                yield out.float().numpy()
 
     return run, {"torch": torch.__version__}
 
@@ -79,13 +80,37 @@ def onnx(kind: str, seconds: float, threads: int) -> tuple[Run, dict]:
             {"onnxruntime": onnxruntime.__version__})
 
 
+def openvino(kind: str, seconds: float, threads: int) -> tuple[Run, dict]:
+    """OpenVINO, which gives all exits at once. kind: what its CPU plugin is told to calculate in,
+    "f32" or "bf16", or "int8": the graph quantised by NNCF, with the rest in bfloat16."""
+    import openvino
+    from onnx_export import exported
+
+    if kind == "int8":
+        from openvino_int8 import quantised
+
+        path, precision = quantised(seconds), "bf16"
+    else:
+        path, precision = exported(seconds, "f32"), kind
+    options = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1,
+               "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+    request = openvino.Core().compile_model(str(path), "CPU", options).create_infer_request()
+    return (lambda features: iter([request.infer([features])[0]]),
+            {"openvino": openvino.__version__})
+
+
 KINDS: dict[str, Callable[[float, int], tuple[Run, dict]]] = {
     "native-int8": lambda seconds, threads: native("qs8", threads),
     "native-f32": lambda seconds, threads: native("f32", threads),
+    "native-f32-packed": lambda seconds, threads: native("f32", threads, packed=True),
     "numpy": lambda seconds, threads: numpy_ops(),
     "onnx-int8": lambda seconds, threads: onnx("int8", seconds, threads),
     "onnx-f32": lambda seconds, threads: onnx("f32", seconds, threads),
-    "torch": lambda seconds, threads: torch_modules(threads),
+    "openvino-int8": lambda seconds, threads: openvino("int8", seconds, threads),
+    "openvino-bf16": lambda seconds, threads: openvino("bf16", seconds, threads),
+    "openvino-f32": lambda seconds, threads: openvino("f32", seconds, threads),
+    "torch": lambda seconds, threads: torch_modules("float32", threads),
+    "torch-bf16": lambda seconds, threads: torch_modules("bfloat16", threads),
 }
 
 

@@ -5,7 +5,7 @@ search for them beside the layers that it follows, as a share of the time of one
     python benchmarks/phrases.py --model M.gguf --phrases commands.phrases RECORDING...
 
 Without arguments: the model `english`, tests/phrases/rover.phrases and the demo clip. Recordings
-that are none of the phrases take several times as long, because less can be dropped. Prints one
+that sound like several phrases take longer than clear ones or than those that are none. Prints one
 JSON line of the file, and one an exit, of all recordings together: medians, taken in turns.
 """
 

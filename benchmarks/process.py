@@ -66,10 +66,10 @@ def cold_start(runs: int) -> Iterator[Line]:
     for run in range(runs + 1):
         for name, command in commands.items():
             start = time.perf_counter()
-            _python(command)
+            run_python(command)
             if run:  # the first one compiles, and reads from the disk
                 times[name].append(time.perf_counter() - start)
-    peak = int(_python(["-c", PEAK_OF_TRANSCRIBE]).split()[-1])
+    peak = int(run_python(["-c", PEAK_OF_TRANSCRIBE]).split()[-1])
     yield {"benchmark": "cold_start", "command": "ee-ref transcribe demo.wav", "runs": runs,
            **spread(times["transcribe"]), "import_numpy": spread(times["import_numpy"]),
            "peak_mb": round(1e-6 * peak, 1), **load()}
@@ -81,10 +81,10 @@ def memory(seconds: float) -> Iterator[Line]:
     if not os.path.exists("/proc/self/status"):
         print("process.py: no memory without /proc", file=sys.stderr)
         return
-    baseline = int(_python(["-c", BASELINE]))
+    baseline = int(run_python(["-c", BASELINE]))
     for dtype in ("qs8", "f32"):
         command = ["-c", UTTERANCE, str(model_path(dtype)), repr(seconds)]
-        found = json.loads(_python(command))
+        found = json.loads(run_python(command))
         above = {name: round(1e-6 * (found[name] - baseline), 1)
                  for name in ("loaded", "features", "exits")}
         yield {"benchmark": "memory", "dtype": dtype, "seconds": seconds,
@@ -94,7 +94,7 @@ def memory(seconds: float) -> Iterator[Line]:
                "baseline_mb": round(1e-6 * baseline, 1)}
 
 
-def _python(arguments: list[str]) -> str:
+def run_python(arguments: list[str]) -> str:
     """Output of a fresh interpreter in the source tree."""
     environment: dict[str, Any] = {
         **os.environ, "PYTHONPYCACHEPREFIX": str(cache() / "pycache"), "PYTHONPATH": str(ROOT)}

@@ -1,6 +1,7 @@
 """Audio in: any file or array to float32 mono samples at the model's rate.
 
-Files are read by libsndfile (WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF, ...; 8 to 32 bits and floats).
+Files are read by libsndfile (WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF, ...; 8 to 32 bits and floats),
+the plainest WAV files without it (`wav`).
 Channels are averaged, other rates are resampled; nothing is clipped, scaled to a peak or trimmed.
 """
 
@@ -11,7 +12,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from fractions import Fraction
+from functools import cache
 from numbers import Real
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -20,6 +21,7 @@ import numpy as np
 
 from weights_io.files import is_of_system
 
+from . import wav
 from .checks import check_finite
 from .errors import AudioError, AudioFileError, EeWarning, TooLongError, shown_limit
 
@@ -32,11 +34,13 @@ MAX_CHANNELS = 64  # of an array; more means that its axes are the other way rou
 # Samples, of all channels together, decoded at a time: memory follows what a file holds, never what
 # its header claims.
 _BLOCK_SAMPLES = 1 << 18
+_SURPLUS = 1 << 12  # frames more than the header promises that are asked for
 MAX_STREAM_BYTES = 1 << 30
 """Limit for a stream that is not a system file, such as a pipe, and is copied before decoding."""
 _PIECE = 1 << 20
 _FILTER_REACH = 10  # of SciPy's default filter, in samples of the lower rate
 _LARGEST_HEADER = 4096
+_LONGEST_SAID = 1e6  # seconds: what says more, as headers of pipes do, does not know
 _TO_THE_END = b"\xff" * 4  # a size that no file has
 _RIFFS: dict[bytes, Literal["big", "little"]] = {
     b"RIFF": "little", b"RIFX": "big", b"RF64": "little"}
@@ -90,14 +94,10 @@ class Recording:
                  seconds: float | None = None) -> None:
         self.name, self.rate, self.seconds = name, rate, seconds
         self._pieces = pieces
-        self._count = 0
 
     def pieces(self) -> Iterator[np.ndarray]:
         """The samples that were not given yet, finite float32, a piece at a time; see `read`."""
-        for piece in self._pieces:
-            check_finite(piece, self.name, self.rate, self._count)
-            self._count += len(piece)
-            yield piece
+        yield from self._pieces
 
     def pieces_of_all(self, longest: float | None = None) -> list[np.ndarray]:
         """All pieces. Raises TooLongError for more seconds than `longest`, None for any."""
@@ -129,11 +129,16 @@ def opened(source: Source, rate: int) -> Iterator[Recording]:
         source = (source, rate)
     if isinstance(source, tuple):
         samples, source_rate = _from_array(source)
+        check_finite(samples, "samples", source_rate)
         yield Recording("samples", source_rate, iter([samples]), len(samples) / source_rate)
     elif isinstance(source, (str, os.PathLike)):
-        with _opened_path(os.fspath(source)) as file:
-            with _opened_stream(file, os.fspath(source)) as recording:
-                yield recording
+        path = os.fspath(source)
+        with _opened_path(path) as file:
+            if (plain := wav.opened(file)) is not None:
+                yield _recording(plain, path)
+            else:
+                with _opened_stream(file, path) as recording:
+                    yield recording
     elif hasattr(source, "read"):
         with _opened_stream(source, _stream_name(source)) as recording:
             yield recording
@@ -148,7 +153,7 @@ def _opened_path(path: str) -> BinaryIO:
     if not path:
         raise AudioFileError("expected the path of an audio file, found an empty one")
     try:
-        return open(path, "rb")
+        return open(path, "rb", buffering=0)
     except IsADirectoryError:
         raise AudioFileError(f"{path}: expected an audio file, found a folder") from None
     except FileNotFoundError:
@@ -159,15 +164,74 @@ def _opened_path(path: str) -> BinaryIO:
 
 @contextmanager
 def _opened_stream(stream: BinaryIO, name: str) -> Iterator[Recording]:
-    """A stream from where it stands, decoded by libsndfile from a descriptor.
+    """A stream from where it stands, decoded from a descriptor.
 
     Never through Python callbacks from C: exceptions in them, including an interrupt in the middle
     of a file, would be lost there, and part of the audio would pass for the whole.
+    """
+    with _on_disk(stream, name) as plain:
+        if (file := wav.opened(plain)) is not None:
+            yield _recording(file, name)
+        else:
+            with _by_libsndfile(plain, name) as recording:
+                yield recording
+
+
+@contextmanager
+def _by_libsndfile(plain: BinaryIO, name: str) -> Iterator[Recording]:
+    from soundfile import SoundFileError
+
+    if not plain.read(1):
+        raise AudioError(f"{name}: expected audio, found an empty file (0 bytes)")
+    plain.seek(0)
+    try:
+        file = _sequential()(plain.fileno(), closefd=False)
+    except SoundFileError as error:
+        reason = getattr(error, "error_string", None) or str(error)
+        raise AudioError(
+            f"{name}: expected audio (WAV, FLAC, OGG, Opus, MP3, ...), "
+            f"found what libsndfile cannot read: {reason}"
+        ) from error
+
+    def decoded() -> Iterator[np.ndarray]:
+        count = 0
+        try:
+            for piece in _decoded(file, name):
+                check_finite(piece, name, file.samplerate, count)  # floats may be anything
+                count += len(piece)
+                yield piece
+        except SoundFileError as error:
+            raise AudioError(
+                f"{name}: damaged or cut short: expected {file.frames} samples, decoding failed "
+                f"after {file.done} ({file.done / file.samplerate:.2f} s): {error}"
+            ) from error
+        size = os.fstat(plain.fileno()).st_size
+        if not count and file.format in _SIZED_FORMATS and size > _LARGEST_HEADER:
+            raise AudioError(f"{name}: expected audio, found a header of no samples before "
+                             f"{size} bytes: was the recording ended?")
+
+    with file:
+        yield _recording(file, name, decoded())
+
+
+def _recording(file: Any, name: str, pieces: Iterator[np.ndarray] | None = None) -> Recording:
+    """An open file (`wav.Pcm16` or like it); pieces: None for `_decoded`."""
+    _check_rate(file.samplerate, name)
+    seconds = file.frames / file.samplerate
+    return Recording(name, file.samplerate, _decoded(file, name) if pieces is None else pieces,
+                     seconds if seconds < _LONGEST_SAID else None)
+
+
+@cache
+def _sequential() -> type:
+    """What a file is opened with. Made when one first needs libsndfile, which takes long to load.
     """
     import soundfile
 
     class Sequential(soundfile.SoundFile):
         """soundfile seeks after each read, which makes MP3 and Ogg decoders start anew, audibly."""
+
+        done = 0  # frames that were read
 
         # It is closed where it is opened, and what a signal handler raises in a destructor is lost:
         # a builtin instead, in which no handler runs.
@@ -176,24 +240,13 @@ def _opened_stream(stream: BinaryIO, name: str) -> Iterator[Recording]:
         def seekable(self) -> bool:
             return False
 
-    with _on_disk(stream, name) as plain:
-        if not plain.read(1):
-            raise AudioError(f"{name}: expected audio, found an empty file (0 bytes)")
-        plain.seek(0)
-        try:
-            file = Sequential(plain.fileno(), closefd=False)
-        except soundfile.SoundFileError as error:
-            reason = getattr(error, "error_string", None) or str(error)
-            raise AudioError(
-                f"{name}: expected audio (WAV, FLAC, OGG, Opus, MP3, ...), "
-                f"found what libsndfile cannot read: {reason}"
-            ) from error
-        with file:
-            _check_rate(file.samplerate, name)
-            size = os.fstat(plain.fileno()).st_size
-            # A file of a pipe says that it has 2^63 frames, or 2^32 bytes.
-            seconds = file.frames / file.samplerate if file.frames <= size * 1000 else None
-            yield Recording(name, file.samplerate, _mixed_down(file, name, size), seconds)
+        def read(self, frames: int) -> np.ndarray:
+            """The next samples, at most `frames`: (N, channels) float32, full scale at 1."""
+            block = super().read(frames, dtype="float32", always_2d=True)
+            self.done += len(block)
+            return block
+
+    return Sequential
 
 
 def _on_disk(stream: BinaryIO, name: str) -> BinaryIO:
@@ -331,20 +384,13 @@ def _are_chunks(file: BinaryIO, at: int, end: int, order: Literal["big", "little
     return at in (end, end + 1)  # the last may lack its padding
 
 
-def _mixed_down(file, name: str, size: int) -> Iterator[np.ndarray]:
-    """All frames of an open SoundFile of so many bytes, channels averaged, block by block."""
-    import soundfile
-
-    frames = max(1, _BLOCK_SAMPLES // file.channels)
+def _decoded(file: Any, name: str) -> Iterator[np.ndarray]:
+    """All frames of an open file (`wav.Pcm16` or like it), channels averaged, block by block."""
+    most = max(1, _BLOCK_SAMPLES // file.channels)
     done, before, after = 0, 0.0, 0.0
     while True:
-        try:
-            block = file.read(frames, dtype="float32", always_2d=True)
-        except soundfile.SoundFileError as error:
-            raise AudioError(
-                f"{name}: damaged or cut short: expected {file.frames} samples, decoding failed "
-                f"after {done} ({done / file.samplerate:.2f} s): {error}"
-            ) from error
+        # Little more than should be left: libsndfile clears what it does not fill.
+        block = file.read(min(most, max(file.frames - done, 0) + _SURPLUS))
         if not len(block):
             break
         mean = _mean(block)
@@ -354,9 +400,6 @@ def _mixed_down(file, name: str, size: int) -> Iterator[np.ndarray]:
         yield mean
     if not done and file.frames > 0:
         raise AudioError(f"{name}: cut short: expected {file.frames} samples, found none")
-    if not done and file.format in _SIZED_FORMATS and size > _LARGEST_HEADER:
-        raise AudioError(f"{name}: expected audio, found a header of no samples before "
-                         f"{size} bytes: was the recording ended?")
     _warn_if_cancelled(before / file.channels**2, after, name)
 
 
@@ -447,6 +490,8 @@ def _resampled(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     terms, is at most 65536; beyond that the nearest such ratio, off by less than 1 in 65536."""
     if from_rate == to_rate or not len(samples):
         return samples
+    from fractions import Fraction
+
     from scipy.signal import resample_poly
 
     ratio = Fraction(to_rate, int(from_rate)).limit_denominator(_MAX_DENOMINATOR)
@@ -460,6 +505,8 @@ class Resampler:
     """
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
+        from fractions import Fraction
+
         ratio = Fraction(to_rate, int(from_rate)).limit_denominator(_MAX_DENOMINATOR)
         self._up, self._down = ratio.numerator, ratio.denominator
         # Of input samples, in steps that are whole numbers of output ones: what the filter of SciPy

@@ -8,7 +8,6 @@ tool). A subtitle file holds one recording.
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import re
@@ -154,8 +153,10 @@ def _srt(name: str, result: Result) -> str:
 
 
 def _vtt(name: str, result: Result) -> str:
+    from html import escape  # which brings along every name of a character
+
     cues = [
-        f"\n{_clock(start, '.')} --> {_clock(end, '.')}\n{html.escape(text, quote=False)}\n"
+        f"\n{_clock(start, '.')} --> {_clock(end, '.')}\n{escape(text, quote=False)}\n"
         for start, end, text in _cues(result.words)
     ]
     return "WEBVTT\n" + "".join(cues)

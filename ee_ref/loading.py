@@ -26,7 +26,8 @@ BUNDLED = ("english", "commands")
 
 
 def load(
-    path: str | Path | None = None, backend: str = "native", threads: int | None = 1
+    path: str | Path | None = None, backend: str = "native", threads: int | None = 1,
+    packed: bool = False,
 ) -> Model:
     """Open a model file, check all of it, and make it ready to run.
 
@@ -39,6 +40,10 @@ def load(
     threads: how many share the work of one utterance, the calling one included, 1..MAX_THREADS;
     None takes the number from EE_REF_THREADS, or 1. Results are the same bytes for every number.
     The NumPy backend leaves threads to its BLAS library (OPENBLAS_NUM_THREADS and the like).
+    packed: for a float32 model on x86-64, keep a second copy of the matrices in the order in which
+    the kernels take them, instead of making it in each call: more memory, by the size of the file,
+    and a longer start, for less time an utterance (docs/performance.md). Elsewhere it does nothing.
+    Results are the same bytes.
     Raises FileError, ModelFileError, ArgumentError, or ThreadsError when the system gives no more.
     """
     if backend not in BACKENDS:
@@ -51,7 +56,7 @@ def load(
         except NativeUnavailable as error:
             _warn_once(f"{error}; using the NumPy backend")
             backend = "numpy"
-    return Model(model_file.read(model_path(path), crc32=crc32), backend, threads)
+    return Model(model_file.read(model_path(path), crc32=crc32), backend, threads, packed)
 
 
 def model_path(path: str | Path | None = None) -> Path | str:
@@ -95,14 +100,15 @@ def _reduced(model: Model) -> tuple[Callable[..., Model], tuple[Any, ...]]:
     # A bundled model by its name: the other process may have the package elsewhere.
     names = {str(bundled_model(name)): name for name in BUNDLED}
     path = names.get(file.path) or os.path.abspath(file.path)
-    return _load_again, (path, model.backend, model.threads, file.header_checksum, file.size)
+    return _load_again, (path, model.backend, model.threads, model.packed, file.header_checksum,
+                         file.size)
 
 
 def _load_again(
-    path: str, backend: str, threads: int, header_checksum: int, size: int
+    path: str, backend: str, threads: int, packed: bool, header_checksum: int, size: int
 ) -> Model:
     """The model that was pickled or copied; ModelFileError when its file holds another by now."""
-    model = load(path, backend, threads)
+    model = load(path, backend, threads, packed)
     if (model.file.header_checksum, model.file.size) != (header_checksum, size):
         raise ModelFileError(f"{path}: expected the model that was copied, found another in it")
     return model

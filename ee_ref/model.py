@@ -15,34 +15,35 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import audio as audio_stage
 from . import encoder, exits, model_file
-from .checks import check_count, check_number
+from .checks import check_count
 from .clock import StageClock
 from .config import Config
 from .decode import Alignment, Hypothesis, Parts, WordHypothesis, token_confidences
-from .decode.graph import PhraseGraph, search
 from .decode.greedy import align
 from .errors import ArgumentError, ModelFileError, shown
 from .exits import AnyPolicy, Confidence, Decision, Policy, Scores, Utterance
 from .exits.policy import Course, require_phrases
 from .frontend import FrontEnd, front_end
-from .phrase_decoder import Heard, PhraseDecoder, Search
-from .phrases import Phrases
-from .phrases import load as load_phrases
-from .stream import LIVE, LONG, PHRASES, Chunks, Endpoint, Event, Stream, Windows
-from .stream.hearing import Hearing
-from .stream.speech import Speech, Spoken
 from .tokens import Tokens, Word
+
+if TYPE_CHECKING:  # phrases and streams are loaded when there are some
+    from .decode.graph import PhraseGraph
+    from .phrase_decoder import Heard, PhraseDecoder, Search
+    from .phrases import Phrases
+    from .stream import Chunks, Endpoint, Event, Stream, Windows
+    from .stream.speech import Spoken
+
+    AnyPhrases = PhraseDecoder | Phrases | str | os.PathLike[str]
+    Following = Callable[[Sequence[Event], float, float | None], None]
 
 Audio = audio_stage.Source
 Decoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]]
-AnyPhrases = Phrases | str | os.PathLike[str]
-Following = Callable[[Sequence[Event], float, float | None], None]
 
 DEFAULT_POLICY = "balanced"
 """Operating point that `Model.transcribe` uses when it is given neither exit nor policy."""
@@ -111,7 +112,7 @@ class Transcript:
         self._of_phrases = of_phrases
         self._words: list[Word] = []
         self._exit = 1
-        self._surest = Event(True, "", (), 0, 0.0, 0.0, confidence=0.0)
+        self._surest: Event | None = None
 
     def add(self, events: Iterable[Event]) -> None:
         """The next events; those that are not final count for nothing."""
@@ -120,7 +121,8 @@ class Transcript:
                 continue
             self._words.extend(event.words)
             self._exit = max(self._exit, event.exit)
-            if event.intent is not None and event.confidence >= self._surest.confidence:
+            if event.intent is not None and (
+                    self._surest is None or event.confidence > self._surest.confidence):
                 self._surest = event
 
     def result(self, duration: float, score: float = math.nan,
@@ -128,12 +130,14 @@ class Transcript:
         """What was said so far, in so many seconds."""
         text = " ".join(word.word for word in self._words)
         confidence = min((word.confidence for word in self._words), default=1.0)
+        surest = self._surest
+        if self._of_phrases:
+            confidence = 0.0 if surest is None else surest.confidence
         return Result(
-            text=text, exit=self._exit, score=math.nan, margin=None,
-            confidence=self._surest.confidence if self._of_phrases else confidence,
+            text=text, exit=self._exit, score=math.nan, margin=None, confidence=confidence,
             words=list(self._words), n_best=[Alternative(text, score, ())],
             timing=dict(timing or {}), duration=duration,
-            intent=self._surest.intent, slots=self._surest.slots)
+            intent=surest.intent if surest else None, slots=surest.slots if surest else {})
 
 
 @dataclass(frozen=True)
@@ -160,32 +164,36 @@ class Run:
 
 
 def _encoder(
-    config: Config, tensors: Mapping[str, np.ndarray], backend: str, threads: int
+    config: Config, tensors: Mapping[str, np.ndarray], backend: str, threads: int, packed: bool
 ) -> encoder.Encoder:
     if backend == "numpy":
         return encoder.ReferenceEncoder(config, tensors)
     from .native._session import NativeModel
 
-    return NativeModel(config, tensors, threads)
+    return NativeModel(config, tensors, threads, packed)
 
 
 class Model:
     """A loaded model. Made by `ee_ref.load`.
 
     config: `ee_ref.config.Config`; tokens: the CTC labels, a sequence of strings;
-    backend: "native" or "numpy", the one in use. threads: see `ee_ref.load`.
+    backend: "native" or "numpy", the one in use. threads, packed: see
+    `ee_ref.load`.
 
     Any number of threads may use a model at once; C runs without the interpreter's lock. A copy, by
     `pickle` or `copy`, is loaded from the same file again, which must still exist.
     """
 
-    def __init__(self, file: model_file.ModelFile, backend: str, threads: int = 1) -> None:
+    def __init__(
+        self, file: model_file.ModelFile, backend: str, threads: int = 1, packed: bool = False
+    ) -> None:
         self.config: Config = file.config
         self.tokens = Tokens(file.tokens, file.special, file.config.blank)
         self.backend = backend
         self.file = file
         self.threads = threads
-        self._encoder = _encoder(file.config, file.tensors, backend, threads)
+        self.packed = packed
+        self._encoder = _encoder(file.config, file.tensors, backend, threads, packed)
 
     def __repr__(self) -> str:
         config = self.config
@@ -232,7 +240,7 @@ class Model:
         exit: int | None = None,
         policy: AnyPolicy | str | None = None,
         decoder: Decoder | None = None,
-        phrases: PhraseDecoder | AnyPhrases | None = None,
+        phrases: AnyPhrases | None = None,
         heard: Following = lambda events, seconds, of: None,
     ) -> Result:
         """Words of a recording, at the exit chosen.
@@ -253,24 +261,24 @@ class Model:
 
         Raises AudioError, AudioFileError, ArgumentError, or as `phrase_decoder` does.
         """
-        policy, phrases = self._asked(exit, policy, decoder, phrases)
+        policy, listener = self._asked(exit, policy, decoder, phrases)
         clock = StageClock()
 
         longest = min(WHOLE_SECONDS, self.config.max_seconds)
         with audio_stage.opened(audio, self.config.sample_rate) as recording:
             pieces, whole = recording.upto(longest)
             if not whole:
-                return self._long(recording, pieces, policy, decoder, phrases, heard, clock)
+                return self._long(recording, pieces, policy, decoder, listener, heard, clock)
             samples = recording.resampled(pieces, self.config.sample_rate)
         clock.lap("audio")
 
         mel = self.features(samples)
         clock.lap("features")
 
-        run = self.run(mel, policy, phrases=phrases, clock=clock, started=clock.started)
+        run = self.run(mel, policy, phrases=listener, clock=clock, started=clock.started)
 
-        found = None if phrases is None else run.heard or phrases(run.out.log_probs)
-        hypotheses = self._hypotheses(run, decoder, phrases, found)
+        found = None if listener is None else run.heard or listener(run.out.log_probs)
+        hypotheses = self._hypotheses(run, decoder, listener, found)
         best = hypotheses[0] if found is None or found.accepted else Hypothesis((), 0.0, ())
         confidences = token_confidences(run.out.log_probs, best)
         clock.lap("decode")
@@ -280,13 +288,13 @@ class Model:
         confidence = min((word.confidence for word in words), default=1.0)
         intent: str | None = None
         slots: dict[str, str | int] = {}
-        if phrases is not None and found is not None:
+        if listener is not None and found is not None:
             confidence = found.scores.confidence
-            intent, slots = phrases.meaning(found)
+            intent, slots = listener.meaning(found)
         clock.lap("words")
 
         return Result(
-            text=self.tokens.text(best.tokens),
+            text=" ".join([word.word for word in words]),
             exit=run.out.exit,
             score=run.decision.score,
             margin=run.decision.margin if math.isfinite(run.decision.margin) else None,
@@ -365,32 +373,39 @@ class Model:
     def stream(
         self,
         policy: AnyPolicy | str | None = None,
-        phrases: PhraseDecoder | AnyPhrases | None = None,
+        phrases: AnyPhrases | None = None,
         *,
         exit: int | None = None,
         decoder: Decoder | None = None,
-        endpoint: Endpoint = Endpoint(),  # noqa: B008  # frozen
+        endpoint: Endpoint | None = None,
         view: Windows | Chunks | None = None,
         rate: int | None = None,
     ) -> Stream:
         """Audio that comes in pieces: `feed` samples, get events, `finish` (docs/streaming.md).
 
         policy, exit, phrases, decoder: as in `transcribe`; the policy chooses for each block, the
-        others are for each utterance. endpoint: when an utterance is over. view: of a model with
-        chunks, its own; else windows, or chunks for weights that were trained for them too; None:
-        `stream.PHRASES` with phrases, or what the file says, or `stream.LIVE`. rate: of the samples
-        that will be fed, at least 8000 Hz; None: that of the model.
+        others are for each utterance. endpoint: when an utterance is over; None: `Endpoint()`.
+        view: that of a model with chunks is its own; else windows, or chunks for weights that were
+        trained for them too; None: `stream.PHRASES` with phrases, or what the file says, or
+        `stream.LIVE`. rate: of the samples that will be fed, at least 8000 Hz; None: that of the
+        model.
         Raises ArgumentError, AudioError for the rate, ModelFileError, or as `phrase_decoder`.
         """
-        policy, phrases = self._asked(exit, policy, decoder, phrases)
-        usual = LIVE if phrases is None else PHRASES
-        return self._stream(policy, phrases, decoder, endpoint, self._view(view, usual), rate)
+        from .stream import LIVE, PHRASES
+
+        policy, listener = self._asked(exit, policy, decoder, phrases)
+        usual = LIVE if listener is None else PHRASES
+        return self._stream(policy, listener, decoder, endpoint, self._view(view, usual), rate)
 
     def _stream(
         self, policy: AnyPolicy, phrases: PhraseDecoder | None, decoder: Decoder | None,
-        endpoint: Endpoint, view: Windows | Chunks, rate: int | None, shows: bool = True,
+        endpoint: Endpoint | None, view: Windows | Chunks, rate: int | None, shows: bool = True,
         clock: StageClock | None = None,
     ) -> Stream:
+        from .stream import Endpoint, Stream
+        from .stream.hearing import Hearing
+        from .stream.speech import Speech
+
         decode: Callable[[np.ndarray], Spoken] | None = None
         if phrases is not None:
             decode = partial(self._phrase, phrases)
@@ -399,11 +414,14 @@ class Model:
         to_rate = self.config.sample_rate
         return Stream(
             Hearing(self, policy, view, phrases=phrases, clock=clock),
-            Speech(self.config, self.tokens, endpoint, decode, shows and phrases is None),
+            Speech(self.config, self.tokens, endpoint or Endpoint(), decode,
+                   shows and phrases is None),
             to_rate if rate is None else rate, to_rate)
 
     def _view(self, view: Windows | Chunks | None, usual: Windows) -> Windows | Chunks:
         """What a stream takes. Raises ArgumentError for a view that the model has not."""
+        from .stream import LIVE, Chunks, Windows
+
         config = self.config
         if config.chunk:
             own = Chunks(config.chunk, config.left)
@@ -422,6 +440,8 @@ class Model:
     @cached_property
     def _stored_view(self) -> Windows | Chunks | None:
         """That of the operating point `stream`, None without. Raises ModelFileError."""
+        from .stream import Chunks, Windows
+
         view = model_file.operating_points(self.file).get(STREAM_POINT, {}).get("view")
         try:
             return None if view is None else (Chunks if "chunk" in view else Windows)(**view)
@@ -431,24 +451,30 @@ class Model:
 
     def encoder_of(self, view: Windows | Chunks) -> encoder.Encoder:
         """The encoder with this view. Raises ArgumentError for chunks that its family has not."""
-        if isinstance(view, Windows) or self.config.chunk:
-            return self._encoder
-        return self._in_chunks(view)
+        from .stream import Chunks
+
+        if isinstance(view, Chunks) and not self.config.chunk:
+            return self._in_chunks(view)
+        return self._encoder
 
     @cached_property
     def _in_chunks(self) -> Callable[[Chunks], encoder.Encoder]:
         def made(view: Chunks) -> encoder.Encoder:
             limited: Any = {"chunk": view.chunk, "left": view.left, "conv": "chunk"}
             config = replace(self.config, **limited).validate()
-            return _encoder(config, self.file.tensors, self.backend, self.threads)
+            return _encoder(config, self.file.tensors, self.backend, self.threads, self.packed)
 
         return lru_cache(maxsize=2)(made)
 
     def _said(self, decoder: Decoder, log_probs: np.ndarray) -> Spoken:
+        from .stream.speech import Spoken
+
         best = self._decoded(log_probs, decoder)[0]
         return Spoken(best, token_confidences(log_probs, best))
 
     def _phrase(self, phrases: PhraseDecoder, log_probs: np.ndarray) -> Spoken:
+        from .stream.speech import Spoken
+
         heard, best = phrases(log_probs), Hypothesis((), 0.0, ())
         if heard.accepted:
             best = phrases.align(log_probs, heard.found[0][1])
@@ -457,15 +483,13 @@ class Model:
 
     def _asked(
         self, exit: int | None, policy: AnyPolicy | str | None, decoder: Decoder | None,
-        phrases: PhraseDecoder | AnyPhrases | None,
+        phrases: AnyPhrases | None,
     ) -> tuple[AnyPolicy, PhraseDecoder | None]:
         """The policy and the phrases that these arguments mean."""
         if decoder is not None and phrases is not None:
             raise ArgumentError("expected a decoder or phrases, found both")
         policy = self.policy(exit, policy, phrases is not None)
-        if not isinstance(phrases, PhraseDecoder | None):
-            phrases = self.phrase_decoder(phrases)
-        return policy, phrases
+        return policy, None if phrases is None else self._listener(phrases)
 
     def _long(
         self, recording: audio_stage.Recording, pieces: Sequence[np.ndarray], policy: AnyPolicy,
@@ -473,7 +497,9 @@ class Model:
         heard: Following, clock: StageClock,
     ) -> Result:
         """Words of a long recording, of which some pieces were read."""
-        stream = self._stream(policy, phrases, decoder, Endpoint(), self._view(None, LONG),
+        from .stream import LONG
+
+        stream = self._stream(policy, phrases, decoder, None, self._view(None, LONG),
                               recording.rate, shows=False, clock=clock)
         transcript = Transcript(phrases is not None)
         for piece in itertools.chain(pieces, recording.pieces()):
@@ -489,21 +515,31 @@ class Model:
         return transcript.result(stream.seconds, stream.score, clock.timing())
 
     def phrase_decoder(
-        self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None
+        self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None,
+        n_best: int = 2,
     ) -> PhraseDecoder:
         """Phrases in the labels of this model, and what its file says of confidence.
 
         phrases: as `ee_ref.phrases.load` gives them, compiled once and remembered; or a path, which
         is loaded anew every time. filler: None where a recording holds a phrase and nothing else;
         a number >= 0 lets other speech come before and after it, for that much of the score each.
+        n_best: how many phrases a result tells, 1..8.
         Raises PhraseError for phrases that the labels cannot spell, or as `phrases.load`.
         """
+        from .phrase_decoder import PhraseDecoder
+        from .phrases import Phrases, load
+
         if not isinstance(phrases, Phrases):
-            phrases = load_phrases(phrases)
-        if filler is not None:
-            check_number("filler", filler, 0, float(np.finfo(np.float32).max))
-        return PhraseDecoder(
-            phrases, self._graph(phrases), self._search, self.phrase_confidence, filler)
+            phrases = load(phrases)
+        return PhraseDecoder(phrases, self._graph(phrases), self._search, self.phrase_confidence,
+                             filler, n_best)
+
+    def _listener(
+        self, phrases: PhraseDecoder | Phrases | str | os.PathLike[str]
+    ) -> PhraseDecoder:
+        from .phrase_decoder import PhraseDecoder
+
+        return phrases if isinstance(phrases, PhraseDecoder) else self.phrase_decoder(phrases)
 
     @cached_property
     def _graph(self) -> Callable[[Phrases], PhraseGraph]:
@@ -619,6 +655,8 @@ class Model:
             from .native import _phrases
 
             return _phrases.search
+        from .decode.graph import search
+
         return search
 
     def _words(

@@ -293,7 +293,8 @@ def _tensor(data: memoryview, start: int, info: TensorInfo, spec: TensorSpec, ex
         raise ModelFileError(f"expected zeros after tensor {spec.name!r} at offset {end}")
     stored = np.frombuffer(data[start:end], _STORED_AS[spec.type]).reshape(info.shape)
     columns = spec.shape[-1]
-    if stored.view(f"u{stored.itemsize}")[..., columns:].any():
+    padding = stored[..., columns:]
+    if padding.size and padding.view(f"u{stored.itemsize}").any():
         raise ModelFileError(f"tensor {spec.name!r}: expected zeros after {columns} columns")
     if spec.type == TensorType.I8 and stored.min() < -127:
         raise ModelFileError(f"tensor {spec.name!r}: expected int8 in -127..127, found -128")

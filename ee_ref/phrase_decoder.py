@@ -8,14 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .checks import check_count, check_number
 from .decode import Hypothesis
 from .decode.forced import force_align
-from .decode.graph import PhraseGraph
+from .decode.graph import MAX_N, PhraseGraph
 from .exits import Confidence, PhraseScores, phrase_scores
 from .phrases import Phrases
 
 N_BEST = 2
-"""Phrases searched for: the best one, and the one that it is measured against."""
+"""Phrases found: the best one, and the one that it is measured against."""
 
 Search = Callable[[PhraseGraph, np.ndarray, int, float | None], list[tuple[float, int]]]
 """`decode.graph.search`, or its twin in C."""
@@ -45,7 +46,8 @@ class PhraseDecoder:
     """Phrases, spelled in the labels of a model, with all that it takes to find and judge them.
 
     filler: None where a recording holds a phrase and nothing else; otherwise what other speech
-    before the phrase costs, as a log-probability, and the same after it.
+    before the phrase costs, as a log-probability, and the same after it. n_best: how many phrases
+    are told, 1..MAX_N; the best one is measured against the next in any case.
     """
 
     phrases: Phrases
@@ -53,15 +55,21 @@ class PhraseDecoder:
     search: Search
     confidence: Confidence
     filler: float | None = None
+    n_best: int = N_BEST
+
+    def __post_init__(self) -> None:
+        if self.filler is not None:
+            check_number("filler", self.filler, 0, float(np.finfo(np.float32).max))
+        check_count("n_best", self.n_best, 1, MAX_N)
 
     def __call__(self, log_probs: np.ndarray) -> Heard:
         """The best phrases by log_probs (T, V). Raises ArgumentError as `decode.graph.search`."""
-        found = self.search(self.graph, log_probs, N_BEST, self.filler)
+        found = self.search(self.graph, log_probs, max(self.n_best, N_BEST), self.filler)
         words = tuple(self.phrases.sentence(found[0][1])) if found else ()
         scores = phrase_scores([score for score, _ in found], sum(map(len, words)),
                                self.confidence)
         accepted = bool(found and scores.confidence >= np.float32(self.confidence.threshold))
-        return Heard(tuple(found), words, scores, accepted)
+        return Heard(tuple(found[: self.n_best]), words, scores, accepted)
 
     def meaning(self, heard: Heard) -> tuple[str | None, dict[str, str | int]]:
         """Intent and slots of the best phrase; None and {} unless it was accepted."""

@@ -65,14 +65,20 @@ class Tokens(Sequence[str]):
     @cached_property
     def spellings(self) -> tuple[str, ...]:
         """What each label adds to a text, "▁" for a boundary; "" if it never becomes text."""
+        return tuple(BOUNDARY.join(pieces) for pieces in self._pieces)
+
+    @cached_property
+    def _pieces(self) -> tuple[tuple[str, ...], ...]:
+        """Each label as text between boundaries; () if it never becomes text."""
         silent = {self.blank, *self.special}
-        return tuple("" if id in silent else _BOUNDARY.sub(BOUNDARY, label)
+        return tuple(() if id in silent else tuple(_BOUNDARY.split(label))
                      for id, label in enumerate(self._tokens))
 
     def text(self, token_ids: Sequence[int]) -> str:
         """The words of `token_ids`, separated by single spaces."""
-        pieces = (self._tokens[id] for id in self._spoken(token_ids))
-        return " ".join(_BOUNDARY.sub(" ", "".join(pieces)).split())
+        self._check(token_ids)
+        return " ".join("".join([self.spellings[id] for id in token_ids])
+                        .replace(BOUNDARY, " ").split())
 
     def words(
         self,
@@ -110,23 +116,18 @@ class Tokens(Sequence[str]):
             earliest = end
         return words
 
-    def _spoken(self, token_ids: Sequence[int]) -> Iterator[int]:
-        """The ids that become text."""
-        for id in token_ids:
-            if not 0 <= id < len(self._tokens):
-                raise ArgumentError(f"token id: expected 0..{len(self._tokens) - 1}, found {id}")
-            if id != self.blank and id not in self.special:
-                yield id
+    def _check(self, token_ids: Sequence[int]) -> None:
+        if len(token_ids) and not (min(token_ids) >= 0 and max(token_ids) < len(self._tokens)):
+            bad = next(id for id in token_ids if not 0 <= id < len(self._tokens))
+            raise ArgumentError(f"token id: expected 0..{len(self._tokens) - 1}, found {bad}")
 
     def grouped(self, token_ids: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
         """(text, indices into token_ids) of each word. Raises as `words`."""
         text = ""
         parts: list[int] = []
-        spoken = set(self._spoken(token_ids))
+        self._check(token_ids)
         for index, id in enumerate(token_ids):
-            if id not in spoken:
-                continue
-            for number, piece in enumerate(_BOUNDARY.split(self._tokens[id])):
+            for number, piece in enumerate(self._pieces[id]):
                 if number > 0 and text:  # a boundary
                     yield text, parts
                     text, parts = "", []

@@ -49,9 +49,12 @@ settings.load_profile("ci" if os.environ.get("CI") else "ee_ref")
 try:
     from ee_ref.native import _lib
 except NativeUnavailable as _error:
-    ISAS, UNAVAILABLE = ("c",), str(_error)
+    ISAS, EMULATED_ISAS, UNAVAILABLE = ("c",), (), str(_error)
 else:
     ISAS, UNAVAILABLE = _lib.available_isas(), ""
+    # Sets that this CPU lacks, and programs compiled with EMULATION of tests.support have.
+    EMULATED_ISAS = tuple(
+        isa for isa in _lib.built_isas() if isa == "amx" and isa not in ISAS and "vnni" in ISAS)
 
 
 def pytest_report_header() -> str:

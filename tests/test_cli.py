@@ -92,6 +92,16 @@ def hear(capsys):
     return hear
 
 
+@pytest.mark.parametrize("n_best", ["0", "9"])
+def test_n_best_of_phrases_needs_no_beam(hear, tmp_path, n_best):
+    file = tmp_path / "c.phrases"
+    file.write_text("computer\n")
+    code, _, err = hear("--phrases", file, "--n-best", n_best)
+    assert code == 2
+    assert f"--n-best with --phrases: expected an integer in 1..8, found {n_best}" in err
+    assert hear("--phrases", file, "--n-best", 8)[0] == 0
+
+
 def test_a_language_model_a_lexicon_and_hotwords(hear, tmp_path):
     code, out, _ = hear("--lm", "english", "--n-best", "2", "--format", "json")
     found = json.loads(out)["n_best"]
@@ -254,14 +264,18 @@ print([name for name in ("scipy", "soundfile", "cffi") if name in sys.modules])
 
 
 def test_transcribing_imports_no_more_than_it_needs(clip, model_path):
-    """SciPy only resamples; the rest belongs to writing files and to zipped packages."""
+    """SciPy only resamples, libsndfile reads other files than this one; the rest belongs to writing
+    files, to zipped packages, to phrases, to other backends, front ends and commands."""
+    unneeded = ("scipy", "soundfile", "secrets", "zipfile", "html", "ee_ref.phrases",
+                "ee_ref.phrase_decoder", "ee_ref.native._kernel", "ee_ref.frontend.waveform",
+                "ee_ref.cli.eval")
     code = f"""
 import sys
 sys.path[0] = {str(PACKAGE.parent)!r}
 from ee_ref import bench, cli
 from ee_ref.cli import main
 assert main(["transcribe", "--model", {str(model_path)!r}, {str(clip)!r}]) == 0
-print([name for name in ("scipy", "secrets", "zipfile") if name in sys.modules])
+print([name for name in {unneeded!r} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr

@@ -403,6 +403,8 @@ def test_plan(native, files, kind, capsys):
         assert plan["peak"][exits - 1] == (
             run.memory_bytes + plan["features"] + plan["stack"]
             + max(plan["arena"], plan["frontend"]))
+    # Of a device, which does one frame after another, and not of this machine.
+    assert plan["frontend"] == 8 * file.config.n_fft
     features = run.features(np.zeros(8000, np.int16))
     assert len(features) == plan["frames"] and features.nbytes == plan["features"]
     assert main(["info", file.path, "--seconds", "0.5"]) == 0

@@ -128,12 +128,12 @@ def test_any_front_end(native_front_end, log_n_fft, share, hop, pad, length, mel
 
 @pytest.mark.parametrize("name", ["logmel padded", "gaps", "window of n_fft"])
 def test_a_few_frames_at_a_time(native_front_end, features_golden, name):
-    from ee_ref.native._lib import ffi, lib
+    from ee_ref.native._lib import ffi, lib, ops
 
     config = CONFIGS[name]
     run, clip = native_front_end(config), features_golden["clip"][:3000]
     expected = run.extract(clip)
-    scratch = ffi.new("float[]", lib.ee_frontend_scratch(run.handle))
+    scratch = ffi.new("float[]", lib.ee_frontend_scratch(run.handle, ops()))
     source = ffi.from_buffer("int16_t[]", clip)
     for step in (1, 3):
         found = np.empty_like(expected)
@@ -141,7 +141,7 @@ def test_a_few_frames_at_a_time(native_front_end, features_golden, name):
             frames = min(step, len(expected) - first)
             out = ffi.from_buffer("float[]", found[first : first + frames])
             assert lib.ee_features_s16(
-                out, run.handle, source, len(clip), first, frames, scratch) == lib.EE_OK
+                out, run.handle, source, len(clip), first, frames, scratch, ops()) == lib.EE_OK
         assert found.tobytes() == expected.tobytes()
 
 

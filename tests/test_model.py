@@ -304,9 +304,17 @@ def test_errors_are_caught_as_one_family():
 def test_a_copy_is_loaded_again(model, copied):
     again = copied(model)
     assert again is not model
-    assert (again.backend, again.threads, again.config) == (
-        model.backend, model.threads, model.config)
+    assert (again.backend, again.threads, again.packed, again.config) == (
+        model.backend, model.threads, model.packed, model.config)
     assert again.transcribe((noise(1.0), RATE)) == model.transcribe((noise(1.0), RATE))
+
+
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+def test_a_packed_model_says_the_same(model_path, backend):
+    plain, packed = (ee_ref.load(model_path, backend, packed=packed) for packed in (False, True))
+    assert packed.packed and copy.copy(packed).packed and not plain.packed
+    found = (model.transcribe((noise(1.0), RATE)) for model in (plain, packed))
+    assert next(found) == next(found)
 
 
 def test_a_model_goes_to_another_process(model_path, monkeypatch):

@@ -192,6 +192,9 @@ def test_isa_is_capped_by_the_environment(monkeypatch):
     for isa in _lib.available_isas():
         monkeypatch.setenv("EE_REF_ISA", isa)
         assert _lib.isa() == isa
+    for isa in set(_lib.built_isas()) - set(_lib.available_isas()):
+        monkeypatch.setenv("EE_REF_ISA", isa)
+        assert _lib.isa() == _lib.available_isas()[-1]
     for unset in ("", None):
         monkeypatch.setenv("EE_REF_ISA", unset) if unset == "" else monkeypatch.delenv("EE_REF_ISA")
         assert _lib.isa() == _lib.available_isas()[-1]
@@ -214,6 +217,37 @@ def test_isas_agree_on_a_whole_model(monkeypatch, features):
     for other in results[1:]:
         for exit_, (a, b) in enumerate(zip(results[0], other), start=1):
             assert_close(b, a, 1e-5, f"exit {exit_}")
+
+
+PACKABLE = [
+    dataclasses.replace(SMALL, dim=48, heads=4, ff=405, vocab=33),
+    dataclasses.replace(SMALL_SPLITFORMER, dim=16, heads=4),
+]
+"""Models whose matrices are several blocks of `in`, and no whole panels."""
+
+
+@pytest.mark.parametrize("config", PACKABLE, ids=["conformer", "splitformer"])
+def test_packing_changes_no_byte(config, isa):
+    tensors, features = random_tensors(config), random_features(163, 5)[:, :config.mels]
+    plain = NativeModel(config, tensors)
+    for threads in (1, 2):
+        packed = NativeModel(config, tensors, threads, packed=True)
+        assert same(plain.exits(features), packed.exits(features))
+        assert (len(packed._packed) > 0) == (isa in ("avx2", "avx512", "vnni", "amx"))
+
+
+def test_a_packed_model_reads_its_copy(features):
+    tensors = random_tensors(PACKABLE[0])
+    packed = NativeModel(PACKABLE[0], tensors, packed=True)
+    before = list(packed.exits(features))
+    packed._packed[:] = 0
+    assert same(before, packed.exits(features)) == (len(packed._packed) == 0)
+
+
+def test_packing_does_nothing_where_it_gains_nothing(features):
+    packed = NativeModel(SMALL, random_tensors(SMALL), packed=True)  # dim 20
+    assert len(packed._packed) == 0
+    assert same(NativeModel(SMALL, random_tensors(SMALL)).exits(features), packed.exits(features))
 
 
 # Sessions

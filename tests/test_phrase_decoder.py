@@ -114,7 +114,7 @@ def test_the_rule_stops_as_soon_as_the_phrase_is_sure(model_path, letters, noise
     for samples in noise:
         scores = [decoder(out.log_probs).scores for out in model.exits(model.features(samples))]
         for exit, at in enumerate(scores, start=1):
-            rule = exits.Phrase(at.free, at.margin)
+            rule = exits.Phrase(max(at.free, -1e30), at.margin)
             result = model.transcribe(samples, policy=rule, phrases=letters)
             first = next(number for number, other in enumerate(scores, start=1)
                          if other.free >= at.free and other.margin >= at.margin)
@@ -122,6 +122,21 @@ def test_the_rule_stops_as_soon_as_the_phrase_is_sure(model_path, letters, noise
             assert result == dataclasses.replace(
                 model.transcribe(samples, exit=first, phrases=letters), score=result.score,
                 margin=result.margin)
+
+
+@pytest.mark.parametrize("n_best", [1, 2, 5])
+def test_as_many_phrases_are_told_as_asked_for(model_path, letters, noise, n_best):
+    model = ee_ref.load(model_path)
+    two, some = model.phrase_decoder(letters), model.phrase_decoder(letters, n_best=n_best)
+    most = 0
+    for samples in noise:
+        for out in model.exits(model.features(samples)):
+            heard = some(out.log_probs)
+            expected = decode.graph.search(some.graph, out.log_probs, max(n_best, 2))
+            assert list(heard.found) == expected[:n_best]
+            assert heard.scores == two(out.log_probs).scores
+            most = max(most, len(heard.found))
+    assert most == n_best
 
 
 def test_phrases_are_compiled_once_for_a_model(model_path, letters, noise, monkeypatch):
@@ -189,7 +204,7 @@ def outcomes_of(seed=0, n=600, exits_=3):
     said = rng.random(n) < 0.6
     right = said[:, None] & (rng.random((n, exits_)) < 0.95)
     free = -np.abs(rng.normal(np.where(right, 0.3, 3.0), 0.6)).astype(np.float32)
-    margin = np.clip(rng.normal(np.where(right, 9, 2), 2.5), 0, 20).astype(np.float32)
+    margin = np.clip(rng.normal(np.where(right, 9, 2), 2.5), 0, 10).astype(np.float32)
     free[~said & (rng.random(n) < 0.1)] = -np.inf
     part = table(np.zeros((n, exits_), int), np.ones(n, int), scores={
         "phrase_free": free, "phrase_margin": margin})

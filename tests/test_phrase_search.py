@@ -62,19 +62,24 @@ def by_all_alignments(graph, log_probs, n, filler):
     """What `search` returns, from every alignment of every part of the recording."""
     frames, vocab = log_probs.shape
     e = log_probs.astype(np.float64)
-    e[:, graph.blank] -= graphs.BLANK_COST
+    e[:, graph.blank] = graphs.BLANK_WEIGHT * e[:, graph.blank] - graphs.BLANK_COST
     e -= e.max(axis=1, keepdims=True)
     keys = dict(spelled(graph))
     parts = [(0, frames)] if filler is None else [
         (start, end) for start in range(max(frames, 1)) for end in range(start, frames + 1)
         if end > start or frames == 0]
     found: dict[int, float] = {}
+    lowest = graphs.lowest(filler)
     for start, end in parts:
         outside = 0.0 if filler is None else filler * ((start > 0) + (end < frames))
         for labels in itertools.product(range(vocab), repeat=end - start):
             runs = tuple(label for label, _ in itertools.groupby(labels) if label != graph.blank)
             if runs in keys:
-                score = sum(e[start + t, label] for t, label in enumerate(labels)) - outside
+                scores = np.cumsum([e[start + t, label] for t, label in enumerate(labels)])
+                before = 0.0 if filler is None or start == 0 else filler
+                if any(score - before < lowest(start + t) for t, score in enumerate(scores, 1)):
+                    continue
+                score = float(scores[-1] if len(scores) else 0.0) - outside
                 found[keys[runs]] = max(score, found.get(keys[runs], -math.inf))
     return sorted(((score, key) for key, score in found.items() if score > -math.inf),
                   key=lambda phrase: (-phrase[0], phrase[1]))[:n]

@@ -10,6 +10,7 @@ from hassil import Intents, recognize
 
 from ee_ref import phrases
 from ee_ref.errors import ArgumentError, FileError, PhraseError
+from ee_ref.phrases import sentences
 
 from .test_phrases import said
 
@@ -183,3 +184,51 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "a.yaml").write_bytes(b"\xff")
     with pytest.raises(PhraseError, match="line 1: expected UTF-8 text"):
         phrases.load(tmp_path / "a.yaml")
+
+
+def test_blocks_with_lists_of_their_own_share_those_of_the_file(load, monkeypatch):
+    """Each is read once, but for what names something that the block says otherwise."""
+    read = []
+    values = sentences._Scope._list
+    monkeypatch.setattr(sentences._Scope, "_list", lambda self, node, what: (
+        read.append(what), values(self, node, what))[1])
+    found = load("""
+intents:
+  A:
+    data:
+      - sentences: ["a {n} {own} {through}"]
+        lists: {own: {values: [x]}}
+      - sentences: ["b {n} {own} {through}"]
+        lists: {own: {values: [y]}}
+      - sentences: ["c {n} {own} {through}"]
+lists:
+  n: {range: {from: 0, to: 100}}
+  own: {values: [z]}
+  through: {values: ["<own>"]}
+expansion_rules:
+  own: "v w"
+""")
+    assert found.number("A FIVE X V W".split()) is not None
+    assert found.number("B FIVE Y V W".split()) is not None
+    assert found.number("C FIVE Z V W".split()) is not None
+    assert found.number("B FIVE X V W".split()) is None
+    assert read.count("{n}") == read.count("{through}") == 1 and read.count("{own}") == 3
+
+
+def test_what_names_something_of_a_block_is_its_own(load):
+    found = load("""
+intents:
+  A:
+    data:
+      - sentences: ["a {through}"]
+        expansion_rules: {own: "x"}
+      - sentences: ["b {through}"]
+        expansion_rules: {own: "y"}
+      - sentences: ["c {through}"]
+lists:
+  through: {values: ["<own> end"]}
+expansion_rules:
+  own: "z"
+""")
+    spoken = {tuple(found.sentence(number)) for number in range(found.count)}
+    assert spoken == {("A", "X", "END"), ("B", "Y", "END"), ("C", "Z", "END")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 
 from ee_ref.conformance import runner
 from ee_ref.conformance.transport import Program
-from tests.conftest import ISAS
+from tests.conftest import EMULATED_ISAS, ISAS
 from tests.faults import FAULTS, Fault
-from tests.support import KERNELS, cases_with_values, make_desk
+from tests.support import EMULATION, KERNELS, cases_with_values, make_desk
 from tests.test_conformance_protocol import Lossy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,21 +35,23 @@ TIMEOUT = 20.0
 # Each fault takes a compiler and a part of the suite; in one process they share a library.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 
-HERE = [fault for fault in FAULTS if fault.isa in ISAS]
-"""Those whose kernels this CPU can run."""
+HERE = [fault for fault in FAULTS if fault.isa in (*ISAS, *EMULATED_ISAS)]
+"""Those whose kernels this CPU can run, or emulate."""
+
+FLAGS = f"CFLAGS=-O2 {EMULATION if EMULATED_ISAS else ''}"
 
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory) -> Path:
     """What the port is built of: one more FAULT compiles no more than its file."""
     out = tmp_path_factory.mktemp("workshop")
-    make_desk(out)
+    make_desk(out, FLAGS)
     return out
 
 
 def program(workshop: Path, fault: Fault, folder: Path | None) -> list[str]:
     """The command of the port, with the file of the fault in `folder`, or without."""
-    make_desk(workshop, f"FAULT={folder or ''}")
+    make_desk(workshop, FLAGS, f"FAULT={folder or ''}")
     return [str(workshop / "ee_conformance_desk"), fault.isa]
 
 
@@ -87,6 +90,10 @@ def test_a_fault_is_noticed_where_it_belongs(fault, vectors, workshop, tmp_path)
     text = source.read_text()
     assert text.count(fault.text) == 1, f"{fault.file} changed: plant this fault anew"
     (tmp_path / source.name).write_text(text.replace(fault.text, fault.planted))
+    if source.suffix == ".h":  # found beside the files that include it
+        for path in source.parent.glob("*.c"):
+            if f'"{source.name}"' in path.read_text():
+                shutil.copy(path, tmp_path)
     found = run(vectors, program(workshop, fault, tmp_path), fault.line,
                 (*BELOW[fault.tier], fault.cases))
     own = {name: status for name, status in found.items() if fnmatchcase(name, fault.cases)}
@@ -126,6 +133,7 @@ def test_firmware_meets_no_other_names(workshop):
     assert [name for name in names if not name.startswith("ee")] == []
 
 
-def test_without_a_fault_all_pass(vectors, workshop):
-    found = run(vectors, program(workshop, FAULTS[0], None), "", ("*",))
+@pytest.mark.parametrize("isa", ("c", *EMULATED_ISAS))
+def test_without_a_fault_all_pass(isa, vectors, workshop):
+    found = run(vectors, program(workshop, FAULTS[0]._replace(isa=isa), None), "", ("*",))
     assert len(found) == len(vectors.cases) and set(found.values()) == {"pass"}

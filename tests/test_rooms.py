@@ -14,8 +14,8 @@ ROOMS = (
     "ee_ref.model_file", "ee_ref.convert", "ee_ref.quantize", "ee_ref.flash_image",
     "ee_ref.c_source",
     # The stages of an utterance
-    "ee_ref.clock", "ee_ref.audio", "ee_ref.tokens", "ee_ref.decode", "ee_ref.phrases",
-    "ee_ref.exits", "ee_ref.native", "ee_ref.frontend", "ee_ref.encoder",
+    "ee_ref.clock", "ee_ref.wav", "ee_ref.audio", "ee_ref.tokens", "ee_ref.decode",
+    "ee_ref.phrases", "ee_ref.exits", "ee_ref.native", "ee_ref.frontend", "ee_ref.encoder",
     # What is done with a model
     "ee_ref.plan", "ee_ref.info", "ee_ref.phrase_decoder", "ee_ref.stream", "ee_ref.model",
     "ee_ref.loading", "ee_ref.formats",

@@ -270,9 +270,9 @@ def started(monkeypatch):
             super().__init__(threads)
 
     class Encoder(NativeModel):
-        def __init__(self, config, tensors, threads):
+        def __init__(self, config, tensors, threads, packed):
             numbers.append(threads)
-            super().__init__(config, tensors, threads)
+            super().__init__(config, tensors, threads, packed)
 
     monkeypatch.setattr("ee_ref.evaluation.run.ThreadPoolExecutor", Pool)
     monkeypatch.setattr("ee_ref.native._session.NativeModel", Encoder)

@@ -19,7 +19,7 @@ import ee_ref  # noqa: E402
 from ee_ref import model_file  # noqa: E402
 from ee_ref.cli import main  # noqa: E402
 from ee_ref.convert import convert_state_dict  # noqa: E402
-from ee_ref.errors import ArgumentError  # noqa: E402
+from ee_ref.errors import ArgumentError, FileError  # noqa: E402
 from ee_ref.frontend import plain  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 
@@ -259,6 +259,19 @@ def test_a_run_gives_a_model(material, tmp_path, monkeypatch):
     config = model_file.read(tmp_path / "m.gguf").config
     assert (config.pad, config.positions, config.layers_per_exit) == (3200, "none", (1, 1))
     assert ee_ref.load(tmp_path / "m.gguf").transcribe((np.zeros(16000, np.int16), 16000)).exit == 2
+
+
+def test_a_pack_that_cannot_be_read_ends_the_run(material, tmp_path):
+    """It is looked for by a thread of its own."""
+    (tmp_path / "b.json").write_text((material / "train" / "a.json").read_text())
+    np.save(tmp_path / "b.npy", np.zeros(100, np.int16))
+    store = Store(0.02, 16000, CPU)
+    loader = train_english.Loader(tmp_path, store, None, Waves(TINY, Augment(), CPU), (0, 1))
+    loader.check()
+    loader.start()
+    loader.join(30)
+    with pytest.raises(FileError, match="within the 100 samples"):
+        loader.check()
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ ROW_BLOCKS = (5, 7, 9, 12, 15, 19, 24, 30, 38, 48, 60, 76, 96)
 """Lengths of rows in steps of 8 encoder frames, 0.32 s: 1.4 to 30.5 s. Kernels and captured graphs
 want few shapes, and attention wants multiples of 8."""
 
-EASY_BLOCKS = 15  # the longest rows of the easy steps at first
+EASY_BLOCKS = 9  # the longest rows of the easy steps at first
 
 
 def row_samples(blocks: int, config: Config) -> int:

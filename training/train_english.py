@@ -40,6 +40,7 @@ from validate import greedy_text
 from waves import Store, Waves
 
 LEAST_EASE = 0.25  # of the changes of rows in the easy steps
+LIMITED_LEFT = 128  # frames, of the limited view whose error rates are noted at the end
 SHOW_EVERY = 15.0  # seconds
 
 
@@ -55,6 +56,7 @@ class Loader(threading.Thread):
         self.seen: set[str] = set()
         self.hours: dict[str, float] = {}
         self.full = False
+        self.failure: Exception | None = None
 
     def poll(self) -> None:
         """Take the packs that are new."""
@@ -82,10 +84,18 @@ class Loader(threading.Thread):
         self.planners.add(start, clips)
 
     def run(self) -> None:
-        with torch.cuda.stream(torch.cuda.Stream() if self.store.samples.is_cuda else None):
-            while not self.full:
-                self.poll()
-                time.sleep(1.0)
+        try:
+            with torch.cuda.stream(torch.cuda.Stream() if self.store.samples.is_cuda else None):
+                while not self.full:
+                    self.poll()
+                    time.sleep(1.0)
+        except Exception as error:
+            self.failure = error
+
+    def check(self) -> None:
+        """Raises what stopped the thread, such as FileError for a damaged pack."""
+        if self.failure:
+            raise self.failure
 
 
 class Dev:
@@ -209,7 +219,8 @@ def finish(run: Run, steps: dict[int, Step], planners: Planners, journal: Journa
             run.average.copy_to(run.parameters)
         measure_norms(run.model, run.recipe.opt.norm_batches, forward)
         rates = journal.dev.rates(run)
-        journal.note(weights=weights, rates=rates)
+        journal.note(weights=weights, rates=rates,
+                     limited=journal.dev.rates(run, min(run.recipe.opt.chunks), LIMITED_LEFT))
         score = sum(own[-1] for own in rates.values())
         if score <= lowest:
             lowest = score
@@ -267,6 +278,7 @@ def train(args: argparse.Namespace, recipe: Recipe) -> None:
     while progress < 1:
         own = ((run.step + 1) / args.steps if args.steps else
                (time.time() - started) / 60 / args.minutes)
+        loader.check()
         planners.limit(EASY_BLOCKS if run.step < args.easy else max(ROW_BLOCKS))
         run.ease.fill_(ease(run.step, args.easy))
         if rng.random() < opt.whole:

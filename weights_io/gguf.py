@@ -123,15 +123,15 @@ class _Cursor:
                 f"bytes, found one of at least {self.position + count}"
             )
 
-    def unpack(self, code: str, what: str, count: int = 1) -> tuple:
-        layout = f"<{count}{code}"
-        self.need(struct.calcsize(layout), what)
+    def unpack(self, layout: str, what: str) -> tuple:
+        size = struct.calcsize(layout)
+        self.need(size, what)
         values = struct.unpack_from(layout, self.buffer, self.position)
-        self.position += struct.calcsize(layout)
+        self.position += size
         return values
 
     def integer(self, code: str, what: str) -> int:
-        return self.unpack(code, what)[0]
+        return self.unpack(f"<{code}", what)[0]
 
     def string(self, limit: int, what: str) -> str:
         length = self.integer("Q", what)
@@ -160,11 +160,11 @@ class _Cursor:
         if type_ == ValueType.ARRAY:
             raise ModelFileError(f"{what}: arrays of arrays are not part of the profile")
         if type_ == ValueType.BOOL:
-            flags = self.unpack("B", what, count)
+            flags = self.unpack(f"<{count}B", what)
             if any(flag > 1 for flag in flags):
                 raise ModelFileError(f"{what}: expected truth values 0 or 1, found {max(flags)}")
             return [bool(flag) for flag in flags]
-        return list(self.unpack(_CODES[type_], what, count))
+        return list(self.unpack(f"<{count}{_CODES[type_]}", what))
 
     def field(self, key: str) -> Field:
         what = f"field {key!r:.80}"
@@ -183,8 +183,8 @@ class _Cursor:
         dims = self.integer("I", what)
         if not 1 <= dims <= MAX_DIMS:
             raise ModelFileError(f"{what}: expected 1..{MAX_DIMS} dimensions, found {dims}")
-        shape = tuple(reversed(self.unpack("Q", what, dims)))
-        type_, offset = self.integer("I", what), self.integer("Q", what)
+        *sizes, type_, offset = self.unpack(f"<{dims}QIQ", what)
+        shape = tuple(sizes[::-1])
         try:
             return TensorInfo(name, shape, TensorType(type_), offset)
         except ValueError:
@@ -203,7 +203,7 @@ def _check_start(cursor: _Cursor) -> tuple[int, int]:
         swapped = int.from_bytes(version.to_bytes(4, "little"), "big")
         found = "a big-endian file" if 0 < swapped < 1 << 16 else f"version {version}"
         raise ModelFileError(f"expected little-endian GGUF version {VERSION}, found {found}")
-    tensors, fields = cursor.unpack("Q", "the counts", 2)
+    tensors, fields = cursor.unpack("<2Q", "the counts")
     for what, found, limit in (("tensors", tensors, MAX_TENSORS), ("fields", fields, MAX_FIELDS)):
         if found > limit:
             raise ModelFileError(f"expected at most {limit} {what}, found {found}")

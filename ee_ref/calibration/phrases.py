@@ -20,8 +20,9 @@ _RIDGE = 1e-4
 
 
 def fit_confidence(table: Table, outcomes: Outcomes) -> exits.Confidence:
-    """Weights with which the confidence is the probability that the best phrase is right, where
-    right and wrong ones are equally frequent; all exits count alike.
+    """Weights with which the confidence is the probability that the best phrase is right and not
+    that of speech that says none, where these are equally frequent; all exits count alike. Phrases
+    taken for others do not count: to reject them as well would cost more right ones.
 
     The threshold is where as many right phrases are rejected, of the recordings that say one, as
     others are accepted, of the recordings that say none (equal error rate).
@@ -36,9 +37,10 @@ def fit_confidence(table: Table, outcomes: Outcomes) -> exits.Confidence:
             raise ArgumentError(f"calibration set: expected recordings that {kind}, found none of "
                                 f"{len(table)}")
     free, margin = (table.scores[name] for name in PHRASE_SCORES)
-    x = np.stack([np.maximum(free, _LEAST_FREE).ravel(), margin.ravel(),
-                  np.ones(right.size)], axis=1)
-    sign = np.where(right.ravel(), 1.0, -1.0)
+    counts = right | ~said[:, None]
+    x = np.stack([np.maximum(free, _LEAST_FREE)[counts], margin[counts],
+                  np.ones(counts.sum())], axis=1)
+    sign = np.where(right[counts], 1.0, -1.0)
     weight = 0.5 / np.where(sign > 0, (sign > 0).sum(), (sign < 0).sum())
 
     def loss(b: np.ndarray) -> tuple[float, np.ndarray]:

@@ -7,6 +7,7 @@ goes on past it), 2 the command was used wrongly, 130 interrupted, 143 terminate
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import os
 import sys
@@ -23,13 +24,15 @@ COMMANDS = (
 """Each is a module here: HELP, DESCRIPTION, add_arguments(parser) and run(args) -> exit code."""
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(first: str = "") -> argparse.ArgumentParser:
+    """The parser of arguments that begin with this one: of all commands, unless it names one, whose
+    modules are those that a run needs."""
     parser = argparse.ArgumentParser(
         prog="ee-ref", description="Early-exit speech recognition that runs anywhere."
     )
     parser.add_argument("--version", action="version", version=f"ee-ref {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
+    for name in [first] if first in COMMANDS else COMMANDS:
         module = importlib.import_module(f".{name}", __name__)
         command = subparsers.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
         module.add_arguments(command)
@@ -43,6 +46,8 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
 
 def entry() -> None:
     """Be the command: run `main` and end the process with its exit code."""
+    # Imports make objects to keep: looking among them for garbage is a twentieth of a short run.
+    gc.set_threshold(50_000)
     code = main()
     if code > 128:
         # Stopped: a thread may wait for a pipe that nobody writes to, so none is waited for.
@@ -79,7 +84,7 @@ def _run(argv: list[str]) -> int:
     try:
         with _console.signals_raise():
             _refuse_empty(argv)
-            args = _parser().parse_args(argv)
+            args = _parser(argv[0] if argv else "").parse_args(argv)
             if sys.stdout is None:
                 raise FileError("standard output is closed")
             code = args.run(args)

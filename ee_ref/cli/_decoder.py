@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "with one a line, or a list with commas between them")
 
 
-def decoder_of(args: argparse.Namespace, model: Model, n_best: int = 1) -> Decoder | None:
+def decoder_of(args: argparse.Namespace, model: Model, n_best: int | None = None
+               ) -> Decoder | None:
     """The decoder that the options ask for, None for the greedy one. Raises ArgumentError naming
     the option, FileError, and LanguageModelError."""
     from .. import decode
@@ -45,6 +46,9 @@ def decoder_of(args: argparse.Namespace, model: Model, n_best: int = 1) -> Decod
             if (value := getattr(args, name)) is not None:
                 raise ArgumentError(f"expected --{name} or --phrases, found both: {value} and "
                                     f"{args.phrases}")
+        n_best = None  # of the phrases
+    if n_best is None:
+        n_best = 1
     if args.lm_weight is not None and args.lm is None:
         raise ArgumentError(f"--lm-weight {args.lm_weight:g} needs --lm F")
     if args.word_score is not None and not judged:

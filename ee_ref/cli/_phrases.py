@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..checks import check_count
 from ..errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -22,11 +23,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "its score before it, and after it (such as 10)")
 
 
-def decoder_of(args: argparse.Namespace, model: Model) -> PhraseDecoder | None:
-    """What the options ask for, None without phrases. Raises ArgumentError naming the option, and
-    PhraseError."""
+def decoder_of(args: argparse.Namespace, model: Model, n_best: int | None = None
+               ) -> PhraseDecoder | None:
+    """What the options ask for, None without phrases. n_best: phrases that a result tells, None for
+    as many as usual. Raises ArgumentError naming the option, and PhraseError."""
     if args.phrases is None:
         if args.filler is not None:
             raise ArgumentError(f"--filler {args.filler:g} needs --phrases FILE")
         return None
-    return model.phrase_decoder(args.phrases, args.filler)
+    from ..decode.graph import MAX_N
+
+    if n_best is None:
+        return model.phrase_decoder(args.phrases, args.filler)
+    check_count("--n-best with --phrases", n_best, 1, MAX_N)
+    return model.phrase_decoder(args.phrases, args.filler, n_best)

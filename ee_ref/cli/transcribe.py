@@ -33,8 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _policy.add_arguments(parser)
     _phrases.add_arguments(parser)
     _decoder.add_arguments(parser)
-    parser.add_argument("--n-best", type=int, default=1, metavar="N",
-                        help="hypotheses to report (json; needs a beam)")
+    parser.add_argument("--n-best", type=int, metavar="N",
+                        help="hypotheses to report (json): of a beam, 1 by default, or of phrases, "
+                        "2 by default")
     parser.add_argument("--format", choices=("txt", "json", "srt", "vtt", "ctm", "trn"),
                         default="txt")
     parser.add_argument("--output-dir", type=Path, metavar="D",
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     model = load(args.model, backend=args.backend, threads=1 if at_once > 1 else threads)
     policy = _policy.policy_of(args, model)
     decoder = _decoder.decoder_of(args, model, args.n_best)
-    phrases = _phrases.decoder_of(args, model)
+    phrases = _phrases.decoder_of(args, model, args.n_best)
     progress = not args.quiet and len(names) > 1 and sys.stderr.isatty()
 
     def transcribe(name: str, policy: exits.AnyPolicy) -> Result:

@@ -66,10 +66,15 @@ def phrase_vectors() -> Iterator[Vector]:
         ("no_blank_between_letters", rover, letters,
          np.delete(_spoken(LETTERS, "GO ROOM THREE", 10), np.s_[2::3], 0), {"n": 2}),
         ("far_behind_at_first", _loaded("a c\nb d\n"), letters,
-         _frames({"A": 0.0, "B": -25.0}, {"▁": 0.0}, {"C": -40.0, "D": 0.0}), {"n": 2}),
-        ("twenty_below", pairs, letters, _first_letter(-20.0, 0.0), {"n": 2}),
-        ("a_bit_more_than_twenty_below", pairs, letters,
-         _first_letter(float(np.nextafter(np.float32(-20), np.float32(-21))), 0.0), {"n": 2}),
+         _frames({"A": 0.0, "B": -25.0}, {"▁": 0.0}, {"C": -30.0, "D": 0.0}), {"n": 2}),
+        ("ten_below", pairs, letters, _first_letter(-10.0, 0.0), {"n": 2}),
+        ("a_bit_more_than_ten_below", pairs, letters,
+         _first_letter(float(np.nextafter(np.float32(-10), np.float32(-11))), 0.0), {"n": 2}),
+        ("at_the_limit", pairs, letters, _far_behind(-32.75), {"n": 2}),
+        ("a_bit_below_the_limit", pairs, letters,
+         _far_behind(float(np.nextafter(np.float32(-32.75), np.float32(-33)))), {"n": 2}),
+        ("at_the_limit_with_filler", pairs, letters, _far_behind(-42.75),
+         {"n": 2, "filler": 10.0}),
         ("apart_by_little", pairs, letters, _first_letter(-(2.0**-30), 0.0), {"n": 2}),
         ("equal_by_rounding", pairs, letters, _first_letter(-(2.0**-30), 0.0, -16.0), {"n": 2}),
         ("equal_when_flushed", pairs, letters, _first_letter(-(2.0**-60), 0.0), {"n": 2}),
@@ -110,6 +115,11 @@ def _frames(*frames: dict[str, float]) -> np.ndarray:
 def _first_letter(a: float, b: float, then: float = 0.0) -> np.ndarray:
     """A or B, and a space and C for `then` each, where a blank would cost nothing."""
     return _frames({"A": a, "B": b}, {"<blank>": 0.0, "▁": then}, {"<blank>": 0.0, "C": then})
+
+
+def _far_behind(a: float) -> np.ndarray:
+    """A, a space and C, where something else than A is more probable."""
+    return _frames({"Z": 0.0, "A": a}, {"▁": 0.0}, {"C": 0.0})
 
 
 def _expected(

@@ -3,12 +3,13 @@
 The specification of kernels/include/ee_phrases.h, byte for byte (docs/numerics.md, "Phrase
 search"). A graph says which label sequences may be spoken and which sentence each of them is; a
 sentence is a number, its key. The search is CTC's best path, and exact: a score is that of the best
-alignment of a sentence, less that of the best path without any graph. In both a blank costs
-BLANK_COST.
+alignment of a sentence, less that of the best path without any graph; only alignments count that
+never fall far behind it (`lowest`). In both a blank counts more (`relative`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -24,11 +25,18 @@ MAX_GRAPH = 65535
 """The most states, and the most arcs."""
 MAX_VOCAB = 65536
 MAX_N = 8
-SPREAD = np.float32(20)
+SPREAD = np.float32(10)
 """How far below the best sentence others are found."""
+BLANK_WEIGHT = np.float32(3)
 BLANK_COST = np.float32(2)
-"""What a blank costs. A model that is unsure of a label gives it to the blank, so that without this
-a short sentence with few labels to miss would be found in place of a long one."""
+"""A blank's log-probability is taken BLANK_WEIGHT times, less BLANK_COST. A model that is unsure of
+a label gives it to the blank, so that without this a short sentence with few labels to miss would
+be found in place of a long one. The weight leaves a blank that is sure what it is."""
+LAG = np.float32(32)
+LAG_PER_FRAME = np.float32(0.75)
+"""How far an alignment may be behind the best path without any graph: LAG, and LAG_PER_FRAME for
+each frame so far. What falls further behind is none of the phrases, and is not looked for: speech
+that is none would take many times as long as speech that is one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +170,7 @@ class PhraseSearch:
             check_number("filler", filler, 0, float(np.finfo(np.float32).max))
         self._graph, self._n = graph, n
         self._filler = None if filler is None else np.float32(filler)
+        self._lowest = lowest(filler)
         self._live = _tokens((0, np.float32(0), 0))
         self._found = _tokens()
         self._frames = 0
@@ -214,7 +223,7 @@ class PhraseSearch:
         tokens = _joined(
             states._replace(score=states.score + e[graph.blank]),
             arcs._replace(score=arcs.score + e[graph.label[arcs.place - graph.states]]))
-        self._live = tokens.at(tokens.score > -np.inf)
+        self._live = tokens.at(tokens.score >= self._lowest(self._frames + 1))
 
     def _taken(self, tokens: _Tokens, arcs: np.ndarray) -> _Tokens:
         """Tokens at states, each taken over every one of `arcs` (A,) that leaves its state."""
@@ -226,6 +235,12 @@ class PhraseSearch:
         token, arc = token[arcs[arc]], arc[arcs[arc]]
         return _Tokens(graph.states + arc, tokens.score[token],
                        tokens.key[token] + graph.weight[arc])
+
+
+def lowest(filler: float | None) -> Callable[[int], np.float32]:
+    """The score below which an alignment counts for nothing, by the frames so far."""
+    aside = np.float32(filler or 0)
+    return lambda frames: -(LAG + LAG_PER_FRAME * np.float32(frames)) - aside
 
 
 def checked_frames(log_probs: np.ndarray, graph: PhraseGraph) -> np.ndarray:
@@ -245,12 +260,13 @@ def checked_frames(log_probs: np.ndarray, graph: PhraseGraph) -> np.ndarray:
 
 
 def relative(log_probs: np.ndarray, graph: PhraseGraph) -> np.ndarray:
-    """Log-probabilities, the blank's less BLANK_COST, less the highest of their frame. (T, V)
+    """Log-probabilities (T, V), the blank's BLANK_WEIGHT times and less BLANK_COST, all less the
+    highest of their frame.
 
     Raises ArgumentError as `PhraseSearch.feed` does.
     """
     scores = checked_frames(log_probs, graph).copy()
-    scores[:, graph.blank] -= BLANK_COST
+    scores[:, graph.blank] = BLANK_WEIGHT * scores[:, graph.blank] - BLANK_COST
     return flush(scores - scores.max(axis=1, keepdims=True))
 
 

@@ -45,14 +45,21 @@ class Alignment:
     @cached_property
     def best(self) -> Hypothesis:
         """The tokens, and the frame of each one's run where it is most probable."""
-        labels, highest = self.labels, self.highest
-        tokens, frames = [], []
-        starts = np.flatnonzero(np.diff(labels.astype(np.int64), prepend=-1))
-        for start, end in zip(starts, [*starts[1:], len(labels)]):
-            if labels[start] != self.blank:
-                tokens.append(int(labels[start]))
-                frames.append(int(start + highest[start:end].argmax()))
-        return Hypothesis(tuple(tokens), float(highest.sum(dtype=np.float64)), tuple(frames))
+        tokens: list[int] = []
+        frames: list[int] = []
+        before, peak = -1, 0.0
+        for frame, (label, value) in enumerate(zip(self.labels.tolist(), self.highest.tolist())):
+            if label != self.blank:
+                if label != before:
+                    tokens.append(label)
+                    frames.append(frame)
+                    peak = value
+                elif value > peak:
+                    frames[-1] = frame
+                    peak = value
+            before = label
+        score = float(self.highest.sum(dtype=np.float64))
+        return Hypothesis(tuple(tokens), score, tuple(frames))
 
     @cached_property
     def confidences(self) -> tuple[float, ...]:

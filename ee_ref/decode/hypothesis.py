@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -61,8 +62,8 @@ def token_confidences(log_probs: np.ndarray, hypothesis: Hypothesis) -> tuple[fl
     lacks.
     """
     rows, labels = np.shape(log_probs)
-    frames, tokens = np.array(hypothesis.frames, int), np.array(hypothesis.tokens, int)
-    if frames.shape != tokens.shape:
+    frames, tokens = hypothesis.frames, hypothesis.tokens
+    if len(frames) != len(tokens):
         raise ArgumentError(
             f"expected a frame for each of {len(tokens)} tokens, found {len(frames)} frames"
         )
@@ -71,12 +72,13 @@ def token_confidences(log_probs: np.ndarray, hypothesis: Hypothesis) -> tuple[fl
             f"expected a hypothesis of these log-probabilities, {rows} frames of {labels} labels, "
             f"found frames {hypothesis.frames} of tokens {hypothesis.tokens}"
         )
-    probabilities = exp(np.asarray(log_probs)[frames, tokens].astype(np.float32))
+    emitted = np.asarray(log_probs)[np.array(frames, int), np.array(tokens, int)]
+    probabilities = exp(emitted.astype(np.float32))
     return tuple(np.minimum(probabilities, ONE).tolist())
 
 
-def _within(indices: np.ndarray, size: int) -> bool:
-    return bool(((indices >= 0) & (indices < size)).all())
+def _within(indices: Sequence[int], size: int) -> bool:
+    return not indices or (min(indices) >= 0 and max(indices) < size)
 
 
 def checked_log_probs(log_probs: np.ndarray, blank: int) -> np.ndarray:

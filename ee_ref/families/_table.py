@@ -107,9 +107,15 @@ def frontend_part(config: Config) -> Part:
 
 def spelled(shape: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
     """A shape in letters as numbers: "3D D" is (3 * sizes["D"], sizes["D"])."""
-    return tuple(math.prod(sizes[factor] if factor in sizes else int(factor)
-                           for factor in re.findall(r"\d+|[A-Z]", axis))
-                 for axis in shape.split())
+    return tuple(math.prod([sizes[factor] if factor in sizes else int(factor)
+                            for factor in factors])
+                 for factors in _factors(shape))
+
+
+@cache
+def _factors(shape: str) -> tuple[tuple[str, ...], ...]:
+    """Those of each axis of a shape in letters, of which families have few."""
+    return tuple(tuple(re.findall(r"\d+|[A-Z]", axis)) for axis in shape.split())
 
 
 def specs(parts: Iterable[Part], sizes: Mapping[str, int], dtype: str) -> tuple[TensorSpec, ...]:

@@ -9,17 +9,24 @@ arithmetic, `exact` the specification of every bit (docs/numerics.md), whose byt
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checks import check_finite
 from ..config import FRONTENDS, Config
-from ..errors import ArgumentError, EeWarning
-from . import exact, plain, waveform
-from ._shared import checked_samples
+from ..errors import ArgumentError, AudioError, EeWarning
+from ._shared import checked_samples, float_samples
 from .tables import unsupported
+
+if TYPE_CHECKING:
+    from . import exact as exact
+    from . import plain as plain
+    from . import waveform as waveform
 
 FrontEnd = Callable[[np.ndarray], np.ndarray]
 """Features (T, mels) float32 of mono samples (N,), floats at `config.sample_rate`.
@@ -29,6 +36,14 @@ finite floats, or so large that their power overflows float32.
 """
 
 KINDS = (*FRONTENDS, "waveform")
+
+
+if not TYPE_CHECKING:  # of the front ends a model needs one
+
+    def __getattr__(name: str) -> Any:
+        if name in ("exact", "plain", "waveform"):
+            return importlib.import_module(f".{name}", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def front_end(config: Config, tensors: Mapping[str, np.ndarray], backend: str) -> FrontEnd:
@@ -44,21 +59,36 @@ def front_end(config: Config, tensors: Mapping[str, np.ndarray], backend: str) -
     if config.frontend not in KINDS:
         raise ArgumentError(f"frontend: expected one of {list(KINDS)}, found {config.frontend!r}")
     if config.frontend == "waveform":  # each of its operations rounds the same way everywhere
+        from . import waveform
+
         return waveform.extract
     mean, scale = tensors.get("frontend.mean"), tensors.get("frontend.scale")
-    if backend == "numpy" and config.dtype == "f32":
-        return partial(plain.extract, config=config, mean=mean, scale=scale)
-    if reason := unsupported(config):
+    is_plain = backend == "numpy" and config.dtype == "f32"
+    if not is_plain and (reason := unsupported(config)):
         warnings.warn(
             f"{reason}; using the plain NumPy front end, whose last bits differ between machines",
             EeWarning, stacklevel=2)
-        return partial(plain.extract, config=config, mean=mean, scale=scale)
-    compute: FrontEnd
-    if backend == "native":
-        from ..native._frontend import NativeFrontEnd
+        is_plain = True
+    if is_plain:
+        from . import plain
 
-        compute = NativeFrontEnd(config, mean, scale).extract
-    else:
+        return partial(plain.extract, config=config, mean=mean, scale=scale)
+    # Both of these take int16 too, as firmware has it: here a mistake.
+    if backend == "numpy":
+        from . import exact
+
         compute = partial(exact.extract, config=config, mean=mean, scale=scale)
-    # Both take int16 too, as firmware has it: here a mistake.
-    return lambda samples: compute(np.ascontiguousarray(checked_samples(samples)))
+        return lambda samples: compute(checked_samples(samples))
+    from ..native._frontend import NativeFrontEnd
+
+    run = NativeFrontEnd(config, mean, scale).extract
+
+    def native(samples: np.ndarray) -> np.ndarray:
+        samples = np.ascontiguousarray(float_samples(samples))
+        try:
+            return run(samples)
+        except AudioError:  # C looks at every sample, and does not say which one it was
+            check_finite(samples, "samples")
+            raise
+
+    return native

@@ -11,6 +11,13 @@ from ..errors import AudioError, ShapeError
 
 def checked_samples(samples: np.ndarray) -> np.ndarray:
     """`samples` as a float32 vector of finite numbers, or AudioError."""
+    samples = float_samples(samples)
+    check_finite(samples, "samples")
+    return samples
+
+
+def float_samples(samples: np.ndarray) -> np.ndarray:
+    """`samples` as a float32 vector, or AudioError."""
     samples = np.asarray(samples)
     if samples.ndim != 1:
         raise AudioError(
@@ -22,10 +29,10 @@ def checked_samples(samples: np.ndarray) -> np.ndarray:
             f"expected floating-point samples in [-1, 1], found dtype {samples.dtype}: "
             "ee_ref.audio.read((samples, rate), rate) scales integers"
         )
+    if samples.dtype == np.float32:
+        return samples
     with np.errstate(over="ignore"):
-        samples = samples.astype(np.float32, copy=False)
-    check_finite(samples, "samples")
-    return samples
+        return samples.astype(np.float32, copy=False)
 
 
 def framed(samples: np.ndarray, config: Config) -> np.ndarray:

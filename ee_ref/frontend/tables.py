@@ -10,6 +10,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import lru_cache
+from itertools import accumulate, repeat
+from operator import mul
 from typing import NamedTuple
 
 import numpy as np
@@ -104,9 +106,10 @@ def _sines(count: int, of: int) -> list[Decimal]:
 def _mel_filters(n_fft: int, mels: int, sample_rate: int) -> list[tuple[int, list[Decimal]]]:
     """(first bin, weights) of each triangle of `plain._mel_bank`, without its zeros."""
     top = sample_rate // 2
-    # 700 (10^(mel/2595) - 1) at mel = 2595 log10(1 + top/700) k/(mels + 1)
-    step = (1 + Decimal(top) / 700).ln() / (mels + 1)
-    points = [*(700 * ((step * k).exp() - 1) for k in range(mels + 1)), Decimal(top)]
+    # 700 (10^(mel/2595) - 1) at mel = 2595 log10(1 + top/700) k/(mels + 1): powers of one number
+    ratio = ((1 + Decimal(top) / 700).ln() / (mels + 1)).exp()
+    powers = accumulate(repeat(ratio, mels), mul, initial=Decimal(1))
+    points = [*(700 * (power - 1) for power in powers), Decimal(top)]
     bins = [Decimal(top) * k / (n_fft // 2) for k in range(n_fft // 2 + 1)]
     filters = []
     for low, centre, high in zip(points, points[1:], points[2:]):

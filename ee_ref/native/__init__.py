@@ -10,30 +10,31 @@ NativeUnavailable.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from .. import ops
-from ..errors import NativeUnavailable
 from ..ops._names import renamed
 
 __all__ = list(ops.__all__)
 
-_adapters: dict[str, Callable[..., Any]] = {}
-_unavailable: NativeUnavailable | None = None
-
-try:
-    from . import _conformer_layer, _kernel
-except NativeUnavailable as _error:
-    _unavailable = _error
-else:
-    _adapters = {op: _kernel.adapter(op) for op in __all__ if not op.startswith("conformer_layer")}
-    _adapters["conformer_layer"] = _conformer_layer.conformer_layer
-    _adapters["conformer_layer_qs8"] = _conformer_layer.conformer_layer_qs8
-    globals().update(_adapters)
-
 
 def __getattr__(name: str) -> Callable[..., Any]:
     op = name if name in __all__ else renamed(__name__, name)
-    if _unavailable is not None:
-        raise NativeUnavailable(str(_unavailable)) from _unavailable
-    return _adapters[op]
+    return _adapters()[op]
+
+
+@cache
+def _adapters() -> dict[str, Callable[..., Any]]:
+    """Made when the first is used: a model runs without them."""
+    from . import _conformer_layer, _kernel
+
+    layers = {"conformer_layer": _conformer_layer.conformer_layer,
+              "conformer_layer_qs8": _conformer_layer.conformer_layer_qs8}
+    made = {op: layers.get(op) or _kernel.adapter(op) for op in __all__}
+    globals().update(made)
+    return made
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

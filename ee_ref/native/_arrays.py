@@ -41,6 +41,11 @@ def pointer(array: np.ndarray | None):
     return ffi.from_buffer("int8_t[]" if array.dtype == np.int8 else "float[]", array)
 
 
+def address(array: np.ndarray) -> int:
+    """Where the array begins: `array.ctypes.data`, which takes five times as long."""
+    return array.__array_interface__["data"][0]
+
+
 def padded(weight: np.ndarray) -> np.ndarray:
     """The weight with rows of ee_row_stride(n) floats, as composites read it: itself if it has."""
     size = weight.shape[-1]

@@ -8,7 +8,7 @@ from ..config import FRONTENDS, Config
 from ..errors import AudioError
 from ..frontend.tables import frontend_tables
 from ._arrays import check, pointer
-from ._lib import ensure, ffi, lib
+from ._lib import ensure, ffi, lib, ops, portable_ops
 
 
 class NativeFrontEnd:
@@ -40,8 +40,8 @@ class NativeFrontEnd:
 
     @property
     def scratch_bytes(self) -> int:
-        """Memory that the front end uses while it runs."""
-        return 4 * lib.ee_frontend_scratch(self.handle)
+        """Memory that the front end uses while it runs frame by frame, as microcontrollers do."""
+        return 4 * lib.ee_frontend_scratch(self.handle, portable_ops())
 
     def extract(self, samples: np.ndarray) -> np.ndarray:
         """See `extract`."""
@@ -58,10 +58,11 @@ def extract(frontend, samples: np.ndarray) -> np.ndarray:
     check("samples", samples, None, dtype=np.int16 if integers else np.float32)
     frames = lib.ee_frontend_frames(frontend, len(samples))
     out = np.empty((frames, frontend.mels), np.float32)
-    scratch = np.empty(lib.ee_frontend_scratch(frontend), np.float32)
+    table = ops()
+    scratch = np.empty(lib.ee_frontend_scratch(frontend, table), np.float32)
     run = lib.ee_features_s16 if integers else lib.ee_features_f32
     source = ffi.from_buffer("int16_t[]" if integers else "float[]", samples)
-    status = run(pointer(out), frontend, source, len(samples), 0, frames, pointer(scratch))
+    status = run(pointer(out), frontend, source, len(samples), 0, frames, pointer(scratch), table)
     if status == lib.EE_ERR_NOT_FINITE:
         raise AudioError(
             "expected finite samples of about [-1, 1], found NaN, infinity, or a power that "

@@ -45,7 +45,7 @@ OTHERWISE: dict[str, dict[str, Any]] = {
     "conv_module": {"scratch": "T D K ahead P"},
     "quantize_qs8": {"sizes": "T I q.stride I"},
     "quantize_digits_qs8": {"sizes": "T I high.stride I"},
-    "linear_digits_qs8": {"sizes": "T I O I"},
+    "linear_digits_qs8": {"sizes": "T I O I", "is_composite": True},  # the member is a part of it
     "linear_qs8": {"sizes": "T I O O q.stride weight.stride"},
     "softmax_qs8": {"sizes": "T D high.stride", "overwrites": "x"},
 }

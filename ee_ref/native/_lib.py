@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 from itertools import count, takewhile
+from typing import Any
 
 from ..errors import (
     ArenaError,
@@ -27,7 +28,7 @@ except ImportError as error:
         "(pip install . or python setup.py build_ext --inplace) or use backend='numpy'"
     ) from error
 
-ABI_VERSION = 5
+ABI_VERSION = 6
 """The version of the C declarations that this package was written for."""
 
 if lib.ee_abi_version() != ABI_VERSION:
@@ -53,6 +54,11 @@ _ERRORS = {
 }
 
 
+def built_isas() -> tuple[str, ...]:
+    """The instruction sets that the library was built with, least first."""
+    return tuple(_ISAS)
+
+
 @functools.cache
 def available_isas() -> tuple[str, ...]:
     """The instruction sets that this CPU and this build have, least first."""
@@ -64,16 +70,30 @@ def isa() -> str:
 
     Raises ArgumentError when `EE_REF_ISA` names none.
     """
-    names = list(_ISAS)
-    cap = os.environ.get("EE_REF_ISA") or names[-1]
-    if cap not in names:
-        raise ArgumentError(f"EE_REF_ISA: expected one of {', '.join(names)}, found {cap!r}")
-    return min(cap, available_isas()[-1], key=names.index)
+    return _capped(os.environ.get("EE_REF_ISA"))[0]
+
+
+@functools.lru_cache(maxsize=16)
+def _capped(cap: str | None) -> tuple[str, Any]:
+    """The instruction set for this EE_REF_ISA, and its primitives."""
+    if not cap:
+        name = available_isas()[-1]
+    elif cap not in _ISAS:
+        raise ArgumentError(f"EE_REF_ISA: expected one of {', '.join(_ISAS)}, found {cap!r}")
+    else:  # asks the system for no set above the cap
+        has = lib.ee_isa_find(cap.encode()) == _ISAS[cap]
+        name = cap if has else available_isas()[-1]
+    return name, lib.ee_ops_for(_ISAS[name])
 
 
 def ops():
     """The primitives of the instruction set in use, a `const ee_ops *`."""
-    return lib.ee_ops_for(_ISAS[isa()])
+    return _capped(os.environ.get("EE_REF_ISA"))[1]
+
+
+def portable_ops():
+    """The primitives in portable C."""
+    return lib.ee_ops_for(_ISAS["c"])
 
 
 def team():

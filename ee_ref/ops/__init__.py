@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from ._names import renamed
@@ -28,11 +30,22 @@ __all__ = sorted(
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
-    return _functions[renamed(__name__, name)]
+    """An op, loaded when it is first used: C runs without any."""
+    op = name if name in __all__ else renamed(__name__, name)
+    found = getattr(importlib.import_module(f"{__name__}.{op}"), op)
+    globals()[op] = found
+    return found
 
 
-# After every import, so that no import puts a module where its function belongs.
-_functions = {
-    name: getattr(importlib.import_module(f"{__name__}.{name}"), name) for name in __all__
-}
-globals().update(_functions)
+class _Ops(ModuleType):
+    """Keeps an import of the module of an op from putting it where its function belongs."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *__all__})
+
+
+sys.modules[__name__].__class__ = _Ops

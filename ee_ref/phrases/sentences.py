@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import permutations
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from weights_io.text import read_text
 
@@ -131,7 +131,7 @@ class _File:
         block = self.mapping(node, f"a block of {shown(intent)}")
         rules, lists = self._part(block, "expansion_rules"), self._part(block, "lists")
         if rules or lists:
-            scope = _Scope(self, scope.language, {**scope.rules, **rules}, {**scope.lists, **lists})
+            scope = _Scope(self, scope.language, rules, lists, scope)
         slots = {name: self.value(value, f"the slot {shown(name)}")
                  for name, value in self._part(block, "slots").items()}
         for sentence in self.sequence(block.get("sentences"), node,
@@ -157,14 +157,21 @@ class _File:
 
 
 class _Scope:
-    """Rules and lists that sentences may name, read when they are first asked for."""
+    """Rules and lists that sentences may name, read when they are first asked for.
+
+    outer: the scope of the file, around that of a block. What it names is read once for all blocks,
+    but where it names in its turn what a block has for itself.
+    """
 
     def __init__(self, file: _File, language: str, rules: Mapping[str, yaml.Node],
-                 lists: Mapping[str, yaml.Node]):
-        self.file, self.language, self.rules, self.lists = file, language, rules, lists
-        # None while they are being read
-        self._found_rules: dict[str, t.Node | None] = {}
-        self._found_lists: dict[str, t.Values | None] = {}
+                 lists: Mapping[str, yaml.Node], outer: _Scope | None = None):
+        self.file, self.language, self._outer = file, language, outer
+        self._own = {f"<{name}>" for name in rules} | {f"{{{name}}}" for name in lists}
+        self.rules: Mapping[str, yaml.Node] = {**(outer.rules if outer else {}), **rules}
+        self.lists: Mapping[str, yaml.Node] = {**(outer.lists if outer else {}), **lists}
+        # By how it is written: what it says, and all that it names; None while it is being read.
+        self._found: dict[str, tuple[Any, set[str]] | None] = {}
+        self._names: set[str] = set()  # by what is being read
         self._nesting = 0
 
     def parsed(self, node: yaml.Node, what: str) -> t.Node:
@@ -199,7 +206,7 @@ class _Scope:
             return t.Sequence(tuple(t.text_nodes(expression.original_text)))
         if isinstance(expression, h.RuleReference):
             name = expression.rule_name
-            return self._named(f"<{name}>", name, self.rules, self._found_rules, self.parsed, at)
+            return self._named(f"<{name}>", name, self.rules, self.parsed, at)
         if isinstance(expression, h.ListReference):
             return self._slot(expression, at)
         assert isinstance(expression, h.Group)
@@ -217,23 +224,38 @@ class _Scope:
         if range_ := found.get_inline_range():
             return t.Slot(found.slot_name, self._numbers(at, *range_))
         name = found.list_name
-        return t.Slot(found.slot_name, self._named(f"{{{name}}}", name, self.lists,
-                                                   self._found_lists, self._list, at))
+        return t.Slot(found.slot_name,
+                      self._named(f"{{{name}}}", name, self.lists, self._list, at))
 
     def _named(self, what: str, name: str, known: Mapping[str, yaml.Node],
-               found: dict[str, T | None], read: Callable[[yaml.Node, str], T], at: yaml.Node
-               ) -> T:
+               read: Callable[[yaml.Node, str], T], at: yaml.Node) -> T:
         """A rule or list that is asked for at `at`. what: how it is written."""
         if name not in known:
             raise self.file.error(at, "rules and lists that the file defines", shown(what))
-        if name not in found:
-            found[name] = None
-            found[name] = read(known[name], what)
-        value = found[name]
-        if value is None:
+        if what not in self._found:
+            self._found[what] = None
+            self._found[what] = self._shared(what) or self._read(what, known[name], read)
+        found = self._found[what]
+        if found is None:
             raise self.file.error(known[name], "rules and lists without a cycle",
                                   f"{shown(what)} within itself")
+        value, names = found
+        self._names |= names
         return value
+
+    def _shared(self, what: str) -> tuple[Any, set[str]] | None:
+        """What another block has read, if it means the same here."""
+        found = self._outer._found.get(what) if self._outer else None
+        return found if found and not found[1] & self._own else None
+
+    def _read(self, what: str, node: yaml.Node, read: Callable[[yaml.Node, str], T]
+              ) -> tuple[T, set[str]]:
+        before, self._names = self._names, {what}
+        found = read(node, what), self._names
+        self._names = before
+        if self._outer and not found[1] & self._own:
+            self._outer._found[what] = found
+        return found
 
     def _list(self, node: yaml.Node, what: str) -> t.Values:
         parts = self.file.mapping(node, what)

@@ -72,8 +72,8 @@ class Chunks:
 
 
 LIVE = Windows(left=96, hop=6, ahead=10)
-"""What a stream takes for a full view: a word is final 0.64 s after it was said, at 25 rows a
-second. docs/streaming.md has what others give."""
+"""What a stream takes for a full view: a row is final when 0.64 s have come, at 25 rows a second.
+docs/streaming.md has what others give."""
 PHRASES = Windows(left=48, hop=40, ahead=16)
 """What a stream takes for phrases: they are searched for when an utterance is over, which it often
 is before so many rows have come."""

@@ -97,8 +97,8 @@ class Signal:
         steps = np.zeros(count * self._span)  # float64 holds every sum of squares of integers here
         np.rint(values * np.float32(_FULL_SCALE), out=steps[: len(values)])
         np.minimum(np.maximum(steps, -_FULL_SCALE, out=steps), _FULL_SCALE - 1, out=steps)
-        steps = steps.reshape(count, self._span)
-        return np.einsum("rv,rv->r", steps, steps).astype(np.int64).tolist()
+        of_rows = steps.reshape(count, self._span)
+        return np.einsum("rv,rv->r", of_rows, of_rows).astype(np.int64).tolist()
 
 
 class _Tail:

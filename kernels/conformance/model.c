@@ -58,13 +58,14 @@ float *eec_features_of_samples(question *q, size_t *frames, float *(*place)(ques
     const size_t count = s16 != NULL ? s16->shape[0] : f32->shape[0];
     *frames = ee_frontend_frames(frontend, count);
     float *const out = place(q, *frames);
-    float *const scratch = eec_take(q, ee_frontend_scratch(frontend) * sizeof *scratch);
+    const ee_ops *const ops = q->port->ops;
+    float *const scratch = eec_take(q, ee_frontend_scratch(frontend, ops) * sizeof *scratch);
     if (q->code != CODE_NONE) {
         return NULL;
     }
     *status = s16 != NULL
-                  ? ee_features_s16(out, frontend, s16->data, count, 0, *frames, scratch)
-                  : ee_features_f32(out, frontend, f32->data, count, 0, *frames, scratch);
+                  ? ee_features_s16(out, frontend, s16->data, count, 0, *frames, scratch, ops)
+                  : ee_features_f32(out, frontend, f32->data, count, 0, *frames, scratch, ops);
     return out;
 }
 

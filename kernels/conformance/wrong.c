@@ -89,6 +89,20 @@ static void wrong_depthwise_conv(float *out, const float *x, const float *weight
     flip(out, rows * dim);
 }
 
+/* Where a kernel multiplies both digits at once; elsewhere the ops have none. */
+static void wrong_linear_digits(float *out, const int8_t *high, const int8_t *low,
+                                 const float *scale, const int8_t *weight,
+                                 const float *weight_scale, const float *bias, size_t rows,
+                                 size_t in, size_t outs, size_t out_stride, size_t q_stride,
+                                 size_t weight_stride)
+{
+    right->linear_digits(out, high, low, scale, weight, weight_scale, bias, rows, in, outs,
+                          out_stride, q_stride, weight_stride);
+    if (rows > 0) {
+        flip(out + (rows - 1) * out_stride, outs);
+    }
+}
+
 #define WRONG(kernel, mode)                       \
     if (strcmp(op, #kernel "_" #mode) == 0) {     \
         kernels.kernel = wrong_##kernel;          \
@@ -110,5 +124,8 @@ const ee_ops *ee_conformance_wrong(const ee_ops *all, const char *op)
     WRONG(softmax, qs8)
     WRONG(log_softmax, exact)
     WRONG(depthwise_conv, exact)
+    if (right->linear_digits != NULL) {
+        WRONG(linear_digits, qs8)
+    }
     return NULL;
 }

@@ -25,7 +25,7 @@ extern "C" {
 
 /* cdef:begin */
 enum {
-    EE_ABI_VERSION = 5,       /* of all headers here: goes up when one breaks code compiled against
+    EE_ABI_VERSION = 6,       /* of all headers here: goes up when one breaks code compiled against
                                  the one before, as a changed declaration does, an added one not */
     EE_MEMORY_ALIGNMENT = 64, /* of the memory of models and sessions, in bytes */
     EE_TENSOR_ALIGNMENT = 16, /* of the data of every tensor, in bytes */
@@ -122,12 +122,23 @@ ee_exit_row ee_exit_row_c;
 typedef uint32_t ee_crc32(uint32_t crc, const void *data, size_t bytes);
 ee_crc32 ee_crc32_c;
 
+typedef struct ee_frontend ee_frontend; /* ee_frontend.h */
+
+/* Features (frames, mels) of `frames` frames, at least 1 and at most the number in the table:
+ * frame t has the win_length samples at rows + t * stride, all finite. Returns 0 when an energy
+ * overflows, with `out` written in part or not at all. scratch: 2 n_fft floats for each frame of
+ * that number, at a multiple of 64 bytes; the rows may lie in its second half. */
+typedef int ee_mel_block(float *out, const ee_frontend *frontend, const float *rows, size_t stride,
+                         size_t frames, float *scratch);
+
 /* The primitives of one instruction set; f32 is NULL in a library compiled with EE_NO_F32. */
 typedef struct {
     const ee_ops_f32 *f32;
     const ee_ops_qs8 *qs8;
     ee_exit_row *exit_row;
     ee_crc32 *crc32;
+    ee_mel_block *mel_block; /* NULL: ee_frontend.c does one frame after another */
+    size_t mel_frames;       /* most frames of a block */
 } ee_ops;
 
 typedef struct ee_model ee_model;
@@ -175,6 +186,16 @@ ee_status ee_tensor_at(const ee_config *config, size_t number, ee_tensor_info *i
 ee_status ee_model_open(void *memory, size_t size, const ee_config *config,
                         const ee_tensor *tensors, size_t count, const ee_ops *ops,
                         ee_model **model);
+
+/* Bytes of memory that ee_model_pack needs: about those of the matrices, or 0 where it would gain
+ * nothing (int8 mode, sets without ee_pack_linear, a dim that is no multiple of 16). */
+ee_status ee_model_packed_size(const ee_model *model, size_t *bytes);
+
+/* Copies the matrices of a model into `memory`, 64-byte aligned, in the order in which the kernels
+ * take them: what they otherwise do in every call. The matrices among tensors[] are not read again,
+ * but for the table of positions; memory outlives the model. Once, before sessions are opened;
+ * results are the same bytes. With 0 bytes needed, nothing is done. */
+ee_status ee_model_pack(ee_model *model, void *memory, size_t bytes);
 
 /* Encoder frames (rows) of `frames` mel frames: two stem convolutions, 0 when there are too few. */
 size_t ee_encoder_frames(const ee_config *config, size_t frames);
@@ -234,7 +255,9 @@ ee_status ee_session_output(const ee_session *session, ee_output *output);
 
 /* ---- Variants of the primitives: as in ee_kernels.h, with the same bytes -------------------- */
 ee_exit_row ee_exit_row_avx2, ee_exit_row_avx512;
-ee_crc32 ee_crc32_avx2, ee_crc32_dot;
+ee_crc32 ee_crc32_avx2, ee_crc32_dot, ee_crc32_dsp;
+ee_mel_block ee_mel_block_avx2, ee_mel_block_avx512, ee_mel_block_neon,
+    ee_mel_block_mve;
 
 #ifdef __cplusplus
 }

@@ -94,8 +94,9 @@ ee_status ee_deadline_stop(const ee_deadline *deadline, float elapsed, float gro
 
 /* How sure the best phrase of a search is (ee_phrases.h); ee_ref/exits/phrase.py defines each. */
 typedef struct {
-    float free;       /* its score by the letters of its words; 0 or less, -inf for no phrase */
-    float margin;     /* its lead over the next phrase: 0 to 20, and 20 where there is none */
+    float free;       /* its score by the letters of its words to the power of 1.5; 0 or less,
+                         -inf for no phrase */
+    float margin;     /* its lead over the next phrase: 0 to 10, and 10 where there is none */
     float confidence; /* sigmoid(bias + free * its weight + margin * its weight) */
 } ee_phrase_scores;
 
@@ -117,7 +118,7 @@ ee_status ee_phrase_judge(const ee_phrase_confidence *confidence, size_t found, 
 /* The rule `Phrase`. */
 typedef struct {
     float free;   /* finite, 0 or less */
-    float margin; /* 0 to 20 */
+    float margin; /* 0 to 10 */
 } ee_phrase_rule;
 
 /* *stop = free and margin of the scores have both reached those of the rule. EE_ERR_CONFIG for a

@@ -18,6 +18,10 @@
 extern "C" {
 #endif
 
+/* Sums of mel energies begin here or at a larger log_floor: less would not count, subnormal or
+ * not. */
+#define EE_LEAST_FLOOR 0x1p-70f
+
 /* cdef:begin */
 /* Kinds of front ends. Each but that of bare energies has a floor, a mean and a scale. */
 enum {
@@ -27,7 +31,7 @@ enum {
 };
 
 /* A front end: sizes and tables. The tables stay the caller's, are only read, and outlive it. */
-typedef struct {
+struct ee_frontend {
     uint32_t kind;       /* EE_FRONTEND_MEL, ... */
     uint32_t mels;       /* 1..n_fft/2 + 1 */
     uint32_t n_fft;      /* a power of two in 4..EE_MAX_SIZE */
@@ -42,7 +46,7 @@ typedef struct {
     const float *mel_weights;  /* one filter after another */
     const float *mean;         /* (mels) or NULL for zeros; not for EE_FRONTEND_MEL */
     const float *scale;        /* (mels) or NULL for ones; not for EE_FRONTEND_MEL */
-} ee_frontend;
+};
 
 /* EE_OK, EE_ERR_ARGUMENT for a missing table, or EE_ERR_CONFIG for a size out of its range. */
 ee_status ee_frontend_check(const ee_frontend *frontend);
@@ -50,22 +54,23 @@ ee_status ee_frontend_check(const ee_frontend *frontend);
 /* Frames of features of `count` samples: 1 + (count + 2 pad)/hop_length; 0 for none. */
 size_t ee_frontend_frames(const ee_frontend *frontend, size_t count);
 
-/* Floats of scratch that the functions below use: 2 n_fft. */
-size_t ee_frontend_scratch(const ee_frontend *frontend);
+/* Floats of scratch that the functions below use with these ops: 2 n_fft where they do one frame
+ * after another. */
+size_t ee_frontend_scratch(const ee_frontend *frontend, const ee_ops *ops);
 
 /* Features (frames, mels) of the frames first .. first + frames - 1 of an utterance of `count`
  * samples, full scale at 1; all of them at once or a few at a time, the result is the same.
  * EE_ERR_TOO_MANY_FRAMES when the utterance has fewer. EE_ERR_NOT_FINITE, before anything is
  * written, for NaN or infinity among the samples that these frames read; also, with `out` written
- * in part, when their power overflows. */
+ * in part, when their power overflows. ops: as for ee_model_open; the bytes are the same for all. */
 ee_status ee_features_f32(float *out, const ee_frontend *frontend,
                           const float *samples, size_t count, size_t first, size_t frames,
-                          float *scratch);
+                          float *scratch, const ee_ops *ops);
 
 /* The same of 16-bit samples, which stand for samples[i]/32768. */
 ee_status ee_features_s16(float *out, const ee_frontend *frontend,
                           const int16_t *samples, size_t count, size_t first, size_t frames,
-                          float *scratch);
+                          float *scratch, const ee_ops *ops);
 /* cdef:end */
 
 #ifdef __cplusplus

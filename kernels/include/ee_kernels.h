@@ -47,11 +47,18 @@ enum {
 
 /* out[t, o] = sum_i x[t, i] * weight[o, i] + bias[o]
  * x (rows, in), weight (outs, in), bias (outs) or NULL for none, out (rows, outs), each matrix with
- * its own stride. Rows of x may overlap each other (x_stride < in): so a convolution is done. */
+ * its own stride. Rows of x may overlap each other (x_stride < in): so a convolution is done.
+ * Where the table has ee_pack_linear, a weight_stride of 0 says that weight is what that made. */
 typedef void ee_linear_f32(float *out, const float *x, const float *weight, const float *bias,
                            size_t rows, size_t in, size_t outs,
                            size_t out_stride, size_t x_stride, size_t weight_stride);
 ee_linear_f32 ee_linear_f32_c;
+
+/* Puts weight (outs, in) in the order in which linear of the same table takes it, once instead of in
+ * each call: panels of as many outputs as the table says, each (in, panel), the last one filled up.
+ * to: 64-byte aligned, in floats for every output of every panel. */
+typedef void ee_pack_linear(float *to, const float *weight, size_t in, size_t outs,
+                            size_t weight_stride);
 
 /* out[t, d] = (x[t, d] - mean_t) / sqrt(var_t + eps) * weight[d] + bias[d]
  * mean and biased variance over the row. x, out (rows, dim); weight, bias (dim). out may be x. */
@@ -98,6 +105,9 @@ typedef struct {
     ee_softmax_f32 *softmax;
     ee_log_softmax_f32 *log_softmax;
     ee_depthwise_conv_f32 *depthwise_conv;
+    ee_pack_linear *pack; /* or NULL */
+    size_t panel;         /* outputs of a panel */
+    int is_packed;        /* the weights that composites are given are so: ee_model_pack */
 } ee_ops_f32;
 
 /* The best instruction set that this CPU has and this library was built with. */
@@ -238,6 +248,7 @@ size_t ee_row_stride(size_t n);
 /* ---- Variants of the primitives ---------------------------------------------------------------
  * One that this build lacks (EE_HAVE_<NAME> of ee_isas.inc) is declared and not defined. */
 ee_linear_f32 ee_linear_f32_avx2, ee_linear_f32_avx512, ee_linear_f32_neon;
+ee_pack_linear ee_pack_linear_avx2, ee_pack_linear_avx512;
 ee_layer_norm_f32 ee_layer_norm_f32_avx2, ee_layer_norm_f32_avx512, ee_layer_norm_f32_neon;
 ee_silu_f32 ee_silu_f32_avx2, ee_silu_f32_avx512, ee_silu_f32_neon;
 ee_glu_f32 ee_glu_f32_avx2, ee_glu_f32_avx512, ee_glu_f32_neon;

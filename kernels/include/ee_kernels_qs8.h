@@ -87,6 +87,22 @@ typedef void ee_depthwise_conv_exact(float *out, const float *x,
                                      size_t kernel, size_t ahead, size_t weight_stride);
 ee_depthwise_conv_exact ee_depthwise_conv_exact_c;
 
+/* The most values of a row of which a kernel multiplies both digits at once: sums of either are
+ * below 2^24, those of 128 * high + low below 2^31. */
+enum { EE_DIGITS_IN = 1040 };
+
+/* What linear_digits does behind the digits:
+ *   out[t, o] = ((float)H * 128 + (float)L) * (scale[t] * weight_scale[o]) + bias[o],
+ * H and L the sums of high[t, i] * weight[o, i] and low[t, i] * weight[o, i]
+ * high, low (rows, in), in at most EE_DIGITS_IN; scale (rows), weight (outs, in), weight_scale
+ * (outs) or NULL for ones, bias (outs) or NULL for none, out (rows, outs); the matrices with their
+ * strides. */
+typedef void ee_digits_product(float *out, const int8_t *high, const int8_t *low,
+                               const float *scale, const int8_t *weight,
+                               const float *weight_scale, const float *bias,
+                               size_t rows, size_t in, size_t outs,
+                               size_t out_stride, size_t q_stride, size_t weight_stride);
+
 /* The primitives of int8 mode of one instruction set; as ee_ops_f32. */
 typedef struct {
     ee_quantize_qs8 *quantize;
@@ -98,6 +114,7 @@ typedef struct {
     ee_softmax_qs8 *softmax;
     ee_log_softmax_exact *log_softmax;
     ee_depthwise_conv_exact *depthwise_conv;
+    ee_digits_product *linear_digits; /* NULL: linear multiplies one digit after the other */
 } ee_ops_qs8;
 
 /* ---- Composites of int8 mode -----------------------------------------------------------------
@@ -221,17 +238,25 @@ size_t ee_row_stride_qs8(size_t n);
 
 /* ---- Variants of the primitives: as in ee_kernels.h, with the same bytes -------------------- */
 
-ee_quantize_qs8 ee_quantize_qs8_avx2, ee_quantize_qs8_avx512, ee_quantize_qs8_neon;
-ee_quantize_digits_qs8 ee_quantize_digits_qs8_avx2, ee_quantize_digits_qs8_neon;
-ee_linear_qs8 ee_linear_qs8_avx2, ee_linear_qs8_vnni, ee_linear_qs8_neon,
+ee_quantize_qs8 ee_quantize_qs8_avx2, ee_quantize_qs8_avx512, ee_quantize_qs8_neon,
+    ee_quantize_qs8_dsp, ee_quantize_qs8_mve;
+ee_quantize_digits_qs8 ee_quantize_digits_qs8_avx2, ee_quantize_digits_qs8_avx512,
+    ee_quantize_digits_qs8_neon, ee_quantize_digits_qs8_dsp, ee_quantize_digits_qs8_mve;
+ee_linear_qs8 ee_linear_qs8_avx2, ee_linear_qs8_vnni, ee_linear_qs8_amx, ee_linear_qs8_neon,
     ee_linear_qs8_dot, ee_linear_qs8_i8mm, ee_linear_qs8_dsp, ee_linear_qs8_mve;
-ee_layer_norm_exact ee_layer_norm_exact_avx2, ee_layer_norm_exact_neon;
-ee_silu_exact ee_silu_exact_avx2, ee_silu_exact_avx512, ee_silu_exact_neon;
-ee_glu_exact ee_glu_exact_avx2, ee_glu_exact_avx512, ee_glu_exact_neon;
-ee_softmax_qs8 ee_softmax_qs8_avx2, ee_softmax_qs8_avx512, ee_softmax_qs8_neon;
-ee_log_softmax_exact ee_log_softmax_exact_avx2, ee_log_softmax_exact_neon;
+ee_digits_product ee_linear_digits_qs8_dsp, ee_linear_digits_qs8_mve;
+ee_layer_norm_exact ee_layer_norm_exact_avx2, ee_layer_norm_exact_avx512, ee_layer_norm_exact_neon,
+    ee_layer_norm_exact_dsp, ee_layer_norm_exact_mve;
+ee_silu_exact ee_silu_exact_avx2, ee_silu_exact_avx512, ee_silu_exact_neon,
+    ee_silu_exact_dsp, ee_silu_exact_mve;
+ee_glu_exact ee_glu_exact_avx2, ee_glu_exact_avx512, ee_glu_exact_neon,
+    ee_glu_exact_dsp, ee_glu_exact_mve;
+ee_softmax_qs8 ee_softmax_qs8_avx2, ee_softmax_qs8_avx512, ee_softmax_qs8_neon,
+    ee_softmax_qs8_dsp, ee_softmax_qs8_mve;
+ee_log_softmax_exact ee_log_softmax_exact_avx2, ee_log_softmax_exact_avx512,
+    ee_log_softmax_exact_neon, ee_log_softmax_exact_mve;
 ee_depthwise_conv_exact ee_depthwise_conv_exact_avx2, ee_depthwise_conv_exact_avx512,
-    ee_depthwise_conv_exact_neon;
+    ee_depthwise_conv_exact_neon, ee_depthwise_conv_exact_dsp, ee_depthwise_conv_exact_mve;
 
 #ifdef __cplusplus
 }

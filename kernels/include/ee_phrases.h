@@ -9,7 +9,8 @@
  *   ee_phrases_meaning                                 its intent and slots
  *
  * The search is CTC's best path over an acyclic graph of labels; docs/numerics.md has every
- * operation ("Phrase search"). Memory does not grow with the frames. */
+ * operation ("Phrase search"). Speech that falls too far behind free speech is none of the
+ * sentences. Memory does not grow with the frames. */
 #ifndef EE_PHRASES_H
 #define EE_PHRASES_H
 
@@ -55,7 +56,7 @@ typedef struct {
 typedef struct ee_phrase_search ee_phrase_search;
 
 /* A sentence and how well it fits: the log-probability of its best alignment less that of the best
- * path of all, in both of which a blank costs 2; 0 or below. */
+ * path of all, in both of which a blank counts three times and costs 2; 0 or below. */
 typedef struct {
     float score;
     uint64_t key;
@@ -77,13 +78,13 @@ ee_status ee_phrase_search_feed(ee_phrase_search *search, const float *log_probs
 
 /* The best sentences, as if the last frame fed were the last one; more may be fed after it. found
  * (n), *count of which are written, the best first, of equals that of the lower key; none is more
- * than 20 below the best. */
+ * than 10 below the best. */
 ee_status ee_phrase_search_finish(const ee_phrase_search *search, ee_phrase *found, size_t *count);
 
 /* A whole utterance: what feeding it to a search just opened, and finishing, gives. As a rule in far
- * less time, because hypotheses are dropped that cannot be found in the end: they are below
- * sentences that an attempt with fewer of them found. What was fed before is forgotten, and nothing
- * may be fed after it. */
+ * less time, because hypotheses are dropped that cannot be found in the end: with all that their
+ * labels have anywhere, they end below sentences that an attempt with a narrow beam found. What was
+ * fed before is forgotten, and nothing may be fed after it. */
 ee_status ee_phrase_search_all(ee_phrase_search *search, const float *log_probs, size_t rows,
                                ee_phrase *found, size_t *count);
 

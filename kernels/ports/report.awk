@@ -18,7 +18,7 @@ FILENAME ~ /counts/ {
     } else {
         if (!functions++) print "by function"
         if (field[3] >= total / 100) printf layout, field[2], field[3], 100 * field[3] / total
-        if (field[2] ~ /^ee_linear_/) linear += field[3]
+        if (field[2] ~ /^(ee_linear_|add_products$)/) linear += field[3]
     }
 }
 END {

@@ -77,6 +77,18 @@ def test_one_wrong_bit_is_noticed(board, op, vectors, settings):
     assert own and statuses(done) == {"fail"}, report.table(done)
 
 
+@pytest.mark.parametrize("board", ["mps2_an386", "mps2_an500", "mps3_an547"])
+def test_one_wrong_bit_of_both_digits_is_noticed(board, vectors, settings):
+    """Of a kernel that only some instruction sets have, by ops whose result is its own."""
+    require_tools(board)
+    own = [case for op in ("linear_digits_qs8", "stem_conv_qs8")
+           for case in cases_with_values(vectors, op)]
+    done = judged(vectors, own, board, None, settings, wrong="linear_digits_qs8")
+    passed = {result.case for result in done.results if result.status != "fail"}
+    # Of more values each digit is multiplied by itself.
+    assert passed == {case.name for case in own if case.name.endswith("_1041")}
+
+
 def execute(board: str, settings, *arguments: str):
     return make(f"BOARD={board}", *settings, "execute", "PROGRAM=conformance",
                 f"ARGUMENTS={' '.join(arguments)}", check=False)

@@ -101,14 +101,14 @@ static void check_phrase_rule(void)
     ee_phrase_scores scores;
     int accepted = 0, stop = 0;
 
-    CHECK(ee_phrase_judge(&by, 2, -3.0f, -4.5f, 6, &scores, &accepted) == EE_OK && accepted,
+    CHECK(ee_phrase_judge(&by, 2, -4.0f, -5.5f, 4, &scores, &accepted) == EE_OK && accepted,
           "accepted");
     CHECK(scores.free == -0.5f && scores.margin == 1.5f
               && fabsf(scores.confidence - 1.0f / (1.0f + expf(-0.375f))) < 1e-6f,
           "%g", (double)scores.confidence);
     CHECK(ee_phrase_stop(&rule, &scores, &stop) == EE_OK && stop, "both thresholds are met");
-    CHECK(ee_phrase_judge(&by, 1, -3.5f, 0.0f, 6, &scores, &accepted) == EE_OK
-              && scores.margin == 20.0f, "nothing comes second");
+    CHECK(ee_phrase_judge(&by, 1, -5.0f, 0.0f, 4, &scores, &accepted) == EE_OK
+              && scores.margin == 10.0f, "nothing comes second");
     CHECK(ee_phrase_stop(&rule, &scores, &stop) == EE_OK && !stop, "not free enough");
     CHECK(ee_phrase_stop(&impossible, &scores, &stop) == EE_ERR_CONFIG && !stop, "no rule");
     CHECK(ee_phrase_judge(&by, 0, 0.0f, 0.0f, 0, &scores, &accepted) == EE_OK && !accepted

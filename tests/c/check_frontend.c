@@ -34,24 +34,29 @@ static const ee_frontend SMALL = {
 };
 static const uint32_t SMALL_MEL_CRC = 0x3d5e821e, SMALL_LOG_CRC = 0x353efdc4;
 
-enum { COUNT = 203, SCRATCH = 32 };
+/* Floats of scratch for n_fft points in the widest vectors. */
+#define SCRATCH(n_fft) (16 * 2 * (n_fft) + 16)
+
+enum { COUNT = 203 };
 static int16_t samples[COUNT];
+static const ee_ops *ops;
 
 static void check_bytes(void)
 {
     ee_frontend frontend = SMALL;
-    float out[64 * 3], scratch[SCRATCH];
+    float out[64 * 3], scratch[SCRATCH(16)];
     const size_t frames = ee_frontend_frames(&frontend, COUNT);
 
     CHECK(frames == 1 + (COUNT + 8) / 5, "%zu frames", frames);
-    CHECK(ee_frontend_scratch(&frontend) == SCRATCH, "scratch");
-    CHECK(ee_features_s16(out, &frontend, samples, COUNT, 0, frames, scratch) == EE_OK, "run");
+    CHECK(ee_frontend_scratch(&frontend, ops) <= SCRATCH(16), "scratch");
+    CHECK(ee_frontend_scratch(&frontend, ee_ops_for(EE_ISA_C)) == 32, "scratch of one frame");
+    CHECK(ee_features_s16(out, &frontend, samples, COUNT, 0, frames, scratch, ops) == EE_OK, "run");
     uint32_t crc = ee_crc32_c(0, out, frames * 3 * sizeof(float));
     CHECK(crc == SMALL_LOG_CRC, "log: 0x%08lx", (unsigned long)crc);
 
     frontend.kind = EE_FRONTEND_MEL;
     frontend.log_floor = 0.0f;
-    CHECK(ee_features_s16(out, &frontend, samples, COUNT, 0, frames, scratch) == EE_OK, "run");
+    CHECK(ee_features_s16(out, &frontend, samples, COUNT, 0, frames, scratch, ops) == EE_OK, "run");
     crc = ee_crc32_c(0, out, frames * 3 * sizeof(float));
     CHECK(crc == SMALL_MEL_CRC, "mel: 0x%08lx", (unsigned long)crc);
 }
@@ -61,18 +66,18 @@ static void check_ranges(size_t count)
 {
     const size_t frames = ee_frontend_frames(&SMALL, count);
     guarded audio = guarded_floats(count), whole = guarded_floats(frames * 3);
-    guarded scratch = guarded_floats(SCRATCH);
+    guarded scratch = guarded_floats(ee_frontend_scratch(&SMALL, ops));
 
     for (size_t i = 0; i < count; i++) {
         audio.data[i] = (float)samples[i] / 32768.0f;
     }
-    CHECK(ee_features_f32(whole.data, &SMALL, audio.data, count, 0, frames, scratch.data) == EE_OK,
-          "%zu samples", count);
+    CHECK(ee_features_f32(whole.data, &SMALL, audio.data, count, 0, frames, scratch.data, ops)
+          == EE_OK, "%zu samples", count);
     for (size_t length = 0; length <= 3; length++) {
         guarded part = guarded_floats(length * 3);
         for (size_t first = 0; first + length <= frames; first++) {
-            CHECK(ee_features_f32(part.data, &SMALL, audio.data, count, first, length, scratch.data)
-                  == EE_OK, "frames %zu of %zu", first, frames);
+            CHECK(ee_features_f32(part.data, &SMALL, audio.data, count, first, length,
+                                  scratch.data, ops) == EE_OK, "frames %zu of %zu", first, frames);
             CHECK(length == 0 || memcmp(part.data, whole.data + first * 3,
                                         length * 3 * sizeof(float)) == 0, "frame %zu", first);
         }
@@ -80,9 +85,9 @@ static void check_ranges(size_t count)
         guarded_free(&part);
     }
     CHECK(sentinels_intact(&whole) && sentinels_intact(&scratch), "before the arrays");
-    CHECK(ee_features_f32(whole.data, &SMALL, audio.data, count, frames, 1, scratch.data)
+    CHECK(ee_features_f32(whole.data, &SMALL, audio.data, count, frames, 1, scratch.data, ops)
           == EE_ERR_TOO_MANY_FRAMES, "a frame too many");
-    CHECK(ee_features_f32(whole.data, &SMALL, audio.data, count, SIZE_MAX, 1, scratch.data)
+    CHECK(ee_features_f32(whole.data, &SMALL, audio.data, count, SIZE_MAX, 1, scratch.data, ops)
           == EE_ERR_TOO_MANY_FRAMES, "absurdly many frames");
 
     /* A sample that is no number concerns the frames that read it, and no others. */
@@ -93,7 +98,7 @@ static void check_ranges(size_t count)
         for (size_t first = 0; first < frames; first++) {
             whole.data[0] = SENTINEL;
             const ee_status status = ee_features_f32(whole.data, &SMALL, audio.data, count, first,
-                                                     1, scratch.data);
+                                                     1, scratch.data, ops);
             CHECK(status == EE_OK || status == EE_ERR_NOT_FINITE, "frame %zu", first);
             refused += status == EE_ERR_NOT_FINITE ? 1 : 0;
             CHECK(status == EE_OK || whole.data[0] == SENTINEL, "written before it was checked");
@@ -108,7 +113,7 @@ static void check_ranges(size_t count)
 
 /* 512 points, every bin a filter of its own: the features are the power spectrum. */
 enum { POINTS = 512, BINS = POINTS / 2 + 1 };
-static float window[POINTS], sines[POINTS], weights[BINS], audio[2 * POINTS], work[2 * POINTS];
+static float window[POINTS], sines[POINTS], weights[BINS], audio[2 * POINTS], work[SCRATCH(POINTS)];
 static uint16_t first_bin[BINS], one_bin[BINS];
 static const double TURN = 6.283185307179586 / POINTS;
 
@@ -141,7 +146,7 @@ static void check_spectrum(void)
         audio[i] = random_float() + 0.5f;
     }
     /* Frame 1 is centred on sample POINTS/2: it begins at the first one. */
-    CHECK(ee_features_f32(out, &frontend, audio, 2 * POINTS, 1, 1, work) == EE_OK, "run");
+    CHECK(ee_features_f32(out, &frontend, audio, 2 * POINTS, 1, 1, work, ops) == EE_OK, "run");
     for (size_t k = 0; k < BINS; k++) {
         double real = 0.0, imaginary = 0.0;
         for (size_t i = 0; i < POINTS; i++) {
@@ -179,7 +184,7 @@ static void check_flushed(void)
                 const unsigned before = _mm_getcsr();
                 _mm_setcsr(flush ? before | FLUSH : before & ~(unsigned)FLUSH);
                 const ee_status status = ee_features_f32(out[flush], &frontend, audio, 2 * POINTS,
-                                                         0, FRAMES, work);
+                                                         0, FRAMES, work, ops);
                 _mm_setcsr(before);
                 CHECK(status == EE_OK, "run");
             }
@@ -191,16 +196,17 @@ static void check_flushed(void)
 
 static void expect(ee_status expected, const ee_frontend *frontend, const char *what)
 {
-    float out[3] = {0}, scratch[SCRATCH];
+    float out[3] = {0}, scratch[SCRATCH(16)];
 
     CHECK(ee_frontend_check(frontend) == expected, "%s", what);
-    CHECK(ee_features_s16(out, frontend, samples, COUNT, 0, 1, scratch) == expected, "%s", what);
+    CHECK(ee_features_s16(out, frontend, samples, COUNT, 0, 1, scratch, ops) == expected, "%s",
+          what);
 }
 
 static void check_refusals(void)
 {
     const uint16_t far[3] = {0, 0, 9};
-    float out[3], scratch[SCRATCH];
+    float out[3], scratch[SCRATCH(16)];
     ee_frontend wrong;
 
     expect(EE_OK, &SMALL, "small");
@@ -234,26 +240,29 @@ static void check_refusals(void)
     EXPECT(EE_ERR_ARGUMENT, mel_count, NULL);
     EXPECT(EE_ERR_ARGUMENT, mel_weights, NULL);
 #undef EXPECT
-    CHECK(ee_features_s16(NULL, &SMALL, samples, COUNT, 0, 1, scratch) == EE_ERR_ARGUMENT, "out");
-    CHECK(ee_features_s16(out, &SMALL, NULL, COUNT, 0, 1, scratch) == EE_ERR_ARGUMENT, "samples");
-    CHECK(ee_features_s16(out, &SMALL, samples, COUNT, 0, 1, NULL) == EE_ERR_ARGUMENT, "scratch");
-    CHECK(ee_features_s16(out, &SMALL, samples, SIZE_MAX, 0, 1, scratch) == EE_ERR_TOO_LARGE,
+    CHECK(ee_features_s16(NULL, &SMALL, samples, COUNT, 0, 1, scratch, ops) == EE_ERR_ARGUMENT,
+          "out");
+    CHECK(ee_features_s16(out, &SMALL, NULL, COUNT, 0, 1, scratch, ops) == EE_ERR_ARGUMENT,
+          "samples");
+    CHECK(ee_features_s16(out, &SMALL, samples, COUNT, 0, 1, NULL, ops) == EE_ERR_ARGUMENT,
+          "scratch");
+    CHECK(ee_features_s16(out, &SMALL, samples, COUNT, 0, 1, scratch, NULL) == EE_ERR_ARGUMENT,
+          "ops");
+    CHECK(ee_features_s16(out, &SMALL, samples, SIZE_MAX, 0, 1, scratch, ops) == EE_ERR_TOO_LARGE,
           "absurdly many samples");
-    CHECK(ee_features_s16(NULL, &SMALL, NULL, 0, 0, 0, NULL) == EE_OK, "no samples");
+    CHECK(ee_features_s16(NULL, &SMALL, NULL, 0, 0, 0, NULL, ops) == EE_OK, "no samples");
     CHECK(ee_frontend_frames(&SMALL, 0) == 0, "no samples");
 
     float loud[COUNT];
     for (size_t i = 0; i < COUNT; i++) {
         loud[i] = 1e25f * (float)(1 + i % 3);
     }
-    CHECK(ee_features_f32(out, &SMALL, loud, COUNT, 5, 1, scratch) == EE_ERR_NOT_FINITE, "loud");
+    CHECK(ee_features_f32(out, &SMALL, loud, COUNT, 5, 1, scratch, ops) == EE_ERR_NOT_FINITE,
+          "loud");
 }
 
-int main(void)
+static void check_all(void)
 {
-    for (size_t i = 0; i < COUNT; i++) {
-        samples[i] = (int16_t)(random_float() * 32767.0f);
-    }
     check_bytes();
     const size_t counts[] = {1, 2, 8, 9, 17, 60, COUNT};
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
@@ -264,5 +273,18 @@ int main(void)
     check_flushed();
 #endif
     check_refusals();
+}
+
+int main(void)
+{
+    for (size_t i = 0; i < COUNT; i++) {
+        samples[i] = (int16_t)(random_float() * 32767.0f);
+    }
+    for (int isa = 0; isa <= (int)ee_isa_best(); isa++) {
+        ops = ee_ops_for((ee_isa)isa);
+        if (ops != NULL) {
+            check_all();
+        }
+    }
     return check_result("check_frontend");
 }

@@ -201,7 +201,7 @@ static void run_image(const ee_image *image)
     float score = 0.0f;
 
     CHECK(frames * image->config.mels <= sizeof(features) / sizeof(float), "%zu frames", frames);
-    CHECK(ee_features_s16(features, &image->frontend, samples, SAMPLES, 0, frames, scratch)
+    CHECK(ee_features_s16(features, &image->frontend, samples, SAMPLES, 0, frames, scratch, ops)
           == EE_OK, "features");
     CHECK(ee_arena_size(&image->config, frames, NULL, &bytes) == EE_OK && bytes <= sizeof(arena),
           "%zu", bytes);
@@ -266,7 +266,8 @@ static uint32_t crc32_of_a_port(uint32_t crc, const void *data, size_t bytes)
 
 static void check_arguments(void)
 {
-    const ee_ops port = {ops->f32, ops->qs8, ops->exit_row, crc32_of_a_port};
+    const ee_ops port = {ops->f32, ops->qs8, ops->exit_row, crc32_of_a_port,
+                         ops->mel_block, ops->mel_frames};
     guarded copy = copy_of(end);
     unsigned char *const data = (unsigned char *)copy.data;
     ee_image image;
@@ -347,9 +348,9 @@ static void check_lie(guarded *copy, const char *what, size_t where, uint32_t va
         const size_t frames = ee_frontend_frames(&image.frontend, SAMPLES);
         size_t bytes = 0;
         if (ee_arena_size(&image.config, frames, NULL, &bytes) == EE_OK && bytes <= sizeof(arena)
-            && ee_frontend_scratch(&image.frontend) <= sizeof(scratch) / sizeof(float)) {
+            && ee_frontend_scratch(&image.frontend, ops) <= sizeof(scratch) / sizeof(float)) {
             ee_session *session = NULL;
-            ee_features_s16(features, &image.frontend, samples, SAMPLES, 0, frames, scratch);
+            ee_features_s16(features, &image.frontend, samples, SAMPLES, 0, frames, scratch, ops);
             if (ee_session_open(&session, image.model, NULL, arena, bytes, frames) == EE_OK
                 && ee_session_feed(session, features, frames, 1) == EE_OK) {
                 ee_session_step(session);

@@ -67,6 +67,24 @@ static void check_linear(size_t rows, size_t in, size_t outs, size_t padding, in
     }
     CHECK(sentinels_intact(&out), "%s linear %zu x %zu -> %zu", isa_name, rows, in, outs);
 
+    if (isa->pack != NULL) {
+        guarded packed = guarded_floats((outs + isa->panel - 1) / isa->panel * isa->panel * in);
+        guarded again = guarded_floats((rows - 1) * out_stride + outs);
+
+        isa->pack(packed.data, weight.data, in, outs, w_stride);
+        isa->linear(again.data, x.data, packed.data, b, rows, in, outs, out_stride, x_stride, 0);
+        for (size_t t = 0; t < rows; t++) {
+            CHECK(memcmp(again.data + t * out_stride, out.data + t * out_stride,
+                         outs * sizeof(float)) == 0,
+                  "%s linear %zu x %zu -> %zu, row %zu: packed weights give other bytes", isa_name,
+                  rows, in, outs, t);
+        }
+        CHECK(sentinels_intact(&packed) && sentinels_intact(&again), "%s packed %zu x %zu -> %zu",
+              isa_name, rows, in, outs);
+        guarded_free(&packed);
+        guarded_free(&again);
+    }
+
     /* A row by itself: its values depend neither on the number of rows nor on its place. */
     guarded row = guarded_floats(outs);
     isa->linear(row.data, x.data + (rows - 1) * x_stride, weight.data, b, 1, in, outs, outs,

@@ -106,6 +106,9 @@ static void check_items(size_t workers)
     const ee_team *const team = ee_pool_team(pool);
 
     CHECK(team->workers == workers && team->block_frames == EE_POOL_BLOCK_FRAMES, "team");
+    ee_pool_set_block_frames(pool, 7);
+    CHECK(team->block_frames == 7, "another block");
+    ee_pool_set_block_frames(pool, EE_POOL_BLOCK_FRAMES);
     for (int round = 0; round < ROUNDS; round++) {
         const size_t items = (size_t)round % (MOST_ITEMS + 1);
         CHECK(is_right(team, items, round % 7 == 0, round % 5 == 0), "%zu workers, %zu items",

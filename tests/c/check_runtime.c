@@ -485,6 +485,54 @@ static void check_runtime(uint32_t architecture, uint32_t dtype, float *features
     free_tensors();
 }
 
+/* ---- Packing: that bytes stay is for tests/test_native.py ---- */
+
+static size_t packed_size(const ee_model *model)
+{
+    size_t bytes = 1;
+
+    CHECK(ee_model_packed_size(model, &bytes) == EE_OK, "size of a packed model");
+    return bytes;
+}
+
+static void check_pack(uint32_t dtype, uint32_t dim, const float *features)
+{
+    ee_config made = SMALL;
+
+    made.dtype = dtype;
+    made.dim = dim;
+    make_model(&made);
+    for (int i = EE_ISA_C; i <= (int)ee_isa_best(); i++) {
+        ops = ee_ops_for((ee_isa)i);
+        if (ops == NULL) {
+            continue;
+        }
+        ee_model *const model = open_model();
+        const size_t bytes = packed_size(model);
+        char *const memory = aligned_memory(bytes + 64);
+        const int gains = dtype == EE_DTYPE_F32 && dim % 16 == 0 && ops->f32->pack != NULL;
+
+        CHECK((bytes > 0) == gains, "%zu bytes at dim %u", bytes, (unsigned)dim);
+        CHECK(ee_model_packed_size(NULL, NULL) == EE_ERR_ARGUMENT, "no model");
+        CHECK(ee_model_packed_size(model, NULL) == EE_ERR_ARGUMENT, "no result");
+        CHECK(ee_model_pack(NULL, memory, bytes) == EE_ERR_ARGUMENT, "no model");
+        if (gains) {
+            CHECK(ee_model_pack(model, NULL, bytes) == EE_ERR_ARGUMENT, "no memory");
+            CHECK(ee_model_pack(model, memory + 16, bytes) == EE_ERR_ALIGNMENT, "at 16 bytes");
+            CHECK(ee_model_pack(model, memory, bytes - 1) == EE_ERR_MODEL_TOO_SMALL, "too small");
+            CHECK(packed_size(model) == bytes, "packed in spite of an error");
+        }
+        memset(memory, 0x55, bytes + 64);
+        CHECK(ee_model_pack(model, memory, bytes) == EE_OK, "packing");
+        CHECK(memory[bytes] == 0x55, "wrote behind its memory");
+        CHECK(packed_size(model) == 0, "packed twice");
+        check_plan(model, features, FRAMES, NULL);
+        free(memory);
+        free(model);
+    }
+    free_tensors();
+}
+
 /* ---- Streams: models with a limited view ---- */
 
 enum { STREAM = 1200, MOST_EXITS = 3 };
@@ -679,6 +727,9 @@ int main(void)
         check_runtime(architecture, EE_DTYPE_F32, features);
         check_runtime(architecture, EE_DTYPE_QS8, features);
     }
+    check_pack(EE_DTYPE_F32, 10, features);
+    check_pack(EE_DTYPE_F32, 16, features);
+    check_pack(EE_DTYPE_QS8, 16, features);
     check_streams(EE_DTYPE_F32);
     check_streams(EE_DTYPE_QS8);
     free(features);

@@ -8,8 +8,11 @@ const FLAG: usize = 0x8000;
 const NONE: usize = 0xFFFF;
 const COUNTS: usize = 18;
 const HEADER: usize = 4 * (COUNTS + 4);
-const SPREAD: f32 = 20.0;
+const SPREAD: f32 = 10.0;
+const BLANK_WEIGHT: f32 = 3.0;
 const BLANK_COST: f32 = 2.0;
+const LAG: f32 = 32.0;
+const LAG_PER_FRAME: f32 = 0.75;
 
 /// An arc of the graph, or of words.
 struct Arc {
@@ -245,7 +248,7 @@ fn search(phrases: &Phrases, rows: &Matrix, n: usize, filler: Option<f32>) -> Ve
     };
     for t in 0..rows.rows {
         let mut row = rows.row(t).to_vec();
-        row[phrases.blank] -= BLANK_COST;
+        row[phrases.blank] = BLANK_WEIGHT * row[phrases.blank] - BLANK_COST;
         let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let e: Vec<f32> = row.iter().map(|&v| flush(v - highest)).collect();
         if let (Some(cost), true) = (filler, t > 0) {
@@ -263,6 +266,10 @@ fn search(phrases: &Phrases, rows: &Matrix, n: usize, filler: Option<f32>) -> Ve
             }
         }
         blanks = at.iter().map(|here| best(n, added(here, e[phrases.blank], 0))).collect();
+        let lowest = -(LAG + LAG_PER_FRAME * (t + 1) as f32) - filler.unwrap_or(0.0);
+        for tokens in blanks.iter_mut().chain(arcs.iter_mut().flatten()) {
+            tokens.retain(|token| token.0 >= lowest);
+        }
     }
     found.extend(ending(&at_states(&blanks, &arcs), 0.0));
     let mut found = best(n, found);

@@ -22,7 +22,7 @@ enum {
 /* Features of the clip, in `least` bytes or more. Its samples leave the memory again, for the
  * session to use. */
 static float *read_features(runner_memory *memory, const char *name, const ee_image *image,
-                            size_t *frames, size_t least)
+                            size_t *frames, size_t least, const ee_ops *ops)
 {
     size_t count;
     const int file = device_open_clip(name, image->sample_rate, &count);
@@ -33,31 +33,35 @@ static float *read_features(runner_memory *memory, const char *name, const ee_im
     float *const features = runner_take(memory, bytes > least ? bytes : least);
     const size_t mark = memory->used;
     int16_t *const samples = runner_take(memory, count * sizeof *samples);
-    float *const scratch = runner_take(memory,
-                                       ee_frontend_scratch(&image->frontend) * sizeof *scratch);
+    float *const scratch = runner_take(memory, ee_frontend_scratch(&image->frontend, ops)
+                                                   * sizeof *scratch);
     if (!port_read(file, samples, count * sizeof *samples)) {
         runner_fail(name, "ends too early");
     }
     port_close(file);
     runner_print_count("samples", count);
-    check(ee_features_s16(features, &image->frontend, samples, count, 0, *frames, scratch),
+    check(ee_features_s16(features, &image->frontend, samples, count, 0, *frames, scratch, ops),
           "features");
     runner_release(memory, mark);
     return features;
 }
 
 /* Multiply-adds of the int8 matrix products up to an exit: of the linear layers, of queries with
- * keys, and of two digits of probabilities with values. */
-static size_t matrix_products(const ee_config *config, size_t rows, uint32_t exit)
+ * keys, and of two digits of probabilities with values, of windows with the stem, of rows with the
+ * heads. */
+static size_t matrix_products(const ee_config *config, size_t frames, size_t rows, uint32_t exit)
 {
-    const size_t dim = config->dim;
-    const size_t layer = rows * dim * (4 * (size_t)config->ff + 7 * dim + 3 * rows);
+    const size_t dim = config->dim, kernel = config->stem_kernel, digits = 2;
+    const size_t windows = ee_stem_conv_f32_frames(frames, kernel, config->stem_stride);
+    const size_t stem = digits * kernel * dim * (windows * config->mels + rows * dim);
+    const size_t layer = rows * dim * (4 * (size_t)config->ff + 7 * dim + (1 + digits) * rows);
+    const size_t head = digits * rows * dim * config->vocab;
     size_t layers = 0;
 
     for (uint32_t e = 0; e < exit; e++) {
         layers += config->layers_per_exit[e];
     }
-    return layers * layer;
+    return stem + layers * layer + exit * head;
 }
 
 static void print_text(runner_memory *memory, const ee_image *image, const ee_output *found)
@@ -153,7 +157,7 @@ int port_main(int argc, char **argv)
     const ee_image image = device_open_image(&memory, ops);
     const ee_policy policy = device_policy(argc, argv, &image.config);
     const size_t search = search_bytes(&image);
-    float *const features = read_features(&memory, clip, &image, &frames, search);
+    float *const features = read_features(&memory, clip, &image, &frames, search, ops);
 
     check(ee_arena_size(&image.config, frames, NULL, &arena_bytes), "plan");
     void *const arena = runner_take(&memory, arena_bytes);
@@ -175,7 +179,7 @@ int port_main(int argc, char **argv)
         print_phrase(&memory, &image, &found, features, search);
     }
     runner_print_count("multiply-adds of matrix products",
-                       matrix_products(&image.config, found.rows, found.exit));
+                       matrix_products(&image.config, frames, found.rows, found.exit));
     report(&memory, arena_bytes);
     return 0;
 }

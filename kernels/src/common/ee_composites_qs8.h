@@ -15,6 +15,23 @@ static inline ee_blocks ee_blocks_qs8(size_t rows, size_t step, void *scratch, s
     return blocks;
 }
 
+/* x (rows, count) becomes silu(x), and that is quantised to q and scale: a few rows at a time, so
+ * that the second op finds them in the first-level cache. */
+static inline void ee_silu_quantize_qs8(int8_t *q, float *scale, float *x, size_t rows,
+                                        size_t count, const ee_ops_qs8 *ops)
+{
+    const size_t fitting = 4096;
+    const size_t stride = ee_row_stride_qs8(count);
+    const size_t step = ee_size_max(fitting / ee_size_max(count, 1), 1);
+
+    for (size_t t = 0; t < rows; t += step) {
+        const size_t some = ee_size_min(rows - t, step);
+
+        ops->silu(x + t * count, x + t * count, some * count);
+        ops->quantize(q + t * stride, scale + t, x + t * count, some, count, stride, count);
+    }
+}
+
 typedef struct {
     const float *norm_weight, *norm_bias;
     const int8_t *up_weight;

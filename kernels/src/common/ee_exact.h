@@ -59,16 +59,10 @@ static inline int32_t ee_round_int(float x)
     return (int32_t)(ee_float_bits(ee_shifted(x)) - 0x4B400000u);
 }
 
-/* exp(min(max(x, -87), 88)). x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 is taken away in two parts,
+/* exp(x), -87 <= x <= 88. x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 is taken away in two parts,
  * the first short enough for its multiples to be exact. The polynomial is that of Cephes expf. */
-static inline float ee_exp(float x)
+static inline float ee_exp_in_range(float x)
 {
-    if (x < -87.0f) {
-        x = -87.0f;
-    }
-    if (x > 88.0f) {
-        x = 88.0f;
-    }
     const float shifted = ee_shifted(x * 0x1.715476p+0f);
     const float n = shifted - 0x1.8p+23f;
     const float r = (x - n * 0x1.63p-1f) - n * -0x1.bd0106p-13f;
@@ -81,6 +75,18 @@ static inline float ee_exp(float x)
     p = p * r + 0x1p-1f;
     /* 2^n: the bits of `shifted` above the integer leave at the left. */
     return ((p * (r * r) + r) + 1.0f) * ee_bits_float((ee_float_bits(shifted) + 127) << 23);
+}
+
+/* exp(min(max(x, -87), 88)) */
+static inline float ee_exp(float x)
+{
+    if (x < -87.0f) {
+        x = -87.0f;
+    }
+    if (x > 88.0f) {
+        x = 88.0f;
+    }
+    return ee_exp_in_range(x);
 }
 
 /* log(x), x > 0 and not subnormal. x = 2^e (1 + m), 1 + m in [sqrt(1/2), sqrt(2)); the polynomial

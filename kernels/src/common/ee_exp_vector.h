@@ -4,7 +4,8 @@
  * integer in the low bits of the sum, with `bias` added to it: shifted up by 23 bits they are the
  * float 2^n. With a fused multiply-add ln 2 can be taken away in one step: its own rounding is off by
  * 2e-9 n of the result, where n is large only if the result is next to nothing or next to
- * infinite. The polynomial is that of Cephes expf (Moshier), exp(r) = 1 + r + r^2 p(r). */
+ * infinite. exp(r) = 1 + r (1 + r p(r)) with a p of degree 3, fitted for the least relative error of
+ * the whole: 1.05e-7, less than a unit in the last place. */
 #ifndef EE_EXP_VECTOR_H
 #define EE_EXP_VECTOR_H
 
@@ -17,15 +18,13 @@ static inline ee_vec ee_exp_parts(ee_vec x, float bias, ee_vec *power)
     const ee_vec shifted = ee_fma(x, ee_set(1.44269504f), shift);
     const ee_vec r = ee_fnma(ee_sub(shifted, shift), ee_set(0.693147181f), x);
 
-    ee_vec p = ee_set(1.9875691500e-4f);
-    p = ee_fma(p, r, ee_set(1.3981999507e-3f));
-    p = ee_fma(p, r, ee_set(8.3334519073e-3f));
-    p = ee_fma(p, r, ee_set(4.1665795894e-2f));
-    p = ee_fma(p, r, ee_set(1.6666665459e-1f));
-    p = ee_fma(p, r, ee_set(5.0000001201e-1f));
-    p = ee_fma(p, ee_mul(r, r), r);
+    ee_vec p = ee_set(8.31252e-3f);
+    p = ee_fma(p, r, ee_set(4.189016e-2f));
+    p = ee_fma(p, r, ee_set(1.6667115e-1f));
+    p = ee_fma(p, r, ee_set(4.9999231e-1f));
+    p = ee_fma(p, r, ee_set(1.0f));
     *power = ee_to_exponent(shifted);
-    return ee_add(p, ee_set(1.0f));
+    return ee_fma(p, r, ee_set(1.0f));
 }
 
 /* exp(x) for x <= 0: subnormal results are kept, -inf gives 0, NaN gives NaN. 2^n alone would leave

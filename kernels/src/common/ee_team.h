@@ -13,6 +13,12 @@ static inline size_t ee_workers(const ee_team *team)
     return team != NULL ? team->workers : 1;
 }
 
+/* The weight_stride of a model's matrix whose rows hold n. */
+static inline size_t ee_weight_stride(const ee_ops_f32 *ops, size_t n)
+{
+    return ops->is_packed ? 0 : ee_row_stride(n);
+}
+
 /* Frames of a block: as few blocks as the team allows, but one for each worker when there are
  * frames enough, and all of one size but the last. A block of a few left-over frames would read all
  * weights again for next to nothing. Without a team memory counts for more than whole tiles. */

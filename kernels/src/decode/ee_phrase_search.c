@@ -8,15 +8,13 @@
 
 /* Rounding may lift a log-probability above zero by about this much; logits are far beyond it. */
 static const float ROUNDING = 1e-3f;
-/* Below it a token is dropped at the first attempt. A sentence that was said scores a few below 0,
- * and the next best counts up to SPREAD below that. */
-static const float FLOOR = -22.0f;
-/* How far below the best of a frame a token is dropped at the second attempt. */
-static const float BEAM = 16.0f;
+/* How far below the best of a frame a token is dropped at the first attempt. */
+static const float BEAM = 9.0f;
 /* How far below the best sentence others are found. */
-static const float SPREAD = 20.0f;
-/* What a blank costs: see ee_ref/decode/graph.py. */
-static const float BLANK_COST = 2.0f;
+static const float SPREAD = 10.0f;
+/* What a blank costs, and how far a sentence may fall behind free speech: see
+ * ee_ref/decode/graph.py. */
+static const float BLANK_WEIGHT = 3.0f, BLANK_COST = 2.0f, LAG = 32.0f, LAG_PER_FRAME = 0.75f;
 #define NEVER ee_bits_float(0xFF800000u) /* minus infinity: the score of no token */
 #define UNLIMITED ee_bits_float(0x7F800000u)
 
@@ -30,19 +28,21 @@ struct ee_phrase_search {
     ee_phrase_graph graph;
     uint32_t n;
     float filler; /* below 0: none */
-    int begun;    /* frames were fed */
-    /* A token below `floor`, or `beam` below the best of its frame, is dropped before the next. */
+    size_t frames; /* that were fed */
+    /* Before the next frame a token is dropped that is `beam` below the best of the frame before, or
+     * that cannot end at `floor` or above: `most` is all that it can still have. */
     float beam, floor;
     float best;    /* of the last frame */
-    float dropped; /* the best that ever was */
     tokens found;  /* sentences that ended earlier, filler after them */
     /* n tokens for each: */
     tokens states; /* state: the best there, with a blank or any label as the last one */
     tokens blanks; /* state that an arc leaves after a blank alone: with a blank as the last one */
     tokens arcs;   /* arc: with its label as the last one */
     float *row;    /* (vocab) of a frame: `relative` of ee_ref/decode/graph.py */
+    float *highest; /* (vocab) of each label, of all frames */
+    float *most;   /* state: no less than what the rest of a sentence adds to a score */
     uint16_t *blank_of; /* state: its place in `blanks`, or NO_BLANK */
-    uint8_t *live; /* state: a bit, whether there is a token at it or on an arc from it */
+    uint32_t *live; /* state: a bit, whether there is a token at it or on an arc from it */
 };
 
 enum { NO_BLANK = 0xFFFF };
@@ -185,6 +185,11 @@ static void *take(void *arena, size_t *used, size_t count, size_t bytes)
     return taken;
 }
 
+static size_t live_words(const ee_phrase_graph *graph)
+{
+    return ((size_t)graph->states + 31) / 32;
+}
+
 /* Lays the search out; every count is small enough for 32 bits, the bytes may not be. Keys come
  * first, since they need the wider alignment. Returns the bytes used. */
 static size_t lay_out(ee_phrase_search *search, const ee_phrase_graph *graph, uint32_t n,
@@ -200,9 +205,11 @@ static size_t lay_out(ee_phrase_search *search, const ee_phrase_graph *graph, ui
     for (size_t i = 0; i < 4; i++) {
         parts[i]->score = take(arena, &used, n * places[i], sizeof(float));
     }
+    search->live = take(arena, &used, live_words(graph), sizeof(uint32_t));
     search->row = take(arena, &used, graph->vocab, sizeof(float));
+    search->highest = take(arena, &used, graph->vocab, sizeof(float));
+    search->most = take(arena, &used, graph->states, sizeof(float));
     search->blank_of = take(arena, &used, graph->states, sizeof(uint16_t));
-    search->live = take(arena, &used, (graph->states + 7) / 8, 1);
     return used;
 }
 
@@ -223,7 +230,12 @@ ee_status ee_phrase_search_size(const ee_phrase_graph *graph, uint32_t n, size_t
 
 static void set_live(ee_phrase_search *search, uint32_t state)
 {
-    search->live[state / 8] = (uint8_t)(search->live[state / 8] | 1u << state % 8);
+    search->live[state / 32] |= 1u << state % 32;
+}
+
+static void clear_live(ee_phrase_search *search, uint32_t state)
+{
+    search->live[state / 32] &= ~(1u << state % 32);
 }
 
 /* Forgets all frames. States that are not live have no tokens, nor have their arcs. */
@@ -233,7 +245,7 @@ static void begin(ee_phrase_search *search)
     const uint32_t n = search->n;
 
     for (uint32_t s = 0; s < graph->states; s++) {
-        if (!ee_bit(search->live, s)) {
+        if ((search->live[s / 32] >> s % 32 & 1u) == 0) {
             continue;
         }
         clear(at(search->states, s, n), n);
@@ -242,12 +254,11 @@ static void begin(ee_phrase_search *search)
         if (search->blank_of[s] != NO_BLANK) {
             clear(at(search->blanks, search->blank_of[s], n), n);
         }
-        search->live[s / 8] = (uint8_t)(search->live[s / 8] & ~(1u << s % 8));
+        clear_live(search, s);
     }
     clear(search->found, n);
-    search->begun = 0;
+    search->frames = 0;
     search->best = 0.0f;
-    search->dropped = NEVER;
     search->states.score[0] = 0.0f;
     set_live(search, 0);
 }
@@ -283,11 +294,14 @@ ee_status ee_phrase_search_open(ee_phrase_search **search, const ee_phrase_graph
     opened->n = n;
     opened->filler = filler;
     opened->beam = UNLIMITED;
-    opened->floor = -FLT_MAX;
+    opened->floor = NEVER;
     uint16_t blanks = 0;
     for (uint32_t s = 0; s < graph->states; s++) {
         opened->blank_of[s] = needs_blank(graph, s) ? blanks++ : NO_BLANK;
-        opened->live[s / 8] = 0;
+        opened->most[s] = 0.0f;
+    }
+    for (size_t i = 0; i < live_words(graph); i++) {
+        opened->live[i] = 0;
     }
     clear(opened->states, (size_t)graph->states * n);
     clear(opened->blanks, (size_t)blanks * n);
@@ -299,76 +313,85 @@ ee_status ee_phrase_search_open(ee_phrase_search **search, const ee_phrase_graph
 
 /* ---- Search ---- */
 
-/* Sentences that end before the next frame, with filler after them. */
-static void end_sentences(tokens found, const ee_phrase_search *search, float after)
-{
-    for (uint32_t i = 0; i < search->graph.final_count; i++) {
-        add_all(found, at(search->states, search->graph.finals[i], search->n), search->n, after,
-                0);
-    }
-}
-
 static float larger(float a, float b)
 {
     return a > b ? a : b;
 }
 
+/* Below it there are no tokens after so many frames. */
+static float limit(const ee_phrase_search *search, size_t frames)
+{
+    return -(LAG + LAG_PER_FRAME * (float)frames) - larger(search->filler, 0.0f);
+}
+
 /* Drops the tokens below `least`; returns whether one is left. */
-static inline int keep(ee_phrase_search *search, tokens here, uint32_t n, float least)
+static inline int keep(tokens here, uint32_t n, float least)
 {
     for (uint32_t i = n; i-- > 0 && here.score[i] < least;) {
-        search->dropped = larger(here.score[i], search->dropped);
         here.score[i] = NEVER;
     }
     return here.score[0] > NEVER;
 }
 
+/* Sentences that end before the next frame, with filler after them. */
+static void end_sentences(tokens found, const ee_phrase_search *search, float after)
+{
+    const float least = limit(search, search->frames);
+
+    for (uint32_t i = 0; i < search->graph.final_count; i++) {
+        const tokens ended = at(search->states, search->graph.finals[i], search->n);
+
+        for (uint32_t j = 0; j < search->n && ended.score[j] >= least; j++) {
+            add(found, search->n, ended.score[j] + after, ended.key[j]);
+        }
+    }
+}
+
 /* The arcs of a state, for a frame. here: the tokens at it; blank: those with a blank as the last
- * label, where an arc needs them, otherwise `here`. Returns whether an arc has a token then. */
+ * label, where an arc needs them, otherwise `here`. least, next_least: of all tokens, before and
+ * after the frame. Returns whether an arc has a token then. */
 static inline int follow(ee_phrase_search *search, uint32_t state, tokens here, tokens blank,
-                         uint32_t n, float least)
+                         uint32_t n, float least, float next_least)
 {
     const ee_phrase_graph *const graph = &search->graph;
-    float next_least = larger(search->best - search->beam, search->floor);
     int live = 0;
 
     for (uint32_t a = graph->first[state]; a < graph->first[state + 1]; a++) {
+        const uint32_t target = graph->target[a];
         const tokens from = ee_bit(graph->after_blank, a) ? blank : here;
         const tokens on = at(search->arcs, a, n);
         const float e = search->row[ee_number(graph->label, a)];
+        const float needed = search->floor - search->most[target];
 
-        if (!(on.score[0] > NEVER && keep(search, on, n, least))
-            && from.score[0] + e < next_least) {
-            /* Most arcs end here: what would be dropped before the next frame. */
-            search->dropped = larger(from.score[0] + e, search->dropped);
-            continue;
+        if (!(on.score[0] > NEVER && keep(on, n, larger(needed, least)))
+            && from.score[0] + e < larger(needed, next_least)) {
+            continue; /* Most arcs end here: what would be dropped before the next frame. */
         }
         add_all(on, from, n, 0.0f, graph->weights[ee_number(graph->weight, a)]);
         rescore(on, n, e);
-        if (on.score[0] > search->best) {
-            search->best = on.score[0];
-            next_least = larger(search->best - search->beam, search->floor);
-        }
-        add_all(at(search->states, graph->target[a], n), on, n, 0.0f, 0);
-        set_live(search, graph->target[a]);
+        search->best = larger(on.score[0], search->best);
+        add_all(at(search->states, target, n), on, n, 0.0f, 0);
+        set_live(search, target);
         live = 1;
     }
     return live;
 }
 
 /* A state and the arcs from it, for a frame. */
-static inline void visit(ee_phrase_search *search, uint32_t state, uint32_t n, float least)
+static inline void visit(ee_phrase_search *search, uint32_t state, uint32_t n, float least,
+                         float next_least)
 {
     const tokens here = at(search->states, state, n);
     const int needs = search->blank_of[state] != NO_BLANK;
     const tokens blank = needs ? at(search->blanks, search->blank_of[state], n) : here;
+    const float needed = larger(search->floor - search->most[state], least);
 
-    search->live[state / 8] = (uint8_t)(search->live[state / 8] & ~(1u << state % 8));
-    const int stays = keep(search, here, n, least);
+    clear_live(search, state);
+    const int stays = keep(here, n, needed);
     if (needs) {
-        (void)keep(search, blank, n, least);
+        (void)keep(blank, n, needed);
     }
-    if (follow(search, state, here, blank, n, least) || stays) {
+    if (follow(search, state, here, blank, n, least, next_least) || stays) {
         set_live(search, state);
     }
     rescore(here, n, search->row[search->graph.blank]);
@@ -384,20 +407,24 @@ static inline void visit(ee_phrase_search *search, uint32_t state, uint32_t n, f
  * then filled with that of this frame. */
 static void step(ee_phrase_search *search)
 {
-    const float least = larger(search->best - search->beam, search->floor);
+    const float least = larger(limit(search, search->frames), search->best - search->beam);
+    const float next_least = limit(search, search->frames + 1);
 
     search->best = NEVER;
-    for (uint32_t i = (search->graph.states + 7) / 8; i-- > 0;) {
+    for (size_t i = live_words(&search->graph); i-- > 0;) {
         uint32_t bits = search->live[i]; /* a visit sets none of a lower state */
 
-        for (uint32_t s = i * 8 + 7; bits != 0; s--, bits = bits << 1 & 0xFFu) {
-            if ((bits & 0x80u) == 0) {
+        for (uint32_t s = (uint32_t)i * 32 + 31; bits != 0; s--, bits <<= 1) {
+            for (; bits >> 24 == 0; bits <<= 8) {
+                s -= 8;
+            }
+            if (bits >> 31 == 0) {
                 continue;
             }
-            if (search->n == 2) {
-                visit(search, s, 2, least); /* what most searches ask for, with loops unrolled */
+            if (search->n == 2) { /* what most searches ask for, with loops unrolled */
+                visit(search, s, 2, least, next_least);
             } else {
-                visit(search, s, search->n, least);
+                visit(search, s, search->n, least, next_least);
             }
         }
     }
@@ -420,50 +447,57 @@ static ee_status check_rows(const float *log_probs, size_t rows, size_t vocab)
     return EE_OK;
 }
 
-/* Side by side, so that a compiler may take vectors. */
+/* Side by side, in so many lanes that compilers take vectors. */
 static float highest_of(const float *row, size_t vocab)
 {
-    float lanes[8], highest = NEVER;
+    enum { LANES = 32 };
+    float lanes[LANES], highest = NEVER;
 
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < LANES; i++) {
         lanes[i] = NEVER;
     }
-    for (size_t v = 0; v + 8 <= vocab; v += 8) {
-        for (size_t i = 0; i < 8; i++) {
+    for (size_t v = 0; v + LANES <= vocab; v += LANES) {
+        for (size_t i = 0; i < LANES; i++) {
             lanes[i] = larger(row[v + i], lanes[i]);
         }
     }
-    for (size_t v = vocab - vocab % 8; v < vocab; v++) {
+    for (size_t v = vocab - vocab % LANES; v < vocab; v++) {
         highest = larger(row[v], highest);
     }
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < LANES; i++) {
         highest = larger(lanes[i], highest);
     }
     return highest;
 }
 
-static void feed(ee_phrase_search *search, const float *log_probs, size_t rows)
+/* search->row of a frame. */
+static void read_row(ee_phrase_search *search, const float *log_probs)
 {
     const size_t vocab = search->graph.vocab;
     float *const row = search->row;
 
-    for (size_t t = 0; t < rows; t++) {
-        for (size_t v = 0; v < vocab; v++) {
-            row[v] = log_probs[t * vocab + v];
-        }
-        row[search->graph.blank] -= BLANK_COST;
-        const float highest = highest_of(row, vocab);
+    for (size_t v = 0; v < vocab; v++) {
+        row[v] = log_probs[v];
+    }
+    row[search->graph.blank] = BLANK_WEIGHT * row[search->graph.blank] - BLANK_COST;
+    const float highest = highest_of(row, vocab);
 
-        for (size_t v = 0; v < vocab; v++) {
-            row[v] = ee_flush(row[v] - highest);
-        }
-        if (search->begun && search->filler >= 0.0f) {
+    for (size_t v = 0; v < vocab; v++) {
+        row[v] = ee_flush(row[v] - highest);
+    }
+}
+
+static void feed(ee_phrase_search *search, const float *log_probs, size_t rows)
+{
+    for (size_t t = 0; t < rows; t++) {
+        read_row(search, log_probs + t * search->graph.vocab);
+        if (search->frames > 0 && search->filler >= 0.0f) {
             end_sentences(search->found, search, -search->filler);
             add(search->states, search->n, -search->filler, 0);
             set_live(search, 0);
         }
         step(search);
-        search->begun = 1;
+        search->frames++;
     }
 }
 
@@ -508,15 +542,47 @@ ee_status ee_phrase_search_finish(const ee_phrase_search *search, ee_phrase *fou
     return EE_OK;
 }
 
-/* A search of all rows which drops the tokens below `floor`, or `beam` below the best. */
+/* ---- A whole utterance ---- */
+
+/* Fills search->most. */
+static void look_ahead(ee_phrase_search *search, const float *log_probs, size_t rows)
+{
+    const ee_phrase_graph *const graph = &search->graph;
+    const size_t vocab = graph->vocab;
+    float *const highest = search->highest, *const most = search->most;
+    uint32_t ends = graph->final_count;
+
+    for (size_t v = 0; v < vocab; v++) {
+        highest[v] = NEVER;
+    }
+    for (size_t t = 0; t < rows; t++) {
+        read_row(search, log_probs + t * vocab);
+        for (size_t v = 0; v < vocab; v++) {
+            highest[v] = larger(search->row[v], highest[v]);
+        }
+    }
+    for (uint32_t s = graph->states; s-- > 0;) {
+        const int final = ends > 0 && graph->finals[ends - 1] == s;
+
+        ends -= final ? 1 : 0;
+        most[s] = final ? 0.0f : NEVER;
+        for (uint32_t a = graph->first[s]; a < graph->first[s + 1]; a++) {
+            most[s] = larger(highest[ee_number(graph->label, a)] + most[graph->target[a]],
+                             most[s]);
+        }
+    }
+}
+
+/* A search of all rows which drops what cannot end at `floor`, and what is `beam` behind. */
 static void attempt(ee_phrase_search *search, float floor, float beam, const float *log_probs,
                     size_t rows, ee_phrase *found, size_t *count)
 {
     begin(search);
-    search->floor = floor;
+    /* With what rounding may take from as many sums. */
+    search->floor = floor + (float)rows * floor * 0x1p-22f;
     search->beam = beam;
     feed(search, log_probs, rows);
-    search->floor = -FLT_MAX;
+    search->floor = NEVER;
     search->beam = UNLIMITED;
     (void)ee_phrase_search_finish(search, found, count);
 }
@@ -532,15 +598,11 @@ ee_status ee_phrase_search_all(ee_phrase_search *search, const float *log_probs,
     if (status != EE_OK) {
         return status;
     }
-    attempt(search, FLOOR, UNLIMITED, log_probs, rows, found, count);
-    if (*count == 0) {
-        attempt(search, -FLT_MAX, BEAM, log_probs, rows, found, count);
-    }
-    const float least = least_found(search, found, *count);
+    const float lowest = limit(search, rows);
 
-    /* Scores only fall: what was dropped below `least` could not have been found. */
-    if (search->dropped > NEVER && !(search->dropped < least)) {
-        attempt(search, least, UNLIMITED, log_probs, rows, found, count);
-    }
+    look_ahead(search, log_probs, rows);
+    attempt(search, lowest, BEAM, log_probs, rows, found, count);
+    attempt(search, larger(least_found(search, found, *count), lowest), UNLIMITED, log_probs, rows,
+            found, count);
     return EE_OK;
 }

@@ -73,7 +73,7 @@ ee_status ee_policy_stop(const ee_policy *policy, uint32_t exit, const float *lo
 }
 
 /* The lead of a best phrase counts up to here: phrases further behind are not found. */
-static const float MAX_MARGIN = 20.0f;
+static const float MAX_MARGIN = 10.0f;
 
 /* Rounding may lift a log-probability above zero by about this much; logits are far beyond it. */
 static const float ROUNDING = 1e-3f;
@@ -271,14 +271,14 @@ ee_status ee_phrase_judge(const ee_phrase_confidence *confidence, size_t found, 
         scores->confidence = 0.0f;
         return EE_OK;
     }
-    const float per_letter = best / (float)letters;
+    const float free = best / ((float)letters * sqrtf((float)letters));
     const float lead = found > 1 ? best - next : MAX_MARGIN;
     const float margin = lead < MAX_MARGIN ? lead : MAX_MARGIN;
-    float odds = (confidence->bias + confidence->free * per_letter) + confidence->margin * margin;
+    float odds = (confidence->bias + confidence->free * free) + confidence->margin * margin;
 
     odds = odds > -sure ? odds : -sure;
     odds = odds < sure ? odds : sure;
-    scores->free = per_letter;
+    scores->free = free;
     scores->margin = margin;
     scores->confidence = 1.0f / (1.0f + ee_exp(0.0f - odds));
     *accepted = scores->confidence >= confidence->threshold;

@@ -17,9 +17,8 @@ typedef struct {
     float re, im;
 } number;
 
-/* The sum of a mel energy begins here or at a larger log_floor: less would not count, subnormal or
- * not. */
-static const float LEAST_FLOOR = 0x1p-70f;
+/* Floats of a line of the first-level cache: vectors that straddle two are slow. */
+enum { CACHE_LINE = 16 };
 
 static size_t bins_of(const ee_frontend *frontend)
 {
@@ -47,7 +46,7 @@ ee_status ee_frontend_check(const ee_frontend *frontend)
     /* Written so that NaN fails too. */
     if (!(frontend->kind == EE_FRONTEND_MEL
               ? frontend->log_floor == 0.0f
-              : frontend->log_floor >= LEAST_FLOOR && frontend->log_floor <= FLT_MAX)) {
+              : frontend->log_floor >= EE_LEAST_FLOOR && frontend->log_floor <= FLT_MAX)) {
         return EE_ERR_CONFIG;
     }
     if (frontend->window == NULL || frontend->sines == NULL || frontend->mel_first == NULL
@@ -70,9 +69,11 @@ size_t ee_frontend_frames(const ee_frontend *frontend, size_t count)
     return 1 + ee_size_add(count, 2 * (size_t)frontend->pad) / frontend->hop_length;
 }
 
-size_t ee_frontend_scratch(const ee_frontend *frontend)
+size_t ee_frontend_scratch(const ee_frontend *frontend, const ee_ops *ops)
 {
-    return 2 * (size_t)frontend->n_fft;
+    const size_t one = 2 * (size_t)frontend->n_fft;
+
+    return ops->mel_block == NULL ? one : ops->mel_frames * one + CACHE_LINE;
 }
 
 /* M: the values that the reflection at the edges goes by. */
@@ -221,7 +222,7 @@ static int mel_features(float *out, const float *power, const ee_frontend *front
 {
     const float *weight = frontend->mel_weights;
     const int has_floor = frontend->kind != EE_FRONTEND_MEL;
-    const float floor = has_floor ? frontend->log_floor : LEAST_FLOOR;
+    const float floor = has_floor ? frontend->log_floor : EE_LEAST_FLOOR;
 
     for (uint32_t m = 0; m < frontend->mels; m++) {
         const float *const bins = power + frontend->mel_first[m];
@@ -268,11 +269,72 @@ static int samples_finite(const ee_frontend *frontend, const utterance *audio,
         begin = ee_size_min(begin, 2 * last - end);
         end = last;
     }
-    for (size_t i = ee_size_max(begin, frontend->pad); i <= end; i++) {
-        if (i - frontend->pad >= audio->count) {
-            break;
-        }
-        if (!ee_is_finite(audio->f32[i - frontend->pad])) {
+    /* An exponent of ones carries into the sign. No way out of the loop: so it is vectorised. */
+    uint32_t carry = 0;
+    const size_t stop = ee_size_min(end + 1, frontend->pad + audio->count);
+    for (size_t i = ee_size_max(begin, frontend->pad); i < stop; i++) {
+        carry |= (ee_float_bits(audio->f32[i - frontend->pad]) & 0x7F800000u) + 0x00800000u;
+    }
+    return carry >> 31 == 0;
+}
+
+/* to[j] = s(position + j - before), j < count */
+static void copy_signal(float *to, const ee_frontend *frontend, const utterance *audio,
+                        size_t position, size_t count)
+{
+    const size_t first = reach_before(frontend) + frontend->pad;
+    const size_t low = ee_size_min(ee_size_max(first, position), position + count);
+    const size_t high = ee_size_min(ee_size_max(first + audio->count, low), position + count);
+
+    for (size_t at = position; at < low; at++) {
+        to[at - position] = signal_at(frontend, audio, at);
+    }
+    for (size_t at = low; at < high; at++) {
+        to[at - position] = sample_at(audio, at - first);
+    }
+    for (size_t at = high; at < position + count; at++) {
+        to[at - position] = signal_at(frontend, audio, at);
+    }
+}
+
+/* The samples of `frames` frames from `first` on, with *stride floats from one frame to the next:
+ * where they lie, or in `copy`. */
+static const float *rows_of(const ee_frontend *frontend, const utterance *audio,
+                            size_t first, size_t frames, size_t *stride, float *copy)
+{
+    const size_t hop = frontend->hop_length, length = frontend->win_length;
+    const size_t start = first * hop;
+    const size_t before = reach_before(frontend) + frontend->pad;
+
+    if (audio->f32 != NULL && start >= before
+        && start - before + (frames - 1) * hop + length <= audio->count) {
+        *stride = hop;
+        return audio->f32 + (start - before);
+    }
+    *stride = ee_size_min(hop, length);
+    for (size_t t = 0; t < frames; t++) {
+        /* What a frame shares with the one before it is there. */
+        const size_t j = t > 0 ? length - *stride : 0;
+        copy_signal(copy + t * *stride + j, frontend, audio, start + t * hop + j, length - j);
+    }
+    return copy;
+}
+
+/* Blocks of frames by the kernel of the ops; 0 when an energy overflows. */
+static int features_of_blocks(float *out, const ee_frontend *frontend, const utterance *audio,
+                              size_t first, size_t frames, float *scratch, const ee_ops *ops)
+{
+    const size_t past = (uintptr_t)scratch / sizeof(float) % CACHE_LINE;
+    float *const aligned = scratch + (CACHE_LINE - past) % CACHE_LINE;
+    float *const second_half = aligned + ops->mel_frames * frontend->n_fft;
+
+    for (size_t t = 0; t < frames; t += ops->mel_frames) {
+        const size_t count = ee_size_min(frames - t, ops->mel_frames);
+        size_t stride;
+        const float *const rows =
+            rows_of(frontend, audio, first + t, count, &stride, second_half);
+
+        if (!ops->mel_block(out + t * frontend->mels, frontend, rows, stride, count, aligned)) {
             return 0;
         }
     }
@@ -280,7 +342,7 @@ static int samples_finite(const ee_frontend *frontend, const utterance *audio,
 }
 
 static ee_status features(float *out, const ee_frontend *frontend, const utterance *audio,
-                          size_t first, size_t frames, float *scratch)
+                          size_t first, size_t frames, float *scratch, const ee_ops *ops)
 {
     const ee_status status = ee_frontend_check(frontend);
 
@@ -298,11 +360,16 @@ static ee_status features(float *out, const ee_frontend *frontend, const utteran
     if (frames == 0) {
         return EE_OK;
     }
-    if (out == NULL || scratch == NULL || (audio->f32 == NULL && audio->s16 == NULL)) {
+    if (out == NULL || scratch == NULL || ops == NULL
+        || (audio->f32 == NULL && audio->s16 == NULL)) {
         return EE_ERR_ARGUMENT;
     }
     if (audio->f32 != NULL && !samples_finite(frontend, audio, first, frames)) {
         return EE_ERR_NOT_FINITE;
+    }
+    if (ops->mel_block != NULL) {
+        return features_of_blocks(out, frontend, audio, first, frames, scratch, ops)
+                   ? EE_OK : EE_ERR_NOT_FINITE;
     }
     float *const v = scratch;
     float *const other = scratch + frontend->n_fft;
@@ -321,18 +388,18 @@ static ee_status features(float *out, const ee_frontend *frontend, const utteran
 
 ee_status ee_features_f32(float *out, const ee_frontend *frontend,
                           const float *samples, size_t count, size_t first, size_t frames,
-                          float *scratch)
+                          float *scratch, const ee_ops *ops)
 {
     const utterance audio = {samples, NULL, count};
 
-    return features(out, frontend, &audio, first, frames, scratch);
+    return features(out, frontend, &audio, first, frames, scratch, ops);
 }
 
 ee_status ee_features_s16(float *out, const ee_frontend *frontend,
                           const int16_t *samples, size_t count, size_t first, size_t frames,
-                          float *scratch)
+                          float *scratch, const ee_ops *ops)
 {
     const utterance audio = {NULL, samples, count};
 
-    return features(out, frontend, &audio, first, frames, scratch);
+    return features(out, frontend, &audio, first, frames, scratch, ops);
 }

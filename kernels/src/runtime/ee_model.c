@@ -254,3 +254,110 @@ ee_status ee_model_open(void *memory, size_t size, const ee_config *config,
     *model = opened;
     return EE_OK;
 }
+
+/* ---- Packing ---- */
+
+#ifndef EE_NO_F32
+
+static size_t packed_floats(const ee_ops_f32 *ops, size_t in, size_t outs)
+{
+    return (outs + ops->panel - 1) / ops->panel * ops->panel * in;
+}
+
+/* Packs the matrices of a table that products take (positions are added), one behind the other, and
+ * puts them in the place of the tensors; with `to` NULL, does nothing of it. Returns the floats. */
+static size_t pack_table(const ee_model *model, const ee_tensor_table *table, const void **tensors,
+                         float *to)
+{
+    const ee_config *const config = &model->config;
+    const ee_ops_f32 *const ops = model->ops->f32;
+    size_t floats = 0;
+
+    for (size_t i = 0; i < table->count; i++) {
+        const ee_tensor_row *const row = &table->rows[i];
+        const size_t outs = model->graph->size(config, row->rows);
+        const size_t in = model->graph->size(config, row->columns);
+
+        if (row->kind == EE_ROW_MATRIX && row->rows != 'T') {
+            if (to != NULL) {
+                ops->pack(to + floats, *tensors, in, outs, ee_row_stride(in));
+                *tensors = to + floats;
+            }
+            floats += packed_floats(ops, in, outs);
+        }
+        tensors += parts_of(config, row);
+    }
+    return floats;
+}
+
+static size_t pack_all(const ee_model *model, float *to)
+{
+    const ee_graph *const graph = model->graph;
+    const ee_config *const config = &model->config;
+    const void **tensors = model->tensors;
+    size_t floats = 0;
+
+#define PACK(table)                                                                       \
+    (floats += pack_table(model, table, tensors, to != NULL ? to + floats : NULL),        \
+     tensors += count_in(config, table))
+    PACK(graph->stem_tensors);
+    for (uint32_t e = 0; e < config->exits; e++) {
+        for (uint32_t l = 0; l < graph->layers(config, e); l++) {
+            PACK(graph->layer_tensors);
+        }
+        PACK(graph->head_tensors);
+    }
+#undef PACK
+    return floats;
+}
+
+/* Values begin 2 * dim rows down the matrix of queries, keys and values: so a panel has to. */
+static int is_packable(const ee_model *model)
+{
+    return model->config.dtype == EE_DTYPE_F32 && model->config.dim % 16 == 0
+           && model->ops->f32->pack != NULL && !model->ops->f32->is_packed;
+}
+
+#endif
+
+ee_status ee_model_packed_size(const ee_model *model, size_t *bytes)
+{
+    if (model == NULL || bytes == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    *bytes = 0;
+#ifndef EE_NO_F32
+    if (is_packable(model)) {
+        *bytes = pack_all(model, NULL) * sizeof(float);
+    }
+#endif
+    return EE_OK;
+}
+
+ee_status ee_model_pack(ee_model *model, void *memory, size_t bytes)
+{
+    size_t needed;
+    const ee_status status = ee_model_packed_size(model, &needed);
+
+    if (status != EE_OK || needed == 0) {
+        return status;
+    }
+    if (memory == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    if (!ee_is_aligned(memory, EE_MEMORY_ALIGNMENT)) {
+        return EE_ERR_ALIGNMENT;
+    }
+    if (bytes < needed) {
+        return EE_ERR_MODEL_TOO_SMALL;
+    }
+#ifndef EE_NO_F32
+    pack_all(model, memory);
+    model->packed_f32 = *model->ops->f32;
+    model->packed_f32.is_packed = 1;
+    model->packed_ops = *model->ops;
+    model->packed_ops.f32 = &model->packed_f32;
+    model->ops = &model->packed_ops;
+#endif
+    return EE_OK;
+}

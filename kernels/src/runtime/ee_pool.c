@@ -392,3 +392,8 @@ const ee_team *ee_pool_team(const ee_pool *pool)
 {
     return pool != NULL ? &pool->team : NULL;
 }
+
+void ee_pool_set_block_frames(ee_pool *pool, size_t frames)
+{
+    pool->team.block_frames = frames;
+}

@@ -38,16 +38,17 @@ static void run(const ee_frontend *frontend, const uint32_t *words, const unsign
         frames = frames < all - first ? frames : all - first;
     }
     float *const out = fuzz_memory(frames * frontend->mels * sizeof(*out), sizeof(void *));
+    const ee_ops *const ops = ee_ops_for(words[TABLES] % 2 == 0 ? EE_ISA_C : ee_isa_best());
     float *const scratch =
-        fuzz_memory(ee_frontend_scratch(frontend) * sizeof(*scratch), sizeof(void *));
+        fuzz_memory(ee_frontend_scratch(frontend, ops) * sizeof(*scratch), sizeof(void *));
     void *const given = fuzz_memory(count * size, sizeof(void *));
     ee_status status;
 
     if (out != NULL && scratch != NULL && given != NULL) {
         memcpy(given, samples, count * size);
         status = size == sizeof(float)
-            ? ee_features_f32(out, frontend, given, count, first, frames, scratch)
-            : ee_features_s16(out, frontend, given, count, first, frames, scratch);
+            ? ee_features_f32(out, frontend, given, count, first, frames, scratch, ops)
+            : ee_features_s16(out, frontend, given, count, first, frames, scratch, ops);
         EXPECT((status == EE_ERR_TOO_MANY_FRAMES) == (first > all || frames > all - first));
         EXPECT(status == EE_OK || status == EE_ERR_TOO_MANY_FRAMES || status == EE_ERR_NOT_FINITE);
     }

@@ -74,15 +74,15 @@ static void run_image(const ee_image *image, const ee_ops *ops)
     const size_t frames = all < MOST_FRAMES ? all : MOST_FRAMES;
     float *const features = fuzz_memory(frames * frontend->mels * sizeof(float), sizeof(void *));
     float *const scratch =
-        fuzz_memory(ee_frontend_scratch(frontend) * sizeof(float), sizeof(void *));
+        fuzz_memory(ee_frontend_scratch(frontend, ops) * sizeof(float), sizeof(void *));
     int16_t samples[SAMPLES];
 
     for (size_t i = 0; i < SAMPLES; i++) {
         samples[i] = (int16_t)(i * i * 7919u);
     }
     if (features != NULL && scratch != NULL) {
-        if (ee_features_s16(features, frontend, samples, SAMPLES, all - frames, frames, scratch)
-            == EE_OK) {
+        if (ee_features_s16(features, frontend, samples, SAMPLES, all - frames, frames, scratch,
+                            ops) == EE_OK) {
             run_session(image, features, frames, ops);
         }
         memset(features, 0, frames * frontend->mels * sizeof(float));

@@ -26,7 +26,7 @@ void ee_conv_module_f32_gate(const ee_conv_module_f32 *op, const float *x, size_
 
     op->ops->layer_norm(normed, x, op->norm_weight, op->norm_bias, count, dim, op->eps);
     op->ops->linear(wide, normed, op->in_weight, op->in_bias, count, dim, 2 * dim, 2 * dim, dim,
-                    ee_row_stride(dim));
+                    ee_weight_stride(op->ops, dim));
     op->ops->glu(op->gated + (op->frames.past + first) * dim, wide, count, dim);
 }
 
@@ -48,7 +48,7 @@ void ee_conv_module_f32_output(const ee_conv_module_f32 *op, float *out, size_t 
     }
     op->ops->silu(activated, activated, count * dim);
     op->ops->linear(out, activated, op->out_weight, op->out_bias, count, dim, dim, dim, dim,
-                    stride);
+                    ee_weight_stride(op->ops, dim));
 }
 
 typedef struct {

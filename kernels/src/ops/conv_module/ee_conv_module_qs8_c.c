@@ -58,8 +58,7 @@ void ee_conv_module_qs8_output(const ee_conv_module_qs8 *op, float *out, size_t 
                             op->frames.kernel, op->frames.ahead, ee_row_stride(dim));
         done += part.count;
     }
-    ops->silu(convolved, convolved, count * dim);
-    ops->quantize(q, scale, convolved, count, dim, stride, dim);
+    ee_silu_quantize_qs8(q, scale, convolved, count, dim, ops);
     ops->linear(out, q, scale, op->out_weight, op->out_weight_scale, op->out_bias, count, dim, dim,
                 dim, stride, stride);
 }

@@ -15,7 +15,7 @@ static void block_task(void *context, size_t item, size_t worker)
     float *const out = j->out + b.first * j->vocab;
 
     j->ops->linear(out, j->x + b.first * j->dim, j->weight, j->bias, b.count, j->dim, j->vocab,
-                   j->vocab, j->dim, ee_row_stride(j->dim));
+                   j->vocab, j->dim, ee_weight_stride(j->ops, j->dim));
     j->ops->log_softmax(out, out, b.count, j->vocab);
 }
 

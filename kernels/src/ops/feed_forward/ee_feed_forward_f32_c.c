@@ -23,10 +23,10 @@ void ee_feed_forward_f32_block(const ee_feed_forward_f32 *op, float *out, const 
 
     ops->layer_norm(normed, x, op->norm_weight, op->norm_bias, rows, dim, op->eps);
     ops->linear(hidden, normed, op->up_weight, op->up_bias, rows, dim, ff, ff, dim,
-                ee_row_stride(dim));
+                ee_weight_stride(ops, dim));
     ops->silu(hidden, hidden, rows * ff);
     ops->linear(out, hidden, op->down_weight, op->down_bias, rows, ff, dim, dim, ff,
-                ee_row_stride(ff));
+                ee_weight_stride(ops, ff));
 }
 
 typedef struct {

@@ -14,6 +14,12 @@ void ee_linear_f32_avx512(float *out, const float *x, const float *weight, const
     linear_vector(out, x, weight, bias, rows, in, outs, out_stride, x_stride, weight_stride);
 }
 
+void ee_pack_linear_avx512(float *to, const float *weight, size_t in, size_t outs,
+                           size_t weight_stride)
+{
+    pack_vector(to, weight, in, outs, weight_stride);
+}
+
 EE_TARGET_END
 
 #endif

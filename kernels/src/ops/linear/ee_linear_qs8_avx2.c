@@ -5,6 +5,7 @@
 #ifdef EE_HAVE_AVX2
 
 #include "../../common/ee_exact_avx2.h"
+#include "../../common/ee_prefetch.h"
 
 /* Outputs lie across the lanes, so that no sum crosses them: all lanes of a vector have the same x
  * and the weights of 8 outputs. VPMADDWD with an addition does 16 products by two instructions, but
@@ -263,6 +264,7 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
     wide_rows x;
     packed_panel panel;
     const size_t step = ee_even_part(rows, TILE_ROWS);
+    const size_t tiles = rows / step + (rows % step != 0);
 
     for (size_t i = 0; i < padded; i += IN_BLOCK) {
         const size_t depth = ee_size_min(padded - i, IN_BLOCK);
@@ -275,8 +277,13 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
                 .weight_scale = weight_scale + o, .bias = bias ? bias + o : NULL,
             };
 
+            ee_prefetch next = ee_prefetch_next(weight, weight_stride, outs, padded, o, TILE_OUTS, i,
+                                                depth);
+            const size_t share = ee_prefetch_share(&next, tiles);
+
             pack_weights(&panel, weight + o * weight_stride + i, plan.outs, depth, weight_stride);
             for (size_t t = 0; t < rows; t += step) {
+                ee_prefetch_some(&next, share);
                 float *const to = out + t * out_stride + o;
 
                 switch (ee_size_min(rows - t, step)) {

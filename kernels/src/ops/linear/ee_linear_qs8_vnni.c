@@ -6,6 +6,7 @@
 
 #include <immintrin.h>
 
+#include "../../common/ee_prefetch.h"
 #include "../../common/ee_qs8.h"
 #include "../../common/ee_target.h"
 #include "../../common/ee_transpose_avx512.h"
@@ -167,6 +168,21 @@ linear_tile(float *out, const int8_t *q, const float *scale, const int32_t *exce
     end_tile(out, sums, scale, rows, plan);
 }
 
+/* A function for each number of rows: inlined into the loops over tiles, GCC keeps their counters
+ * in registers and the sums in memory. */
+typedef void tile_function(float *out, const int8_t *q, const float *scale, const int32_t *excess,
+                           const uint8_t *packed, const tile_plan *plan);
+
+#define TILE(r)                                                                  \
+    static __attribute__((noinline)) void                                        \
+    rows_up_to_##r(float *out, const int8_t *q, const float *scale, const int32_t *excess, \
+                   const uint8_t *packed, const tile_plan *plan)                 \
+    {                                                                            \
+        linear_tile(out, q, scale, excess, packed, r + 1, plan);                 \
+    }
+EACH_ROW(TILE)
+#undef TILE
+
 /* The first `count` lanes. */
 static inline __mmask16 first_lanes(size_t count)
 {
@@ -179,9 +195,13 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
                         size_t rows, size_t padded, size_t outs,
                         size_t out_stride, size_t q_stride, size_t weight_stride)
 {
+#define TILE(r) rows_up_to_##r,
+    static tile_function *const rows_up_to[TILE_ROWS] = {EACH_ROW(TILE)};
+#undef TILE
     uint8_t packed[TILE_OUTS * IN_BLOCK];
     int32_t excess[ROW_BLOCK];
     const size_t step = ee_even_part(rows, TILE_ROWS);
+    const size_t tiles = rows / step + (rows % step != 0);
 
     for (size_t t = 0; t < rows; t++) {
         excess[t] = row_excess(q + t * q_stride, padded);
@@ -198,30 +218,19 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
                 .weight_scale = weight_scale + o, .bias = bias ? bias + o : NULL,
             };
 
+            ee_prefetch next = ee_prefetch_next(weight, weight_stride, outs, padded, o, TILE_OUTS, i,
+                                                depth);
+            const size_t share = ee_prefetch_share(&next, tiles);
+
             pack_weights(packed, weight + o * weight_stride + i, width, depth, weight_stride);
             for (size_t t = 0; t < rows; t += step) {
+                ee_prefetch_some(&next, share);
                 float *const to = out + t * out_stride + o;
                 const int8_t *const x = q + t * q_stride + i;
 
-                switch (ee_size_min(rows - t, step)) {
-#define TILE(count)                                                              \
-    case count:                                                                  \
-        linear_tile(to, x, scale + t, excess + t, packed, count, &plan);         \
-        break
-                    TILE(1);
-                    TILE(2);
-                    TILE(3);
-                    TILE(4);
-                    TILE(5);
-                    TILE(6);
-                    TILE(7);
-                    TILE(8);
-                    TILE(9);
-                    TILE(10);
-                    TILE(11);
-                    TILE(12);
-#undef TILE
-                }
+                const size_t last = ee_size_min(rows - t, step) - 1;
+
+                rows_up_to[last](to, x, scale + t, excess + t, packed, &plan);
             }
         }
     }

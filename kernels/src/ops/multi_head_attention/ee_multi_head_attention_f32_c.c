@@ -51,13 +51,13 @@ void ee_multi_head_attention_f32_project(const ee_multi_head_attention_f32 *op, 
                                          size_t first, size_t count, float *scratch)
 {
     const size_t dim = op->dim;
-    const size_t stride = ee_row_stride(dim);
+    const size_t stride = ee_weight_stride(op->ops, dim);
     const size_t at = op->frames.past + first;
     float *const qk = op->qk + at * 2 * dim;
 
     op->ops->linear(qk, x, op->in_weight, op->in_bias, count, dim, 2 * dim, 2 * dim, dim, stride);
-    op->ops->linear(scratch, x, op->in_weight + 2 * dim * stride, op->in_bias + 2 * dim, count, dim,
-                    dim, dim, dim, stride);
+    op->ops->linear(scratch, x, op->in_weight + 2 * dim * ee_row_stride(dim),
+                    op->in_bias + 2 * dim, count, dim, dim, dim, dim, stride);
     ee_keep(&op->kept, 0, qk + dim, 2 * dim, first, count);
     ee_keep(&op->kept, dim, scratch, dim, first, count);
 
@@ -97,7 +97,7 @@ void ee_multi_head_attention_f32_output(const ee_multi_head_attention_f32 *op, f
     const size_t dim = op->dim;
 
     op->ops->linear(out, op->qk + (op->frames.past + first) * 2 * dim, op->out_weight, op->out_bias,
-                    count, dim, dim, dim, 2 * dim, ee_row_stride(dim));
+                    count, dim, dim, dim, 2 * dim, ee_weight_stride(op->ops, dim));
 }
 
 typedef struct {

@@ -21,7 +21,8 @@ static void block_task(void *context, size_t item, size_t worker)
     const ee_block b = ee_block_of(&j->blocks, item, worker);
 
     j->ops->linear(j->out + b.first * j->outs, j->x + b.first * j->hop, j->weight, j->bias, b.count,
-                   j->window, j->outs, j->outs, j->hop, ee_row_stride(j->window));
+                   j->window, j->outs, j->outs, j->hop,
+                   ee_weight_stride(j->ops, j->window));
 }
 
 void ee_stem_conv_f32_c(float *out, const float *x, const float *weight, const float *bias,

@@ -1,0 +1,171 @@
+"""What is around the encoder: front end, start of a process, opening a file, many small files.
+
+    python benchmarks/around.py --runs 30                       # all of them, JSON lines
+    python benchmarks/around.py front_end --runs 30
+
+Each result is a ratio of two things done in turn, but for the files a second. Front ends, opening
+and utterances are counted in CPU time of one thread, processes in wall time.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import Line, emit, load, machine, model_path, parser_of, ratio
+from process import run_python
+
+import ee_ref
+from ee_ref.bench import DEMO, WARM_UP, demo_wav, spread
+from ee_ref.loading import BUNDLED, bundled_model
+
+SECONDS = 10.0
+SMALL_FILES = 1000
+
+
+# Front ends: functions of samples (N,) at 16 kHz to log-mel features like those of `commands`.
+
+FrontEnd = Callable[[np.ndarray], Any]
+
+
+def native() -> FrontEnd:
+    """In C."""
+    return ee_ref.load("commands").features
+
+
+def plain() -> FrontEnd:
+    """The float one of the NumPy backend."""
+    from ee_ref.frontend import plain
+
+    model = ee_ref.load("commands")
+    mean, scale = (model.file.tensors[f"frontend.{name}"] for name in ("mean", "scale"))
+    return lambda samples: plain.extract(samples, model.config, mean, scale)
+
+
+def torchaudio() -> FrontEnd:
+    """torchaudio's MelSpectrogram and a logarithm."""
+    import torch
+    from torchaudio.transforms import MelSpectrogram
+
+    torch.set_num_threads(1)
+    config = ee_ref.load("commands").config
+    mel = MelSpectrogram(
+        config.sample_rate, config.n_fft, config.win_length, config.hop_length, n_mels=config.mels,
+        pad=config.pad)
+
+    def run(samples: np.ndarray) -> Any:
+        with torch.inference_mode():
+            return torch.log(mel(torch.from_numpy(samples)) + config.log_floor)
+
+    return run
+
+
+FRONT_ENDS = {"native": native, "plain": plain, "torchaudio": torchaudio}
+
+
+def front_end(runs: int) -> Iterator[Line]:
+    """Each front end beside torchaudio's."""
+    made = {name: make() for name, make in FRONT_ENDS.items()}
+    with io.BytesIO(demo_wav(SECONDS)) as wav:
+        samples = ee_ref.audio.read(wav, 16000)
+    times = in_turn({name: partial(run, samples) for name, run in made.items()}, runs)
+    for name in made:
+        yield {"benchmark": "front_end", "peer": name, "seconds": SECONDS, "runs": runs,
+               **spread(times[name]), "by_torchaudio": ratio(times[name], times["torchaudio"]),
+               **load()}
+
+
+def utterance(runs: int) -> Iterator[Line]:
+    """A file of the demo clip to words up to the first exit, beside that up to the last."""
+    for name in BUNDLED:
+        model = ee_ref.load(name)
+        last = model.config.exits
+        times = in_turn({exit_: partial(model.transcribe, DEMO, exit=exit_)
+                         for exit_ in (1, last)}, runs)
+        yield {"benchmark": "utterance", "model": name, "exit": 1, "of": last, "runs": runs,
+               **spread(times[1]), "by_last": ratio(times[1], times[last]), **load()}
+
+
+def opening(runs: int) -> Iterator[Line]:
+    """Opening a model file, checksums and all, beside reading the file into memory once."""
+    for path in (model_path("f32"), *map(bundled_model, BUNDLED)):
+        times = in_turn({"open": partial(ee_ref.load, path), "read": path.read_bytes}, runs)
+        yield {"benchmark": "opening", "file": path.name, "runs": runs,
+               "file_mb": round(1e-6 * path.stat().st_size, 1), **spread(times["open"]),
+               "by_read": ratio(times["open"], times["read"]), **load()}
+
+
+def cold(runs: int) -> Iterator[Line]:
+    """The command on the demo clip, beside importing NumPy and soundfile."""
+    commands = {name: ["-m", "ee_ref", "transcribe", "--model", name, str(DEMO)]
+                for name in BUNDLED}
+    imports = ["-c", "import numpy, soundfile"]
+    times = in_turn({name: partial(run_python, command)
+                     for name, command in {**commands, "imports": imports}.items()},
+                    runs, time.perf_counter)
+    for name in BUNDLED:
+        yield {"benchmark": "cold", "model": name, "runs": runs, **spread(times[name]),
+               "by_imports": ratio(times[name], times["imports"]), **load()}
+
+
+def small_files(runs: int) -> Iterator[Line]:
+    """Many files of one second in one process, start-up included."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = [str(Path(folder, f"{number:04}.wav")) for number in range(SMALL_FILES)]
+        for name in names:
+            Path(name).write_bytes(demo_wav(1.0))
+        for model in BUNDLED:
+            command = ["-m", "ee_ref", "transcribe", "--model", model, "--threads", "2", *names]
+            # A run takes a hundred times as long as one of the others.
+            times = in_turn({model: partial(run_python, command)},
+                            max(2, runs // 10), time.perf_counter)[model]
+            yield {"benchmark": "small_files", "model": model, "threads": 2, "runs": len(times),
+                   "files": SMALL_FILES, **spread(times),
+                   "files_a_second": round(SMALL_FILES / (1e-3 * spread(times)["median_ms"])),
+                   **load()}
+
+
+def in_turn(tasks: Mapping[Any, Callable[[], Any]], runs: int,
+            clock: Callable[[], float] = time.process_time) -> dict[Any, list[float]]:
+    """Seconds of each run of each task, one after another."""
+    times: dict[Any, list[float]] = {name: [] for name in tasks}
+    for count in range(WARM_UP + runs):
+        for name, task in tasks.items():
+            start = clock()
+            task()
+            if count >= WARM_UP:
+                times[name].append(clock() - start)
+    return times
+
+
+MEASURED = {measure.__name__: measure
+            for measure in (front_end, utterance, opening, cold, small_files)}
+
+
+def main() -> None:
+    # NumPy's and PyTorch's libraries read these when they are loaded.
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **one})
+    parser = parser_of(__doc__, runs=20)
+    parser.add_argument("what", nargs="*", metavar="WHAT",
+                        help=f"default all: {', '.join(MEASURED)}")
+    arguments = parser.parse_args()
+    for name in arguments.what:
+        if name not in MEASURED:
+            parser.error(f"expected one of {', '.join(MEASURED)}, found {name}")
+    emit([machine()])
+    for name in arguments.what or MEASURED:
+        emit(MEASURED[name](arguments.runs))
+
+
+if __name__ == "__main__":
+    main()
