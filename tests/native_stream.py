@@ -33,7 +33,7 @@ class Said(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Final rows, and the exit that they come from: 0, and no log-probabilities, outside of runs."""
+    """Final rows, and their exit: 0, and no log-probabilities, outside of runs."""
 
     first: int
     exit: int

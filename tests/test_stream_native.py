@@ -170,7 +170,7 @@ def test_phrases(commands, tmp_path):
     assert [event._replace(start=0, end=0) for event in events] == [
         event._replace(start=0, end=0, words=()) for event in expected]
     assert {event.intent for event in events} == {"move", None}
-    assert events[0].slots == {"way": "forward"} and not events[0].words
+    assert {"way": "forward"} in [event.slots for event in events]
     for event, python in zip(events, expected):
         assert event.start == event.end >= python.end
 
@@ -209,7 +209,7 @@ def test_hours_move_no_memory(small_path):
                              speechlike(20.0, 2)])
     pieces = minute.reshape(-1, RATE // 10)
     after_a_minute = 0
-    for number in range(6 * 60):
+    for _ in range(6 * 60):
         for piece in pieces:
             assert stream.feed(piece) == lib.EE_OK
         after_a_minute = after_a_minute or resident()

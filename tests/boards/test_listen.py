@@ -57,12 +57,12 @@ def files_of(folder: Path, image: bytes, samples: np.ndarray) -> dict[str, str]:
 
 
 def knocks(seconds: float) -> np.ndarray:
-    """Noise of 40 ms every 0.6 s, in silence: loud, and no words."""
-    samples = np.zeros(int(seconds * RATE), np.int16)
+    """Knocks over a murmur of noise: they keep the gate open, and are no words."""
     draw = np.random.default_rng(4)
-    for start in range(RATE // 5, len(samples) - RATE // 10, 6 * RATE // 10):
-        samples[start : start + RATE // 25] = draw.normal(0, 3000, RATE // 25)
-    return samples
+    samples = draw.normal(0, 30, int(seconds * RATE))
+    for start in range(RATE // 5, len(samples) - RATE // 10, 4 * RATE // 10):
+        samples[start : start + RATE // 25] += draw.normal(0, draw.integers(200, 3000), RATE // 25)
+    return samples.astype(np.int16)
 
 
 def test_events_are_those_of_python(board, bundled, settings, tmp_path):

@@ -18,6 +18,7 @@ enum {
 };
 
 typedef struct {
+    const ee_ops *ops;
     ee_frontend frontend; /* without zeros of its own: those are values of the signal */
     size_t hop, stride, window; /* values of a feature; features of a row, and those that it reads */
     size_t span;   /* values of a row */

@@ -16,6 +16,7 @@ void ee_signal_open(ee_signal *signal, const ee_stream_config *config, ee_stream
         frontend->n_fft / 2 - (frontend->n_fft - frontend->win_length) / 2;
     ee_signal *const s = signal;
 
+    s->ops = config->model->ops;
     s->frontend = *frontend;
     s->frontend.pad = 0;
     s->hop = frontend->hop_length;
@@ -31,7 +32,7 @@ void ee_signal_open(ee_signal *signal, const ee_stream_config *config, ee_stream
     s->stem_rows = ee_view_rows(config);
     s->ring = ee_stream_take(memory, s->ring_values, sizeof(float));
     s->piece = ee_stream_take(memory, (s->margin + s->stride) * s->hop + s->behind, sizeof(float));
-    s->scratch = ee_stream_take(memory, ee_frontend_scratch(frontend), sizeof(float));
+    s->scratch = ee_stream_take(memory, ee_frontend_scratch(frontend, s->ops), sizeof(float));
     s->features = ee_stream_take(memory, EE_STEM_ROWS * s->stride + s->window,
                                  model->mels * sizeof(float));
     s->stem = ee_stream_take(memory, s->stem_rows, model->dim * sizeof(float));
@@ -128,7 +129,7 @@ static ee_status compute_features(const ee_signal *s, float *out, int64_t first,
         copied += some;
     }
     return ee_features_f32(out, &s->frontend, s->piece, values, (size_t)(first - start), count,
-                           s->scratch);
+                           s->scratch, s->ops);
 }
 
 /* Rows first .. first + count - 1 of the stem. Their features stay: the next row shares some. */
