@@ -267,17 +267,16 @@ void ee_session_stem(ee_session *session, float *rows, const float *features, si
     }
 }
 
-/* Rows of the stem, which lie behind those of x, get their places there. */
-static void add_rows(ee_session *s, size_t rows)
-{
-    s->model->graph->place(s->model, s->x + s->rows * s->model->config.dim, s->before + s->rows,
-                           rows);
-    s->rows += rows;
-}
-
 static float *behind_rows(ee_session *s)
 {
     return s->x + s->rows * s->model->config.dim;
+}
+
+/* Rows of the stem that lie behind those of x. */
+static void add_rows(ee_session *s, size_t rows)
+{
+    s->model->graph->place(s->model, behind_rows(s), s->before + s->rows, rows);
+    s->rows += rows;
 }
 
 /* Rows of what is joined and of the features; what the next row needs of both is joined then. */
