@@ -85,13 +85,13 @@ def test_what_is_kept_does_not_grow(bundled, settings, tmp_path):
     assert number(once, "arena") <= 256 << 10
 
 
-LIMITS = {"silence": 2e6, "ear": 40e6, "exit=1": 40e6, "exit=6": 120e6}
+LIMITS = {"silence": 0.7e6, "ear": 16e6, "exit=1": 15.5e6, "exit=6": 49e6}
 """Instructions a second of audio on a Cortex-M55, with some room."""
 
 
 @pytest.mark.parametrize("what", LIMITS)
 def test_instructions_a_second(what, bundled, settings, tmp_path):
-    samples = {"silence": np.zeros(3 * RATE, np.int16), "ear": knocks(3.0)}.get(what, demo())
+    samples = {"silence": np.zeros(3 * RATE, np.int16), "ear": knocks(6.0)}.get(what, demo())
     policy = what if what.startswith("exit") else "exit=6"
     printed = listen("mps3_an547", settings, files_of(tmp_path, bundled.image, samples),
                      f"POLICY={policy}")
