@@ -170,6 +170,13 @@ def test_phrases(commands, tmp_path):
     assert [event._replace(start=0, end=0) for event in events] == [
         event._replace(start=0, end=0, words=()) for event in expected]
     assert {event.intent for event in events} == {"move", None}
+    # Utterances that are too long, and streams that end in the middle of one.
+    for count in range(RATE // 2, 2 * RATE, 640):
+        short = {"endpoint": Endpoint(None, 0.3, 0.2)}
+        found, _ = in_c(commands, samples[:count], how | short)
+        expected_of_short, _ = in_python(
+            commands, samples[:count], how_of(how["view"], Fixed(6)) | short | {"phrases": decoder})
+        assert [event.text for event in found] == [event.text for event in expected_of_short]
     assert {"way": "forward"} in [event.slots for event in events]
     for event, python in zip(events, expected):
         assert event.start == event.end >= python.end

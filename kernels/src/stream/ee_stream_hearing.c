@@ -41,7 +41,7 @@ static uint32_t chunk_of(const ee_stream_config *config)
     return config->model->config.chunk;
 }
 
-static size_t rows_due(const ee_stream_config *config)
+size_t ee_block_rows(const ee_stream_config *config)
 {
     const uint32_t chunk = chunk_of(config);
 
@@ -50,12 +50,7 @@ static size_t rows_due(const ee_stream_config *config)
 
 size_t ee_view_rows(const ee_stream_config *config)
 {
-    return rows_due(config) + (chunk_of(config) > 0 ? 0 : config->left);
-}
-
-size_t ee_block_rows(const ee_stream_config *config)
-{
-    return rows_due(config);
+    return ee_block_rows(config) + (chunk_of(config) > 0 ? 0 : config->left);
 }
 
 static ee_status open_session(ee_hearing *hearing, const ee_stream_config *config)
@@ -71,7 +66,8 @@ ee_status ee_hearing_open(ee_hearing *hearing, const ee_stream_config *config,
     const ee_window window = model->graph->window(&model->config);
     ee_hearing *const h = hearing;
 
-    h->capacity = window.span + (ee_view_rows(config) - 1) * window.hop;
+    h->capacity =
+        ee_size_add(window.span, ee_size_mul(ee_view_rows(config) - 1, window.hop));
     const ee_status status =
         ee_arena_size(&model->config, h->capacity, config->team, &h->arena_bytes);
     if (status != EE_OK) {
@@ -260,7 +256,7 @@ ee_status ee_hearing_row(ee_stream *stream)
     ee_hearing *const h = &stream->hearing;
     ee_signal *const signal = &stream->signal;
     const int loud = is_loud(&h->gate, ee_signal_next(signal), signal->span);
-    const int64_t rows = signal->rows, due = (int64_t)rows_due(&stream->config);
+    const int64_t rows = signal->rows, due = (int64_t)ee_block_rows(&stream->config);
     ee_status status = EE_OK;
 
     if (h->in_run) {

@@ -14,7 +14,7 @@
 enum {
     EE_ROWS_BESIDE = 5, /* that a run has before its first loud row, and behind its last one */
     EE_GATE_BLOCKS = 8,
-    EE_STEM_ROWS = 8 /* made at once: what the stem makes for two rows twice is a ninth of it */
+    EE_STEM_ROWS = 8 /* made at once: of 17 frames between the convolutions one is made twice */
 };
 
 typedef struct {
@@ -105,7 +105,8 @@ typedef struct {
 /* So many things of a size, aligned to a cache line. */
 void *ee_stream_take(ee_stream_memory *memory, size_t count, size_t size);
 
-/* Rows that a block may be computed with, and those that it decides at most. */
+/* Rows that a block may be computed with; those that have to come before it is decided, of which it
+ * decides as many at most. */
 size_t ee_view_rows(const ee_stream_config *config);
 size_t ee_block_rows(const ee_stream_config *config);
 

@@ -7,6 +7,12 @@
 
 static const float FULL_SCALE = 32768.0f;
 
+/* Values of so many features, and of what comes before them. */
+static size_t frames_and_margin(const ee_signal *s, size_t frames)
+{
+    return ee_size_add(ee_size_mul(ee_size_add(s->margin, frames), s->hop), s->behind);
+}
+
 void ee_signal_open(ee_signal *signal, const ee_stream_config *config, ee_stream_memory *memory)
 {
     const ee_frontend *const frontend = config->frontend;
@@ -22,19 +28,21 @@ void ee_signal_open(ee_signal *signal, const ee_stream_config *config, ee_stream
     s->hop = frontend->hop_length;
     s->stride = window.hop;
     s->window = window.span;
-    s->span = s->stride * s->hop;
+    s->span = ee_size_mul(s->stride, s->hop);
     s->behind = frontend->win_length - before;
     /* What the first frame of a piece reads before its centre, and what its last one reads where the
      * end of the signal is reflected. */
     s->margin = frontend->n_fft / 2 / s->hop + 1;
     /* The rows that may wait to be made, with the values around them. */
-    s->ring_values = EE_STEM_ROWS * s->span + (s->margin + s->window) * s->hop + s->behind;
+    s->ring_values = ee_size_add(ee_size_mul(EE_STEM_ROWS, s->span),
+                                 frames_and_margin(s, s->window));
     s->stem_rows = ee_view_rows(config);
     s->ring = ee_stream_take(memory, s->ring_values, sizeof(float));
-    s->piece = ee_stream_take(memory, (s->margin + s->stride) * s->hop + s->behind, sizeof(float));
+    s->piece = ee_stream_take(memory, frames_and_margin(s, s->stride), sizeof(float));
     s->scratch = ee_stream_take(memory, ee_frontend_scratch(frontend, s->ops), sizeof(float));
-    s->features = ee_stream_take(memory, EE_STEM_ROWS * s->stride + s->window,
-                                 model->mels * sizeof(float));
+    s->features = ee_stream_take(
+        memory, ee_size_add(ee_size_mul(EE_STEM_ROWS, s->stride), s->window),
+        model->mels * sizeof(float));
     s->stem = ee_stream_take(memory, s->stem_rows, model->dim * sizeof(float));
 }
 
