@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,6 @@ __all__ = ["small_path"]  # a fixture
 
 RATE = 16000
 DEMO = bundled_model().with_name("demo.wav")
-DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 VIEWS = {"windows": Windows(24, 8, 8), "no seam": Windows(9, 3, 2), "no left": Windows(0, 7, 4),
          "one row": Windows(3, 1, 0), "live": LIVE, "chunks": Chunks(16, 32),
          "small chunks": Chunks(3, 6)}
@@ -182,7 +182,16 @@ def test_phrases(commands, tmp_path):
         assert event.start == event.end >= python.end
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs the shared recordings")
+def recorded(source: str) -> np.ndarray:
+    """Three recordings of a source of the list that EE_REF_RECORDINGS names, or the demo clip."""
+    if "EE_REF_RECORDINGS" not in os.environ:
+        return audio.read(DEMO, RATE)
+    path = Path(os.environ["EE_REF_RECORDINGS"])
+    lines = map(json.loads, path.read_text().splitlines())
+    paths = [path.parent / line["path"] for line in lines if line["source"] == source][:3]
+    return np.concatenate([audio.read(path, RATE) for path in paths])
+
+
 @pytest.mark.parametrize("name, source, exit, view", [
     ("commands", "speech-commands", 6, Windows(41, 40, 12)),
     ("commands", "wake-words", 1, LIVE),
@@ -191,10 +200,7 @@ def test_phrases(commands, tmp_path):
 ])
 def test_recordings(name, source, exit, view):
     model = ee_ref.load(name)
-    lines = map(json.loads, (DATA / "dev.jsonl").read_text().splitlines())
-    paths = [DATA / line["path"] for line in lines if line["source"] == source][:3]
-    samples = np.concatenate([audio.read(path, RATE) for path in paths])
-    how = how_of(view, Fixed(exit), Endpoint())
+    samples, how = recorded(source), how_of(view, Fixed(exit), Endpoint())
     assert in_c(model, samples, how, (160,)) == in_python(model, samples, how)
 
 
