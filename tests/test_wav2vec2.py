@@ -493,6 +493,7 @@ def with_json(name: str, **changes: object) -> Callable[[Path], object]:
     (lambda folder: (shard(folder), (folder / "model.safetensors.index.json").write_text(
         '{"weight_map": {"a": "../b"}}')), "expected weight_map"),
     (with_json("config.json", model_type="whisper"), "model_type: expected one of"),
+    (with_json("config.json", model_type="wavlm"), "model_type: expected one of"),
     (with_json("config.json", hidden_act="relu"), "hidden_act: expected one of"),
     (with_json("config.json", add_adapter=True), "add_adapter: expected one of"),
     (with_json("config.json", num_hidden_layers=24), "layers: expected 24, as the configuration"),

@@ -220,8 +220,6 @@ def _give_heads(state: dict[str, np.ndarray], settings: Mapping[str, Any]) -> No
 FRONT_ENDS = ("preprocessor_config.json", "processor_config.json")
 """Where the feature extractor is described: in a file of its own, or as a part of its processor."""
 
-MODEL_TYPES = ("wav2vec2", "hubert", "wavlm")
-
 _NEEDED = {"feat_extract_activation": ("gelu",), "hidden_act": ("gelu",), "add_adapter": (False,),
            "feat_proj_layer_norm": (True,), "conv_pos_batch_norm": (False,)}
 """What a configuration has to say, if it says anything."""
@@ -236,16 +234,17 @@ _KERNELS, _STRIDES = [10, 3, 3, 3, 3, 2, 2], [5, 2, 2, 2, 2, 2, 2]
 """What a configuration that does not mention them means, as all defaults here."""
 
 
-def described(extras: Mapping[str, Any]) -> dict[str, Any]:
+def described(extras: Mapping[str, Any], types: tuple[str, ...]) -> dict[str, Any]:
     """The fields of a configuration that config.json and a file of FRONT_ENDS tell.
 
-    extras: `weights_io.from_torch.Checkpoint.extras`. Empty without these files. Raises
-    CheckpointError for a model or an option that is none of these families'.
+    extras: `weights_io.from_torch.Checkpoint.extras`. types: the models that it may be. Empty
+    without these files. Raises CheckpointError for a model or an option that is none of these
+    families'.
     """
     found: dict[str, Any] = {}
     config = extras.get("config.json")
     if isinstance(config, dict):
-        _one_of(config, "model_type", MODEL_TYPES)
+        _one_of(config, "model_type", types)
         for name, known in _NEEDED.items():
             if name in config:
                 _one_of(config, name, known)

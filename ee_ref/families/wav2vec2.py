@@ -25,7 +25,7 @@ from ..config import WAVEFORMS
 from ..errors import CheckpointError
 from . import _checkpoint, _speech_layouts, _table
 from ._checkpoint import Module, Source
-from ._speech_layouts import described, layout, standard
+from ._speech_layouts import layout, standard
 from ._state import Group, Head, State, Stem
 from ._table import Kind, Part, Row, Weights
 from .conformer import MIN_NORM_EPS
@@ -364,6 +364,11 @@ def _layer_sources(prefix: str, source: str, letters: Mapping[str, int]) -> Iter
         ("ff.norm", "final_layer_norm", "D", Module.NORM),
     ):
         yield Source(prefix + name, source + module, _table.spelled(shape, letters), kind)
+
+
+def described(extras: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields that the files of a folder of Hugging Face tell."""
+    return _speech_layouts.described(extras, ("wav2vec2", "hubert"))
 
 
 def is_checkpoint(names: Mapping[str, Any]) -> bool:

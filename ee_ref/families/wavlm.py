@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import _checkpoint, wav2vec2
+from . import _checkpoint, _speech_layouts, wav2vec2
 from ._checkpoint import Module, Source
 from ._state import State
 from ._table import Kind, Part, Row, Weights
-from .wav2vec2 import described, heads, layer_prefix, layout, standard
+from .wav2vec2 import heads, layer_prefix, layout, standard
 
 __all__ = ["Config", "OPTIONS", "buckets", "described", "heads", "infer", "is_checkpoint",
            "layout", "parts", "sizes", "sources", "standard", "start"]
@@ -134,6 +134,11 @@ def sources(config: Config) -> Iterator[Source]:
             yield Source(f"{name}.scale", f"{source}gru_rel_pos_const", (1, config.heads, 1, 1),
                          Module.TENSOR)
             layer += 1
+
+
+def described(extras: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields that the files of a folder of Hugging Face tell."""
+    return _speech_layouts.described(extras, ("wavlm",))
 
 
 def is_checkpoint(names: Mapping[str, Any]) -> bool:
