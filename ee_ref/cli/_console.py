@@ -67,6 +67,27 @@ def signals_raise() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+@contextlib.contextmanager
+def signals_wait() -> Iterator[None]:
+    """What signals would raise is raised at the end: for short work that is not to be torn."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [number for name in ("SIGINT", "SIGTERM", "SIGHUP")
+               if (number := getattr(signal, name, None)) is not None
+               and callable(signal.getsignal(number))]
+    before = {number: signal.signal(number, lambda number, _: came.append(number))
+              for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
 def forget_stdout() -> None:
     """Keep the interpreter from complaining when it flushes output that nobody reads any more."""
     with contextlib.suppress(OSError, ValueError):
