@@ -102,8 +102,8 @@ def figures(lines: list[Line]) -> list[Figure]:
         made.append(Figure(f"{kind}, most of exit k of n by the whole pass, less k/n", value, 0.03))
     cold = of(lines, "cold_start")
     made += [
-        Figure("ee-ref transcribe, demo clip, cold", cold[0]["median_ms"] if cold else None,
-               500, unit="ms"),
+        Figure("ee-ref transcribe, demo clip, cold, CPU time",
+               cold[0]["median_ms"] if cold else None, 500, unit="ms"),
         Figure("ee-ref transcribe, peak memory", cold[0]["peak_mb"] if cold else None,
                120, unit="MB"),
     ]

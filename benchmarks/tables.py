@@ -135,7 +135,7 @@ def _middle(ratio: dict) -> str:
 
 
 def _millions(count: int) -> str:
-    return f"{1e-6 * count:.1f}"
+    return f"{1e-6 * count:.1f}" if count else ""
 
 
 def _first(found: list[Line]) -> str:
