@@ -186,8 +186,8 @@ MEASURED = {measure.__name__: measure
 
 
 def apart(runs: int) -> list[Line]:
-    """All of them, measured by a process of its own, which reads nothing else; none without the
-    packages that they need."""
+    """All of them, measured by a process of its own, since libraries read how many threads they may
+    have when they are loaded; none without the packages that they need."""
     if not have("torchaudio", "soundfile"):
         return []
     done = subprocess.run([sys.executable, __file__, "--runs", str(runs)], check=True, text=True,

@@ -30,8 +30,8 @@ PANEL = (7.2, 4.4)  # inches
 def update(folder: Path = DOCS) -> list[Path]:
     """Write all plots; return their paths."""
     machines = [lines for _, lines in results()]
-    names = [", ".join(("{cpu}, {isa}".format(**about), f"1 thread; commit {about['commit']}"))
-             for about in (of(lines, "machine")[0] for lines in machines)]
+    names = ["{cpu}, {isa}, 1 thread; commit {commit}".format(**of(lines, "machine")[0])
+             for lines in machines]
     made = [_draw(folder / f"{name}.svg", panel, machines, names)
             for name, panel in (("roofline", roofline), ("latency-per-exit", latency_per_exit),
                                 ("scaling", scaling))]
