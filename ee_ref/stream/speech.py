@@ -215,7 +215,8 @@ class Speech:
     def _end(self, count: int) -> Iterator[Event]:
         """An utterance ends, of which so many tokens are left; those after them begin the next."""
         if self._decode is not None:
-            yield self._decoded(self._decode)
+            if self._kept:  # at the end of the stream there may be no row since the last endpoint
+                yield self._decoded(self._decode)
             self._tokens.clear()
         else:
             event = self._final(count, endpoint=True)
