@@ -277,7 +277,7 @@ class Phrase(Rule, kind="phrase"):
     """Stop when the best phrase is surer than free speech, and than the phrase that comes second.
 
     free: threshold of `PhraseScores.free`, finite, <= 0. margin: that of `PhraseScores.margin`, in
-    [0, 20]. score = the phrase's margin; the rule's own margin is the less of
+    [0, 10]. score = the phrase's margin; the rule's own margin is the less of
     `PhraseScores.free - free` and `PhraseScores.margin - margin`. Both are compared as the nearest
     float32, which the scores are too. Phrases must be given: the rule searches for them at every
     exit visited, and the result is of the same search.
