@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ee_ref import bench, load, ops
+from ee_ref import bench, load, native
 from ee_ref.cli import main
 from ee_ref.errors import ArgumentError
 from ee_ref.ops._names import stem_and_mode
@@ -114,7 +114,7 @@ def test_ops_are_found_for_every_kernel(dtype, native_library, monkeypatch):
     monkeypatch.setattr(ops_benchmark, "yardstick", small)
     monkeypatch.setattr(ops_benchmark, "random_features",
                         lambda frames, seed: random_features(frames, seed, SMALL.mels))
-    everything = {op for op in ops.__all__ if stem_and_mode(op)[1] == dtype}
+    everything = {op for op in native.__all__ if stem_and_mode(op)[1] == dtype}
     calls = ops_benchmark.trace(dtype, seconds=1)
     assert {call.op for call in calls} == everything, "an op that the model never calls"
     layers = sum(SMALL.layers_per_exit)
