@@ -180,6 +180,8 @@ def test_phrases(commands, tmp_path):
     assert {"way": "forward"} in [event.slots for event in events]
     for event, python in zip(events, expected):
         assert event.start == event.end >= python.end
+    with pytest.raises(ee_ref.EeError):
+        NativeStream(commands, **{**how, "filler": float("nan")})
 
 
 def recorded(source: str) -> np.ndarray:
