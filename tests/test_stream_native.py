@@ -160,7 +160,7 @@ def test_nothing_and_next_to_nothing(commands):
 def test_phrases(commands, tmp_path):
     """As in Python, but for times: C knows when the utterance ended, not when words were said."""
     path = tmp_path / "said.phrases"
-    path.write_text("move: computer go {way = forward | backward} nine\nhalt: stop\n")
+    path.write_text("move: computer go {way = forward | backward} nine stop\nhalt: no\n")
     decoder = commands.phrase_decoder(path)
     how = how_of(Windows(32, 24, 16), Fixed(6), Endpoint(1.0, 0.3, 20.0))
     samples = recording()
@@ -180,6 +180,8 @@ def test_phrases(commands, tmp_path):
     assert {"way": "forward"} in [event.slots for event in events]
     for event, python in zip(events, expected):
         assert event.start == event.end >= python.end
+    with pytest.raises(ee_ref.EeError):
+        NativeStream(commands, **{**how, "filler": float("nan")})
 
 
 def recorded(source: str) -> np.ndarray:

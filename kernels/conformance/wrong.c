@@ -91,13 +91,13 @@ static void wrong_depthwise_conv(float *out, const float *x, const float *weight
 
 /* Where a kernel multiplies both digits at once; elsewhere the ops have none. */
 static void wrong_linear_digits(float *out, const int8_t *high, const int8_t *low,
-                                 const float *scale, const int8_t *weight,
-                                 const float *weight_scale, const float *bias, size_t rows,
-                                 size_t in, size_t outs, size_t out_stride, size_t q_stride,
-                                 size_t weight_stride)
+                                const float *scale, const int8_t *weight,
+                                const float *weight_scale, const float *bias, size_t rows,
+                                size_t in, size_t outs, size_t out_stride, size_t q_stride,
+                                size_t weight_stride)
 {
     right->linear_digits(out, high, low, scale, weight, weight_scale, bias, rows, in, outs,
-                          out_stride, q_stride, weight_stride);
+                         out_stride, q_stride, weight_stride);
     if (rows > 0) {
         flip(out + (rows - 1) * out_stride, outs);
     }

@@ -198,10 +198,20 @@ static void check_refused(const ee_model *model)
     REFUSED(EE_OK, wrong.left = 33);
     const ee_labels fewer = {VOCAB - 1, ends, letters}, none = {VOCAB, NULL, letters};
     const uint32_t falling[VOCAB] = {0, 2, 1, 7, 8, 11};
-    const ee_labels odd_labels = {VOCAB, falling, letters};
+    const ee_labels odd_labels = {VOCAB, falling, letters}, no_text = {VOCAB, ends, NULL};
+    guarded one = guarded_floats(1); /* nothing can be read behind it */
+    const ee_labels one_empty = {1, (const uint32_t *)(const void *)one.data, NULL};
     REFUSED(EE_ERR_CONFIG, wrong.labels = &fewer);
     REFUSED(EE_ERR_ARGUMENT, wrong.labels = &none);
     REFUSED(EE_ERR_CONFIG, wrong.labels = &odd_labels);
+    REFUSED(EE_ERR_CONFIG, wrong.labels = &one_empty);
+    REFUSED(EE_ERR_ARGUMENT, wrong.labels = &no_text);
+    REFUSED(EE_ERR_CONFIG, wrong.policy.exit = 0);
+    REFUSED(EE_ERR_CONFIG, wrong.policy.kind = (ee_policy_kind)2);
+    REFUSED(EE_ERR_CONFIG, wrong.policy.kind = EE_POLICY_ENTROPY, wrong.policy.threshold = NAN);
+    REFUSED(EE_OK, wrong.policy.kind = EE_POLICY_ENTROPY, wrong.policy.threshold = 0.0f);
+    REFUSED(EE_OK, wrong.filler = NAN); /* not read without phrases */
+    guarded_free(&one);
     ee_frontend other = frontend;
     other.mels = MELS - 1;
     REFUSED(EE_ERR_CONFIG, wrong.frontend = &other);

@@ -17,7 +17,7 @@
 enum { LEFT = 41, HOP = 40, AHEAD = 12 };
 /* Endpoint, in rows: 0.8 s after speech; no longer than 10 s. */
 enum { AFTER = 20, LONGEST = 250 };
-enum { BLOCKS_A_SECOND = 100, MAX_BLOCK = 480 };
+enum { BLOCKS_A_SECOND = 100, MAX_BLOCK = 480 /* 10 ms at 48 kHz; of higher rates, less */ };
 
 /* The calling thread, with blocks of so few frames that a session needs little memory. */
 enum { BLOCK_FRAMES = 16 };
@@ -104,7 +104,8 @@ static __attribute__((noinline)) void report(const runner_memory *memory, const 
 /* Feeds the clip once; returns its samples. */
 static size_t feed_clip(ee_stream *stream, const char *name, uint32_t rate, int16_t *block)
 {
-    const size_t most = rate / BLOCKS_A_SECOND;
+    const size_t wanted = rate / BLOCKS_A_SECOND + (rate % BLOCKS_A_SECOND != 0);
+    const size_t most = wanted < MAX_BLOCK ? wanted : MAX_BLOCK;
     size_t count;
     const int file = device_open_clip(name, rate, &count);
 

@@ -1,5 +1,6 @@
 #include "ee_stream.h"
 
+#include <float.h>
 #include <string.h>
 
 #include "../common/ee_exact.h"
@@ -32,19 +33,27 @@ static ee_status check(const ee_stream_config *config)
         return EE_ERR_ARGUMENT;
     }
     const ee_config *const model = &config->model->config;
-    const ee_status status = ee_frontend_check(config->frontend);
+    ee_status status = ee_frontend_check(config->frontend);
+    int stop;
+    float score;
 
+    if (status == EE_OK) {
+        /* Of no rows, which leaves its ranges. */
+        status = ee_policy_stop(&config->policy, 1, NULL, 0, 0, &stop, &score, config->model->ops);
+    }
     if (status != EE_OK) {
         return status;
     }
-    if (config->labels->ends == NULL || (config->labels->text == NULL
-                                         && config->labels->ends[model->vocab - 1] > 0)) {
+    if (config->labels->ends == NULL) {
         return EE_ERR_ARGUMENT;
     }
     if (config->frontend->mels != model->mels || config->labels->vocab != model->vocab
         || config->blank >= model->vocab || !in_range(config->after, 1)
         || !in_range(config->longest, 1) || !in_range(config->before, 0)) {
         return EE_ERR_CONFIG;
+    }
+    if (config->labels->text == NULL && config->labels->ends[model->vocab - 1] > 0) {
+        return EE_ERR_ARGUMENT;
     }
     if (model->chunk == 0
         && (!in_range(config->hop, 1) || !in_range(config->left, 0)
@@ -53,7 +62,8 @@ static ee_status check(const ee_stream_config *config)
     }
     if (config->phrases != NULL
         && (config->phrases->graph.vocab != model->vocab
-            || config->phrases->graph.blank != config->blank)) {
+            || config->phrases->graph.blank != config->blank
+            || !(config->filler <= FLT_MAX))) {
         return EE_ERR_CONFIG;
     }
     return EE_OK;

@@ -81,7 +81,7 @@ static ee_status open_phrases(ee_speech *p, const ee_stream_config *config,
     p->kept = ee_stream_take(memory, EE_ROWS_BESIDE * sizeof(float), vocab);
     p->unheard = ee_stream_take(memory, sizeof(float), vocab);
     p->phrase_words = ee_stream_take(memory, EE_STREAM_MAX_WORDS, sizeof(uint16_t));
-    p->text_bytes = EE_STREAM_MAX_WORDS * (longest_word(config->phrases) + 1);
+    p->text_bytes = ee_size_mul(EE_STREAM_MAX_WORDS, longest_word(config->phrases) + 1);
     p->text = ee_stream_take(memory, p->text_bytes, 1);
     if (memory->start != NULL) {
         for (uint32_t v = 0; v < vocab; v++) {

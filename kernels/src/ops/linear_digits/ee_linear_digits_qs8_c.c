@@ -21,7 +21,7 @@ void ee_digits_product_qs8(float *out, const int8_t *digits, const float *scale,
 
     if (ops->linear_digits != NULL && in <= EE_DIGITS_IN) {
         ops->linear_digits(out, digits, digits + rows * stride, scale, weight, weight_scale, bias,
-                            rows, in, outs, out_stride, stride, stride);
+                           rows, in, outs, out_stride, stride, stride);
         return;
     }
     for (size_t i = 0; i < count; i++) {

@@ -18,10 +18,10 @@ static inline void store_joined(float *out, int32x4_t high, int32x4_t low, float
 
 /* The two digits of a row are the two rows of a tile. */
 void ee_linear_digits_qs8_mve(float *out, const int8_t *high, const int8_t *low,
-                               const float *scale, const int8_t *weight,
-                               const float *weight_scale, const float *bias,
-                               size_t rows, size_t in, size_t outs,
-                               size_t out_stride, size_t q_stride, size_t weight_stride)
+                              const float *scale, const int8_t *weight,
+                              const float *weight_scale, const float *bias,
+                              size_t rows, size_t in, size_t outs,
+                              size_t out_stride, size_t q_stride, size_t weight_stride)
 {
     const size_t groups = (in + 15) / 16;
     const size_t between = (size_t)(low - high);
