@@ -502,16 +502,18 @@ class Model:
         stream = self._stream(policy, phrases, decoder, None, self._view(None, LONG),
                               recording.rate, shows=False, clock=clock)
         transcript = Transcript(phrases is not None)
-        for piece in itertools.chain(pieces, recording.pieces()):
-            clock.lap("audio")
-            events = stream.feed(piece)
+
+        def said(events: list[Event]) -> None:
             transcript.add(events)
             clock.lap("decode")
             heard(events, stream.seconds, recording.seconds)
-        events = stream.finish()
-        transcript.add(events)
-        clock.lap("decode")
-        heard(events, stream.seconds, recording.seconds)
+
+        try:
+            for piece in itertools.chain(pieces, recording.pieces()):
+                clock.lap("audio")
+                said(stream.feed(piece))
+        finally:  # whatever ended it: words that were heard are said
+            said(stream.finish())
         return transcript.result(stream.seconds, stream.score, clock.timing())
 
     def phrase_decoder(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import itertools
+import os
 import threading
 import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import resample_poly
@@ -392,6 +395,19 @@ def test_silence_costs_nothing(commands):
     assert stream.work.multiply_accumulates == 0 and stream.work.rows > 480
 
 
+def test_an_hour_of_silence_is_no_work_and_no_memory(commands):
+    stream, piece = commands.stream(), np.zeros(60 * RATE, np.float32)
+    stream.feed(piece)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for _ in range(59):
+        assert stream.feed(piece) == []
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert stream.finish() == [] and stream.seconds == 3600
+    assert stream.work.multiply_accumulates == 0 and after - before < 100_000
+
+
 def test_work_in_chunks_counts_what_was_caught_up_with(small):
     """Chunks at exit 1 and then one at exit 3 cost what the state computes, not less."""
     view = Chunks(4, 8)
@@ -609,15 +625,58 @@ def test_nothing_comes_after_the_end(commands):
             late()
 
 
-def test_a_policy_that_fails_ends_the_stream(commands, demo):
-    def fails(out):
-        raise ZeroDivisionError
+def failing_at(call: int):
+    """A policy for the first exit, which fails at this block."""
+    calls = itertools.count(1)
 
-    stream = commands.stream(policy=fails)
+    def policy(out):
+        if next(calls) == call:
+            raise ZeroDivisionError
+        return True, 0.0
+
+    return policy
+
+
+@pytest.mark.parametrize("call", [1, 2, 6])
+def test_an_error_ends_the_stream_and_loses_no_event(commands, demo, call):
+    samples, view = repeated(demo, 3), Windows(48, 24, 16)
+    whole = commands.stream(policy=failing_at(0), view=view).feed(samples)
+    stream = commands.stream(policy=failing_at(call), view=view)
     with pytest.raises(ZeroDivisionError):
-        stream.feed(demo)
+        stream.feed(samples)
     with pytest.raises(StateError, match="after an error"):
-        stream.feed(demo)
+        stream.feed(samples)
+    found = stream.finish()
+    before = found[:-1]  # the last one ends the utterance with what is left of it
+    assert before == whole[: len(before)] and len(before) >= call - 1
+    assert said(whole).startswith(said(found))
+    with pytest.raises(StateError, match="after finish"):
+        stream.finish()
+
+
+def test_an_error_in_the_last_block_loses_no_event(commands, demo):
+    stream = commands.stream(policy=failing_at(3), view=Windows(96, 24, 16))
+    found = stream.feed(demo)
+    with pytest.raises(ZeroDivisionError):
+        stream.finish()
+    assert not any(event.endpoint for event in found)
+    found += stream.finish()
+    assert said(found) and found[-1].endpoint
+
+
+def test_a_decoder_that_fails_loses_one_utterance(commands, demo):
+    failing = itertools.count(1)
+
+    def decoder(log_probs):
+        if next(failing) == 2:
+            raise ZeroDivisionError
+        return commands.decode(log_probs)
+
+    stream = commands.stream(decoder=decoder, view=LONG)
+    with pytest.raises(ZeroDivisionError):
+        stream.feed(repeated(demo, 3))
+    first = commands.stream(decoder=commands.decode, view=LONG)
+    assert said(stream.finish()) == said(events_of(first, repeated(demo, 1)))
 
 
 def test_a_second_thread_is_refused(commands, demo):
@@ -694,6 +753,45 @@ def test_what_is_not_long_is_heard_as_a_whole(commands, demo):
     assert len(whole) / RATE < commands.config.max_seconds
     expected = commands.text([*commands.exits(commands.features(whole))][-1].log_probs)
     assert commands.transcribe(whole, exit=6).text == expected
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+def test_a_file_that_grows_or_is_cut_while_it_is_heard(commands, demo, tmp_path, name):
+    """No word before the cut is lost; whether it is an error is for the format to say."""
+    path, samples, kept = tmp_path / name, repeated(demo, 30), []
+
+    def heard(change):
+        soundfile.write(path, samples, RATE)
+        kept.clear()
+
+        def then(events, _seconds, _of):
+            if not kept:
+                change()
+            kept.append(said(events))
+        return commands.transcribe(path, exit=2, heard=then)
+
+    def grow():
+        with open(path, "ab") as file:
+            file.write(bytes(100_000))
+
+    def cut():
+        os.truncate(path, os.path.getsize(path) * 9 // 10)
+
+    whole = heard(lambda: None)
+    assert whole.duration == len(samples) / RATE
+    assert whole.text == commands.transcribe(samples, exit=2).text
+    for change in (grow, cut):
+        try:
+            result = heard(change)
+            if name == "a.wav":
+                seconds = whole.duration * (0.9 if change is cut else 1)
+                assert result.duration == pytest.approx(seconds, abs=0.01)
+        except AudioError as error:
+            assert name == "a.flac" and "damaged or cut short" in str(error)
+        words = " ".join(filter(None, kept)).split()
+        # With what cannot be decoded, the few seconds before it are lost.
+        assert 0.8 * len(whole.words) < len(words) <= len(whole.words)
+        assert words[:-2] == whole.text.split()[: len(words) - 2]
 
 
 def test_a_long_recording_with_phrases(commands, demo, move):

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
                     with _console.signals_wait():
                         events += stream.feed(samples[start : start + _PIECE])
                     printer.print(events)
-        except (KeyboardInterrupt, AudioError, AudioFileError):
+        except BaseException:
             # What was heard before is said, unless nobody is there to hear it.
             with contextlib.suppress(BrokenPipeError):
                 events += stream.finish()

@@ -215,13 +215,17 @@ class Speech:
     def _end(self, count: int) -> Iterator[Event]:
         """An utterance ends, of which so many tokens are left; those after them begin the next."""
         if self._decode is not None:
-            yield self._decoded(self._decode)
-            self._tokens.clear()
+            try:
+                event = self._decoded(self._decode)
+            finally:  # what fails would fail again
+                self._tokens.clear()
+                self._close()
+            yield event
         else:
             event = self._final(count, endpoint=True)
+            self._close()
             if event.words:
                 yield event
-        self._close()
 
     def _close(self) -> None:
         self._first = self._tokens[0].first if self._tokens else None
