@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser, or_all: bool = False) -> None
     depth.add_argument(
         "--policy", metavar="P",
         help="let the utterance choose: fast, balanced, accurate or phrases in a calibrated model "
-        "(default: phrases with --phrases, else balanced, or the last exit), or with --threshold a "
-        f"rule: {_RULES}")
+        "(default: phrases with --phrases, for ee-ref listen stream, else balanced, or the last "
+        f"exit), or with --threshold a rule: {_RULES}")
     parser.add_argument("--threshold", type=float, metavar="X", help="threshold of --policy")
     parser.add_argument("--deadline", type=float, metavar="S",
                         help="also stop early enough to give a result within S seconds, e.g. 0.03")
@@ -41,8 +41,11 @@ def _exit_or_all(text: str) -> int | str:
     return ALL if text == ALL else int(text)
 
 
-def policy_of(args: argparse.Namespace, model: Model) -> AnyPolicy:
-    """The policy that the options ask for. Raises ArgumentError naming the option."""
+def policy_of(args: argparse.Namespace, model: Model, stream: bool = False) -> AnyPolicy:
+    """The policy that the options ask for, of a stream or not.
+
+    Raises ArgumentError naming the option.
+    """
     from .. import exits
 
     count = model.config.exits
@@ -51,7 +54,7 @@ def policy_of(args: argparse.Namespace, model: Model) -> AnyPolicy:
         if number is not None and not 1 <= number <= count:
             raise ArgumentError(f"--{name} {number}: expected 1..{count}")
     policy = model.policy(args.exit, None if args.policy is None else _named(args, model),
-                          args.phrases is not None)
+                          args.phrases is not None, stream)
     if args.policy is None and args.threshold is not None:
         raise ArgumentError(f"--threshold {args.threshold} needs --policy P")
     if args.floor is not None or args.ceiling is not None:
