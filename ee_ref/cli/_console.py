@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from weights_io import files
 
@@ -43,6 +46,15 @@ def deliver(text: str, path: str | os.PathLike[str] | None, overwrite: bool) -> 
         sys.stdout.write(text)
     else:
         files.write_atomic(path, [text.encode()], overwrite)
+
+
+def csv_text(rows: list[dict[str, Any]]) -> str:
+    """Rows of one kind, at least one, as CSV with their names in the first line."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
 
 
 @contextlib.contextmanager

@@ -216,11 +216,13 @@ class Speech:
         """An utterance ends, of which so many tokens are left; those after them begin the next."""
         if self._decode is not None:
             try:
-                event = self._decoded(self._decode)
+                # At the end of the stream there may be no row since the last endpoint.
+                event = self._decoded(self._decode) if self._kept else None
             finally:  # what fails would fail again
                 self._tokens.clear()
                 self._close()
-            yield event
+            if event is not None:
+                yield event
         else:
             event = self._final(count, endpoint=True)
             self._close()
