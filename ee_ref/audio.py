@@ -471,11 +471,11 @@ def _warn_if_cancelled(unrelated: float, left: float, name: str) -> None:
             "average is almost silent; give one of them alone", EeWarning, stacklevel=2)
 
 
-def _check_rate(rate: Any, name: str) -> None:
+def _check_rate(rate: Any, name: str, least: int = MIN_RATE) -> None:
     is_number = isinstance(rate, Real) and not isinstance(rate, bool)
-    if not (is_number and MIN_RATE <= rate <= MAX_RATE and rate == int(rate)):
+    if not (is_number and least <= rate <= MAX_RATE and rate == int(rate)):
         raise AudioError(
-            f"{name}: expected a whole sample rate in {MIN_RATE}..{MAX_RATE} Hz, found {rate!r}"
+            f"{name}: expected a whole sample rate in {least}..{MAX_RATE} Hz, found {rate!r}"
         )
 
 
@@ -542,10 +542,7 @@ class Resampler:
 
 def check_stream_rate(rate: Any) -> None:
     """Raise AudioError unless it is a rate that speech can be heard at, as it comes."""
-    _check_rate(rate, "stream")
-    if rate < MIN_STREAM_RATE:
-        raise AudioError(f"stream: expected a sample rate of at least {MIN_STREAM_RATE} Hz, "
-                         f"found {rate}")
+    _check_rate(rate, "stream", MIN_STREAM_RATE)
 
 
 def _stream_name(stream: BinaryIO) -> str:

@@ -177,8 +177,7 @@ class Model:
     """A loaded model. Made by `ee_ref.load`.
 
     config: `ee_ref.config.Config`; tokens: the CTC labels, a sequence of strings;
-    backend: "native" or "numpy", the one in use. threads, packed: see
-    `ee_ref.load`.
+    backend: "native" or "numpy", the one in use. threads, packed: see `ee_ref.load`.
 
     Any number of threads may use a model at once; C runs without the interpreter's lock. A copy, by
     `pickle` or `copy`, is loaded from the same file again, which must still exist.
@@ -392,8 +391,10 @@ class Model:
         model.
         Raises ArgumentError, AudioError for the rate, ModelFileError, or as `phrase_decoder`.
         """
-        from .stream import LIVE, PHRASES
+        from .stream import LIVE, PHRASES, Endpoint
 
+        if not isinstance(endpoint, Endpoint | None):
+            raise ArgumentError(f"endpoint: expected an Endpoint, found {shown(endpoint)}")
         policy, listener = self._asked(exit, policy, decoder, phrases, stream=True)
         usual = LIVE if listener is None else PHRASES
         return self._stream(policy, listener, decoder, endpoint, self._view(view, usual), rate)
@@ -433,6 +434,8 @@ class Model:
             view = self._stored_view
         if view is None:
             return usual.within(config.max_frames)
+        if not isinstance(view, Windows | Chunks):
+            raise ArgumentError(f"view: expected Windows or Chunks, found {shown(view)}")
         if isinstance(view, Windows) and 0 < config.max_frames < view.rows:
             raise ArgumentError(f"view: expected windows of at most {config.max_frames} rows, "
                                 f"found {view} of {view.rows}")
