@@ -380,9 +380,9 @@ def test_views_that_a_model_has_not(commands, small):
 def test_deeper_groups_run_only_where_something_is_heard(commands, demo):
     """Noise that is no speech stays at exit 1; before and after it the demo takes the last one."""
     rest = noise(4.0, loud=0.004)
-    stream = commands.stream(exit=6)
+    stream = commands.stream(exit=6, view=LIVE)
     events = events_of(stream, np.concatenate([demo, rest]))
-    alone = commands.stream(exit=6)
+    alone = commands.stream(exit=6, view=LIVE)
     events_of(alone, demo)
     assert stream.work.exits[5] <= alone.work.exits[5] + 40
     assert stream.work.rows > alone.work.rows + 90
