@@ -52,7 +52,7 @@ PHRASES_POLICY = "phrases"
 """The one that it prefers when it is given phrases."""
 
 STREAM_POINT = "stream"
-"""The operating point that holds the view of streams of a model, if the file has one."""
+"""The one that streams prefer, which holds their view too, if the file has one."""
 
 WHOLE_SECONDS = 40.0
 """What `Model.transcribe` hears as a whole, if the model admits it; a longer recording is a stream:
@@ -387,8 +387,9 @@ class Model:
     ) -> Stream:
         """Audio that comes in pieces: `feed` samples, get events, `finish` (docs/streaming.md).
 
-        policy, exit, phrases, decoder: as in `transcribe`; the policy chooses for each block, the
-        others are for each utterance. endpoint: when an utterance is over; None: `Endpoint()`.
+        policy, exit, phrases, decoder: as in `transcribe`, but that the policy `stream`, where the
+        model has it, goes before `balanced`; the policy chooses for each block, the others are for
+        each utterance. endpoint: when an utterance is over; None: `Endpoint()`.
         view: that of a model with chunks is its own; else windows, or chunks for weights that were
         trained for them too; None: `stream.PHRASES` with phrases, or what the file says, or
         `stream.LIVE`. rate: of the samples that will be fed, at least 8000 Hz; None: that of the
@@ -399,7 +400,7 @@ class Model:
 
         if not isinstance(endpoint, Endpoint | None):
             raise ArgumentError(f"endpoint: expected an Endpoint, found {shown(endpoint)}")
-        policy, listener = self._asked(exit, policy, decoder, phrases)
+        policy, listener = self._asked(exit, policy, decoder, phrases, stream=True)
         usual = LIVE if listener is None else PHRASES
         return self._stream(policy, listener, decoder, endpoint, self._view(view, usual), rate)
 
@@ -494,12 +495,12 @@ class Model:
 
     def _asked(
         self, exit: int | None, policy: AnyPolicy | str | None, decoder: Decoder | None,
-        phrases: AnyPhrases | None,
+        phrases: AnyPhrases | None, stream: bool = False,
     ) -> tuple[AnyPolicy, PhraseDecoder | None]:
         """The policy and the phrases that these arguments mean."""
         if decoder is not None and phrases is not None:
             raise ArgumentError("expected a decoder or phrases, found both")
-        policy = self.policy(exit, policy, phrases is not None)
+        policy = self.policy(exit, policy, phrases is not None, stream)
         return policy, None if phrases is None else self._listener(phrases)
 
     def _long(
@@ -513,16 +514,18 @@ class Model:
         stream = self._stream(policy, phrases, decoder, None, self._view(None, LONG),
                               recording.rate, shows=False, clock=clock)
         transcript = Transcript(phrases is not None)
-        for piece in itertools.chain(pieces, recording.pieces()):
-            clock.lap("audio")
-            events = stream.feed(piece)
+
+        def said(events: list[Event]) -> None:
             transcript.add(events)
             clock.lap("decode")
             heard(events, stream.seconds, recording.seconds)
-        events = stream.finish()
-        transcript.add(events)
-        clock.lap("decode")
-        heard(events, stream.seconds, recording.seconds)
+
+        try:
+            for piece in itertools.chain(pieces, recording.pieces()):
+                clock.lap("audio")
+                said(stream.feed(piece))
+        finally:  # whatever ended it: words that were heard are said
+            said(stream.finish())
         return transcript.result(stream.seconds, stream.score, clock.timing())
 
     def phrase_decoder(
@@ -609,8 +612,9 @@ class Model:
                 f"{self.file.path}: operating points: {shown(error, 300)}") from None
 
     def policy(self, exit: int | None = None, policy: AnyPolicy | str | None = None,
-               phrases: bool = False) -> AnyPolicy:
-        """The policy that `transcribe` uses for these arguments, with phrases or without.
+               phrases: bool = False, stream: bool = False) -> AnyPolicy:
+        """The policy that `transcribe` uses for these arguments, with phrases or without; or
+        `stream`.
 
         Raises ArgumentError.
         """
@@ -624,9 +628,8 @@ class Model:
                     f"found {policy!r}")
             policy = self.policies[policy]
         if policy is None and exit is None:
-            default = PHRASES_POLICY if phrases and PHRASES_POLICY in self.policies else (
-                DEFAULT_POLICY)
-            policy = self.policies.get(default)
+            preferred = PHRASES_POLICY if phrases else STREAM_POINT if stream else DEFAULT_POLICY
+            policy = self.policies.get(preferred, self.policies.get(DEFAULT_POLICY))
         if policy is None:
             policy = exits.Fixed(self.config.exits if exit is None else exit)
         if deepest := getattr(policy, "deepest", 0):

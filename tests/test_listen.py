@@ -88,6 +88,17 @@ def test_an_odd_slice_is_no_odd_number(pcm):
 
 # ---- The end that nobody planned ----
 
+BREAKS = """
+from ee_ref.stream import hearing
+calls, hear = [], hearing.Hearing._heard
+def hooked(self, end, is_last):
+    calls.append(end)
+    if len(calls) == 9:
+        raise MemoryError("for a test")
+    return hear(self, end, is_last)
+hearing.Hearing._heard = hooked
+"""
+
 INTERRUPT = """
 import os, signal
 from ee_ref import model
@@ -99,6 +110,12 @@ def hooked(self, events):
         os.kill(os.getpid(), signal.SIGINT)
 model.Transcript.add = hooked
 """
+
+
+def test_an_error_while_listening_keeps_what_was_heard(pcm):
+    process = started("listen", "-", "--model", "english", stdin=subprocess.PIPE, before=BREAKS)
+    out, _ = process.communicate(pcm + pcm, timeout=60)
+    assert process.returncode != 0 and out.startswith(b"COMPUTER GO")
 
 
 @posix
@@ -145,6 +162,18 @@ def test_an_interrupt_keeps_what_was_heard_of_a_long_recording(tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["long.partial.txt"]
     assert (tmp_path / "out" / "long.partial.txt").read_text().startswith("COMP")
     assert "the first" in err
+
+
+def test_a_long_recording_that_is_cut_keeps_what_was_heard(tmp_path, capsys):
+    samples = np.tile(np.concatenate([audio.read(DEMO, RATE), np.zeros(RATE)]), 30)
+    path = tmp_path / "long.flac"
+    soundfile.write(path, samples, RATE)
+    os.truncate(path, path.stat().st_size // 2)
+    assert main(["transcribe", str(path), "--output-dir", str(tmp_path / "out"), *QUICK]) == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["long.partial.txt"]
+    words = (tmp_path / "out" / "long.partial.txt").read_text().split()
+    assert 45 < len(words) < 75 and " ".join(words).count("COMPUTER") > 12
+    assert "cut short" in (err := capsys.readouterr().err) and "the first" in err
 
 
 def test_a_long_recording_becomes_subtitles(tmp_path, capsys):
