@@ -68,13 +68,18 @@ static void pack_weights(int8_t *packed, const int8_t *weight, size_t outs, size
 static int32_t row_excess(const int8_t *q, size_t padded)
 {
     const __m512i weights = _mm512_set1_epi8(-128); /* 128 without a sign */
-    __m512i sum = _mm512_setzero_si512();
+    __m512i even = _mm512_setzero_si512(), odd = even;
+    size_t i = 0;
 
-    for (size_t i = 0; i < padded; i += 64) {
-        const __mmask64 mask = ~(__mmask64)0 >> (64 - ee_size_min(padded - i, 64));
-        sum = _mm512_dpbusd_epi32(sum, weights, _mm512_maskz_loadu_epi8(mask, q + i));
+    for (; padded - i >= 128; i += 128) {
+        even = _mm512_dpbusd_epi32(even, weights, _mm512_loadu_si512(q + i));
+        odd = _mm512_dpbusd_epi32(odd, weights, _mm512_loadu_si512(q + i + 64));
     }
-    return _mm512_reduce_add_epi32(sum);
+    for (; i < padded; i += 64) {
+        const __mmask64 mask = ~(__mmask64)0 >> (64 - ee_size_min(padded - i, 64));
+        even = _mm512_dpbusd_epi32(even, weights, _mm512_maskz_loadu_epi8(mask, q + i));
+    }
+    return _mm512_reduce_add_epi32(_mm512_add_epi32(even, odd));
 }
 
 /* The rows of a tile, written out: GCC would keep an array of sums in memory. */
