@@ -64,11 +64,16 @@ static inline size_t ee_prefetch_share(const ee_prefetch *next, size_t parts)
     return lines / parts + (lines % parts != 0);
 }
 
-/* Asks for `lines` more, if there are so many. */
-static inline void ee_prefetch_some(ee_prefetch *next, size_t lines)
+/* Asks for `lines` more, if there are so many, into the second-level cache, or the first where
+ * is_near, a constant, says that it holds the next panel as well. */
+static inline void ee_prefetch_some(ee_prefetch *next, size_t lines, int is_near)
 {
     for (; lines > 0 && next->rows > 0; lines--) {
-        __builtin_prefetch(next->weight + next->column, 0, 2);
+        if (is_near) {
+            __builtin_prefetch(next->weight + next->column, 0, 3);
+        } else {
+            __builtin_prefetch(next->weight + next->column, 0, 2);
+        }
         next->column += EE_CACHE_LINE;
         if (next->column >= next->depth) {
             next->column = 0;

@@ -292,7 +292,7 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
                 const int8_t *const x = q + first * q_stride;
                 int32_t *const of_row = sums + (sums_wait ? t * BLOCK_OUTS : 0);
 
-                ee_prefetch_some(&next, share);
+                ee_prefetch_some(&next, share, 0);
                 for (size_t b = 0; b * BLOCK_OUTS < width; b++) {
                     int32_t *const to = of_row + b * BLOCK_ROWS * BLOCK_OUTS;
                     const int8_t *const w = packed + b * block_bytes;

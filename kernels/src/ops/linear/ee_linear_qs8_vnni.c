@@ -258,7 +258,7 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
                 pack_weights(panel, weight + o * weight_stride + i, width, depth, weight_stride);
             }
             for (size_t t = 0; t < rows; t += step) {
-                ee_prefetch_some(&next, share);
+                ee_prefetch_some(&next, share, 1);
                 float *const to = out + t * out_stride + o;
                 const int8_t *const x = q + t * q_stride + i;
 
