@@ -16,10 +16,10 @@
 ee_linear_qs8 emulated_linear;
 ee_pack_linear_qs8 emulated_pack;
 #define ee_linear_qs8_amx emulated_linear
-#define ee_pack_linear_qs8_amx emulated_pack
+#define ee_pack_linear_amx emulated_pack
 #include "../../kernels/src/ops/linear/ee_linear_qs8_amx.c"
 #undef ee_linear_qs8_amx
-#undef ee_pack_linear_qs8_amx
+#undef ee_pack_linear_amx
 
 typedef struct {
     size_t rows, in, outs, padding;

@@ -324,8 +324,8 @@ void ee_linear_qs8_amx(float *out, const int8_t *q, const float *scale, const in
     _tile_release();
 }
 
-void ee_pack_linear_qs8_amx(int8_t *to, const int8_t *weight, size_t in, size_t outs,
-                            size_t weight_stride)
+void ee_pack_linear_amx(int8_t *to, const int8_t *weight, size_t in, size_t outs,
+                        size_t weight_stride)
 {
     const size_t padded = ee_row_stride_qs8(in);
     const size_t depth = ee_size_min(padded, TILE_DEPTH);

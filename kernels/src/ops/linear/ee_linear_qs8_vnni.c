@@ -19,7 +19,7 @@
  * registers.
  *
  * A panel is 16 KB, a third to a half of the first-level cache, and stays there while the rows
- * stream past it; the block of x, 128 KB, comes from the second-level cache. Between two blocks of
+ * stream past it, and the next one comes; the block of x, 128 KB, comes from the second-level cache. Between two blocks of
  * `in` the integer sums wait in `out`. */
 enum {
     TILE_ROWS = 12,
@@ -284,8 +284,8 @@ void ee_linear_qs8_vnni(float *out, const int8_t *q, const float *scale, const i
     }
 }
 
-void ee_pack_linear_qs8_vnni(int8_t *to, const int8_t *weight, size_t in, size_t outs,
-                             size_t weight_stride)
+void ee_pack_linear_vnni(int8_t *to, const int8_t *weight, size_t in, size_t outs,
+                         size_t weight_stride)
 {
     for (size_t o = 0; o < outs; o += TILE_OUTS) {
         pack_weights(to + o * ee_packed_stride_qs8(in), weight + o * weight_stride,
