@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from . import (
         audio, bench, calibration, config, conformance, convert, decode, encoder, errors,
         evaluation, exits, families, flash_image, formats, frontend, info, loading, model,
-        model_file, native, ops, phrases, plan, quantize, tokens,
+        model_file, native, ops, phrases, plan, quantize, stream, tokens,
     )
     from .loading import load
     from .model import Model
@@ -28,7 +28,7 @@ __version__ = "0.1.0"
 __all__ = ["EeError", "Model", "load", "audio", "bench", "calibration", "config", "conformance",
            "convert", "decode", "encoder", "errors", "evaluation", "exits", "families",
            "flash_image", "formats", "frontend", "info", "loading", "model", "model_file", "native",
-           "ops", "phrases", "plan", "quantize", "tokens"]
+           "ops", "phrases", "plan", "quantize", "stream", "tokens"]
 
 _ROOMS = {"Model": "model", "load": "loading"}
 _OLD_NAMES = ("features", "frontend_tables", "pipeline")

@@ -10,6 +10,8 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from numbers import Real
 from pathlib import Path
@@ -26,6 +28,7 @@ from .errors import AudioError, AudioFileError, EeWarning, TooLongError, shown_l
 Source = str | Path | BinaryIO | np.ndarray | tuple[np.ndarray, int]
 
 MIN_RATE, MAX_RATE = 1000, 1_000_000  # Hz
+MIN_STREAM_RATE = 8000
 MAX_CHANNELS = 64  # of an array; more means that its axes are the other way round
 
 # Samples, of all channels together, decoded at a time: memory follows what a file holds, never what
@@ -35,7 +38,9 @@ _SURPLUS = 1 << 12  # frames more than the header promises that are asked for
 MAX_STREAM_BYTES = 1 << 30
 """Limit for a stream that is not a system file, such as a pipe, and is copied before decoding."""
 _PIECE = 1 << 20
+_FILTER_REACH = 10  # of SciPy's default filter, in samples of the lower rate
 _LARGEST_HEADER = 4096
+_LONGEST_SAID = 1e6  # seconds: what says more, as headers of pipes do, does not know
 _TO_THE_END = b"\xff" * 4  # a size that no file has
 _RIFFS: dict[bytes, Literal["big", "little"]] = {
     b"RIFF": "little", b"RIFX": "big", b"RF64": "little"}
@@ -74,60 +79,106 @@ def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
     is not audio, NaN or infinite samples, rates outside 1 kHz..1 MHz, or a pipe that never ends;
     whatever else the `read` of a file object raises.
     """
+    with opened(source, rate) as recording:
+        return recording.resampled(recording.pieces_of_all(longest), rate)
+
+
+class Recording:
+    """Mono samples at a rate of their own, a piece at a time. Made by `opened`.
+
+    rate: in Hz. name: what to call it in messages. seconds: as many as it says that it has, None
+    where it does not.
+    """
+
+    def __init__(self, name: str, rate: int, pieces: Iterator[np.ndarray],
+                 seconds: float | None = None) -> None:
+        self.name, self.rate, self.seconds = name, rate, seconds
+        self._pieces = pieces
+
+    def pieces(self) -> Iterator[np.ndarray]:
+        """The samples that were not given yet, finite float32, a piece at a time; see `read`."""
+        yield from self._pieces
+
+    def pieces_of_all(self, longest: float | None = None) -> list[np.ndarray]:
+        """All pieces. Raises TooLongError for more seconds than `longest`, None for any."""
+        pieces, whole = self.upto(longest)
+        if not whole:
+            raise TooLongError(f"{self.name}: expected at most {shown_limit(longest or 0)} s of "
+                               "audio, found more")
+        return pieces
+
+    def resampled(self, pieces: Sequence[np.ndarray], rate: int) -> np.ndarray:
+        """These pieces, all of the recording, at another rate."""
+        return _resampled(_joined(pieces), self.rate, rate)
+
+    def upto(self, seconds: float | None) -> tuple[list[np.ndarray], bool]:
+        """Pieces of a little more than so many seconds, or all there are; whether these are all."""
+        pieces, count = [], 0
+        for piece in self.pieces():
+            pieces.append(piece)
+            count += len(piece)
+            if seconds is not None and count > seconds * self.rate:
+                return pieces, False
+        return pieces, True
+
+
+@contextmanager
+def opened(source: Source, rate: int) -> Iterator[Recording]:
+    """A recording, to be read in pieces. source, errors: as in `read`; rate: of samples alone."""
     if isinstance(source, np.ndarray):
         source = (source, rate)
     if isinstance(source, tuple):
-        name = "samples"
         samples, source_rate = _from_array(source)
-        check_finite(samples, name, source_rate)
+        check_finite(samples, "samples", source_rate)
+        yield Recording("samples", source_rate, iter([samples]), len(samples) / source_rate)
     elif isinstance(source, (str, os.PathLike)):
-        name = os.fspath(source)
-        samples, source_rate = _from_path(name, longest)
+        path = os.fspath(source)
+        with _opened_path(path) as file:
+            if (plain := wav.opened(file)) is not None:
+                yield _recording(plain, path)
+            else:
+                with _opened_stream(file, path) as recording:
+                    yield recording
     elif hasattr(source, "read"):
-        name = _stream_name(source)
-        samples, source_rate = _from_stream(source, name, longest)
+        with _opened_stream(source, _stream_name(source)) as recording:
+            yield recording
     else:
         raise AudioError(
             "expected a path, a binary file object, samples or a tuple (samples, rate), "
             f"found {type(source).__name__}"
         )
-    return _resampled(samples, source_rate, rate)
 
 
-def _from_path(path: str, longest: float | None) -> tuple[np.ndarray, int]:
+def _opened_path(path: str) -> BinaryIO:
     if not path:
         raise AudioFileError("expected the path of an audio file, found an empty one")
     try:
-        file = open(path, "rb", buffering=0)
+        return open(path, "rb", buffering=0)
     except IsADirectoryError:
         raise AudioFileError(f"{path}: expected an audio file, found a folder") from None
     except FileNotFoundError:
         raise AudioFileError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise _file_error(path, "opened", error) from error
-    with file:
-        if (plain := wav.opened(file)) is not None:
-            return _decoded(plain, path, longest)
-        return _from_stream(file, path, longest)
 
 
-def _from_stream(
-    stream: BinaryIO, name: str, longest: float | None
-) -> tuple[np.ndarray, int]:
-    """The samples of a stream from where it stands, decoded from a descriptor.
+@contextmanager
+def _opened_stream(stream: BinaryIO, name: str) -> Iterator[Recording]:
+    """A stream from where it stands, decoded from a descriptor.
 
     Never through Python callbacks from C: exceptions in them, including an interrupt in the middle
     of a file, would be lost there, and part of the audio would pass for the whole.
     """
     with _on_disk(stream, name) as plain:
         if (file := wav.opened(plain)) is not None:
-            return _decoded(file, name, longest)
-        return _by_libsndfile(plain, name, longest)
+            yield _recording(file, name)
+        else:
+            with _by_libsndfile(plain, name) as recording:
+                yield recording
 
 
-def _by_libsndfile(
-    plain: BinaryIO, name: str, longest: float | None
-) -> tuple[np.ndarray, int]:
+@contextmanager
+def _by_libsndfile(plain: BinaryIO, name: str) -> Iterator[Recording]:
     from soundfile import SoundFileError
 
     if not plain.read(1):
@@ -141,20 +192,34 @@ def _by_libsndfile(
             f"{name}: expected audio (WAV, FLAC, OGG, Opus, MP3, ...), "
             f"found what libsndfile cannot read: {reason}"
         ) from error
-    with file:
+
+    def decoded() -> Iterator[np.ndarray]:
+        count = 0
         try:
-            samples, rate = _decoded(file, name, longest)
+            for piece in _decoded(file, name):
+                check_finite(piece, name, file.samplerate, count)  # floats may be anything
+                count += len(piece)
+                yield piece
         except SoundFileError as error:
             raise AudioError(
                 f"{name}: damaged or cut short: expected {file.frames} samples, decoding failed "
                 f"after {file.done} ({file.done / file.samplerate:.2f} s): {error}"
             ) from error
         size = os.fstat(plain.fileno()).st_size
-        if not len(samples) and file.format in _SIZED_FORMATS and size > _LARGEST_HEADER:
+        if not count and file.format in _SIZED_FORMATS and size > _LARGEST_HEADER:
             raise AudioError(f"{name}: expected audio, found a header of no samples before "
                              f"{size} bytes: was the recording ended?")
-        check_finite(samples, name, rate)  # files of floats may hold anything
-        return samples, rate
+
+    with file:
+        yield _recording(file, name, decoded())
+
+
+def _recording(file: Any, name: str, pieces: Iterator[np.ndarray] | None = None) -> Recording:
+    """An open file (`wav.Pcm16` or like it); pieces: None for `_decoded`."""
+    _check_rate(file.samplerate, name)
+    seconds = file.frames / file.samplerate
+    return Recording(name, file.samplerate, _decoded(file, name) if pieces is None else pieces,
+                     seconds if seconds < _LONGEST_SAID else None)
 
 
 @cache
@@ -319,30 +384,23 @@ def _are_chunks(file: BinaryIO, at: int, end: int, order: Literal["big", "little
     return at in (end, end + 1)  # the last may lack its padding
 
 
-def _decoded(file: Any, name: str, longest: float | None) -> tuple[np.ndarray, int]:
-    """All frames of an open file (`wav.Pcm16` or like it), channels averaged, read block by block;
-    and their rate."""
-    _check_rate(file.samplerate, name)
+def _decoded(file: Any, name: str) -> Iterator[np.ndarray]:
+    """All frames of an open file (`wav.Pcm16` or like it), channels averaged, block by block."""
     most = max(1, _BLOCK_SAMPLES // file.channels)
-    blocks, done, before, after = [], 0, 0.0, 0.0
+    done, before, after = 0, 0.0, 0.0
     while True:
         # Little more than should be left: libsndfile clears what it does not fill.
         block = file.read(min(most, max(file.frames - done, 0) + _SURPLUS))
         if not len(block):
             break
-        blocks.append(_mean(block))
+        mean = _mean(block)
         if file.channels > 1:
-            before, after = before + _energy(block), after + _energy(blocks[-1])
+            before, after = before + _energy(block), after + _energy(mean)
         done += len(block)
-        if longest is not None and done > longest * file.samplerate:
-            raise TooLongError(f"{name}: expected at most {shown_limit(longest)} s of audio, "
-                               "found more")
-    if not blocks and file.frames > 0:
+        yield mean
+    if not done and file.frames > 0:
         raise AudioError(f"{name}: cut short: expected {file.frames} samples, found none")
     _warn_if_cancelled(before / file.channels**2, after, name)
-    if len(blocks) == 1:
-        return blocks[0], file.samplerate
-    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32), file.samplerate
 
 
 def _from_array(source: tuple) -> tuple[np.ndarray, int]:
@@ -421,6 +479,12 @@ def _check_rate(rate: Any, name: str) -> None:
         )
 
 
+def _joined(pieces: Sequence[np.ndarray]) -> np.ndarray:
+    if len(pieces) == 1:
+        return pieces[0]
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+
+
 def _resampled(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     """Polyphase resampling, ceil(N * to / from) samples. Exact for rates of which one, in lowest
     terms, is at most 65536; beyond that the nearest such ratio, off by less than 1 in 65536."""
@@ -432,6 +496,56 @@ def _resampled(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 
     ratio = Fraction(to_rate, int(from_rate)).limit_denominator(_MAX_DENOMINATOR)
     return resample_poly(samples, ratio.numerator, ratio.denominator).astype(np.float32, copy=False)
+
+
+class Resampler:
+    """`_resampled` of samples that come in pieces: the same numbers, a moment later.
+
+    from_rate, to_rate: in Hz. Keeps no more than what the filter reaches and a hundredth second.
+    """
+
+    def __init__(self, from_rate: int, to_rate: int) -> None:
+        from fractions import Fraction
+
+        ratio = Fraction(to_rate, int(from_rate)).limit_denominator(_MAX_DENOMINATOR)
+        self._up, self._down = ratio.numerator, ratio.denominator
+        # Of input samples, in steps that are whole numbers of output ones: what the filter of SciPy
+        # reaches to each side, and how many are taken at a time.
+        reach = _FILTER_REACH * max(self._up, self._down) // self._up + 1
+        self._reach = -(-reach // self._down) * self._down
+        self._step = -(-from_rate // (100 * self._down)) * self._down
+        self._kept = np.zeros(0, np.float32)
+        self._before = 0  # of the kept, those whose outputs were given
+
+    def feed(self, samples: np.ndarray) -> np.ndarray:
+        """The samples that are known with these (N,) float32."""
+        self._kept = np.concatenate([self._kept, samples])
+        ready = (len(self._kept) - self._before - self._reach) // self._step * self._step
+        return self._given(ready, self._kept[: self._before + ready + self._reach])
+
+    def finish(self) -> np.ndarray:
+        """Those that are left."""
+        return self._given(len(self._kept) - self._before, self._kept)
+
+    def _given(self, count: int, samples: np.ndarray) -> np.ndarray:
+        if count <= 0:
+            return np.zeros(0, np.float32)
+        from scipy.signal import resample_poly
+
+        made = resample_poly(samples, self._up, self._down).astype(np.float32, copy=False)
+        first, end = self._before, self._before + count
+        found = made[first // self._down * self._up : -(-end * self._up // self._down)]
+        drop = max(0, end - self._reach) // self._down * self._down
+        self._kept, self._before = self._kept[drop:].copy(), end - drop
+        return found
+
+
+def check_stream_rate(rate: Any) -> None:
+    """Raise AudioError unless it is a rate that speech can be heard at, as it comes."""
+    _check_rate(rate, "stream")
+    if rate < MIN_STREAM_RATE:
+        raise AudioError(f"stream: expected a sample rate of at least {MIN_STREAM_RATE} Hz, "
+                         f"found {rate}")
 
 
 def _stream_name(stream: BinaryIO) -> str:

@@ -11,14 +11,17 @@ import numpy as np
 from .errors import ArgumentError, AudioError
 
 
-def check_finite(samples: np.ndarray, name: str, rate: int | None = None) -> None:
+def check_finite(
+    samples: np.ndarray, name: str, rate: int | None = None, before: int = 0
+) -> None:
     """Raise AudioError for NaN or infinity among samples (N,), saying where the first one is.
 
-    name: what to call them in the message; rate: in Hz, where it is known.
+    name: what to call them in the message; rate: in Hz, where it is known; before: how many came
+    before these.
     """
     bad = ~np.isfinite(samples)
     if bad.any():
-        first = int(bad.argmax())
+        first = before + int(bad.argmax())
         at = f"sample {first}" if rate is None else f"{first / rate:.3f} s"
         raise AudioError(f"{name}: expected finite samples, found {int(bad.sum())} NaN or infinite "
                          f"ones of {len(samples)}, the first at {at}")

@@ -49,7 +49,7 @@ class AudioError(EeError, ValueError):
 
 
 class TooLongError(AudioError):
-    """Audio with more encoder frames than the model has positions for."""
+    """An utterance with more encoder frames than the model has positions for."""
 
 
 class StateError(EeError, RuntimeError):

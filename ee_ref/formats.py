@@ -21,6 +21,7 @@ from .errors import ArgumentError, FileError
 
 if TYPE_CHECKING:
     from .model import Result
+    from .stream import Event
     from .tokens import Word
 
 # A subtitle: at most this many words and characters (one line), with no silence longer than this.
@@ -53,14 +54,16 @@ def render(format: str, name: str, result: Result, id: str | None = None) -> str
 
 
 def write(
-    folder: str | Path, format: str, name: str, text: str, overwrite: bool = False
+    folder: str | Path, format: str, name: str, text: str, overwrite: bool = False,
+    partial: bool = False,
 ) -> Path:
-    """Write `text` to `output_path(folder, format, name)`, whole or not at all; returns that path.
+    """Write `text` to `output_path(folder, format, name, partial)`, whole or not at all; returns
+    that path.
 
     Makes the folder when it is missing. Raises FileError when the file exists and overwrite is
     false, or cannot be written.
     """
-    path = output_path(folder, format, name)
+    path = output_path(folder, format, name, partial)
     make_folder(path.parent)
     files.write_atomic(path, [text.encode("utf-8")], overwrite)
     return path
@@ -76,9 +79,12 @@ def make_folder(folder: str | Path) -> None:
         ) from error
 
 
-def output_path(folder: str | Path, format: str, name: str) -> Path:
-    """Where `write` puts the text of recording `name`: folder/STEM.EXTENSION, "stdin" for "-"."""
-    return Path(folder) / (_stem(name) + _format(format).extension)
+def output_path(folder: str | Path, format: str, name: str, partial: bool = False) -> Path:
+    """Where `write` puts the text of recording `name`: folder/STEM.EXTENSION, "stdin" for "-".
+
+    partial: of its beginning alone: folder/STEM.partial.EXTENSION.
+    """
+    return Path(folder) / (_stem(name) + ".partial" * partial + _format(format).extension)
 
 
 def utterance_id(name: str) -> str:
@@ -122,10 +128,7 @@ def _json(name: str, result: Result) -> str:
         "duration": result.duration,
         "intent": result.intent,
         "slots": result.slots,
-        "words": [
-            {"word": w.word, "start": w.start, "end": w.end, "confidence": w.confidence}
-            for w in result.words
-        ],
+        "words": [word._asdict() for word in result.words],
         "n_best": [
             {"text": h.text, "score": h.score, "tokens": list(h.tokens)}
             | ({"parts": h.parts._asdict()} if h.parts is not None else {}) for h in result.n_best
@@ -133,6 +136,12 @@ def _json(name: str, result: Result) -> str:
         "timing": dict(result.timing),
     }
     return json.dumps(json_value(fields), allow_nan=False) + "\n"
+
+
+def event(event: Event) -> str:
+    """An event of a stream as a line of strict JSON in ASCII."""
+    words = [word._asdict() for word in event.words]
+    return json.dumps(json_value({**vars(event), "words": words}), allow_nan=False) + "\n"
 
 
 def _srt(name: str, result: Result) -> str:

@@ -8,12 +8,13 @@ no stage knows another.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,10 +32,15 @@ from .exits.policy import Course, require_phrases
 from .frontend import FrontEnd, front_end
 from .tokens import Tokens, Word
 
-if TYPE_CHECKING:  # what listens for phrases is loaded when there are some
+if TYPE_CHECKING:  # phrases and streams are loaded when there are some
     from .decode.graph import PhraseGraph
     from .phrase_decoder import Heard, PhraseDecoder, Search
     from .phrases import Phrases
+    from .stream import Chunks, Endpoint, Event, Stream, Windows
+    from .stream.speech import Spoken
+
+    AnyPhrases = PhraseDecoder | Phrases | str | os.PathLike[str]
+    Following = Callable[[Sequence[Event], float, float | None], None]
 
 Audio = audio_stage.Source
 Decoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]]
@@ -44,6 +50,13 @@ DEFAULT_POLICY = "balanced"
 
 PHRASES_POLICY = "phrases"
 """The one that it prefers when it is given phrases."""
+
+STREAM_POINT = "stream"
+"""The operating point that holds the view of streams of a model, if the file has one."""
+
+WHOLE_SECONDS = 40.0
+"""What `Model.transcribe` hears as a whole, if the model admits it; a longer recording is a stream:
+the time of attention, and the memory, grow with the square of the length."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,41 @@ class Result:
     slots: dict[str, str | int] = field(default_factory=dict)
 
 
+class Transcript:
+    """A `Result` from the events of a stream. of_phrases: whether it was given phrases."""
+
+    def __init__(self, of_phrases: bool) -> None:
+        self._of_phrases = of_phrases
+        self._words: list[Word] = []
+        self._exit = 1
+        self._surest: Event | None = None
+
+    def add(self, events: Iterable[Event]) -> None:
+        """The next events; those that are not final count for nothing."""
+        for event in events:
+            if not event.final:
+                continue
+            self._words.extend(event.words)
+            self._exit = max(self._exit, event.exit)
+            if event.intent is not None and (
+                    self._surest is None or event.confidence > self._surest.confidence):
+                self._surest = event
+
+    def result(self, duration: float, score: float = math.nan,
+               timing: Mapping[str, float] | None = None) -> Result:
+        """What was said so far, in so many seconds."""
+        text = " ".join(word.word for word in self._words)
+        confidence = min((word.confidence for word in self._words), default=1.0)
+        surest = self._surest
+        if self._of_phrases:
+            confidence = 0.0 if surest is None else surest.confidence
+        return Result(
+            text=text, exit=self._exit, score=math.nan, margin=None, confidence=confidence,
+            words=list(self._words), n_best=[Alternative(text, score, ())],
+            timing=dict(timing or {}), duration=duration,
+            intent=surest.intent if surest else None, slots=surest.slots if surest else {})
+
+
 @dataclass(frozen=True)
 class Run:
     """What `Model.run` returns.
@@ -116,13 +164,13 @@ class Run:
 
 
 def _encoder(
-    file: model_file.ModelFile, backend: str, threads: int, packed: bool
+    config: Config, tensors: Mapping[str, np.ndarray], backend: str, threads: int, packed: bool
 ) -> encoder.Encoder:
     if backend == "numpy":
-        return encoder.ReferenceEncoder(file.config, file.tensors)
+        return encoder.ReferenceEncoder(config, tensors)
     from .native._session import NativeModel
 
-    return NativeModel(file.config, file.tensors, threads, packed)
+    return NativeModel(config, tensors, threads, packed)
 
 
 class Model:
@@ -145,7 +193,7 @@ class Model:
         self.file = file
         self.threads = threads
         self.packed = packed
-        self._encoder = _encoder(file, backend, threads, packed)
+        self._encoder = _encoder(file.config, file.tensors, backend, threads, packed)
 
     def __repr__(self) -> str:
         config = self.config
@@ -171,6 +219,11 @@ class Model:
         """Made when it is first needed: its tables take longer than opening the file."""
         return front_end(self.config, self.file.tensors, self.backend)
 
+    @cached_property
+    def front_of_padded(self) -> FrontEnd:
+        """The front end for samples that have the zeros before and after them already."""
+        return front_end(replace(self.config, pad=0), self.file.tensors, self.backend)
+
     def exits(self, features: np.ndarray) -> Generator[encoder.ExitOutput, None, None]:
         """Run the encoder from exit to exit.
 
@@ -187,9 +240,10 @@ class Model:
         exit: int | None = None,
         policy: AnyPolicy | str | None = None,
         decoder: Decoder | None = None,
-        phrases: PhraseDecoder | Phrases | str | os.PathLike[str] | None = None,
+        phrases: AnyPhrases | None = None,
+        heard: Following = lambda events, seconds, of: None,
     ) -> Result:
-        """Words of one utterance, at the exit chosen.
+        """Words of a recording, at the exit chosen.
 
         audio: a path, a binary file object, (samples, rate), or samples at `config.sample_rate`.
         exit: stop at this exit, 1-based. policy: stop where it says; a name is one of `policies`.
@@ -197,15 +251,25 @@ class Model:
         policy `phrases` goes before `balanced`.
         decoder: log_probs -> Hypothesis, or a list of them, best first; greedy by default.
         phrases: all that may be said, in place of a decoder; as `phrase_decoder` takes or gives it.
-        Raises AudioError, AudioFileError, TooLongError, ArgumentError, or as `phrase_decoder` does.
+
+        A recording of more than WHOLE_SECONDS, or than the model admits, is heard as a stream
+        (docs/streaming.md): the policy chooses for each block, the decoder or the phrases are for
+        each utterance. Of its result, `exit` is the deepest one, `score` and `margin` are NaN and
+        None, `n_best` has the joined words, `intent` and `slots` are those of the surest phrase.
+        heard: called with the events of such a recording, the seconds heard so far, and those of
+        the recording, None where they are not known.
+
+        Raises AudioError, AudioFileError, ArgumentError, or as `phrase_decoder` does.
         """
-        if decoder is not None and phrases is not None:
-            raise ArgumentError("expected a decoder or phrases, found both")
-        policy = self.policy(exit, policy, phrases is not None)
-        listener = None if phrases is None else self._listener(phrases)
+        policy, listener = self._asked(exit, policy, decoder, phrases)
         clock = StageClock()
 
-        samples = audio_stage.read(audio, self.config.sample_rate, self.config.max_seconds)
+        longest = min(WHOLE_SECONDS, self.config.max_seconds)
+        with audio_stage.opened(audio, self.config.sample_rate) as recording:
+            pieces, whole = recording.upto(longest)
+            if not whole:
+                return self._long(recording, pieces, policy, decoder, listener, heard, clock)
+            samples = recording.resampled(pieces, self.config.sample_rate)
         clock.lap("audio")
 
         mel = self.features(samples)
@@ -213,9 +277,9 @@ class Model:
 
         run = self.run(mel, policy, phrases=listener, clock=clock, started=clock.started)
 
-        heard = None if listener is None else run.heard or listener(run.out.log_probs)
-        hypotheses = self._hypotheses(run, decoder, listener, heard)
-        best = hypotheses[0] if heard is None or heard.accepted else Hypothesis((), 0.0, ())
+        found = None if listener is None else run.heard or listener(run.out.log_probs)
+        hypotheses = self._hypotheses(run, decoder, listener, found)
+        best = hypotheses[0] if found is None or found.accepted else Hypothesis((), 0.0, ())
         confidences = token_confidences(run.out.log_probs, best)
         clock.lap("decode")
 
@@ -224,9 +288,9 @@ class Model:
         confidence = min((word.confidence for word in words), default=1.0)
         intent: str | None = None
         slots: dict[str, str | int] = {}
-        if listener is not None and heard is not None:
-            confidence = heard.scores.confidence
-            intent, slots = listener.meaning(heard)
+        if listener is not None and found is not None:
+            confidence = found.scores.confidence
+            intent, slots = listener.meaning(found)
         clock.lap("words")
 
         return Result(
@@ -255,9 +319,28 @@ class Model:
         clock: StageClock | None = None,
         started: float | None = None,
     ) -> Run:
-        """From exit to exit, until the policy says stop: the one loop over exits.
+        """From exit to exit, until the policy says stop.
 
-        features: see `exits`, whose errors are raised. policy: None goes to the last exit.
+        features: see `exits`, whose errors are raised. The others: see `follow`.
+        """
+        return self.follow(self.exits(features), len(features), policy, every=every,
+                           phrases=phrases, clock=clock, started=started)
+
+    def follow(
+        self,
+        outputs: Iterable[encoder.ExitOutput],
+        mel_frames: int,
+        policy: AnyPolicy | None = None,
+        *,
+        every: bool = False,
+        phrases: PhraseDecoder | None = None,
+        clock: StageClock | None = None,
+        started: float | None = None,
+    ) -> Run:
+        """The one loop over exits: ask for one after another, until the policy says stop.
+
+        outputs: of an utterance, a window or a chunk, made of so many frames of features.
+        policy: None goes to the last exit.
         every: keep the output of every exit visited, and measure its scores.
         phrases: what a policy that goes by phrases listens for.
         clock: counts the stages `encoder` and `policy`; a new one by default. started: see
@@ -267,25 +350,169 @@ class Model:
             policy = exits.Fixed(self.config.exits)
         if clock is None:
             clock = StageClock()
-        utterance = self.utterance(len(features), started, phrases)
+        utterance = self.utterance(mel_frames, started, phrases)
         course = Course(policy, utterance, measures=every)
         begun = clock.lap("policy")
-        in_encoder, in_rule, outputs = [], [], []
+        in_encoder, in_rule, kept = [], [], []
         measured: list[Any] = []
-        for out in self.exits(features):
+        for out in outputs:
             in_encoder.append(clock.lap("encoder"))
             decision = course(out)
             in_rule.append(begun + clock.lap("policy"))
             begun = 0.0
             if every:
-                outputs.append(out)
+                kept.append(out)
                 measured.append(course.measured)
             if decision.stop:
                 break
         greedy = course.measured and course.measured[1]
         heard: Any = course.heard  # by `phrases`
-        return Run(out, decision, greedy, heard, tuple(in_encoder), tuple(in_rule), tuple(outputs),
+        return Run(out, decision, greedy, heard, tuple(in_encoder), tuple(in_rule), tuple(kept),
                    tuple(measured))
+
+    def stream(
+        self,
+        policy: AnyPolicy | str | None = None,
+        phrases: AnyPhrases | None = None,
+        *,
+        exit: int | None = None,
+        decoder: Decoder | None = None,
+        endpoint: Endpoint | None = None,
+        view: Windows | Chunks | None = None,
+        rate: int | None = None,
+    ) -> Stream:
+        """Audio that comes in pieces: `feed` samples, get events, `finish` (docs/streaming.md).
+
+        policy, exit, phrases, decoder: as in `transcribe`; the policy chooses for each block, the
+        others are for each utterance. endpoint: when an utterance is over; None: `Endpoint()`.
+        view: that of a model with chunks is its own; else windows, or chunks for weights that were
+        trained for them too; None: `stream.PHRASES` with phrases, or what the file says, or
+        `stream.LIVE`. rate: of the samples that will be fed, at least 8000 Hz; None: that of the
+        model.
+        Raises ArgumentError, AudioError for the rate, ModelFileError, or as `phrase_decoder`.
+        """
+        from .stream import LIVE, PHRASES
+
+        policy, listener = self._asked(exit, policy, decoder, phrases)
+        usual = LIVE if listener is None else PHRASES
+        return self._stream(policy, listener, decoder, endpoint, self._view(view, usual), rate)
+
+    def _stream(
+        self, policy: AnyPolicy, phrases: PhraseDecoder | None, decoder: Decoder | None,
+        endpoint: Endpoint | None, view: Windows | Chunks, rate: int | None, shows: bool = True,
+        clock: StageClock | None = None,
+    ) -> Stream:
+        from .stream import Endpoint, Stream
+        from .stream.hearing import Hearing
+        from .stream.speech import Speech
+
+        decode: Callable[[np.ndarray], Spoken] | None = None
+        if phrases is not None:
+            decode = partial(self._phrase, phrases)
+        elif decoder is not None:
+            decode = partial(self._said, decoder)
+        to_rate = self.config.sample_rate
+        return Stream(
+            Hearing(self, policy, view, phrases=phrases, clock=clock),
+            Speech(self.config, self.tokens, endpoint or Endpoint(), decode,
+                   shows and phrases is None),
+            to_rate if rate is None else rate, to_rate)
+
+    def _view(self, view: Windows | Chunks | None, usual: Windows) -> Windows | Chunks:
+        """What a stream takes. Raises ArgumentError for a view that the model has not."""
+        from .stream import LIVE, Chunks, Windows
+
+        config = self.config
+        if config.chunk:
+            own = Chunks(config.chunk, config.left)
+            if view not in (None, own):
+                raise ArgumentError(f"view: expected that of the model, {own}, found {view}")
+            return own
+        if view is None and usual is LIVE:
+            view = self._stored_view
+        if view is None:
+            return usual.within(config.max_frames)
+        if isinstance(view, Windows) and 0 < config.max_frames < view.rows:
+            raise ArgumentError(f"view: expected windows of at most {config.max_frames} rows, "
+                                f"found {view} of {view.rows}")
+        return view
+
+    @cached_property
+    def _stored_view(self) -> Windows | Chunks | None:
+        """That of the operating point `stream`, None without. Raises ModelFileError."""
+        from .stream import Chunks, Windows
+
+        view = model_file.operating_points(self.file).get(STREAM_POINT, {}).get("view")
+        try:
+            return None if view is None else (Chunks if "chunk" in view else Windows)(**view)
+        except (ArgumentError, TypeError) as error:
+            raise ModelFileError(f"{self.file.path}: operating point {STREAM_POINT}: view: "
+                                 f"{shown(error, 300)}") from None
+
+    def encoder_of(self, view: Windows | Chunks) -> encoder.Encoder:
+        """The encoder with this view. Raises ArgumentError for chunks that its family has not."""
+        from .stream import Chunks
+
+        if isinstance(view, Chunks) and not self.config.chunk:
+            return self._in_chunks(view)
+        return self._encoder
+
+    @cached_property
+    def _in_chunks(self) -> Callable[[Chunks], encoder.Encoder]:
+        def made(view: Chunks) -> encoder.Encoder:
+            limited: Any = {"chunk": view.chunk, "left": view.left, "conv": "chunk"}
+            config = replace(self.config, **limited).validate()
+            return _encoder(config, self.file.tensors, self.backend, self.threads, self.packed)
+
+        return lru_cache(maxsize=2)(made)
+
+    def _said(self, decoder: Decoder, log_probs: np.ndarray) -> Spoken:
+        from .stream.speech import Spoken
+
+        best = self._decoded(log_probs, decoder)[0]
+        return Spoken(best, token_confidences(log_probs, best))
+
+    def _phrase(self, phrases: PhraseDecoder, log_probs: np.ndarray) -> Spoken:
+        from .stream.speech import Spoken
+
+        heard, best = phrases(log_probs), Hypothesis((), 0.0, ())
+        if heard.accepted:
+            best = phrases.align(log_probs, heard.found[0][1])
+        return Spoken(best, token_confidences(log_probs, best), heard.scores.confidence,
+                      *phrases.meaning(heard))
+
+    def _asked(
+        self, exit: int | None, policy: AnyPolicy | str | None, decoder: Decoder | None,
+        phrases: AnyPhrases | None,
+    ) -> tuple[AnyPolicy, PhraseDecoder | None]:
+        """The policy and the phrases that these arguments mean."""
+        if decoder is not None and phrases is not None:
+            raise ArgumentError("expected a decoder or phrases, found both")
+        policy = self.policy(exit, policy, phrases is not None)
+        return policy, None if phrases is None else self._listener(phrases)
+
+    def _long(
+        self, recording: audio_stage.Recording, pieces: Sequence[np.ndarray], policy: AnyPolicy,
+        decoder: Decoder | None, phrases: PhraseDecoder | None,
+        heard: Following, clock: StageClock,
+    ) -> Result:
+        """Words of a long recording, of which some pieces were read."""
+        from .stream import LONG
+
+        stream = self._stream(policy, phrases, decoder, None, self._view(None, LONG),
+                              recording.rate, shows=False, clock=clock)
+        transcript = Transcript(phrases is not None)
+        for piece in itertools.chain(pieces, recording.pieces()):
+            clock.lap("audio")
+            events = stream.feed(piece)
+            transcript.add(events)
+            clock.lap("decode")
+            heard(events, stream.seconds, recording.seconds)
+        events = stream.finish()
+        transcript.add(events)
+        clock.lap("decode")
+        heard(events, stream.seconds, recording.seconds)
+        return transcript.result(stream.seconds, stream.score, clock.timing())
 
     def phrase_decoder(
         self, phrases: Phrases | str | os.PathLike[str], filler: float | None = None,

@@ -87,14 +87,15 @@ class Tokens(Sequence[str]):
         confidences: Sequence[float],
         half_frame: float,
         duration: float | None = None,
+        earliest: float = 0.0,
     ) -> list[Word]:
         """Words with times and confidences; their texts are those of `text(token_ids)`.
 
         times, confidences: one entry a token: the centre of its emission frame in seconds
         (`config.frame_time`), increasing, and its probability. A word lasts from half_frame seconds
         before the time of its first token to half_frame after that of its last, clamped to
-        [0, duration] and never before the end of the word ahead. Its confidence is the least of its
-        tokens'.
+        [earliest, duration] and never before the end of the word ahead. Its confidence is the least
+        of its tokens'.
 
         Raises ArgumentError when the three sequences differ in length or an id is no token.
         """
@@ -105,8 +106,7 @@ class Tokens(Sequence[str]):
             )
         latest = float("inf") if duration is None else duration
         words: list[Word] = []
-        earliest = 0.0
-        for text, parts in self._grouped(token_ids):
+        for text, parts in self.grouped(token_ids):
             start = times[parts[0]] - half_frame
             end = times[parts[-1]] + half_frame
             start = min(max(start, earliest), latest)
@@ -121,8 +121,8 @@ class Tokens(Sequence[str]):
             bad = next(id for id in token_ids if not 0 <= id < len(self._tokens))
             raise ArgumentError(f"token id: expected 0..{len(self._tokens) - 1}, found {bad}")
 
-    def _grouped(self, token_ids: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
-        """(text, indices into token_ids) of each word."""
+    def grouped(self, token_ids: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
+        """(text, indices into token_ids) of each word. Raises as `words`."""
         text = ""
         parts: list[int] = []
         self._check(token_ids)

@@ -57,7 +57,7 @@ def test_a_threshold_for_each_exit_is_no_worse_than_one_for_all():
             assert several <= one * 1.02 + 1e-9
 
 
-@pytest.mark.parametrize("name", ["learned", "least_confidence, per exit", "entropy"])
+@pytest.mark.parametrize("name", ["learned", "worth", "least_confidence, per exit", "entropy"])
 def test_good_scores_beat_fixed_exits_on_utterances_not_fitted_to(name):
     part, other = simulated(seed=2), simulated(seed=3)
     gained = []
@@ -117,10 +117,13 @@ class Twice:
 ALIKE = exits.Fixed(3), exits.Budget(2, costs=(1, 2, 4, 5))
 """Rules that choose the same exit for every utterance."""
 WEIGHTS = tuple(np.linspace(-2, 2, len(exits.FEATURES)))
+WORTH = (1, -2, 0.5, -0.1, 1, -0.5, 1, 0, 2, 0, 0.1, -0.1)
 
 
 @pytest.mark.parametrize("policy", [
     *ALIKE, exits.Patience(1), exits.Learned((WEIGHTS,) * 3, (-1.0,) * 3),
+    exits.Worth(("path", "entropy"), "frames", (WORTH,) * 3, (-1.5, -1.0, -0.5)),
+    exits.Worth(("posterior",), None, ((1.0, 1.0, 1.0),) * 3, (-0.2, 0.1, 0.0)),
     exits.Threshold("path", 0.8), exits.Threshold("path", (None, 0.8, 0.0)), exits.Entropy(0.1),
     exits.Posterior(0.6), exits.Threshold("posterior_per_token", 0.8), exits.Budget(500.0),
     exits.Within(exits.Patience(1), 2, 4),

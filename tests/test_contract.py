@@ -249,8 +249,8 @@ HEAVY = {"torch", "torchaudio", "tensorflow", "jax", "onnx", "onnxruntime", "tra
          "librosa", "pytest", "hypothesis"}
 """What the installed packages never import."""
 
-LAZY = {"scipy", "soundfile", "gguf", "safetensors", "sentencepiece", "matplotlib", "hassil",
-        "yaml"}
+LAZY = {"scipy", "soundfile", "sounddevice", "gguf", "safetensors", "sentencepiece", "matplotlib",
+        "hassil", "yaml"}
 """What they import only inside the function that needs it."""
 
 

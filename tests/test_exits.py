@@ -273,6 +273,30 @@ def test_a_threshold_for_each_exit():
     assert not exits.Threshold("entropy_speech", entropy * 0.999)(Out(1, out))[0]
 
 
+def test_worth_weighs_scores_their_change_and_the_length():
+    """The sum written out: at exit 2 of 50 frames, entropy from 0.5 to 0.25 and path 0.8."""
+    log, change = math.log(0.25), math.log(0.25) - math.log(0.5)
+    features = [0.25, 0.8, log, math.log(0.8), change, 0.0, log / 50, math.log(0.8) / 50,
+                change / 50, 0.0, 50.0, math.log(50)]
+    weights = tuple(np.linspace(-1, 1, len(features)))
+    rule = exits.Worth(("entropy", "path"), "frames", ((0.0,) * 12, weights), (-1.0, 0.5))
+    assert rule.needs_scores
+    scores = [exits.Scores(e, 0, 0, 0.8, 1, 1, 0, 0, 0, 3, 50) for e in (0.5, 0.25)]
+    first, state = rule.decide(exits.Observation(1, None, scores[0], exits.Utterance()))
+    assert first == (False, -1.0, -1.0)
+    second, state = rule.decide(exits.Observation(2, None, scores[1], exits.Utterance()), state)
+    expected = 0.5 + sum(w * x for w, x in zip(weights, features))
+    assert second == pytest.approx((expected >= 0, expected, expected))
+    third, _ = rule.decide(exits.Observation(3, None, scores[1], exits.Utterance()), state)
+    assert third == (False, -math.inf, -math.inf), "an exit without weights never stops"
+    assert not exits.Worth(("posterior",), None, (), ()).needs_scores
+    zero = exits.Worth(("entropy",), None, ((0.0, 1.0, 0.0),), (0.0,))
+    nothing = exits.Observation(1, None, scores[0]._replace(entropy=0.0), exits.Utterance())
+    assert zero.decide(nothing)[0].score == pytest.approx(math.log(1e-6))
+    with pytest.raises(ArgumentError, match="an exit has, found 'words'"):
+        exits.Worth(("entropy",), "words", ((0.0,) * 7,), (0.0,)).decide(nothing)
+
+
 def test_learned_is_a_weighted_sum():
     out = random_log_probs(10, 5, 4)
     measured, _ = exits.measure(out)
@@ -436,6 +460,7 @@ STORABLE = [
     exits.Threshold("path", 0.5), exits.Threshold("entropy", (None, 0.25)),
     exits.Learned(((0.5,) * len(exits.FEATURES),), (1.5,), 0.5), exits.Deadline(0.03),
     exits.Budget(5.0, (1, 2)), exits.Phrase(-0.5, 3.0), exits.Within(exits.Patience(1), 2, 4),
+    exits.Worth(("path",), None, ((1.0, 2.0, 3.0),), (0.5,)),
     exits.FirstOf(exits.Deadline(0.01), exits.Within(exits.Entropy(0.5), 2)),
 ]
 
@@ -498,6 +523,11 @@ def test_a_rule_is_declared_in_one_place(model_path, monkeypatch):
     {"kind": "budget", "limit": 1, "costs": [2, 1]}, {"kind": "deadline", "milliseconds": -1},
     {"kind": "deadline", "milliseconds": "30"}, {"kind": "deadline", "seconds": 30},
     {"kind": "deadline", "milliseconds": 30, "seconds": 30}, {"kind": "within", "policy": "fast"},
+    {"kind": "worth", "scores": ["path"], "length": None, "weights": [[1, 2]], "bias": [1]},
+    {"kind": "worth", "scores": ["path"], "length": None, "weights": [[1, 2, 3]], "bias": []},
+    {"kind": "worth", "scores": [1], "length": None, "weights": [[1, 2, 3]], "bias": [1]},
+    {"kind": "worth", "scores": ["path"], "length": 1, "weights": [], "bias": []},
+    {"kind": "worth", "scores": 1, "length": None, "weights": [], "bias": []},
     {"kind": "phrase", "free": 1, "margin": 2}, {"kind": "phrase", "free": -1},
     {"kind": "first_of", "policies": [["fixed"]]}, {"kind": "threshold", "score": "path"},
 ])

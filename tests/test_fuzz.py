@@ -2,7 +2,7 @@
 
 from tests.hostile.fuzz import seeds
 
-TARGETS = ("image", "frames", "model", "frontend", "decode", "packed")
+TARGETS = ("image", "frames", "model", "frontend", "decode", "packed", "stream")
 
 
 def test_seeds_come_again():

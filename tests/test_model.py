@@ -189,8 +189,9 @@ def test_audio_longer_than_the_positions(model):
     limit = model.config.max_seconds
     samples = np.zeros(math.ceil(limit * RATE) + 1, np.float32)
     model.transcribe((samples[: math.floor(limit * RATE)], RATE), exit=1)
+    assert model.transcribe((samples, RATE), exit=1).duration == len(samples) / RATE
     with pytest.raises(TooLongError, match=f"{limit:.1f} s"):
-        model.transcribe((samples, RATE), exit=1)
+        list(model.exits(model.features(samples)))
 
 
 @pytest.mark.parametrize("exit", [0, -1, 4, 10**9, 1.5, "1", True])

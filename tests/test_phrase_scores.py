@@ -21,7 +21,7 @@ searches = st.lists(single, max_size=3).map(lambda scores: sorted(scores, revers
 
 
 def test_scores_are_their_formulas():
-    found = phrase_scores([-4.0, -5.5], 4, Confidence(1.0, 2.0, 0.25, 0.5))
+    found = phrase_scores([-16.0, -17.5], 16, Confidence(1.0, 2.0, 0.25, 0.5))
     odds = 1 + 2 * -0.5 + 0.25 * 1.5
     assert found == (-0.5, 1.5, pytest.approx(1 / (1 + math.exp(-odds)), rel=1e-6))
     assert phrase_scores([-3.0, -90.0], 6).margin == phrase_scores([-3.0], 6).margin == 10

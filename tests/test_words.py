@@ -21,13 +21,15 @@ from ee_ref.decode import (
     read_hotwords,
     read_lexicon,
 )
+from ee_ref.decode import words as word_search
 from ee_ref.errors import ArgumentError, FileError, LanguageModelError
 from ee_ref.tokens import Tokens
 
 from .test_decode import log_softmax, random_log_probs
 from .test_language_model import ARPA
 
-EXACT = {"beam_width": 10_000, "least_log_prob": None, "score_threshold": None}
+EXACT = {"beam_width": 10_000, "least_log_prob": None, "most_labels": None,
+         "score_threshold": None}
 PIECES = ("_", "▁", "A", "B", "▁A", "AB", "<s>")
 TOKENS = Tokens(PIECES, [6], 0)
 LETTERS = Tokens(("A", "B", "▁", "_"), [], 3)
@@ -189,6 +191,35 @@ def test_thresholds_only_take_away(model):
     assert narrow(log_probs)[0].score <= wide(log_probs)[0].score + 1e-9
 
 
+def test_the_most_probable_labels_are_tried():
+    log_probs = random_log_probs(12, len(PIECES), 1, 1.0)
+    every = WordDecoder(TOKENS, n_best=5, most_labels=None)(log_probs)
+    assert WordDecoder(TOKENS, n_best=5, most_labels=len(PIECES))(log_probs) == every
+    # As if all but the two best of each frame were impossible.
+    two = np.full_like(log_probs, -np.inf)
+    best = np.argsort(-log_probs, axis=1)[:, :2]
+    np.put_along_axis(two, best, np.take_along_axis(log_probs, best, axis=1), axis=1)
+    assert WordDecoder(TOKENS, n_best=5, most_labels=2)(log_probs) == (
+        WordDecoder(TOKENS, n_best=5)(two)) != every
+
+
+def test_frames_that_say_nothing_cost_no_more_than_others(monkeypatch):
+    labels, frames, beam = 255, 12, 10
+    tokens = Tokens(("_", *(chr(0x4E00 + i) for i in range(labels - 1))), [], 0)
+    log_probs = np.full((frames, labels), -np.log(labels), np.float32)
+    steps = []
+    follow = word_search._Search.follow
+    monkeypatch.setattr(word_search._Search, "follow",
+                        lambda *arguments: steps.append(arguments) or follow(*arguments))
+    WordDecoder(tokens, beam_width=beam)(log_probs)
+    most = WordDecoder.MOST_LABELS
+    assert frames * most < len(steps) <= frames * beam * most
+    narrow = len(steps)
+    steps.clear()
+    WordDecoder(tokens, beam_width=beam, most_labels=None)(log_probs)
+    assert len(steps) > 5 * narrow
+
+
 def test_a_language_model_turns_a_near_miss_into_a_word(model):
     # The labels say "B AB" a little more than "A AB", which the model has seen.
     log_probs = np.full((4, 4), -9.0, np.float32)
@@ -229,7 +260,8 @@ def test_case_follows_the_labels(tmp_path):
 @pytest.mark.parametrize("arguments, message", [
     ({"beam_width": 0}, "beam_width"), ({"n_best": 41}, "n_best"), ({"lm_weight": -1}, "lm_weight"),
     ({"word": math.nan}, "word"), ({"silence": math.inf}, "silence"),
-    ({"least_log_prob": math.inf}, "least_log_prob"), ({"score_threshold": "x"}, "score_threshold"),
+    ({"least_log_prob": math.inf}, "least_log_prob"), ({"most_labels": 0}, "most_labels"),
+    ({"score_threshold": "x"}, "score_threshold"),
     ({"unknown": math.nan}, "unknown"), ({"hotwords": ["A", ""]}, "expected words, found none"),
     ({"hotwords": ["A9"]}, "spell, found 'A9' with 9"), ({"hotwords": {"A": math.inf}}, "boost"),
     ({"lexicon": Lexicon(["A"], [("A",)]), "unknown": -3.0}, "lexicon with pieces"),

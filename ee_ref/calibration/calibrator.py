@@ -34,7 +34,9 @@ class Calibrator:
             lambda table: [Within(Patience(n), floor=2) for n in (3, 2, 1)])})
 
     confidence: prove the bound of `balanced`, a target wer+POINTS, with this confidence in 0..1, on
-    half of the set. progress: wraps the iteration over (items, total).
+    half of the set. progress: wraps the iteration over (items, total). prices: how many prices of
+    depth to try. levels: shares of the layers at which to compare families (`points.levels`).
+    proved: families tried with a confidence. shown: families that have curves, and no more.
     Raises ArgumentError for a target, confidence or bound that makes no sense.
 
     After `fit`: curves_: family -> points of cross-validation, one a price (`points.curves`), for
@@ -49,10 +51,16 @@ class Calibrator:
         confidence: float | None = None,
         own: Mapping[str, fit.Fit] | None = None,
         progress: Progress = lambda items, total: items,
+        prices: int = len(fit.PRICES),
+        levels: Sequence[float] = (),
+        proved: Sequence[str] = PROVED_FROM,
+        shown: Mapping[str, fit.Fit] | None = None,
     ) -> None:
         self.targets = {name: Target.parse(str(target)) for name, target in targets.items()}
         self.families, self.own = families, own or {}
         self.confidence, self.progress = confidence, progress
+        self.prices, self.levels = prices, levels
+        self.proved, self.shown = proved, shown or {}
         if confidence is not None:
             if not 0 < confidence < 1:
                 raise ArgumentError(f"confidence: expected between 0 and 1, found {confidence}")
@@ -71,12 +79,12 @@ class Calibrator:
         if len(np.unique(fold)) < 5:
             raise ArgumentError(f"calibration set too small: expected 5 groups or more, "
                                 f"found {len(set(groups))}")
-        families = {**fit.families(table), **self.own}
-        proved_from = () if self.confidence is None else PROVED_FROM
+        families = {**fit.families(table), **self.own, **self.shown}
+        proved_from = () if self.confidence is None else self.proved
         for name in (*self.families, *proved_from):
             if name not in families:
                 raise ArgumentError(f"family: expected one of {sorted(families)}, found {name!r}")
-        self.curves_ = points.curves(table, fold, families, self.progress)
+        self.curves_ = points.curves(table, fold, families, self.progress, self.prices)
         exits = [figures.figures(table, np.full(len(table), exit))
                  for exit in range(table.word_errors.shape[1])]
         chosen_from = {name: self.curves_[name] for name in (*self.families, *self.own)}
@@ -90,5 +98,6 @@ class Calibrator:
             "utterances": len(table), "words": int(table.words.sum()),
             "seconds": float(table.seconds.sum()), "layers": table.layers.tolist(),
             "exits": exits, "oracle": figures.figures(table, figures.oracle(table)),
-            "curves": self.curves_, "points": self.points_}
+            "curves": self.curves_, "points": self.points_,
+            "levels": points.levels(table, fold, families, self.curves_, self.levels)}
         return self

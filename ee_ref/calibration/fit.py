@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import mul
 from typing import Any, NoReturn
 
 import numpy as np
@@ -24,7 +25,7 @@ from ..errors import ArgumentError
 from ..evaluation.run import Table
 from ..exits.phrase import MAX_MARGIN, PHRASE_SCORES
 from ..exits.policy import KINDS, as_policy
-from ..exits.rules import log_odds
+from ..exits.rules import log_odds, worth_features
 
 GRID = 200
 """Thresholds tried for a score, at its quantiles."""
@@ -38,6 +39,15 @@ RIDGE = 1e-3
 PRICES = np.geomspace(0.01, 3, 41)
 """Prices of a layer-second, in units of all words over all layer-seconds of the set."""
 
+PRIOR = 30
+"""Penalty on squared weights of `worth`, features standardised: counts as so many utterances."""
+
+LENGTHS = ("frames", "seconds", "words")
+"""Scores that say how long an utterance is, of which `worth` takes the first one measured."""
+
+_UNWEIGHED = (*LENGTHS, "tokens", *PHRASE_SCORES)
+"""Measured, but no score of how sure the model is of any speech."""
+
 _CONFIDENT = [(None, 0.0) if name.startswith("entropy") else (0.0, None) for name in exits.FEATURES]
 """Bounds of the weights of `learned`: more confidence, by any score, is never a reason to go on.
 Unbounded weights fit the calibration set better, but may call speech of another kind confident."""
@@ -46,10 +56,10 @@ Fit = Callable[[Table, Sequence[float]], list[exits.AnyPolicy]]
 """The policies of a family that fit a table best, one for each price."""
 
 
-def prices(table: Table) -> list[float]:
-    """PRICES in word errors a layer-second."""
+def prices(table: Table, count: int = len(PRICES)) -> list[float]:
+    """PRICES in word errors a layer-second, or `count` prices over the same range."""
     scale = max(1, table.words.sum()) / max(1e-9, _cost(table)[:, -1].sum())
-    return (PRICES * scale).tolist()
+    return (np.geomspace(PRICES[0], PRICES[-1], count) * scale).tolist()
 
 
 class _Exit:
@@ -104,7 +114,8 @@ def families(table: Table) -> dict[str, Fit]:
     """Name -> fit, for every kind of policy that the scores in the table allow."""
     found: dict[str, Fit] = {}
     for kind, rule in KINDS.items():
-        if rules := rule.candidates(table.word_errors.shape[1]):
+        rules = rule.candidates(table.word_errors.shape[1])
+        if rules and set(rule.asks) <= set(table.scores):
             found[kind] = cheapest(partial(_the_same, rules))
     for score in table.scores:
         if score in exits.SCORES:
@@ -112,7 +123,34 @@ def families(table: Table) -> dict[str, Fit]:
             found[f"{score}, per exit"] = _each_price(_threshold_per_exit, score)
     if all(name in table.scores for name in PHRASE_SCORES):
         found["phrase"] = cheapest(phrase_rules)
-    found["learned"] = _each_price(_learned)
+    if set(exits.FEATURES) <= set(table.scores):
+        found["learned"] = _each_price(_learned)
+    if weighed := _weighed(table):
+        found["worth"] = worth(weighed, length_of(table))
+    return found
+
+
+def _weighed(table: Table) -> tuple[str, ...]:
+    return tuple(name for name in table.scores if name not in _UNWEIGHED)
+
+
+def length_of(table: Table) -> str | None:
+    """The score of LENGTHS that the table has."""
+    return next((name for name in LENGTHS if name in table.scores), None)
+
+
+def worth(scores: Sequence[str], length: str | None) -> Fit:
+    """The family of `exits.Worth` with these scores."""
+    return lambda table, prices: [_worth(table, price, scores, length) for price in prices]
+
+
+def parts_of_worth(table: Table) -> dict[str, Fit]:
+    """Families that show what a part of what `worth` sees is good for: each score, no length."""
+    weighed, length = _weighed(table), length_of(table)
+    found = {f"worth, {score} alone": worth([score], length) for score in weighed
+             if len(weighed) > 1}
+    if weighed and length is not None:
+        found[f"worth, {length} unknown"] = worth(weighed, None)
     return found
 
 
@@ -211,6 +249,42 @@ def _learned(table: Table, price: float) -> exits.Policy:
 
     _backwards(table, price, rule)
     return exits.Learned(tuple(weights), tuple(bias))
+
+
+def _worth(table: Table, price: float, scores: Sequence[str], length: str | None) -> exits.Policy:
+    """Fitted value iteration: at each exit a regression to what stopping there would have saved."""
+    count = table.word_errors.shape[1]
+    measured = [table.scores[name] for name in scores]
+    weights: list[tuple[float, ...]] = [()] * (count - 1)
+    bias = [0.0] * (count - 1)
+
+    def rule(exit: int, gain: np.ndarray) -> np.ndarray:
+        features = worth_features(
+            [score[:, exit] for score in measured],
+            [score[:, exit - 1] for score in measured] if exit else None,
+            None if length is None else table.scores[length][:, exit])
+        by_second = np.divide(gain, table.seconds, out=np.zeros(len(gain)),
+                              where=table.seconds > 0)
+        row, constant = _ridge(np.stack(features, axis=-1), by_second, table.seconds)
+        weights[exit] = tuple(float(f"{value:.9g}") for value in row)
+        bias[exit] = float(f"{constant:.9g}")
+        return np.asarray(sum(map(mul, weights[exit], features), bias[exit]) >= 0)
+
+    _backwards(table, price, rule)
+    return exits.Worth(scores, length, weights, bias)
+
+
+def _ridge(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights (D,) and bias of y (n,) on x (n, D), samples by weight (n,), penalty PRIOR."""
+    weight = weight / max(weight.mean(), 1e-12)
+    mean, centre = (np.average(of, axis=0, weights=weight) for of in (x, y))
+    x = x - mean
+    scale = np.sqrt(np.average(x * x, axis=0, weights=weight))
+    scale = np.where(scale > 1e-9, scale, np.inf)
+    x = x / scale
+    found = np.linalg.solve((x.T * weight) @ x + PRIOR * np.eye(x.shape[1]),
+                            (x.T * weight) @ (y - centre)) / scale
+    return found, float(centre - found @ mean)
 
 
 def _logistic(x: np.ndarray, gain: np.ndarray) -> np.ndarray:

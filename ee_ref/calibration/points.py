@@ -45,14 +45,31 @@ class Target:
 def curves(
     table: Table, fold: np.ndarray, families: Mapping[str, fit.Fit],
     progress: Progress = lambda items, total: items,
+    count: int = len(fit.PRICES),
 ) -> dict[str, list[dict[str, Any]]]:
-    """Family -> a point for each price, of cross-validation: `price`, `wer` [%], `depth` (layers),
-    `depth_share`, `cost`, `time`."""
-    prices = fit.prices(table)
+    """Family -> a point for each of `count` prices, of cross-validation: `price`, `wer` [%],
+    `depth` (layers), `depth_share`, `cost`, `time`."""
+    prices = fit.prices(table, count)
     return {
         name: [{"price": price, **in_brief(table, choice)} for price, choice in zip(
             prices, fit.held_out_choices(families[name], table, prices, fold))]
         for name in progress(families, len(families))}
+
+
+def levels(
+    table: Table, fold: np.ndarray, families: Mapping[str, fit.Fit],
+    found: Mapping[str, Sequence[Mapping[str, Any]]], shares: Sequence[float],
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Share of the layers -> family -> `figures.against_mixture` by cross-validation, at the price
+    of its curve in `found` whose depth is nearest to that share."""
+    rows: dict[str, dict[str, dict[str, Any]]] = {f"{share:g}": {} for share in shares}
+    for name, path in found.items():
+        nearest = [min(path, key=lambda point: abs(point["depth_share"] - share))["price"]
+                   for share in shares]
+        choices = fit.held_out_choices(families[name], table, nearest, fold)
+        for row, choice in zip(rows.values(), choices):
+            row[name] = figures.against_mixture(table, choice)
+    return rows
 
 
 def in_brief(table: Table, choice: np.ndarray) -> dict[str, float]:

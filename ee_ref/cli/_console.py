@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from weights_io import files
 
@@ -45,6 +48,15 @@ def deliver(text: str, path: str | os.PathLike[str] | None, overwrite: bool) -> 
         files.write_atomic(path, [text.encode()], overwrite)
 
 
+def csv_text(rows: list[dict[str, Any]]) -> str:
+    """Rows of one kind, at least one, as CSV with their names in the first line."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
 @contextlib.contextmanager
 def signals_raise() -> Iterator[None]:
     """SIGTERM and SIGHUP raise Terminated, where nobody has said otherwise."""
@@ -65,6 +77,27 @@ def signals_raise() -> Iterator[None]:
     finally:
         for number in handled:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def signals_wait() -> Iterator[None]:
+    """What signals would raise is raised at the end: for short work that is not to be torn."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [number for name in ("SIGINT", "SIGTERM", "SIGHUP")
+               if (number := getattr(signal, name, None)) is not None
+               and callable(signal.getsignal(number))]
+    before = {number: signal.signal(number, lambda number, _: came.append(number))
+              for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def forget_stdout() -> None:

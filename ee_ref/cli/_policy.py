@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ..errors import ArgumentError
@@ -43,15 +44,42 @@ def _exit_or_all(text: str) -> int | str:
 
 def policy_of(args: argparse.Namespace, model: Model) -> AnyPolicy:
     """The policy that the options ask for. Raises ArgumentError naming the option."""
+    return _limited(args, model.config.exits, lambda: model.policy(
+        args.exit, None if args.policy is None else _named(args, model.policies),
+        args.phrases is not None))
+
+
+def policy_of_points(args: argparse.Namespace, count: int, known: Mapping[str, AnyPolicy]
+                     ) -> AnyPolicy | None:
+    """The same where operating points are known without a model, of so many exits; balanced is the
+    default here too. None for `--exit all`, or where there is nothing to go by."""
+    from .. import exits
+    from ..model import DEFAULT_POLICY
+
+    def chosen() -> AnyPolicy:
+        if args.exit is not None:
+            return exits.Fixed(args.exit)
+        named = DEFAULT_POLICY if args.policy is None else _named(args, known)
+        return known[named] if isinstance(named, str) else named
+
+    if args.exit == ALL or (args.exit is None and args.policy is None
+                            and DEFAULT_POLICY not in known):
+        for name in ("threshold", "floor", "ceiling"):
+            if (value := getattr(args, name)) is not None:
+                raise ArgumentError(f"--{name} {value:g} needs --policy P")
+        return None
+    return _limited(args, count, chosen)
+
+
+def _limited(args: argparse.Namespace, count: int, chosen: Callable[[], AnyPolicy]) -> AnyPolicy:
+    """What is chosen, within the floor, ceiling and deadline that the options ask for."""
     from .. import exits
 
-    count = model.config.exits
     for name in ("exit", "floor", "ceiling"):
         number = getattr(args, name)
         if number is not None and not 1 <= number <= count:
             raise ArgumentError(f"--{name} {number}: expected 1..{count}")
-    policy = model.policy(args.exit, None if args.policy is None else _named(args, model),
-                          args.phrases is not None)
+    policy = chosen()
     if args.policy is None and args.threshold is not None:
         raise ArgumentError(f"--threshold {args.threshold} needs --policy P")
     if args.floor is not None or args.ceiling is not None:
@@ -61,17 +89,17 @@ def policy_of(args: argparse.Namespace, model: Model) -> AnyPolicy:
     return policy
 
 
-def _named(args: argparse.Namespace, model: Model) -> AnyPolicy | str:
-    """The rule of that name, or the name itself of an operating point of the model."""
+def _named(args: argparse.Namespace, points: Mapping[str, AnyPolicy]) -> AnyPolicy | str:
+    """The rule of that name, or the name itself of one of the operating points."""
     from ..exits.policy import named, rule_names
 
     name, threshold = args.policy, args.threshold
-    if name in model.policies:
+    if name in points:
         if threshold is not None:
             raise ArgumentError(f"--policy {name} has its own thresholds; found --threshold")
         return name
     if name not in rule_names():
-        known = ", ".join((*model.policies, *rule_names()))
+        known = ", ".join((*points, *rule_names()))
         raise ArgumentError(f"--policy {name}: expected one of {known}")
     if threshold is None:
         raise ArgumentError(f"--policy {name} needs --threshold X")

@@ -15,11 +15,27 @@ def bar(items: Iterable, total: int) -> Iterator:
         return
     try:
         for number, item in enumerate(items, start=1):
-            filled = "#" * (_WIDTH * number // max(1, total))
-            print(f"\r[{filled:<{_WIDTH}}] {number}/{total}", end="", file=sys.stderr, flush=True)
+            _draw(number / max(1, total), f"{number}/{total}")
             yield item
     finally:
         print(file=sys.stderr)
+
+
+def show(seconds: float, of: float | None) -> None:
+    """How many seconds of a recording have come; of: in all, None where it is not known."""
+    if of is None:
+        print(f"\r{_clock(seconds)}", end="", file=sys.stderr, flush=True)
+    else:
+        _draw(min(1.0, seconds / of), f"{_clock(seconds)}/{_clock(of)}")
+
+
+def _draw(share: float, text: str) -> None:
+    filled = "#" * int(_WIDTH * share)
+    print(f"\r[{filled:<{_WIDTH}}] {text}", end="", file=sys.stderr, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02}:{int(seconds) % 60:02}"
 
 
 def break_line() -> None:

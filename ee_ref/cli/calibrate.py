@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError
-from . import _phrases, _progress, _recordings
+from . import _phrases, _progress, _recordings, _scores
 from .eval import add_inputs
 
 HELP = "fit exit policies to a manifest and store them in the model file"
@@ -19,7 +19,9 @@ DESCRIPTION = (
     "cross-validation, and store the operating points fast (40 % of the layers), balanced "
     "(--target) and accurate (the fewest errors) in the model file. With --phrases: fit how sure a "
     "phrase must be to be accepted and the rule that stops when one is sure enough, and store both "
-    "as the operating point phrases; the manifest also needs speech that is none of the phrases.")
+    "as the operating point phrases; the manifest also needs speech that is none of the phrases. "
+    "With --scores: fit rules to a table of scores and errors that were measured elsewhere, and "
+    "write the operating points as JSON, for ee-ref eval --scores.")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,8 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="manifest field; recordings with the same value stay in one fold "
                         "(default: speaker)")
     parser.add_argument("-o", "--output", type=Path, metavar="MODEL",
-                        help="model file to write (default: the model itself is replaced)")
-    parser.add_argument("--dry-run", action="store_true", help="write no model file")
+                        help="model file to write (default: the model itself is replaced); with "
+                        "--scores the JSON of the points")
+    parser.add_argument("--dry-run", action="store_true", help="write no operating points")
     parser.add_argument("--json", type=Path, metavar="F", help="write the report to F")
     parser.add_argument("--plot", type=Path, metavar="F.png|F.svg",
                         help="draw the curves (needs matplotlib)")
@@ -57,6 +60,9 @@ def run(args: argparse.Namespace) -> int:
 
     Exit code 1 when recordings had to be left out; the points are fitted to the others.
     """
+    if args.scores is not None:
+        return _scores.calibrate(args)
+    _scores.refuse_without_scores(args)
     from weights_io import files
 
     from .. import model_file
@@ -71,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     threads = thread_count(args.threads)
     if args.plot:
         plot.require(args.plot)
-    targets = _targets(args)
+    targets = targets_of(args)
     of_phrases = Target.parse(targets.pop(PHRASES_POLICY)) if args.phrases else None
     calibrator = Calibrator(targets, confidence=args.confidence, progress=_progress.bar)
     if args.model in (None, *BUNDLED) and args.output is None and not args.dry_run:
@@ -107,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
                                   "confidence": asdict(confidence)}
     report = {**fitted.report_, "split": args.manifest.stem, **found,
               "where": args.where, "normaliser": args.normaliser, "left_out": left_out.count}
-    sys.stdout.write(_text(report))
+    sys.stdout.write(text(report))
     if args.json:
         files.write_atomic(args.json, [(json.dumps(report, indent=1) + "\n").encode()], args.force)
     if args.plot:
@@ -123,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _targets(args: argparse.Namespace) -> dict[str, str]:
+def targets_of(args: argparse.Namespace) -> dict[str, str]:
     from ..calibration import POINTS
     from ..model import PHRASES_POLICY
 
@@ -141,8 +147,8 @@ def _targets(args: argparse.Namespace) -> dict[str, str]:
     return found
 
 
-def _text(report: dict[str, Any]) -> str:
-    from ..evaluation.report import left_out_line, phrase_lines
+def text(report: dict[str, Any]) -> str:
+    from ..evaluation.report import interval_text, left_out_line, phrase_lines
 
     layers = report["layers"][-1]
     what = "wrong %" if "phrases" in report else "WER %"
@@ -155,8 +161,9 @@ def _text(report: dict[str, Any]) -> str:
                  "ones by cross-validation"]
     else:
         lines = [f"{report['utterances']} utterances, {report['words']} words, "
-                 f"{report['seconds']:.0f} s; word error rates by cross-validation"]
-    if report["left_out"]:
+                 + (f"{report['errors']}" if "errors" in report else f"{report['seconds']:.0f} s")
+                 + "; word error rates by cross-validation"]
+    if report.get("left_out"):
         lines.append(left_out_line(report["left_out"], report["utterances"]))
     lines += ["", f"{'fixed':<10}{what:>8}{'layers':>8}"]
     for number, row in enumerate(report["exits"], start=1):
@@ -167,6 +174,13 @@ def _text(report: dict[str, Any]) -> str:
     for name, path in report["curves"].items():
         lines.append(f"{name:<44}" + "".join(
             f"{_at(path, share):>8}" for share in _SHARES))
+    if levels := report["levels"]:
+        lines += ["", f"{'family, % of the way to the oracle':<40}" + "".join(
+            f"{float(share):>20.0%}" for share in levels)]
+        for name in report["curves"]:
+            lines.append(f"{name:<40}" + "".join(
+                f"{interval_text(rows[name]['closed']):>20}"
+                for rows in levels.values()))
     lines += ["", f"{'point':<12}{'target':<10}{'family':<30}{what:>8}{'layers':>8}{'share':>7}"]
     for name, point in report["points"].items():
         lines.append(f"{name:<12}{point['target']:<10}{point['family']:<30}{point['wer']:>8.2f}"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import time
 from pathlib import Path
 from typing import Any
 
-from . import _console, _decoder, _phrases, _policy, _progress, _recordings
+from . import _console, _decoder, _phrases, _policy, _progress, _recordings, _scores
 from ._model import add_model
 
 FORMATS = ("table", "json", "csv", "trn", "ctm")
@@ -19,28 +17,33 @@ FORMATS = ("table", "json", "csv", "trn", "ctm")
 HELP = "error rates and costs per exit over a manifest"
 DESCRIPTION = (
     "Word and character error rates of every exit and of a policy, with 95 % bootstrap "
-    "intervals, the exits it chose, and what it cost.")
+    "intervals, the exits it chose, and what it cost. With --scores: of a table of scores and "
+    "errors that were measured elsewhere, without a model.")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inputs(parser)
+    parser.add_argument("--points", type=Path, metavar="F",
+                        help="with --scores: operating points that ee-ref calibrate --scores wrote")
     _phrases.add_arguments(parser)
     _decoder.add_arguments(parser)
     _policy.add_arguments(parser, or_all=True)
     parser.add_argument("--by", metavar="FIELD",
                         help="report each value of this manifest field separately (table, json)")
     parser.add_argument("--format", choices=FORMATS, default="table",
-                        help="csv: a line per utterance and exit; trn, ctm: transcripts under the "
-                        "policy")
+                        help="csv: a line per utterance and exit, with --scores an utterance; "
+                        "trn, ctm: transcripts under the policy")
     parser.add_argument("-o", "--output", type=Path, metavar="F", help="write F instead of stdout")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
-    """The options for manifest, model and backend, which `ee-ref calibrate` has too."""
-    parser.add_argument("--manifest", type=Path, required=True, metavar="M",
+    """The options for manifest, scores, model and backend, which `ee-ref calibrate` has too."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--manifest", type=Path, metavar="M",
                         help="JSON lines with path and text, a LibriSpeech folder, or a Kaldi "
                         "folder with wav.scp and text")
+    _scores.add_arguments(source, parser)
     add_model(parser, "recordings that run at once, each in one thread")
     parser.add_argument("--normaliser", choices=("none", "plain"), default="plain",
                         help="what is done to both texts before they are compared")
@@ -48,6 +51,9 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and print or write the report. Exit code 1 when recordings had to be left out."""
+    if args.scores is not None:
+        return _scores.evaluate(args)
+    _scores.refuse_without_scores(args)
     from weights_io import files
 
     from ..evaluation import manifest, report
@@ -74,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format in ("trn", "ctm"):
         text = "".join(texts)
     elif args.format == "csv":
-        text = _csv(report.rows(utterances, args.normaliser))
+        text = _console.csv_text(report.rows(utterances, args.normaliser))
     else:
         found = report.report(model, utterances, policy, args.normaliser, by=args.by,
                               phrases=None if phrases is None else phrases.phrases,
@@ -86,11 +92,3 @@ def run(args: argparse.Namespace) -> int:
         text = json.dumps(found, indent=1) + "\n" if args.format == "json" else report.text(found)
     _console.deliver(text, args.output, args.force)
     return code
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from weights_io import files
 
 from ..errors import ArgumentError, AudioFileError, EeError
-from . import _console, _decoder, _phrases, _policy
+from . import _console, _decoder, _phrases, _policy, _progress
 from ._model import add_model
 
 if TYPE_CHECKING:
     from .. import exits
     from ..model import Result
+    from ..stream import Event
 
 
 HELP = "words of audio files"
@@ -38,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("txt", "json", "srt", "vtt", "ctm", "trn"),
                         default="txt")
     parser.add_argument("--output-dir", type=Path, metavar="D",
-                        help="write D/NAME.FORMAT for each file instead of stdout")
+                        help="write D/NAME.FORMAT for each file instead of stdout; what an "
+                        "interrupt leaves of a long one, D/NAME.partial.FORMAT")
     parser.add_argument("--force", action="store_true", help="replace outputs that exist")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
@@ -72,7 +74,10 @@ def run(args: argparse.Namespace) -> int:
 
     def transcribe(name: str, policy: exits.AnyPolicy) -> Result:
         audio = _stdin() if name == "-" else name
-        return model.transcribe(audio, policy=policy, decoder=decoder, phrases=phrases)
+        show = not args.quiet and at_once == 1 and sys.stderr.isatty()
+        with _Long(args, name, phrases is not None, show) as long:
+            return model.transcribe(audio, policy=policy, decoder=decoder, phrases=phrases,
+                                    heard=long)
 
     with closing(_results(transcribe, names, policy, at_once)) as results:
         for number, (name, result_of) in enumerate(zip(names, results), 1):
@@ -95,6 +100,41 @@ def _stdin() -> BinaryIO:
     if sys.stdin is None:
         raise AudioFileError("standard input is closed")
     return sys.stdin.buffer
+
+
+class _Long:
+    """Follows a long recording: how far it is, and what was said when it is interrupted."""
+
+    def __init__(self, args: argparse.Namespace, name: str, of_phrases: bool, show: bool) -> None:
+        from ..model import Transcript
+
+        self._args, self._name, self._show = args, name, show
+        self._transcript = Transcript(of_phrases)
+        self._seconds = 0.0
+
+    def __call__(self, events: Sequence[Event], seconds: float, of: float | None) -> None:
+        self._seconds = seconds
+        if self._args.output_dir is not None:
+            self._transcript.add(events)
+        if self._show:
+            _progress.show(seconds, of)
+
+    def __enter__(self) -> _Long:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if not self._seconds:
+            return
+        if self._show:
+            _progress.break_line()
+        args = self._args
+        if isinstance(error, KeyboardInterrupt) and args.output_dir is not None:
+            from .. import formats
+
+            text = formats.render(args.format, self._name, self._transcript.result(self._seconds))
+            path = formats.write(args.output_dir, args.format, self._name, text, overwrite=True,
+                                 partial=True)
+            _console.say(f"{path}: the first {self._seconds:.0f} s")
 
 
 class _Stoppable:

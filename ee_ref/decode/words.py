@@ -47,11 +47,15 @@ class WordDecoder:
     hotwords: boosts.
 
     beam_width: texts kept after each frame. least_log_prob: in each frame only the best label and
-    those at least so probable are considered. score_threshold: only texts within this distance of
-    the best one, in nats, are kept. None for both, and a wide beam: the search is exact.
+    those at least so probable are considered. most_labels: and of these no more than so many, the
+    most probable. score_threshold: only texts within this distance of the best one, in nats, are
+    kept. None for the three, and a wide beam: the search is exact.
     """
 
     BEAM_WIDTH = 40
+    MOST_LABELS = 32
+    """A frame that says nothing gives each of several hundred labels the same small probability,
+    more than `least_log_prob` asks for, and each would be tried on each text of the beam."""
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class WordDecoder:
         silence: float = 0.0,
         unknown: float | None = None,
         least_log_prob: float | None = -6.0,
+        most_labels: int | None = MOST_LABELS,
         score_threshold: float | None = 14.0,
     ):
         check_count("beam_width", beam_width, 1, MAX_BEAM_WIDTH)
@@ -78,6 +83,8 @@ class WordDecoder:
         check_number("silence", silence)
         if least_log_prob is not None:
             check_number("least_log_prob", least_log_prob)
+        if most_labels is not None:
+            check_count("most_labels", most_labels, 1)
         if score_threshold is not None:
             check_number("score_threshold", score_threshold, 0)
         if unknown is None:
@@ -95,6 +102,7 @@ class WordDecoder:
         self._beam_width, self._n_best = beam_width, n_best
         self._weight, self._word, self._silence, self._unknown = lm_weight, word, silence, unknown
         self._least = -inf if least_log_prob is None else least_log_prob
+        self._most = len(tokens) if most_labels is None else most_labels
         self._score_threshold = inf if score_threshold is None else score_threshold
         self._boosts = self._checked(
             hotwords if isinstance(hotwords, Mapping) else dict.fromkeys(hotwords, DEFAULT_BOOST))
@@ -179,18 +187,18 @@ class WordDecoder:
 class _History:
     """Words that have ended. Equal words are one object.
 
-    empty: whether there are none. state: of the language model. worth: what the words have added to
-    the score; language_model, counted, hotwords: its parts. begun: the beginnings of hotwords that
-    end with the last word, each followed by a space, and "". after: the histories one word longer,
-    by that word; texts: those with a word under way, by its spelling.
+    state: of the language model. worth: what the words have added to the score; language_model,
+    counted, hotwords: its parts. begun: the beginnings of hotwords that end with the last word,
+    each followed by a space, and "". after: the histories one word longer, by that word; texts:
+    those with a word under way, by its spelling.
     """
 
-    __slots__ = ("empty", "state", "language_model", "counted", "hotwords", "worth", "begun",
-                 "after", "texts")
+    __slots__ = ("state", "language_model", "counted", "hotwords", "worth", "begun", "after",
+                 "texts")
 
     def __init__(self, state: tuple[int, ...], language_model: float = 0.0, counted: float = 0.0,
-                 hotwords: float = 0.0, begun: tuple[str, ...] = ("",), empty: bool = False):
-        self.empty, self.state, self.begun = empty, state, begun
+                 hotwords: float = 0.0, begun: tuple[str, ...] = ("",)):
+        self.state, self.begun = state, begun
         self.language_model, self.counted, self.hotwords = language_model, counted, hotwords
         self.worth = language_model + counted + hotwords
         self.after: dict[Any, _History | None] = {}
@@ -202,16 +210,18 @@ class _Text:
 
     spelling: of the word under way: its letters, or the labels where a lexicon says the pieces.
     worth: what the words add to the score, the one under way as `_Search._begun` has it. after: by
-    label, the text that the label makes of this one, None for none. arrivals: the texts and labels
-    that make this one.
+    label, the text that the label makes of this one, None for none; None while no label was tried,
+    as of most texts: fewer objects are fewer that Python's garbage collector goes through.
     """
 
-    __slots__ = ("history", "spelling", "worth", "after", "arrivals")
+    __slots__ = ("history", "spelling", "worth", "after")
 
     def __init__(self, history: _History, spelling: Any, worth: float):
         self.history, self.spelling, self.worth = history, spelling, worth
-        self.after: dict[int, _Text | None] = {}
-        self.arrivals: list[tuple[_Text, int]] = []
+        self.after: dict[int, _Text | None] | None = None
+
+
+_Arrivals = dict[_Text, list[tuple[_Text, int]]]
 
 
 class _Search:
@@ -224,20 +234,21 @@ class _Search:
         self.decoder = decoder
         model = decoder._language_model
         self.scores: dict[tuple, tuple[float, tuple[int, ...]]] = {}
-        start = _History(() if model is None else model.start, empty=True)
+        start = _History(() if model is None else model.start)
         self.none: Any = () if decoder._by_pieces else ""
-        root = _Text(start, self.none, 0.0)
-        start.texts[self.none] = root
+        self.root = start.texts[self.none] = _Text(start, self.none, 0.0)
         self.beam: list[tuple[_Text, dict[int, float], float]] = [
-            (root, {decoder._blank: 0.0}, 0.0)]
+            (self.root, {decoder._blank: 0.0}, 0.0)]
 
     def advance(self, row: np.ndarray) -> None:
         """One more frame. row: (V,) float64."""
         decoder, beam = self.decoder, self.beam
         blank = decoder._blank
         best = row.max(initial=-inf)
-        considered = np.flatnonzero((row >= min(best, decoder._least)) & (row > -inf)).tolist()
-        by_label = {label: float(row[label]) for label in considered}
+        considered = np.flatnonzero((row >= min(best, decoder._least)) & (row > -inf))
+        if len(considered) > decoder._most:
+            considered = considered[np.argsort(-row[considered], kind="stable")[: decoder._most]]
+        by_label = {int(label): float(row[label]) for label in considered}
         of_blank = by_label.pop(blank, -inf)
         if not by_label:  # nothing moves
             self.beam = [(text, {blank: total + of_blank}, total + of_blank)
@@ -247,6 +258,9 @@ class _Search:
             + best - decoder._score_threshold
         found: dict[_Text, dict[int, float]] = {}
         for text, ends, total in beam:
+            if text.after is None:
+                text.after = {}
+            followed = text.after
             if of_blank > -inf:
                 _add(found.setdefault(text, {}), blank, total + of_blank)
             for label, log_prob in by_label.items():
@@ -259,7 +273,9 @@ class _Search:
                 moved += log_prob
                 if moved + text.worth < floor:
                     continue
-                after = text.after[label] if label in text.after else self.follow(text, label)
+                if label not in followed:
+                    followed[label] = self.follow(text, label)
+                after = followed[label]
                 if after is not None:
                     if decoder._silence and decoder._spelling.boundary_alone[label]:
                         moved += decoder._silence
@@ -274,7 +290,7 @@ class _Search:
         self.beam = [entry[1:] for entry in ranked[: decoder._beam_width] if entry[0] >= floor]
 
     def follow(self, text: _Text, label: int) -> _Text | None:
-        """The text that `label` makes of `text`, now also in `text.after`."""
+        """The text that `label` makes of `text`; None for none."""
         spelling = self.decoder._spelling
         history: _History | None = text.history
         letters = text.spelling
@@ -282,11 +298,7 @@ class _Search:
             history, letters = self.close(text), self.none
         if spelling.letters[label]:
             letters += (label,) if self.decoder._by_pieces else spelling.letters[label]
-        after = None if history is None else self.text(history, letters)
-        text.after[label] = after
-        if after is not None:
-            after.arrivals.append((text, label))
-        return after
+        return None if history is None else self.text(history, letters)
 
     def text(self, history: _History, spelling: Any) -> _Text | None:
         """The text of these words and this word under way; None when no word begins so."""
@@ -367,11 +379,28 @@ class _Search:
                 ranked.append((score, parts, [text for text, _total in texts]))
         ranked.sort(key=lambda entry: -entry[0])
         blank = self.decoder._blank
+        ranked = ranked[: self.decoder._n_best]
+        arrivals = self.arrivals({text for _score, _parts, ends in ranked for text in ends})
         found: list[Hypothesis] = []
-        for score, parts, ends in ranked[: self.decoder._n_best]:
-            best = Alignment(log_probs, _best_path(log_probs, ends, blank), blank).best
+        for score, parts, ends in ranked:
+            path = _best_path(log_probs, self.root, ends, arrivals, blank)
+            best = Alignment(log_probs, path, blank).best
             found.append(WordHypothesis(best.tokens, score, best.frames, parts))
         return found or [Hypothesis((), -inf, ())]
+
+    def arrivals(self, ends: set[_Text]) -> _Arrivals:
+        """The texts and labels that made each text, of `ends` and of those that the beam had."""
+        found: _Arrivals = {self.root: []}
+        kept = [self.root]
+        for text in kept:  # grows
+            for label, after in (text.after or {}).items():
+                if after is None or after.after is None and after not in ends:
+                    continue
+                if after not in found:
+                    found[after] = []
+                    kept.append(after)
+                found[after].append((text, label))
+        return found
 
 
 def _add(ends: dict[int, float], label: int, log_prob: float) -> None:
@@ -397,14 +426,16 @@ def _sum(values: Iterable[float]) -> float:
     return total
 
 
-def _best_path(log_probs: np.ndarray, ends: Sequence[_Text], blank: int) -> np.ndarray:
+def _best_path(
+    log_probs: np.ndarray, root: _Text, ends: Sequence[_Text], arrivals: _Arrivals, blank: int
+) -> np.ndarray:
     """The label of every frame, (T,) uint32, in the most probable single alignment of one of `ends`
-    by the labels that the search tried.
+    by the labels that the search tried, from `root` on, the empty text.
 
     The states are the steps from text to text, each in its label, and then the texts, each in
     blank. A step follows itself, its text in blank, and the steps to its text by other labels.
     """
-    texts, steps = _on_the_way(ends)
+    texts, steps = _on_the_way(ends, arrivals)
     into: list[list[int]] = [[] for _ in texts]
     for number, (_source, _label, target) in enumerate(steps):
         into[target].append(number)
@@ -417,10 +448,8 @@ def _best_path(log_probs: np.ndarray, ends: Sequence[_Text], blank: int) -> np.n
     table = np.array([states + [nowhere] * (width - len(states)) for states in before])
     labels = np.array([label for _, label, _ in steps] + [blank] * len(texts))
 
-    # The text that nothing precedes is the empty one, where every alignment begins.
-    start = next(at for at, text in enumerate(texts) if text.history.empty and not text.spelling)
     scores = np.full(nowhere + 1, -inf)
-    scores[len(steps) + start] = 0.0
+    scores[len(steps) + texts.index(root)] = 0.0
     came_from = np.empty((len(log_probs), nowhere), np.intp)
     rows = np.arange(nowhere)
     for frame, emitted in enumerate(log_probs[:, labels].astype(np.float64)):
@@ -437,13 +466,15 @@ def _best_path(log_probs: np.ndarray, ends: Sequence[_Text], blank: int) -> np.n
     return path
 
 
-def _on_the_way(ends: Sequence[_Text]) -> tuple[list[_Text], list[tuple[int, int, int]]]:
+def _on_the_way(
+    ends: Sequence[_Text], arrivals: _Arrivals
+) -> tuple[list[_Text], list[tuple[int, int, int]]]:
     """The texts from which the search came to `ends`, these first, and the steps between them:
     (index of a text, label, index of the text that it makes)."""
     texts, place = list(ends), {text: at for at, text in enumerate(ends)}
     steps = []
     for target, text in enumerate(texts):  # grows
-        for source, label in text.arrivals:
+        for source, label in arrivals[text]:
             if source not in place:
                 place[source] = len(texts)
                 texts.append(source)

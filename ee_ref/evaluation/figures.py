@@ -119,23 +119,64 @@ def mixture(table: Table, depth: float) -> tuple[float | None, tuple[int, int, f
     return rate(fewest, table.words.sum()), pair
 
 
+def oracle_errors(table: Table, depth: float) -> np.ndarray:
+    """(n,) errors of a choice that knows all errors and has the fewest at this average depth.
+
+    It minimises errors + price * layers * seconds for each utterance, at the price that gives the
+    depth; two choices of equal loss are mixed there, so errors are means. Deeper than the fewest
+    errors of all need, it is those.
+    """
+    rows = np.arange(len(table))
+    cost = table.layers * table.seconds[:, None]
+
+    def chosen(price: float) -> tuple[np.ndarray, float]:
+        choice = (table.word_errors + price * cost).argmin(axis=1)
+        return table.word_errors[rows, choice].astype(float), _weighted(
+            table.layers[choice], table.seconds)
+
+    deep, deepest = chosen(0.0)
+    if depth >= deepest:
+        return deep
+    # At the higher price no error is worth a layer of the shortest utterance.
+    shortest = table.seconds[table.seconds > 0].min(initial=np.inf)
+    low, high = 0.0, float(table.word_errors.max() + 1) / float(
+        np.diff(table.layers).min() * shortest)
+    shallow, shallowest = chosen(high)
+    for _ in range(100):
+        price = (low + high) / 2
+        errors, found = chosen(price)
+        if found > depth:
+            low, deep, deepest = price, errors, found
+        else:
+            high, shallow, shallowest = price, errors, found
+    w = (depth - shallowest) / (deepest - shallowest) if deepest > shallowest else 0.0
+    return (1 - w) * shallow + w * deep
+
+
 def against_mixture(table: Table, choice: np.ndarray) -> dict[str, Any]:
     """The choice against fixed exits mixed at random, at the choice's own average depth.
 
     relative: by how much the word error rate is lower, in %, with a 95 % interval of bootstrap
     draws of utterances, the two exits and their shares as found on all of them. Draws in which the
     mixture makes no error have nothing to be lower than, and do not count; 0 where none has any.
+    oracle_wer: of `oracle_errors` at that depth; closed: which share of the way from the mixture to
+    it the choice goes, in % with its interval, None where there is no way to go.
     """
     rows = np.arange(len(table))
     depth = _weighted(table.layers[choice], table.seconds)
     mixture_wer, (a, b, w) = mixture(table, depth)
     mixed = (1 - w) * table.word_errors[:, a] + w * table.word_errors[:, b]
     chosen = table.word_errors[rows, choice]
-    drawn = _draws(np.stack([mixed, chosen]).astype(float), DRAWS)
+    best = oracle_errors(table, depth)
+    drawn = _draws(np.stack([mixed, chosen, best]).astype(float), DRAWS)
+    way = drawn[0] - drawn[2]
+    closed = _interval(mixed.sum() - chosen.sum(), mixed.sum() - best.sum(), drawn[0] - drawn[1],
+                       way) if mixed.sum() > best.sum() else None
     drawn = drawn[:, drawn[0] > 0]
     relative = [0.0, 0.0, 0.0]
     if drawn.size:
         low, high = np.quantile(100 * (1 - drawn[1] / drawn[0]), (0.025, 0.975))
         relative = [float(100 * (1 - chosen.sum() / mixed.sum())), float(low), float(high)]
     return {"depth": depth, "mixture_wer": mixture_wer,
-            "wer": rate(chosen.sum(), table.words.sum()), "relative": relative}
+            "wer": rate(chosen.sum(), table.words.sum()), "relative": relative,
+            "oracle_wer": rate(best.sum(), table.words.sum()), "closed": closed}

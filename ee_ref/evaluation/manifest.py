@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,11 +67,17 @@ def where(recordings: Sequence[Recording], condition: str) -> list[Recording]:
 
     Raises ArgumentError for a condition of another form, or one that no recording meets.
     """
+    return [r for r, held in zip(recordings, meets([r.fields for r in recordings], condition))
+            if held]
+
+
+def meets(fields: Sequence[Mapping[str, Any]], condition: str) -> list[bool]:
+    """Which of these meet the condition of `where`. Raises as it does."""
     field, equals, values = condition.partition("=")
-    kept = [r for r in recordings if str(r.fields.get(field, "")) in values.split(",")]
-    if not equals or not kept:
+    held = [str(of_one.get(field, "")) in values.split(",") for of_one in fields]
+    if not equals or not any(held):
         raise ArgumentError(f"{condition}: expected FIELD=VALUE of some recordings, found none")
-    return kept
+    return held
 
 
 def group(recording: Recording, field: str = "speaker") -> str:

@@ -14,6 +14,7 @@ from ..phrases import Phrases
 from . import figures, scoring
 from .phrases import Outcomes, outcomes
 from .run import Measurement, Table, table
+from .score_table import ScoreTable
 
 
 def report(model: Model, utterances: Sequence[Measurement], policy: exits.AnyPolicy | None,
@@ -42,13 +43,28 @@ def report(model: Model, utterances: Sequence[Measurement], policy: exits.AnyPol
         }
     if by is not None:
         values = np.array([str(u.recording.fields.get(by, "")) for u in utterances])
-        found["by"] = by
-        found["parts"] = {
-            value: _part(whole.rows(values == value),
-                         None if chosen is None else chosen[values == value],
-                         None if heard is None else heard.rows(values == value))
-            for value in sorted(set(values))}
+        found |= _parts(by, values, whole, chosen, heard)
     return found
+
+
+def report_of_scores(whole: ScoreTable, choice: np.ndarray | None, policy: exits.AnyPolicy | None,
+                     by: str | None = None) -> dict[str, Any]:
+    """The same of a table of scores. choice (n,): exits that the policy chooses, from 0."""
+    found = {"errors": whole.errors, "policy": _described(policy),
+             "layers": whole.table.layers.tolist(), **_part(whole.table, choice, None)}
+    if by is not None:
+        found |= _parts(by, whole.values(by), whole.table, choice, None)
+    return found
+
+
+def _parts(by: str, values: np.ndarray, whole: Table, choice: np.ndarray | None,
+           heard: Outcomes | None) -> dict[str, Any]:
+    """values (n,): by which the utterances are reported apart."""
+    return {"by": by, "parts": {
+        value: _part(whole.rows(values == value),
+                     None if choice is None else choice[values == value],
+                     None if heard is None else heard.rows(values == value))
+        for value in sorted(set(values))}}
 
 
 def policy_choice(utterances: Sequence[Measurement]) -> np.ndarray:
@@ -80,6 +96,14 @@ def _part(part: Table, choice: np.ndarray | None, heard: Outcomes | None) -> dic
     return found
 
 
+def rows_of_scores(whole: ScoreTable, choice: np.ndarray) -> list[dict[str, Any]]:
+    """A row an utterance: the exit chosen (n,), from 0, and what it costs and gets wrong."""
+    table = whole.table
+    return [{"utterance": id, "exit": int(exit) + 1, "layers": int(table.layers[exit]),
+             "words": int(words), "word_errors": int(errors[exit])}
+            for id, exit, words, errors in zip(table.ids, choice, table.words, table.word_errors)]
+
+
 def rows(utterances: Sequence[Measurement], normalise: str) -> list[dict[str, Any]]:
     """A row an utterance and exit."""
     found = []
@@ -103,8 +127,9 @@ def rows(utterances: Sequence[Measurement], normalise: str) -> list[dict[str, An
 def text(found: dict[str, Any]) -> str:
     """The report as a table of plain text; what is undefined is "-"."""
     lines = [f"{found['utterances']} utterances, {found['words']} words, "
-             f"{found['seconds']:.0f} s; normaliser {found['normaliser']}, "
-             f"decoder {found['decoder']}"]
+             + (f"errors {found['errors']}" if "errors" in found else
+                f"{found['seconds']:.0f} s; normaliser {found['normaliser']}, "
+                f"decoder {found['decoder']}")]
     if found.get("left_out"):
         lines.append(left_out_line(found["left_out"], found["utterances"]))
     if "times_real_time" in found:
@@ -155,6 +180,14 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
+def interval_text(interval: Sequence[float | None] | None) -> str:
+    """A share in % with its interval."""
+    if interval is None or None in interval:
+        return "-"
+    value, low, high = interval
+    return f"{value:.1f} ({low:.1f} to {high:.1f})"
+
+
 def _rate(interval: Sequence[float | None], errors: int) -> str:
     """A rate with its interval; where it is undefined, how much was inserted."""
     rate, low, high = interval
@@ -163,17 +196,23 @@ def _rate(interval: Sequence[float | None], errors: int) -> str:
     return f"{rate:6.2f} ({number(low)}-{number(high)})"
 
 
+_RATES = ("WER %", "wer", "word_errors"), ("CER %", "cer", "character_errors")
+
+
 def _table(part: dict[str, Any]) -> list[str]:
     if "phrases" in part:
         return phrase_lines(part)
-    lines = [f"{'':>8}  {'WER %':<24}{'CER %':<24}{'layers':>7}{'MAC %':>7}{'time %':>7}  exits"]
+    # A table of scores knows nothing of characters.
+    rates = [name for name in _RATES if name[1] == "wer" or any(
+        row[name[2]] or row[name[1]][0] is not None for row in part["exits"])]
+    lines = [f"{'':>8}  " + "".join(f"{name:<24}" for name, _, _ in rates)
+             + f"{'layers':>7}{'MAC %':>7}{'time %':>7}  exits"]
     named = [(f"exit {number}", row) for number, row in enumerate(part["exits"], start=1)]
     named.append(("oracle", part["oracle"]))
     if "chosen" in part:
         named.append(("policy", part["chosen"]))
     for name, row in named:
-        cells = "".join(_rate(row[rate], row[errors]).ljust(24) for rate, errors in
-                        (("wer", "word_errors"), ("cer", "character_errors")))
+        cells = "".join(_rate(row[rate], row[errors]).ljust(24) for _, rate, errors in rates)
         shown = "" if name.startswith("exit") else " ".join(map(str, row["histogram"]))
         lines.append(f"{name:>8}  {cells}{row['depth']:>7.2f}{percent(row['cost']):>7}"
                      f"{percent(row['time']):>7}  {shown}")
@@ -182,5 +221,6 @@ def _table(part: dict[str, Any]) -> list[str]:
         value, low, high = other["relative"]
         lines.append(f"policy against fixed exits mixed to {other['depth']:.2f} layers: "
                      f"{number(other['mixture_wer'])} %, relative {value:+.1f} % ({low:+.1f} to "
-                     f"{high:+.1f}) lower")
+                     f"{high:+.1f}) lower; {interval_text(other['closed'])} % of the way to the "
+                     f"oracle there, {number(other['oracle_wer'])} %")
     return lines

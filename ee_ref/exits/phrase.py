@@ -42,7 +42,7 @@ class Confidence:
         check_number("threshold", self.threshold, 0, 1)
 
 
-CONFIDENCE = Confidence(bias=3.38, free=3.63, margin=0.1, threshold=0.74)
+CONFIDENCE = Confidence(bias=3.24, free=2.77, margin=0.146, threshold=0.73)
 """That of models that have none of their own."""
 
 
@@ -50,9 +50,9 @@ class PhraseScores(NamedTuple):
     """What the search says of its best phrase; float32 numbers.
 
     free: log-probability of its best alignment less that of the best path without any phrases, by
-    the number of its letters to the power of 1.5: 0 where free speech is that phrase, -inf where no
-    phrase fits. So a long phrase may be spelled worse, letter by letter, than a short one, which
-    other words resemble by chance.
+    the number of its letters to the power of 1.25: 0 where free speech is that phrase, -inf where
+    no phrase fits. So a long phrase may be spelled a little worse, letter by letter, than a short
+    one, which other words resemble by chance.
     margin: by how much it leads the next best phrase, at most MAX_MARGIN,
     and that much where there is none.
     confidence: in [0, 1] (`Confidence`).
@@ -83,7 +83,7 @@ def phrase_scores(
         return PhraseScores(-np.inf, 0.0, 0.0)
     best = np.float32(found[0])
     length = np.float32(letters)
-    free = best / (length * np.sqrt(length))
+    free = best / (length * np.sqrt(np.sqrt(length)))
     margin = MAX_MARGIN
     if len(found) > 1:
         margin = min(margin, best - np.float32(found[1]))

@@ -67,11 +67,13 @@ class Rule:
 
     kind: its name in a model file. needs_scores, needs_phrases: see `Policy`. names: the names by
     which a rule can be made from one number, as by `ee-ref transcribe --policy NAME --threshold X`.
+    asks: scores that every one of `candidates` looks at.
     deepest: the deepest exit that its arguments name, 0 for none.
     """
 
     kind: ClassVar[str]
     names: ClassVar[Sequence[str]] = ()
+    asks: ClassVar[Sequence[str]] = ()
 
     @property
     def needs_scores(self) -> bool:

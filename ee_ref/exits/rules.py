@@ -20,6 +20,7 @@ from .utterance import Observation
 
 __all__ = [
     "Budget", "Entropy", "Fixed", "Learned", "Patience", "Phrase", "Posterior", "Threshold",
+    "Worth",
 ]
 
 
@@ -170,6 +171,79 @@ def log_odds(weights: Sequence[float], bias: float, features: Any) -> Any:
     return sum(map(mul, weights, features), bias)
 
 
+_LEAST_IN_LOG = 1e-6
+"""The logarithm of a score is that of this number where the score is less."""
+
+
+@dataclass(frozen=True)
+class Worth(Rule, kind="worth"):
+    """Stop when a linear model of scores says that going on is not worth its price.
+
+    scores: their names. length: name of the score that says how long the utterance is ("frames" of
+    `Scores`), None to do without. weights, bias: of `worth_features` at exit 1, 2, ...; exits
+    without them never stop. score = margin = bias + weights . features: the loss that stopping here
+    is expected to save, by the unit of `length`, where the loss is word errors and the price of the
+    layers still to run. The rule is what fitted value iteration finds for this optimal stopping
+    (Tsitsiklis and Van Roy, IEEE Trans. Neural Networks 12(4), 2001); `ee-ref calibrate` fits it.
+    """
+
+    scores: Sequence[str]
+    length: str | None
+    weights: Sequence[Sequence[float]]
+    bias: Sequence[float]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scores", tuple(self.scores))
+        object.__setattr__(self, "weights", tuple(map(tuple, self.weights)))
+        object.__setattr__(self, "bias", tuple(self.bias))
+        for name in (*self.scores, *([] if self.length is None else [self.length])):
+            if not isinstance(name, str):
+                raise ArgumentError(f"scores and length: expected names, found {name!r}")
+        if len(self.weights) != len(self.bias):
+            raise ArgumentError(f"bias: expected {len(self.weights)} numbers, one for each exit "
+                                f"with weights, found {len(self.bias)}")
+        ones = [1.0] * len(self.scores)
+        expected = len(worth_features(ones, None, None if self.length is None else 1.0))
+        for row in self.weights:
+            if len(row) != expected:
+                raise ArgumentError(f"weights: expected {expected} an exit, found {len(row)}")
+        for number in (*self.bias, *(n for row in self.weights for n in row)):
+            check_number("weights and bias", number)
+
+    @property
+    def needs_scores(self) -> bool:
+        return self.length is not None or not set(self.scores) <= set(POSTERIORS)
+
+    def decide(self, at: Observation, state: Any = None) -> tuple[Decision, Any]:
+        if at.exit > len(self.bias):
+            return Decision(False, -math.inf, -math.inf), None
+        values = [at.score(name) for name in self.scores]
+        length = None if self.length is None else at.score(self.length)
+        score = sum(map(mul, self.weights[at.exit - 1], worth_features(values, state, length)),
+                    self.bias[at.exit - 1])
+        return judged(score, score), values
+
+
+def worth_features(values: Sequence[Any], before: Sequence[Any] | None, length: Any) -> list[Any]:
+    """What `Worth` weighs, of scores at an exit: numbers, or arrays of one shape.
+
+    Of each score the value, its log, and the change of its log since the exit before (0 at the
+    first exit); with a length the last two also by length, then the length, at least 1, and its
+    log. A probability of a whole sentence falls with its length, a mean over frames does not: the
+    weights say which a score is.
+    before: the same scores at the exit before, None at the first.
+    """
+    logs, earlier = ([np.log(np.maximum(value, _LEAST_IN_LOG)) for value in of]
+                     for of in (values, values if before is None else before))
+    changes = [log - old for log, old in zip(logs, earlier)]
+    features = [*values, *logs, *changes]
+    if length is not None:
+        length = np.maximum(length, 1)
+        features += [*(log / length for log in logs), *(change / length for change in changes),
+                     length, np.log(length)]
+    return features
+
+
 @dataclass(frozen=True)
 class Patience(Rule, kind="patience"):
     """Stop when the tokens were the same as at the exit before, `exits` times in a row.
@@ -179,6 +253,7 @@ class Patience(Rule, kind="patience"):
 
     exits: int = 1
     names = ("patience",)
+    asks = ("same",)
 
     def __post_init__(self) -> None:
         check_count("exits", self.exits, 1)
@@ -202,7 +277,7 @@ class Phrase(Rule, kind="phrase"):
     """Stop when the best phrase is surer than free speech, and than the phrase that comes second.
 
     free: threshold of `PhraseScores.free`, finite, <= 0. margin: that of `PhraseScores.margin`, in
-    [0, 20]. score = the phrase's margin; the rule's own margin is the less of
+    [0, 10]. score = the phrase's margin; the rule's own margin is the less of
     `PhraseScores.free - free` and `PhraseScores.margin - margin`. Both are compared as the nearest
     float32, which the scores are too. Phrases must be given: the rule searches for them at every
     exit visited, and the result is of the same search.

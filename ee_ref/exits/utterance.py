@@ -79,6 +79,8 @@ class Observation:
             if self.phrase is None:
                 raise ArgumentError(f"{name}: expected a policy with needs_phrases = True")
             return getattr(self.phrase, PHRASE_SCORES[name])
+        if name not in Scores._fields:
+            raise ArgumentError(f"score: expected one that an exit has, found {name!r:.80}")
         return getattr(self.scores, name)
 
     def posterior(self, n_best: int = 10, blank: int | None = None) -> tuple[float, float]:

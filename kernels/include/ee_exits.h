@@ -94,7 +94,7 @@ ee_status ee_deadline_stop(const ee_deadline *deadline, float elapsed, float gro
 
 /* How sure the best phrase of a search is (ee_phrases.h); ee_ref/exits/phrase.py defines each. */
 typedef struct {
-    float free;       /* its score by the letters of its words to the power of 1.5; 0 or less,
+    float free;       /* its score by the letters of its words to the power of 1.25; 0 or less,
                          -inf for no phrase */
     float margin;     /* its lead over the next phrase: 0 to 10, and 10 where there is none */
     float confidence; /* sigmoid(bias + free * its weight + margin * its weight) */

@@ -7,6 +7,7 @@
  *   ee_session_open ...                  with opened.model
  *   ee_greedy, ee_text                   with opened.blank and opened.labels
  *   ee_phrase_search_open ...            with opened.phrases
+ *   ee_stream_open                       with all of these
  */
 #ifndef EE_IMAGE_H
 #define EE_IMAGE_H

@@ -25,8 +25,8 @@ endif
 SHARED := common/runner.c $(START)
 HEADERS := $(wildcard common/*.h ../include/* ../src/*/*.h ../src/ops/*/*.h)
 
-.PHONY: run conformance symbols build execute command library tools c-library FORCE
-build: $(BUILD)/transcribe.elf $(BUILD)/conformance.elf $(BUILD)/faults.elf
+.PHONY: run listen conformance symbols build execute command library tools c-library FORCE
+build: $(BUILD)/transcribe.elf $(BUILD)/listen.elf $(BUILD)/conformance.elf $(BUILD)/faults.elf
 
 library:
 	$(MAKE) --no-print-directory -s -C .. OUT=$(patsubst %/,%,$(dir $(LIBRARY))) CC='$(CC)' \
@@ -67,8 +67,8 @@ FORCE:
 $(BUILD)/image.o: common/image.S $(IMAGE) $(BUILD)/image.name
 	$(CC) $(FLAGS) -DIMAGE='"$(abspath $(IMAGE))"' -c -o $@ $<
 
-$(BUILD)/transcribe.elf: $(call objects,common/transcribe.c $(SHARED)) \
-    $(BUILD)/image.o $(LIBRARY) $(LAYOUTS)
+$(BUILD)/transcribe.elf $(BUILD)/listen.elf: $(BUILD)/%.elf: \
+    $(BUILD)/common/%.o $(call objects,common/device.c $(SHARED)) $(BUILD)/image.o $(LIBRARY) $(LAYOUTS)
 	$(CC) $(FLAGS) $(LINK) -o $@ $(filter %.o %.a,$^) $(LIBRARIES)
 
 # The conformance suite. Its image is that of the same model which the suite makes (ten seconds),
@@ -102,12 +102,13 @@ $(BUILD)/faults.elf: $(call objects,common/faults.c common/image.S $(SHARED)) $(
 symbols: $(LIBRARY) $(if $(SCRIPT),$(BUILD)/conformance.elf)
 	./symbols.sh $(NM) $^
 
-# execute: runs PROGRAM (transcribe, conformance or faults) with ARGUMENTS in the folder WORK, where its
+# execute: runs PROGRAM (transcribe, listen, conformance or faults) with ARGUMENTS in the folder WORK, where its
 # files lie; a board that hangs is ended. COUNTS=file: instructions by stage and function (plugin/).
 CLIP ?= ../../ee_ref/assets/demo.wav
 PROGRAM ?= conformance
 WORK ?= $(BUILD)
 SECONDS_ALLOWED ?= 600
+comma := ,
 empty :=
 space := $(empty) $(empty)
 SEMIHOSTING := enable=on,target=native,chardev=console,arg=$(PROGRAM)$(subst \
@@ -115,6 +116,7 @@ SEMIHOSTING := enable=on,target=native,chardev=console,arg=$(PROGRAM)$(subst \
 
 PLUGIN := $(OUT)/plugin/ee_count.so
 # name@function: entering the function begins the stage.
+STAGES_listen := open@ee_image_open listen@ee_stream_open report@report
 STAGES := open@ee_image_open features@ee_features_s16 stem@ee_session_open \
     layers@ee_conformer_layer_qs8_c head@ee_exit_head_qs8_c policy@ee_policy_stop \
     decode@ee_greedy search@ee_phrase_search_open meaning@ee_phrases_sentence report@report
@@ -122,7 +124,7 @@ ifneq ($(PLUGINS),no)
 ifneq ($(COUNTS),)
 COUNTING := $(PLUGIN) $(BUILD)/$(PROGRAM).map
 COUNT := -plugin $(PLUGIN),map=$(BUILD)/$(PROGRAM).map,out=$(COUNTS)$(subst \
-    $(space),,$(STAGES:%=,stage=%))
+    $(space),,$(patsubst %,$(comma)stage=%,$(or $(STAGES_$(PROGRAM)),$(STAGES))))
 endif
 endif
 
@@ -141,11 +143,13 @@ conformance: $(BUILD)/conformance.elf
 	    $(if $(WRONG),--wrong $(WRONG)) $(if $(SELECT),--select '$(SELECT)') \
 	    --make OUT='$(OUT)' --make LAYOUT='$(LAYOUT)' --make PYTHON='$(PYTHON)'
 
-# run: samples to text, with what it took.
-run: $(BUILD)/transcribe.elf
+# run, listen: samples to text, or to events, with what it took.
+run: PROGRAM := transcribe
+listen: PROGRAM := listen
+run listen: $(BUILD)/transcribe.elf $(BUILD)/listen.elf
 	cp '$(CLIP)' $(BUILD)/clip.wav
 	rm -f $(BUILD)/counts.txt
-	$(MAKE) --no-print-directory execute PROGRAM=transcribe WORK=$(BUILD) \
+	$(MAKE) --no-print-directory execute PROGRAM=$(PROGRAM) WORK=$(BUILD) \
 	    ARGUMENTS='clip=clip.wav $(POLICY)' COUNTS=$(BUILD)/counts.txt >$(BUILD)/console.txt || \
 	    { cat $(BUILD)/console.txt; exit 1; }
 	echo 'board: $(BOARD), $(LAYOUT)'

@@ -101,7 +101,7 @@ static void check_phrase_rule(void)
     ee_phrase_scores scores;
     int accepted = 0, stop = 0;
 
-    CHECK(ee_phrase_judge(&by, 2, -4.0f, -5.5f, 4, &scores, &accepted) == EE_OK && accepted,
+    CHECK(ee_phrase_judge(&by, 2, -16.0f, -17.5f, 16, &scores, &accepted) == EE_OK && accepted,
           "accepted");
     CHECK(scores.free == -0.5f && scores.margin == 1.5f
               && fabsf(scores.confidence - 1.0f / (1.0f + expf(-0.375f))) < 1e-6f,

@@ -210,6 +210,11 @@ def _manifests() -> Iterator[tuple[str, bytes]]:
     yield "recordings.jsonl", (
         b'{"path": "a.wav", "text": "one", "speaker": "x"}\n'
         b'{"path": "b/c.flac", "text": "two words", "id": "2"}\n')
+    yield "scores.csv", (b"utterance,words,speaker,errors_1,errors_2,entropy_1,entropy_2\n"
+                         b'a,2,"x, y",1,0,0.5,0.25\nb,3,z,2,2,1e-3,0\n')
+    yield "rules.points", _plain({"errors": "errors", "layers": [1, 2], "points": {"balanced": {
+        "policy": {"kind": "worth", "scores": ["entropy"], "length": "words",
+                   "weights": [[0.5] * 7], "bias": [1.0]}}}})
     yield "half-a-pair.jsonl", b'{"path": "\\ud800.wav", "text": "\\ud800"}\n'
     yield "nested.jsonl", (b'{"path": "a.wav", "text": "one", "x": ' + b"[" * 900 + b"]" * 900
                            + b"}\n")

@@ -25,6 +25,7 @@ import scipy.signal  # noqa: F401  (imported late by audio.py: not to be counted
 
 import ee_ref
 from ee_ref import audio, convert, flash_image, phrases
+from ee_ref.calibration import points_file
 from ee_ref.conformance import manifest as vectors
 from ee_ref.conformance import protocol, report, runner, waivers
 from ee_ref.conformance.schema import SchemaError
@@ -42,6 +43,7 @@ from ee_ref.errors import (
     PhraseError,
 )
 from ee_ref.evaluation import manifest as recordings
+from ee_ref.evaluation import score_table
 from ee_ref.phrases import packed
 from ee_ref.tokens import Tokens
 from weights_io import from_torch, tokenizer
@@ -108,6 +110,10 @@ def _manifest(path: Path) -> None:
     match path.suffix:
         case ".jsonl":
             recordings.read(path)
+        case ".csv":
+            score_table.read(path)
+        case ".points":
+            points_file.read(path)
         case ".waivers":
             known = waivers.read(path)
             waivers.problems(known, (), "a port", _CASES, _CASES)
@@ -233,7 +239,8 @@ READERS: dict[str, Reader] = {
     "tokenizer": Reader(_tokenizer, (CheckpointError,), {"": (some_bytes,)}),
     "manifest": Reader(_manifest, _MANIFEST_ERRORS, {
         "": (some_bytes,), ".json": (some_bytes, of_json, of_json),
-        ".waivers": (some_bytes, of_json, of_json), ".jsonl": (some_bytes, of_json_lines)}),
+        ".waivers": (some_bytes, of_json, of_json),
+        ".points": (some_bytes, of_json, of_json), ".jsonl": (some_bytes, of_json_lines)}),
     "frames": Reader(_frames, (runner.PortError,), {
         "": (some_bytes, repair.frame_crcs, repair.frame_crcs)}),
     "phrases": Reader(_phrases, (PhraseError,), {

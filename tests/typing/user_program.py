@@ -185,6 +185,18 @@ def words(model: ee_ref.Model) -> float:
     return 0.0 if parts is None else parts.acoustic + parts.language_model
 
 
+def listening(model: ee_ref.Model, samples: NDArray[np.float32]) -> float:
+    stream = model.stream()
+    for event in stream.feed(samples):
+        print(event.text if event.final else f"{event.text} ...")
+    for event in stream.finish():
+        print(event.text)
+    patient = ee_ref.stream.Endpoint(before=5.0, after=0.5, longest=30.0)
+    events = model.stream("fast", "commands.phrases", endpoint=patient, rate=48000,
+                          view=ee_ref.stream.Windows(64, 24, 16)).finish()
+    return sum(event.end for event in events if event.intent is not None)
+
+
 def what_is_an_error(model: ee_ref.Model) -> None:
     """Each line needs its comment, or what it calls takes anything."""
     model.transcribe("speech.wav", policy=3)  # type: ignore[arg-type]

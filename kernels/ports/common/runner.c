@@ -112,6 +112,14 @@ static void print_digits(uint32_t value, int least)
     port_print(text + at);
 }
 
+void runner_print_text(const char *name, const char *text)
+{
+    port_print(name);
+    port_print(": ");
+    port_print(text);
+    port_print("\n");
+}
+
 void runner_print_count(const char *name, size_t value)
 {
     port_print(name);

@@ -31,6 +31,7 @@ void runner_release(runner_memory *memory, size_t used);
 void runner_fail(const char *what, const char *why) __attribute__((noreturn));
 
 /* "name: value" and a new line; the float with six decimals. */
+void runner_print_text(const char *name, const char *text);
 void runner_print_count(const char *name, size_t value);
 void runner_print_float(const char *name, float value);
 

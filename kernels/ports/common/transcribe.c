@@ -6,12 +6,10 @@
  * Prints each exit reached with its score, the text, the phrase with its intent and slots where the
  * image says what may be said, and what it took of RAM and flash.
  */
-#include <string.h>
-
+#include "device.h"
 #include "ee_decode.h"
 #include "ee_exits.h"
 #include "ee_frontend.h"
-#include "ee_image.h"
 #include "port.h"
 #include "runner.h"
 
@@ -21,79 +19,14 @@ enum {
     MAX_WORDS = 255
 };
 
-static void check(ee_status status, const char *what)
-{
-    if (status != EE_OK) {
-        port_print(ee_status_name(status));
-        port_print("\n");
-        runner_fail(what, ee_strerror(status));
-    }
-}
-
-/* The model of the flash image: its checksums are computed, its tensors stay where they are. */
-static ee_image open_image(runner_memory *memory, const ee_ops *ops)
-{
-    const size_t bytes = (size_t)(port_image_end - port_image);
-    ee_image image;
-    size_t needed;
-
-    check(ee_image_memory(port_image, bytes, 0, &needed), "flash image");
-    void *const model = runner_take(memory, needed);
-    check(ee_image_open(&image, port_image, bytes, 0, model, needed, ops), "flash image");
-    return image;
-}
-
-static uint32_t little_endian(const unsigned char *bytes, int count)
-{
-    uint32_t value = 0;
-
-    while (count-- > 0) {
-        value = value << 8 | bytes[count];
-    }
-    return value;
-}
-
-/* Reads the head of a WAV file up to its samples; returns their number. */
-static size_t open_clip(int file, const char *name, uint32_t sample_rate)
-{
-    unsigned char riff[12], chunk[8], format[16], skipped;
-
-    if (!port_read(file, riff, sizeof riff) || memcmp(riff, "RIFF", 4) != 0
-        || memcmp(riff + 8, "WAVE", 4) != 0) {
-        runner_fail(name, "not a WAV file");
-    }
-    while (port_read(file, chunk, sizeof chunk)) {
-        uint32_t bytes = little_endian(chunk + 4, 4);
-        if (memcmp(chunk, "data", 4) == 0) {
-            return bytes / sizeof(int16_t);
-        }
-        if (memcmp(chunk, "fmt ", 4) == 0 && bytes >= sizeof format
-            && port_read(file, format, sizeof format)) {
-            bytes -= sizeof format;
-            if (little_endian(format, 2) != 1 || little_endian(format + 2, 2) != 1
-                || little_endian(format + 4, 4) != sample_rate
-                || little_endian(format + 14, 2) != 16) {
-                runner_print_count("samples a second wanted", sample_rate);
-                runner_fail(name, "not 16-bit PCM of one channel at that rate");
-            }
-        }
-        for (bytes += bytes % 2; bytes > 0 && port_read(file, &skipped, 1); bytes--) {
-        }
-    }
-    runner_fail(name, "a WAV file without samples");
-}
-
 /* Features of the clip, in `least` bytes or more. Its samples leave the memory again, for the
  * session to use. */
 static float *read_features(runner_memory *memory, const char *name, const ee_image *image,
                             size_t *frames, size_t least, const ee_ops *ops)
 {
-    const int file = port_open(name, PORT_READ);
+    size_t count;
+    const int file = device_open_clip(name, image->sample_rate, &count);
 
-    if (file < 0) {
-        runner_fail(name, "cannot be opened");
-    }
-    const size_t count = open_clip(file, name, image->sample_rate);
     *frames = ee_frontend_frames(&image->frontend, count);
 
     const size_t bytes = *frames * image->config.mels * sizeof(float);
@@ -111,22 +44,6 @@ static float *read_features(runner_memory *memory, const char *name, const ee_im
           "features");
     runner_release(memory, mark);
     return features;
-}
-
-static ee_policy parse_policy(int argc, char **argv, const ee_config *config)
-{
-    const char *const exit = runner_argument(argc, argv, "exit");
-    const char *const entropy = runner_argument(argc, argv, "entropy");
-    ee_policy policy = {.kind = EE_POLICY_FIXED, .exit = config->exits};
-
-    if (exit != NULL) {
-        policy.exit = (uint32_t)runner_number(exit);
-    }
-    if (entropy != NULL) {
-        policy.kind = EE_POLICY_ENTROPY;
-        policy.threshold = runner_number(entropy);
-    }
-    return policy;
 }
 
 /* Multiply-adds of the int8 matrix products up to an exit: of the linear layers, of queries with
@@ -157,9 +74,7 @@ static void print_text(runner_memory *memory, const ee_image *image, const ee_ou
                     image->blank),
           "decoding");
     check(ee_text(text, TEXT_BYTES, &length, &image->labels, tokens, count), "text");
-    port_print("text: ");
-    port_print(text);
-    port_print("\n");
+    runner_print_text("text", text);
 }
 
 /* Bytes that the phrase search takes; none without phrases. */
@@ -171,14 +86,6 @@ static size_t search_bytes(const ee_image *image)
         check(ee_phrase_search_size(&image->phrases.graph, N_BEST, &bytes), "phrases");
     }
     return bytes;
-}
-
-static void print_named(const char *name, const char *what)
-{
-    port_print(name);
-    port_print(": ");
-    port_print(what);
-    port_print("\n");
 }
 
 /* The best phrase, and what it means if it is accepted. */
@@ -208,22 +115,16 @@ static void print_phrase(runner_memory *memory, const ee_image *image, const ee_
           "phrases");
     runner_print_float("confidence", scores.confidence);
     if (!accepted) {
-        print_named("phrase", "none");
+        runner_print_text("phrase", "none");
         return;
     }
     check(ee_phrases_text(text, TEXT_BYTES, &length, phrases, words, word_count), "phrases");
-    print_named("phrase", text);
+    runner_print_text("phrase", text);
     check(ee_phrases_meaning_size(phrases, word_count, &bytes), "phrases");
     check(ee_phrases_meaning(&meaning, phrases, words, word_count, runner_take(memory, bytes),
                              bytes),
           "phrases");
-    if (meaning.intent != EE_PHRASES_NONE) {
-        print_named("intent", ee_phrases_string(phrases, meaning.intent));
-    }
-    for (uint32_t i = 0; i < meaning.slots; i++) {
-        print_named(ee_phrases_string(phrases, meaning.slot[i]),
-                    ee_phrases_string(phrases, meaning.value[i]));
-    }
+    device_print_meaning(phrases, &meaning);
 }
 
 /* Not inlined: where it begins, the plugin that counts instructions sees the work end. */
@@ -253,8 +154,8 @@ int port_main(int argc, char **argv)
     if (clip == NULL) {
         runner_fail("usage", "clip=FILE.wav [exit=N | entropy=THRESHOLD]");
     }
-    const ee_image image = open_image(&memory, ops);
-    const ee_policy policy = parse_policy(argc, argv, &image.config);
+    const ee_image image = device_open_image(&memory, ops);
+    const ee_policy policy = device_policy(argc, argv, &image.config);
     const size_t search = search_bytes(&image);
     float *const features = read_features(&memory, clip, &image, &frames, search, ops);
 

@@ -271,7 +271,7 @@ ee_status ee_phrase_judge(const ee_phrase_confidence *confidence, size_t found, 
         scores->confidence = 0.0f;
         return EE_OK;
     }
-    const float free = best / ((float)letters * sqrtf((float)letters));
+    const float free = best / ((float)letters * sqrtf(sqrtf((float)letters)));
     const float lead = found > 1 ? best - next : MAX_MARGIN;
     const float margin = lead < MAX_MARGIN ? lead : MAX_MARGIN;
     float odds = (confidence->bias + confidence->free * free) + confidence->margin * margin;

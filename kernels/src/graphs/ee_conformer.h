@@ -20,8 +20,9 @@ size_t ee_conformer_cache_bytes(const ee_config *config);
 size_t ee_conformer_layer_scratch(const ee_config *config, size_t rows, const ee_team *team);
 size_t ee_conformer_scratch(const ee_config *config, size_t rows, const ee_team *team);
 
-void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, size_t first,
-                       size_t rows, void *scratch, const ee_team *team);
+void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, size_t rows,
+                       void *scratch, const ee_team *team);
+void ee_conformer_place(const ee_model *model, float *x, size_t first, size_t rows);
 /* tensors: those of ee_conformer_layer_table; cache: of this layer alone. */
 void ee_conformer_layer(const ee_model *model, const void *const *tensors, float *x, size_t rows,
                         const ee_cache *cache, void *scratch, const ee_team *team);

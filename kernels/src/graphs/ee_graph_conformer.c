@@ -207,34 +207,26 @@ size_t ee_conformer_scratch(const ee_config *config, size_t rows, const ee_team 
 
 #ifndef EE_NO_F32
 
-static void stem_f32(const ee_model *model, float *x, const float *inputs, size_t first,
-                     size_t rows, float *scratch, const ee_team *team)
+static void stem_f32(const ee_model *model, float *x, const float *inputs, size_t rows,
+                     float *scratch, const ee_team *team)
 {
     const ee_config *const c = &model->config;
     const size_t middle = between(c, rows);
     const ee_ops_f32 *const ops = model->ops->f32;
-    const void *const *tensors = model->tensors;
-    const float *const positions = c->max_frames > 0 ? *tensors++ : NULL;
     affine_f32 conv[2];
 
-    take(conv, sizeof(conv), tensors);
+    take(conv, sizeof(conv), model->tensors + (c->max_frames > 0 ? 1 : 0));
     ee_stem_conv_f32_c(scratch, inputs, conv[0].weight, conv[0].bias,
                        between(c, middle), c->mels, c->dim,
                        c->stem_kernel, c->stem_stride, ops, team);
     ee_stem_conv_f32_c(x, scratch, conv[1].weight, conv[1].bias, middle, c->dim, c->dim,
                        c->stem_kernel, c->stem_stride, ops, team);
-    for (size_t t = 0; positions != NULL && t < rows; t++) {
-        const float *const position = positions + (first + t) * ee_row_stride(c->dim);
-        for (size_t d = 0; d < c->dim; d++) {
-            x[t * c->dim + d] += position[d];
-        }
-    }
 }
 
 #endif
 
-static void stem_qs8(const ee_model *model, float *x, const float *inputs, size_t first,
-                     size_t rows, void *scratch, const ee_team *team)
+static void stem_qs8(const ee_model *model, float *x, const float *inputs, size_t rows,
+                     void *scratch, const ee_team *team)
 {
     const ee_config *const c = &model->config;
     const ee_ops_qs8 *const ops = model->ops->qs8;
@@ -242,34 +234,47 @@ static void stem_qs8(const ee_model *model, float *x, const float *inputs, size_
     const size_t middle = between(c, rows);
     float *const convolved = scratch;
     void *const rest = (char *)scratch + ee_floats_qs8(middle, c->dim);
-    const void *const *tensors = model->tensors;
-    const int8_t *const positions = c->max_frames > 0 ? *tensors++ : NULL;
-    const float *const scales = c->max_frames > 0 ? *tensors++ : NULL;
     affine_qs8 conv[2];
 
-    take(conv, sizeof(conv), tensors);
+    take(conv, sizeof(conv), model->tensors + (c->max_frames > 0 ? 2 : 0));
     ee_stem_conv_qs8_c(convolved, inputs, conv[0].weight, conv[0].scale, conv[0].bias,
                        between(c, middle), c->mels, c->dim, kernel, stride, rest, ops, team);
     ee_stem_conv_qs8_c(x, convolved, conv[1].weight, conv[1].scale, conv[1].bias, middle, c->dim,
                        c->dim, kernel, stride, rest, ops, team);
-    for (size_t t = 0; positions != NULL && t < rows; t++) {
-        const int8_t *const position = positions + (first + t) * ee_row_stride_qs8(c->dim);
-        for (size_t d = 0; d < c->dim; d++) {
-            x[t * c->dim + d] += (float)position[d] * scales[first + t];
-        }
-    }
 }
 
-void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, size_t first,
-                       size_t rows, void *scratch, const ee_team *team)
+void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, size_t rows,
+                       void *scratch, const ee_team *team)
 {
 #ifndef EE_NO_F32
     if (model->config.dtype == EE_DTYPE_F32) {
-        stem_f32(model, x, inputs, first, rows, scratch, team);
+        stem_f32(model, x, inputs, rows, scratch, team);
         return;
     }
 #endif
-    stem_qs8(model, x, inputs, first, rows, scratch, team);
+    stem_qs8(model, x, inputs, rows, scratch, team);
+}
+
+void ee_conformer_place(const ee_model *model, float *x, size_t first, size_t rows)
+{
+    const ee_config *const c = &model->config;
+
+    for (size_t t = 0; c->max_frames > 0 && t < rows; t++, x += c->dim) {
+        if (c->dtype == EE_DTYPE_F32) {
+            const float *const position =
+                (const float *)model->tensors[0] + (first + t) * ee_row_stride(c->dim);
+            for (size_t d = 0; d < c->dim; d++) {
+                x[d] += position[d];
+            }
+        } else {
+            const int8_t *const position =
+                (const int8_t *)model->tensors[0] + (first + t) * ee_row_stride_qs8(c->dim);
+            const float scale = ((const float *)model->tensors[1])[first + t];
+            for (size_t d = 0; d < c->dim; d++) {
+                x[d] += (float)position[d] * scale;
+            }
+        }
+    }
 }
 
 /* ---- Layers and heads ---- */
@@ -371,6 +376,7 @@ const ee_graph ee_graph_conformer = {
     .cache_bytes = cache_bytes,
     .scratch = ee_conformer_scratch,
     .stem = ee_conformer_stem,
+    .place = ee_conformer_place,
     .group = ee_conformer_group,
     .head = ee_conformer_head,
 };

@@ -102,6 +102,7 @@ const ee_graph ee_graph_splitformer = {
     .cache_bytes = nothing,
     .scratch = scratch_bytes,
     .stem = ee_conformer_stem,
+    .place = ee_conformer_place,
     .group = group,
     .head = ee_conformer_head,
 };

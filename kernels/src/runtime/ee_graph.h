@@ -57,9 +57,11 @@ typedef struct {
     /* Bytes of scratch of each of the functions below, for 1 row or more. */
     size_t (*scratch)(const ee_config *config, size_t rows, const ee_team *team);
 
-    /* inputs -> x (rows, dim): the rows `first`, first + 1, ... of the utterance */
-    void (*stem)(const ee_model *model, float *x, const float *inputs, size_t first, size_t rows,
-                 void *scratch, const ee_team *team);
+    /* inputs -> x (rows, dim), the same wherever in an utterance the rows are */
+    void (*stem)(const ee_model *model, float *x, const float *inputs, size_t rows, void *scratch,
+                 const ee_team *team);
+    /* Adds to rows of the stem that they are the rows `first`, first + 1, ... of the utterance. */
+    void (*place)(const ee_model *model, float *x, size_t first, size_t rows);
     /* x (rows, dim) -> x through the layers of a group. In a limited view x begins with a chunk,
      * and the cache then has what the rows to come need. */
     void (*group)(const ee_model *model, uint32_t exit, float *x, size_t rows,

@@ -3,6 +3,7 @@
 #include "../common/ee_size.h"
 #include "../common/ee_team.h"
 #include "ee_graph.h"
+#include "ee_session_rows.h"
 
 /* What a group of a limited view has behind it, in rows of x. */
 typedef struct {
@@ -255,17 +256,27 @@ static void leave_block(ee_session *s)
     s->exit = 0;
 }
 
-/* Rows of the stem behind those of x. */
-static void add_rows(ee_session *s, const float *inputs, size_t rows)
+void ee_session_stem(ee_session *session, float *rows, const float *features, size_t count)
 {
+    const ee_model *const model = session->model;
     shorter_blocks shorter;
 
-    if (rows > 0) {
-        s->model->graph->stem(s->model, s->x + s->rows * s->model->config.dim, inputs,
-                              s->before + s->rows, rows, s->scratch,
-                              team_for(s, rows, &shorter));
-        s->rows += rows;
+    if (count > 0) {
+        model->graph->stem(model, rows, features, count, session->scratch,
+                           team_for(session, count, &shorter));
     }
+}
+
+static float *behind_rows(ee_session *s)
+{
+    return s->x + s->rows * s->model->config.dim;
+}
+
+/* Rows of the stem that lie behind those of x. */
+static void add_rows(ee_session *s, size_t rows)
+{
+    s->model->graph->place(s->model, behind_rows(s), s->before + s->rows, rows);
+    s->rows += rows;
 }
 
 /* Rows of what is joined and of the features; what the next row needs of both is joined then. */
@@ -282,9 +293,12 @@ static void run_stem(ee_session *s, const float *features, size_t frames)
         const size_t copied = ee_size_min(frames, join_frames(config) - joined);
         memcpy(s->join + joined * mels, features, copied * mels * sizeof(float));
     }
-    add_rows(s, s->join, seam);
+    ee_session_stem(s, behind_rows(s), s->join, seam);
+    add_rows(s, seam);
     if (rows > seam) {
-        add_rows(s, features + (seam * window.hop - joined) * mels, rows - seam);
+        ee_session_stem(s, behind_rows(s), features + (seam * window.hop - joined) * mels,
+                        rows - seam);
+        add_rows(s, rows - seam);
     }
     s->joined += frames;
     s->joined -= next;
@@ -292,6 +306,19 @@ static void run_stem(ee_session *s, const float *features, size_t frames)
         memcpy(s->join, features + (next - joined) * mels, s->joined * mels * sizeof(float));
     } else {
         memmove(s->join, s->join + next * mels, s->joined * mels * sizeof(float));
+    }
+}
+
+/* What was fed last is all there is before the next feed, or ever. */
+static void find_block(ee_session *s, int last)
+{
+    const size_t chunk = s->model->config.chunk;
+
+    if (last) {
+        s->is_over = 1;
+        s->end = s->rows;
+    } else if (chunk > 0) {
+        s->end = s->first + (s->rows - s->first) / chunk * chunk;
     }
 }
 
@@ -326,12 +353,29 @@ ee_status ee_session_feed(ee_session *session, const float *features, size_t fra
     if (frames > 0) {
         run_stem(s, features, frames);
     }
-    if (last) {
-        s->is_over = 1;
-        s->end = s->rows;
-    } else if (config->chunk > 0) {
-        s->end = s->first + (s->rows - s->first) / config->chunk * config->chunk;
+    find_block(s, last);
+    return EE_OK;
+}
+
+ee_status ee_session_feed_rows(ee_session *session, const float *rows, size_t count, int last)
+{
+    ee_session *const s = session;
+    const ee_config *const config = &s->model->config;
+    const size_t waiting = s->rows - (s->exit > 0 ? s->end : s->first);
+
+    if (s->is_over) {
+        return EE_ERR_ENDED;
     }
+    if (count > ee_encoder_frames(config, s->capacity) - waiting
+        || !has_positions(config, s->before + s->rows + count)) {
+        return EE_ERR_TOO_MANY_FRAMES;
+    }
+    if (s->exit > 0) {
+        leave_block(s);
+    }
+    memcpy(behind_rows(s), rows, count * config->dim * sizeof(float));
+    add_rows(s, count);
+    find_block(s, last);
     return EE_OK;
 }
 

@@ -51,12 +51,14 @@ LEAST_MEMORY = 4096 + 128
 """What frames.c gives a port beyond its state, whatever the input says."""
 
 
-def image(config: Config) -> bytes:
-    """The flash image of a random model."""
+def image(config: Config, said: str = "") -> bytes:
+    """The flash image of a random model, with the phrases of a text if there is one."""
     state = random_state_dict(config, 7)
-    # The last bit of a sinusoid is the C library's choice.
-    state["positional_encoder.pe"] = Stream(7)(config.max_frames, 1, config.dim)
-    front_end = ("frontend", "n_fft", "win_length", "hop_length", "pad")
+    if config.max_frames:
+        # The last bit of a sinusoid is the C library's choice.
+        state["positional_encoder.pe"] = Stream(7)(config.max_frames, 1, config.dim)
+    front_end = ("frontend", "n_fft", "win_length", "hop_length", "pad", "chunk", "left", "conv",
+                 "positions")
     made, tensors = convert_state_dict(
         state, heads=config.heads, extras={name: getattr(config, name) for name in front_end})
     if config.dtype == "qs8":
@@ -65,7 +67,13 @@ def image(config: Config) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.gguf"
         model_file.write(path, made, TOKENS[: config.vocab], frozenset(), tensors)
-        return flash_image.build(model_file.read(path))
+        section = b""
+        if said:
+            (Path(folder) / "said.phrases").write_text(said)
+            phrases = load(Path(folder) / "said.phrases")
+            tokens = Tokens(TOKENS[: config.vocab], frozenset(), config.blank)
+            section = pack(phrases, phrases.compile(tokens), (2.0, 1.0, 0.25, 0.5))
+        return flash_image.build(model_file.read(path), phrases=section)
 
 
 def stream(memory: int, frames: Sequence[tuple[Type, Body]]) -> bytes:
@@ -168,13 +176,26 @@ def packed_seeds() -> Iterator[tuple[str, bytes]]:
         yield name, struct.pack("<4I", 5, 7, 1, 0) + section
 
 
+def stream_seeds() -> Iterator[tuple[str, bytes]]:
+    """What stream.c takes: words about a stream, then a flash image."""
+    limited = replace(TINY, chunk=3, left=4, conv="chunk", positions="none", max_frames=0)
+    words = (4, 3, 2, 9, 3, 20, 0, 1, 0x3DCCCCCD, 0xBF800000, 5000, 160, 0)
+    for name, config, said in (
+        ("f32-windows", replace(TINY, pad=5), ""),
+        ("qs8-windows", replace(TINY, dtype="qs8"), ""),
+        ("qs8-chunks", replace(limited, dtype="qs8", pad=40), ""),
+        ("qs8-phrases", replace(TINY, dtype="qs8"), "one: a b\ntwo: ab {s = a | b}\n"),
+    ):
+        yield name, struct.pack("<13I", *words) + image(config, said)
+
+
 def seeds() -> Iterator[tuple[str, bytes]]:
     """Path in the corpus -> bytes, of every seed."""
     for name, config in IMAGES.items():
         yield f"image/{name}", image(config)
     for target, made in (("frames", frame_seeds()), ("model", model_seeds()),
                          ("frontend", frontend_seeds()), ("decode", decode_seeds()),
-                         ("packed", packed_seeds())):
+                         ("packed", packed_seeds()), ("stream", stream_seeds())):
         for name, data in made:
             yield f"{target}/{name}", data
 

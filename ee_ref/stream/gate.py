@@ -1,0 +1,37 @@
+"""What is louder than the background, by rows: what the encoder hears, in runs, and what not."""
+
+from __future__ import annotations
+
+from collections import deque
+
+LEAST_POWER = 64
+"""Of a value of 16 bits, on average: what is not above is silence (-72 dB of full scale)."""
+BLOCK_ROWS, BLOCKS = 64, 8
+"""The floor is the least power of a row that is no silence, in so many blocks of so many rows: 20 s
+at 25 a second."""
+OVER_FLOOR = 2
+"""A row is loud above so many times the floor: 3 dB."""
+ROWS_BESIDE = 5
+"""Rows that a run has before its first loud one, and behind its last."""
+ROWS_QUIET = 24
+"""Rows without a loud one that end a run."""
+
+
+class Gate:
+    """Says of each row whether it is loud. row_values: values of the signal in a row."""
+
+    def __init__(self, row_values: int) -> None:
+        self._least = LEAST_POWER * row_values
+        self._minima: deque[int] = deque(maxlen=BLOCKS)  # 0 for a block of silence
+        self._lowest, self._rows = 0, 0  # of the block that is not complete
+
+    def __call__(self, power: int) -> bool:
+        """Whether the next row, of this power, is loud."""
+        floor = min(filter(None, self._minima), default=0)
+        if power > self._least:  # silence says nothing of a background
+            self._lowest = min(self._lowest or power, power)
+        self._rows += 1
+        if self._rows == BLOCK_ROWS:
+            self._minima.append(self._lowest)
+            self._lowest = self._rows = 0
+        return power > max(self._least, OVER_FLOOR * floor)
