@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 
 ee_linear_qs8 emulated_linear;
-ee_pack_linear_qs8 emulated_pack;
+ee_pack_linear_int8 emulated_pack;
 #define ee_linear_qs8_amx emulated_linear
 #define ee_pack_linear_amx emulated_pack
 #include "../../kernels/src/ops/linear/ee_linear_qs8_amx.c"
@@ -43,7 +43,7 @@ static int8_t *random_bytes(guarded *g, size_t rows, size_t columns, size_t stri
 /* A product and how its weights are packed. */
 typedef struct {
     ee_linear_qs8 *linear;
-    ee_pack_linear_qs8 *pack;
+    ee_pack_linear_int8 *pack;
 } product;
 
 static void check_linear(const char *name, product of, shape s)
