@@ -42,7 +42,7 @@ ee_quantize_digits_qs8 ee_quantize_digits_qs8_c;
 /* out[t, o] = (sum_i q[t, i] * weight[o, i]) * (scale[t] * weight_scale[o]) + bias[o]
  * q (rows, in), scale (rows), weight (outs, in), weight_scale (outs), bias (outs) or NULL for none,
  * out (rows, outs); the matrices with their strides.
- * Where the table has ee_pack_linear_int8, a weight_stride of 0 says that weight is what that made. */
+ * Where the table has a `pack`, a weight_stride of 0 says that weight is what that made. */
 typedef void ee_linear_qs8(float *out, const int8_t *q, const float *scale, const int8_t *weight,
                            const float *weight_scale, const float *bias,
                            size_t rows, size_t in, size_t outs,
