@@ -26,7 +26,7 @@ from .clock import StageClock
 from .config import Config
 from .decode import Alignment, Hypothesis, Parts, WordHypothesis, token_confidences
 from .decode.greedy import align
-from .errors import ArgumentError, ModelFileError, shown
+from .errors import ArgumentError, ModelFileError, TooLongError, shown, shown_limit
 from .exits import AnyPolicy, Confidence, Decision, Policy, Scores, Utterance
 from .exits.policy import Course, require_phrases
 from .frontend import FrontEnd, front_end
@@ -177,8 +177,7 @@ class Model:
     """A loaded model. Made by `ee_ref.load`.
 
     config: `ee_ref.config.Config`; tokens: the CTC labels, a sequence of strings;
-    backend: "native" or "numpy", the one in use. threads, packed: see
-    `ee_ref.load`.
+    backend: "native" or "numpy", the one in use. threads, packed: see `ee_ref.load`.
 
     Any number of threads may use a model at once; C runs without the interpreter's lock. A copy, by
     `pickle` or `copy`, is loaded from the same file again, which must still exist.
@@ -259,7 +258,8 @@ class Model:
         heard: called with the events of such a recording, the seconds heard so far, and those of
         the recording, None where they are not known.
 
-        Raises AudioError, AudioFileError, ArgumentError, or as `phrase_decoder` does.
+        Raises AudioError, AudioFileError, ArgumentError, or as `phrase_decoder` does; TooLongError
+        for such a recording and a model that takes samples, which streams do not have yet.
         """
         policy, listener = self._asked(exit, policy, decoder, phrases)
         clock = StageClock()
@@ -267,6 +267,10 @@ class Model:
         longest = min(WHOLE_SECONDS, self.config.max_seconds)
         with audio_stage.opened(audio, self.config.sample_rate) as recording:
             pieces, whole = recording.upto(longest)
+            if not whole and self.config.takes_samples:
+                raise TooLongError(
+                    f"{recording.name}: expected at most {shown_limit(longest)} s of audio for "
+                    f"{self.config.architecture}, which streams cannot have yet, found more")
             if not whole:
                 return self._long(recording, pieces, policy, decoder, listener, heard, clock)
             samples = recording.resampled(pieces, self.config.sample_rate)
@@ -391,8 +395,10 @@ class Model:
         model.
         Raises ArgumentError, AudioError for the rate, ModelFileError, or as `phrase_decoder`.
         """
-        from .stream import LIVE, PHRASES
+        from .stream import LIVE, PHRASES, Endpoint
 
+        if not isinstance(endpoint, Endpoint | None):
+            raise ArgumentError(f"endpoint: expected an Endpoint, found {shown(endpoint)}")
         policy, listener = self._asked(exit, policy, decoder, phrases)
         usual = LIVE if listener is None else PHRASES
         return self._stream(policy, listener, decoder, endpoint, self._view(view, usual), rate)
@@ -423,6 +429,9 @@ class Model:
         from .stream import LIVE, Chunks, Windows
 
         config = self.config
+        if config.takes_samples:
+            raise ArgumentError("a stream: expected a model of mel features, found "
+                                f"{config.architecture}, which hears whole recordings alone")
         if config.chunk:
             own = Chunks(config.chunk, config.left)
             if view not in (None, own):
@@ -432,6 +441,8 @@ class Model:
             view = self._stored_view
         if view is None:
             return usual.within(config.max_frames)
+        if not isinstance(view, Windows | Chunks):
+            raise ArgumentError(f"view: expected Windows or Chunks, found {shown(view)}")
         if isinstance(view, Windows) and 0 < config.max_frames < view.rows:
             raise ArgumentError(f"view: expected windows of at most {config.max_frames} rows, "
                                 f"found {view} of {view.rows}")

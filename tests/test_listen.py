@@ -69,7 +69,7 @@ def test_what_are_no_samples(data, message):
 
 
 @pytest.mark.parametrize("options, message", [
-    (("--rate", "4000"), "at least 8000"), (("--after", "-1"), "after"),
+    (("--rate", "4000"), "8000..1000000 Hz"), (("--after", "-1"), "after"),
     (("--exit", "9"), "--exit 9"), (("--filler", "3"), "--phrases")])
 def test_options_that_cannot_be(options, message):
     code, out, err = listen(b"", *options)
@@ -165,12 +165,12 @@ class Device:
     class PortAudioError(Exception):
         pass
 
-    def __init__(self, blocks, error=None):
+    def __init__(self, blocks, error: Exception | None = None):
         self.blocks, self.error, self.active = blocks, error, False
 
     def InputStream(self, rate, size, device, channels, dtype, callback):  # noqa: N802
         if self.error:
-            raise self.PortAudioError(self.error)
+            raise self.error
         assert (rate, size, channels, dtype) == (RATE, 320, 1, "float32")
         self.callback = callback
         return self
@@ -212,10 +212,14 @@ def test_a_machine_that_cannot_keep_up(plug, capsys, monkeypatch):
     assert "cannot keep up" in capsys.readouterr().err
 
 
-def test_no_device(plug, capsys):
-    plug(Device([], "Error querying device -1"))
+@pytest.mark.parametrize("error", [
+    Device.PortAudioError("Error querying device -1"),
+    ValueError("No input device matching 'desk'"),  # what sounddevice says of names
+])
+def test_no_device(plug, capsys, error):
+    plug(Device([], error))
     assert main(["listen", *QUICK]) == 1
-    assert "querying device" in (err := capsys.readouterr().err) and "listen -" in err
+    assert str(error) in (err := capsys.readouterr().err) and "listen -" in err
 
 
 def test_no_library(monkeypatch, capsys):

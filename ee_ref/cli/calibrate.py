@@ -161,7 +161,8 @@ def text(report: dict[str, Any]) -> str:
                  "ones by cross-validation"]
     else:
         lines = [f"{report['utterances']} utterances, {report['words']} words, "
-                 + (f"{report['errors']}" if "errors" in report else f"{report['seconds']:.0f} s")
+                 + (f"errors {report['errors']}" if "errors" in report else
+                    f"{report['seconds']:.0f} s")
                  + "; word error rates by cross-validation"]
     if report.get("left_out"):
         lines.append(left_out_line(report["left_out"], report["utterances"]))
@@ -176,10 +177,10 @@ def text(report: dict[str, Any]) -> str:
             f"{_at(path, share):>8}" for share in _SHARES))
     if levels := report["levels"]:
         lines += ["", f"{'family, % of the way to the oracle':<40}" + "".join(
-            f"{float(share):>20.0%}" for share in levels)]
+            f"{float(share):>24.0%}" for share in levels)]
         for name in report["curves"]:
             lines.append(f"{name:<40}" + "".join(
-                f"{interval_text(rows[name]['closed']):>20}"
+                f"{interval_text(rows[name]['closed']):>24}"
                 for rows in levels.values()))
     lines += ["", f"{'point':<12}{'target':<10}{'family':<30}{what:>8}{'layers':>8}{'share':>7}"]
     for name, point in report["points"].items():

@@ -144,7 +144,9 @@ def _microphone(rate: int, device: str | None) -> Generator[np.ndarray, None, No
                     state = "nothing comes from it" if microphone.active else "it has stopped"
                     raise AudioError(f"microphone: expected samples, but {state}: was it "
                                      "disconnected?") from None
-    except sounddevice.PortAudioError as error:
+    except AudioError:
+        raise
+    except (sounddevice.PortAudioError, ValueError) as error:  # ValueError: of a name
         raise AudioError(f"microphone: {error}; python -m sounddevice lists devices, and "
                          "ee-ref listen - reads a pipe") from error
 
