@@ -104,6 +104,7 @@ def openvino(kind: str, seconds: float, threads: int) -> tuple[Run, dict]:
 
 KINDS: dict[str, Callable[[float, int], tuple[Run, dict]]] = {
     "native-int8": lambda seconds, threads: native("qs8", threads),
+    "native-int8-packed": lambda seconds, threads: native("qs8", threads, packed=True),
     "native-f32": lambda seconds, threads: native("f32", threads),
     "native-f32-packed": lambda seconds, threads: native("f32", threads, packed=True),
     "numpy": lambda seconds, threads: numpy_ops(),
