@@ -238,8 +238,9 @@ def test_peers_are_those_whose_modules_are_here(monkeypatch):
 
     here = {"torchaudio", "onnx", "onnxruntime"}
     monkeypatch.setattr(peers, "have", lambda *modules: here.issuperset(modules))
-    assert peers.installed() == ["native-int8", "native-f32", "native-f32-packed", "numpy",
-                                 "onnx-int8", "onnx-f32", "torch", "torch-bf16"]
+    assert peers.installed() == ["native-int8", "native-int8-packed", "native-f32",
+                                 "native-f32-packed", "numpy", "onnx-int8", "onnx-f32", "torch",
+                                 "torch-bf16"]
     here.add("openvino")
     assert set(peers.KINDS) - set(peers.installed()) == {"openvino-int8"}
     here.clear()
