@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import re
@@ -42,6 +43,11 @@ PEAK_OF = {
 SMMLA, of i8mm, has none of its own: its kernels can pass 100 % of SDOT's."""
 
 
+def have(*modules: str) -> bool:
+    """Whether these modules are installed."""
+    return all(importlib.util.find_spec(module) for module in modules)
+
+
 def frames_of(seconds: float) -> int:
     """Mel frames of the yardstick model for audio of `seconds`."""
     return 1 + int(seconds * FULL.sample_rate) // FULL.hop_length
@@ -69,11 +75,16 @@ def yardstick(dtype: str):
     return (config, tensors) if dtype == "f32" else quantize(config, tensors)
 
 
+def model_name(dtype: str) -> str:
+    """Name of the model file of `yardstick(dtype)`."""
+    return f"full-{FULL_SEED}-{dtype}.gguf"
+
+
 def model_path(dtype: str) -> Path:
     """A model file of `yardstick(dtype)`, made when it is missing."""
     from ee_ref import model_file
 
-    path = cache() / f"full-{FULL_SEED}-{dtype}.gguf"
+    path = cache() / model_name(dtype)
     if not path.exists():
         config, tensors = yardstick(dtype)
         tokens = [f"\u2581{number}" for number in range(config.vocab)]
@@ -152,6 +163,11 @@ def emit(lines: Iterable[Line]) -> list[Line]:
 def read(path: Path) -> list[Line]:
     """The lines of a results file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def results() -> list[tuple[Path, list[Line]]]:
+    """The results file of each machine, and its lines."""
+    return [(path, read(path)) for path in sorted(RESULTS.glob("*.jsonl"))]
 
 
 def write(path: Path, lines: Iterable[Line]) -> None:

@@ -3,7 +3,8 @@
     python benchmarks/forward.py --seconds 10 --runs 20 --peers native-f32 native-f32@2 torch
 
 Every peer runs in a process of its own on the same random weights and features, and the runs
-alternate, so that what else the machine does falls on all of them. Prints one JSON line a peer and
+alternate, so that what else the machine does falls on all of them. Times are CPU times where every
+peer has one thread, and wall times otherwise. Prints one JSON line a peer and
 one a pair of peers (see benchmarks/README.md).
 """
 
@@ -15,7 +16,7 @@ from itertools import combinations
 
 import numpy as np
 from common import Line, emit, frames_of, load, machine, parser_of, ratio
-from peers import KINDS, Peer
+from peers import KINDS, Peer, split
 
 from ee_ref.bench import WARM_UP, spread
 from ee_ref.quantize import signal_to_noise
@@ -23,12 +24,13 @@ from ee_ref.quantize import signal_to_noise
 
 def measure(names: list[str], seconds: float, runs: int) -> Iterator[Line]:
     """One line a peer, and one for each two of them: the ratio of the one named first."""
-    common = {"seconds": seconds, "runs": runs}
+    clock = "cpu" if all(split(name)[1] == 1 for name in names) else "wall"
+    common = {"seconds": seconds, "runs": runs, "clock": clock}
     peers: list[Peer] = []
     with tempfile.TemporaryDirectory() as folder:
         try:
             for name in names:
-                peers.append(Peer(name, seconds, folder))
+                peers.append(Peer(name, seconds, folder, clock))
             for count in range(WARM_UP + runs):
                 for peer in peers:
                     times = peer.run()

@@ -117,17 +117,17 @@ def _bytes(value: Any) -> int:
 
 
 def _repeat(function: Callable, arguments: tuple, times: list[float]) -> None:
-    """Call again and again; append the seconds a call took, from `FEWEST` to `MOST` samples."""
-    start = time.perf_counter()
+    """Call again and again; append the CPU seconds a call took, from `FEWEST` to `MOST` samples."""
+    start = time.process_time()
     function(*arguments)
-    once = time.perf_counter() - start
+    once = time.process_time() - start
     calls = max(1, int(SAMPLE / max(once, 1e-7)))
-    end = time.perf_counter() + SECONDS_A_KERNEL
-    while len(times) < FEWEST or (len(times) < MOST and time.perf_counter() < end):
-        start = time.perf_counter()
+    end = time.process_time() + SECONDS_A_KERNEL
+    while len(times) < FEWEST or (len(times) < MOST and time.process_time() < end):
+        start = time.process_time()
         for _ in range(calls):
             function(*arguments)
-        times.append((time.perf_counter() - start) / calls)
+        times.append((time.process_time() - start) / calls)
 
 
 def kernel_times(call: Call, dtype: str) -> list[float]:

@@ -13,12 +13,15 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from common import FULL, FULL_SEED, frames_of, random_state_dict, yardstick
+from common import FULL, FULL_SEED, frames_of, have, random_state_dict, yardstick
 
 from ee_ref.conformance.draw import random_features
 
 Run = Callable[[np.ndarray], Iterator[np.ndarray]]
 """features -> the log-probabilities of each exit, as they are reached."""
+
+CLOCKS = {"cpu": time.process_time, "wall": time.perf_counter}
+"""What tells the time: CPU time of a peer's process, all its threads together, or wall time."""
 
 REST = 0.02
 """Seconds before each run in which the threads of the peer before may stop spinning."""
@@ -101,6 +104,7 @@ def openvino(kind: str, seconds: float, threads: int) -> tuple[Run, dict]:
 
 KINDS: dict[str, Callable[[float, int], tuple[Run, dict]]] = {
     "native-int8": lambda seconds, threads: native("qs8", threads),
+    "native-int8-packed": lambda seconds, threads: native("qs8", threads, packed=True),
     "native-f32": lambda seconds, threads: native("f32", threads),
     "native-f32-packed": lambda seconds, threads: native("f32", threads, packed=True),
     "numpy": lambda seconds, threads: numpy_ops(),
@@ -113,10 +117,22 @@ KINDS: dict[str, Callable[[float, int], tuple[Run, dict]]] = {
     "torch-bf16": lambda seconds, threads: torch_modules("bfloat16", threads),
 }
 
+MODULES = {"onnx": ("torchaudio", "onnx", "onnxruntime"),
+           "openvino": ("torchaudio", "onnx", "onnxruntime", "openvino"),
+           "openvino-int8": ("nncf",), "torch": ("torchaudio",)}
+"""What a kind needs besides ee_ref: of the kind itself, and of all whose name begins like that."""
 
-def serve(kind: str, threads: int, seconds: float, outputs: str) -> None:
+
+def installed() -> list[str]:
+    """The kinds whose modules are here."""
+    return [kind for kind in KINDS if have(
+        *MODULES.get(kind, ()), *MODULES.get(kind.partition("-")[0], ()))]
+
+
+def serve(kind: str, threads: int, seconds: float, outputs: str, clock: str) -> None:
     """Write the last exit's log-probabilities to `outputs`, say what runs here, then answer each
     line on stdin with the seconds after which each exit was reached."""
+    now = CLOCKS[clock]
     run, about = KINDS[kind](seconds, threads)
     features = random_features(frames_of(seconds), 3)
     *_, last = run(features)
@@ -124,28 +140,36 @@ def serve(kind: str, threads: int, seconds: float, outputs: str) -> None:
     print(json.dumps(about), flush=True)
     for _ in sys.stdin:
         time.sleep(REST)
-        start, reached = time.perf_counter(), []
+        start, reached = now(), []
         for _ in run(features):
-            reached.append(time.perf_counter() - start)
+            reached.append(now() - start)
         print(json.dumps(reached), flush=True)
 
 
 # In the first process.
 
 
-class Peer:
-    """A peer's process. runs: for each run the seconds after which each exit was reached."""
+def split(name: str) -> tuple[str, int]:
+    """(kind, threads) of a peer, `kind` or `kind@threads`."""
+    kind, _, threads = name.partition("@")
+    if kind not in KINDS:
+        raise SystemExit(f"peers: expected one of {', '.join(KINDS)}, found {kind!r}")
+    return kind, int(threads or 1)
 
-    def __init__(self, name: str, seconds: float, folder: str):
-        kind, _, threads = name.partition("@")
-        if kind not in KINDS:
-            raise SystemExit(f"peers: expected one of {', '.join(KINDS)}, found {kind!r}")
-        self.name, self.kind, self.threads = name, kind, int(threads or 1)
+
+class Peer:
+    """A peer's process. runs: for each run the seconds, by `clock`, after which each exit was
+    reached."""
+
+    def __init__(self, name: str, seconds: float, folder: str, clock: str):
+        self.name = name
+        self.kind, self.threads = split(name)
         self._outputs = f"{folder}/{name}.npy"
         limits = {name: str(self.threads) for name in (
             "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
         self._process = subprocess.Popen(
-            [sys.executable, __file__, kind, str(self.threads), repr(seconds), self._outputs],
+            [sys.executable, __file__, self.kind, str(self.threads), repr(seconds), self._outputs,
+             clock],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, **limits},
         )
@@ -173,4 +197,4 @@ class Peer:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4])
+    serve(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), *sys.argv[4:])

@@ -8,6 +8,7 @@ on their own, and a group is what is left of its exit.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from common import Line, emit, load, machine, model_path, parser_of
@@ -20,10 +21,11 @@ from ee_ref.ops._names import stem_and_mode
 
 
 def measure(seconds: float, runs: int, threads: int) -> Iterator[Line]:
-    """One line a dtype: median milliseconds of each stage."""
+    """One line a dtype: median milliseconds of each stage, CPU time where there is one thread."""
     for dtype in DTYPES:
         model = ee_ref.load(model_path(dtype), threads=threads)
-        found = measure_model(model, seconds, runs)
+        now = time.process_time if threads == 1 else time.perf_counter
+        found = measure_model(model, seconds, runs, now)
         stages = {name: times["median_ms"] for name, times in found["stages"].items()}
         once = {"stem_conv": 0.0, "exit_head": 0.0}
         for call in trace(dtype, seconds):

@@ -2,7 +2,7 @@
 
     python benchmarks/tables.py
 
-Everything between the two marks is replaced; tests/test_bench.py compares it with the results.
+Everything between two marks is replaced; tests/test_bench.py compares it with the results.
 """
 
 from __future__ import annotations
@@ -10,22 +10,43 @@ from __future__ import annotations
 from pathlib import Path
 
 import check
-from common import RESULTS, ROOT, Line, of, read
+import instructions
+from common import ROOT, Line, of, results
 
 PAGE = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- tables:begin (benchmarks/tables.py) -->\n", "<!-- tables:end -->\n"
 
 
 def update(page: Path = PAGE) -> None:
     """Replace the tables of the page."""
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    _, after = rest.split(END)
-    page.write_text(before + BEGIN + tables() + END + after, encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    for name, make in (("tables", tables), ("instructions", instruction_table)):
+        begin, end = marks(name)
+        before, rest = text.split(begin)
+        _, after = rest.split(end)
+        text = before + begin + make() + end + after
+    page.write_text(text, encoding="utf-8")
+
+
+def marks(name: str) -> tuple[str, str]:
+    """The lines before and after what is replaced."""
+    return f"<!-- {name}:begin (benchmarks/tables.py) -->\n", f"<!-- {name}:end -->\n"
 
 
 def tables() -> str:
     """Tables of every results file."""
-    return "".join(_machine(read(path), path) for path in sorted(RESULTS.glob("*.jsonl")))
+    return "".join(_machine(lines, path) for path, lines in results())
+
+
+def instruction_table() -> str:
+    """Millions of instructions of each run of the firmware, by op."""
+    runs = instructions.read()
+    rows = [(op, *(_millions(run["by_op"][op]) for run in runs)) for op in instructions.OPS]
+    rows.append(("**all**", *(f"**{_millions(run['total'])}**" for run in runs)))
+    rows.append(("products, instructions a multiply-add",
+                 *(f"{run['by_op'][instructions.PRODUCTS] / run['multiply_adds']:.2f}"
+                   for run in runs)))
+    head = ("10⁶ instructions", *(f"{run['core']}, exit {run['exit']}" for run in runs))
+    return _table(head, rows) + "\n"
 
 
 def _machine(lines: list[Line], path: Path) -> str:
@@ -40,14 +61,15 @@ def _machine(lines: list[Line], path: Path) -> str:
              ("≥ " if figure.at_least else "≤ ") + _number(figure.limit, figure.unit),
              {True: "yes", False: "no", None: "not measured"}[figure.met])
             for figure in check.figures(lines)]),
-        _table(("10 s, 1 thread", "median ms", "quartiles", "ms up to each exit"), [
+        _table(("10 s, 1 thread, CPU time", "median ms", "quartiles", "ms up to each exit"), [
             (line["peer"], f"{line['median_ms']:g}", "{:g}, {:g}".format(*line["quartiles_ms"]),
              " ".join(f"{end:g}" for end in line.get("exit_ms", [])) or "all at once")
             for line in of(lines, "forward", threads=1, seconds=check.YARDSTICK)]),
     ]
+    parts.append(_ratios(lines))
     lengths = sorted({line["seconds"] for line in of(lines, "forward")})
     peers = list(dict.fromkeys(line["peer"] for line in of(lines, "forward")))
-    parts.append(_table(("median ms", *(f"{length:g} s" for length in lengths)), [
+    parts.append(_table(("median ms, CPU time", *(f"{length:g} s" for length in lengths)), [
         (peer, *(_first(of(lines, "forward", peer=peer, threads=1, seconds=length))
                  for length in lengths)) for peer in peers]))
     for line in of(lines, "stages"):
@@ -63,12 +85,57 @@ def _machine(lines: list[Line], path: Path) -> str:
                   f"{line['median_ms']:g}", _number(line.get("gop_per_s")),
                   _number(line.get("peak_percent")), _number(line["gb_per_s"]))
                  for line in kernels]))
+    parts.append(_around(lines))
     for line in of(lines, "memory"):
         parts.append(
             f"\nMemory, {line['dtype']}, {line['seconds']:g} s: {line['peak_mb']:g} MB above the "
             f"interpreter with NumPy ({line['baseline_mb']:g} MB), of which the mapped file "
             f"{line['file_mb']:g} MB; {line['after_load_mb']:g} MB after loading.\n")
     return "".join(parts) + "\n"
+
+
+def _ratios(lines: list[Line]) -> str:
+    """ee_ref by each peer, where both ran on one thread beside each other."""
+    found = {(line["above"], line["below"], line["seconds"]): line
+             for line in of(lines, "ratio")
+             if line["above"].startswith("native-") and "@" not in line["above"] + line["below"]}
+    lengths = (check.YARDSTICK, *check.OTHER_LENGTHS)
+    rows = []
+    for above, below in dict.fromkeys(key[:2] for key in found):
+        here = [found.get((above, below, seconds)) for seconds in lengths]
+        if not below.startswith("native-") and any(here):
+            rows.append((above, below, *(f"{line['median']:.3f}" if line else "" for line in here),
+                         "{:.3f}, {:.3f}".format(*here[0]["quartiles"]) if here[0] else ""))
+    return _table(("time of", "by that of", *(f"{seconds:g} s" for seconds in lengths),
+                   f"quartiles, {lengths[0]:g} s"), rows)
+
+
+def _around(lines: list[Line]) -> str:
+    """Front ends, opening, starting, up to the first exit, many small files."""
+    rows = [(f"front end, {line['peer']}, {line['seconds']:g} s", _spent(line),
+             "torchaudio", _middle(line["by_torchaudio"])) for line in of(lines, "front_end")]
+    rows += [(f"{line['model']}, demo clip to words, exit {line['exit']}", _spent(line),
+              f"exit {line['of']}", _middle(line["by_last"])) for line in of(lines, "utterance")]
+    rows += [(f"opening {line['file']}, {line['file_mb']:g} MB", _spent(line), "reading the file",
+              _middle(line["by_read"])) for line in of(lines, "opening")]
+    rows += [(f"ee-ref transcribe of the demo clip, cold, {line['model']}", _spent(line),
+              "import numpy, soundfile", _middle(line["by_imports"])) for line in of(lines, "cold")]
+    rows += [(f"{line['files']:,} files of 1 s, {line['threads']} threads, {line['model']}",
+              f"{_spent(line)}, wall time", "", f"{line['files_a_second']:g} files a second")
+             for line in of(lines, "small_files")]
+    return _table(("around the encoder", "ms of CPU time", "by", "ratio"), rows) if rows else ""
+
+
+def _spent(line: Line) -> str:
+    return f"{line['median_ms']:g}"
+
+
+def _middle(ratio: dict) -> str:
+    return f"{ratio['median']:.3f} ({{:.3f}}, {{:.3f}})".format(*ratio["quartiles"])
+
+
+def _millions(count: int) -> str:
+    return f"{1e-6 * count:.1f}" if count else ""
 
 
 def _first(found: list[Line]) -> str:

@@ -32,8 +32,8 @@ MIN_STREAM_RATE = 8000
 MAX_CHANNELS = 64  # of an array; more means that its axes are the other way round
 
 # Samples, of all channels together, decoded at a time: memory follows what a file holds, never what
-# its header claims.
-_BLOCK_SAMPLES = 1 << 18
+# its header claims. So many at most are lost before the place where decoding fails.
+_BLOCK_SAMPLES = 1 << 16
 _SURPLUS = 1 << 12  # frames more than the header promises that are asked for
 MAX_STREAM_BYTES = 1 << 30
 """Limit for a stream that is not a system file, such as a pipe, and is copied before decoding."""
@@ -97,7 +97,7 @@ class Recording:
 
     def pieces(self) -> Iterator[np.ndarray]:
         """The samples that were not given yet, finite float32, a piece at a time; see `read`."""
-        yield from self._pieces
+        return self._pieces  # not a generator around it: one that is left early would close it
 
     def pieces_of_all(self, longest: float | None = None) -> list[np.ndarray]:
         """All pieces. Raises TooLongError for more seconds than `longest`, None for any."""
@@ -471,11 +471,11 @@ def _warn_if_cancelled(unrelated: float, left: float, name: str) -> None:
             "average is almost silent; give one of them alone", EeWarning, stacklevel=2)
 
 
-def _check_rate(rate: Any, name: str) -> None:
+def _check_rate(rate: Any, name: str, least: int = MIN_RATE) -> None:
     is_number = isinstance(rate, Real) and not isinstance(rate, bool)
-    if not (is_number and MIN_RATE <= rate <= MAX_RATE and rate == int(rate)):
+    if not (is_number and least <= rate <= MAX_RATE and rate == int(rate)):
         raise AudioError(
-            f"{name}: expected a whole sample rate in {MIN_RATE}..{MAX_RATE} Hz, found {rate!r}"
+            f"{name}: expected a whole sample rate in {least}..{MAX_RATE} Hz, found {rate!r}"
         )
 
 
@@ -542,10 +542,7 @@ class Resampler:
 
 def check_stream_rate(rate: Any) -> None:
     """Raise AudioError unless it is a rate that speech can be heard at, as it comes."""
-    _check_rate(rate, "stream")
-    if rate < MIN_STREAM_RATE:
-        raise AudioError(f"stream: expected a sample rate of at least {MIN_STREAM_RATE} Hz, "
-                         f"found {rate}")
+    _check_rate(rate, "stream", MIN_STREAM_RATE)
 
 
 def _stream_name(stream: BinaryIO) -> str:

@@ -1,6 +1,6 @@
 """How fast a loaded model runs here: medians of every stage and exit (`ee-ref bench`).
 
-`benchmarks/` measures with the same functions. Times are wall times of `time.perf_counter`.
+`benchmarks/` measures with the same functions.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import io
 import os
 import platform
 import re
+import time
 import wave
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from statistics import median, quantiles
@@ -32,10 +33,12 @@ WARM_UP = 2
 DEMO = Path(__file__).parent / "assets" / "demo.wav"
 
 
-def measure(model: Model, seconds: float = 10.0, runs: int = 10) -> dict[str, Any]:
+def measure(model: Model, seconds: float = 10.0, runs: int = 10,
+            now: Callable[[], float] = time.perf_counter) -> dict[str, Any]:
     """Time `runs` utterances of `seconds` from the bytes of a WAV file to words.
 
-    The demo clip is repeated to that length. Returns plain types:
+    The demo clip is repeated to that length. now: what tells the time, in seconds: wall time, or
+    `time.process_time` for CPU time. Returns plain types:
     seconds, runs, mel_frames, backend, peak_memory_bytes (of the process so far, None where the
     system does not tell);
     stages: {"audio", "features", "exit 1", ..., "decode": `spread`}, where an exit is the work from
@@ -57,7 +60,7 @@ def measure(model: Model, seconds: float = 10.0, runs: int = 10) -> dict[str, An
     stages: dict[str, list[float]] = {}
     encoder: list[list[float]] = [[] for _ in range(config.exits)]
     for run in range(WARM_UP + runs):
-        clock = StageClock()
+        clock = StageClock(now)
         samples = audio_stage.read(io.BytesIO(wav), config.sample_rate)
         clock.lap("audio")
         features = model.features(samples)

@@ -21,6 +21,9 @@ FRONTENDS = {
 }
 """The kinds of front ends of mel features, in the order of their numbers in flash images and C."""
 
+WAVEFORMS = ("waveform", "samples")
+"""Those of models that take samples: of zero mean and unit variance, or as they are."""
+
 DTYPES = ("f32", "qs8")
 """Arithmetic of the encoder: float32, or int8 products (docs/numerics.md)."""
 
@@ -57,9 +60,12 @@ class Config(ABC):
     architecture: ClassVar[str]
     """The name of the family in model files."""
     number: ClassVar[int]
-    """The same in flash images and in C."""
+    """The same in flash images and in C; 0 where these do not have the family."""
     since: ClassVar[int] = 3
     """The first format version of model files that has the family."""
+
+    frontends: ClassVar[tuple[str, ...]] = tuple(FRONTENDS)
+    """The kinds of front ends that its models may have."""
 
     exits: int
     layers_per_exit: tuple[int, ...]
@@ -91,8 +97,18 @@ class Config(ABC):
 
     @property
     def has_floor(self) -> bool:
-        """Whether the front end adds `log_floor` and normalises: each but that of bare energies."""
-        return self.frontend != "mel"
+        """Whether the front end adds `log_floor` and normalises: each mel kind but that of bare
+        energies."""
+        return self.frontend != "mel" and not self.takes_samples
+
+    @property
+    def takes_samples(self) -> bool:
+        """Whether a feature is a sample, and not a frame of mels."""
+        return self.frontend in WAVEFORMS
+
+    def feature_frames(self, samples: int) -> int:
+        """Frames of features of so many samples."""
+        return 1 + (samples + 2 * self.pad) // self.hop_length
 
     @abstractmethod
     def encoder_frames(self, inputs: int) -> int:
@@ -118,6 +134,10 @@ class Config(ABC):
         """Centre of encoder frame `frame` in seconds of the audio given (before padding)."""
 
     @abstractmethod
+    def stem_cost(self, inputs: int) -> int:
+        """Multiply-accumulates before the first layer, which are part of every exit's `costs`."""
+
+    @abstractmethod
     def costs(self, inputs: int) -> tuple[int, ...]:
         """Multiply-accumulates up to and including each exit for so many frames of features."""
 
@@ -135,16 +155,25 @@ class Config(ABC):
         require(self.dim % self.heads == 0, "heads", f"a divisor of dim {self.dim}")
         require(self.vocab >= 2, "vocab", "at least 2")
         require(is_count(self.blank, 0, self.vocab - 1), "blank", f"in 0..{self.vocab - 1}")
-        require(self.frontend in FRONTENDS, "frontend", f"one of {sorted(FRONTENDS)}")
+        require(self.frontend in self.frontends, "frontend", f"one of {sorted(self.frontends)}")
+        if not self.takes_samples:
+            self._validate_mel()
+        else:
+            for name in ("mels", "n_fft", "win_length", "hop_length"):
+                require(getattr(self, name) == 1, name, f"1 with the front end {self.frontend}")
+            require(self.pad == 0, "pad", f"0 with the front end {self.frontend}")
+        require(self.left == 0 or self.chunk > 0, "left", "0 without a chunk")
+        require(self.dtype in DTYPES, "dtype", f"one of {list(DTYPES)}")
+        self._require_positive("log_floor")
+        return self
+
+    def _validate_mel(self) -> None:
+        require = self._require
         require(self.win_length <= self.n_fft, "win_length", f"at most n_fft {self.n_fft}")
         require(self.n_fft % 2 == 0, "n_fft", "even")
         require(self.mels <= self.n_fft // 2 + 1, "mels", f"at most {self.n_fft // 2 + 1}")
         require(self.mels * (self.n_fft // 2 + 1) <= MAX_FILTER_BANK, "mels",
                 f"with n_fft {self.n_fft} at most {MAX_FILTER_BANK} numbers of mel filters")
-        require(self.left == 0 or self.chunk > 0, "left", "0 without a chunk")
-        require(self.dtype in DTYPES, "dtype", f"one of {list(DTYPES)}")
-        self._require_positive("log_floor")
-        return self
 
     def _require(self, ok: bool, name: str, expected: str) -> None:
         if not ok:

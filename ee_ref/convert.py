@@ -9,14 +9,14 @@ convolution, and convolutions become matrices in the order in which the ops read
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import families
-from .config import FRONTENDS, Config
-from .errors import ArgumentError, CheckpointError, some
+from .config import Config
+from .errors import ArgumentError, CheckpointError, shown, some
 from .families import Family, Module, Source
 from .model_file import nearest_float32
 
@@ -25,36 +25,82 @@ BATCH_NORM_EPS = 1e-5  # PyTorch's default; a state dict does not say
 _COUNTERS = ("num_batches_tracked", "n_averaged")  # of batch norm and of averaged weights
 
 
+class Converted(NamedTuple):
+    """What `convert` gives.
+
+    config, tensors: see `convert_state_dict`. layout: whose names the tensors had. assumed: fields
+    of config that neither shapes nor files nor arguments told, and the option of `ee-ref convert`
+    that sets each.
+    """
+
+    config: Config
+    tensors: dict[str, np.ndarray]
+    layout: str
+    assumed: dict[str, str]
+
+
 def convert_state_dict(
     state: Mapping[str, np.ndarray],
     *,
     heads: int | None = None,
     frontend: str | None = None,
+    norm: str | None = None,
+    exit_layers: Sequence[int] | None = None,
     extras: Mapping[str, Any] | None = None,
 ) -> tuple[Config, dict[str, np.ndarray]]:
     """Configuration and tensors (float32, names and shapes of `families.tensors`) of a state dict.
 
-    Sizes come from the shapes. heads, frontend and the other settings come from the argument, else
-    from `extras` (entries beside the state dict, by the names of Config), else they are those of
-    the published models: 8 heads, and frontend "mel", or "logmel" when the state has
-    `frontend.mean`. A "logmel" model without `frontend.mean` and `.scale` gets zeros and ones.
+    Sizes come from the shapes. heads, frontend, norm and the other settings come from the argument,
+    else from `extras` (entries beside the state dict, by the names of Config, or as the family's
+    `described` reads them), else they are those of the published models: of a Conformer 8 heads,
+    and frontend "mel", or "logmel" when the state has `frontend.mean`; a "logmel" model without
+    `frontend.mean` and `.scale` gets zeros and ones. exit_layers: after which layers, from 1, the
+    exits are, where the checkpoint has layers without groups; one head is then that of all exits.
     Raises CheckpointError naming tensors that are missing, unexpected, misshapen, not floating
-    point or not finite; ArgumentError for an unknown front end or heads that are not positive.
+    point or not finite, and settings that do not fit; ArgumentError for an unknown front end or
+    heads that are not positive.
     """
-    if frontend is not None and frontend not in FRONTENDS:
-        raise ArgumentError(f"frontend: expected one of {sorted(FRONTENDS)}, found {frontend!r}")
+    found = convert(state, heads=heads, frontend=frontend, norm=norm, exit_layers=exit_layers,
+                    extras=extras)
+    return found.config, found.tensors
+
+
+def convert(
+    state: Mapping[str, np.ndarray],
+    *,
+    heads: int | None = None,
+    frontend: str | None = None,
+    norm: str | None = None,
+    exit_layers: Sequence[int] | None = None,
+    extras: Mapping[str, Any] | None = None,
+) -> Converted:
+    """`convert_state_dict`, and what it recognised."""
+    family = _family(state)
+    known = family.Config.frontends
+    if frontend is not None and frontend not in known:
+        raise ArgumentError(f"frontend: expected one of {sorted(known)}, found {frontend!r}")
     if heads is not None and heads < 1:
         raise ArgumentError(f"heads: expected a positive number, found {heads}")
-    family = _family(state)
-    settings = _settings(family, extras or {})
-    if heads is not None:
-        settings["heads"] = heads
-    if frontend is not None:
-        settings["frontend"] = frontend
+    extras = extras or {}
+    told = family.described(extras)
+    settings = _settings(family, {**extras, **told})
+    if "layers" in told:
+        settings["layers"] = told["layers"]
+    if norm is not None and not hasattr(family.Config, "norm"):
+        raise ArgumentError(f"norm: expected none, of which {family.Config.architecture} has no "
+                            f"choice, found {norm!r}")
+    given = {"heads": heads, "frontend": frontend, "norm": norm, "exit_layers": exit_layers}
+    settings.update({name: value for name, value in given.items() if value is not None})
+    names = list(state)
+    state = family.standard(state, settings)
     try:
         config = family.infer(state, settings).validate()
     except ArgumentError as error:
         raise CheckpointError(str(error)) from None
+    for name in _INFERRED:
+        if name in told and hasattr(config, name) and told[name] != getattr(config, name):
+            raise CheckpointError(f"{name}: expected {getattr(config, name)}, as the tensors have, "
+                                  f"found {shown(repr(told[name]), 40)}")
     if config.has_floor and not any(name.startswith("frontend.") for name in state):
         state = {**state, "frontend.mean": np.zeros(config.mels, np.float32),
                  "frontend.scale": np.ones(config.mels, np.float32)}
@@ -62,8 +108,10 @@ def convert_state_dict(
     expected = {name: shape for source in sources for name, shape in source.shapes()}
     _check_state(config.architecture, state, expected)
     shapes = {spec.name: spec.shape for spec in families.tensors(config)}
-    return config, {name: _float32(name, value.reshape(shapes[name])) for source in sources
-                    for name, value in _tensors(source, lambda name: _float64(state, name))}
+    tensors = {name: _float32(name, value.reshape(shapes[name])) for source in sources
+               for name, value in _tensors(source, lambda name: _float64(state, name))}
+    assumed = {name: option for name, option in family.OPTIONS.items() if name not in settings}
+    return Converted(config, tensors, family.layout(names), assumed)
 
 
 def _family(state: Mapping[str, np.ndarray]) -> Family:
@@ -73,7 +121,7 @@ def _family(state: Mapping[str, np.ndarray]) -> Family:
 
 
 _INFERRED = ("exits", "dim", "ff", "kernel", "vocab", "max_frames", "mels", "stem_kernel",
-             "stem_stride", "dtype")
+             "stem_stride", "dtype", "channels", "conv_bias", "conv_norm", "groups", "buckets")
 """Fields of configurations that shapes tell, as they do those with one entry an exit, or that a
 checkpoint has no choice of."""
 
@@ -90,7 +138,8 @@ def _settings(family: Family, extras: Mapping[str, Any]) -> dict[str, Any]:
         elif field.type == "float":
             ok, what = _is_number(value), "a number"
         elif field.name == "frontend":
-            ok, what = isinstance(value, str) and value in FRONTENDS, f"one of {sorted(FRONTENDS)}"
+            known = family.Config.frontends
+            ok, what = isinstance(value, str) and value in known, f"one of {sorted(known)}"
         else:
             ok, what = isinstance(value, str), "a string"
         if not ok:
@@ -148,14 +197,17 @@ def _tensors(source: Source, get: Callable[[str], np.ndarray]
     if source.module is Module.TENSOR:
         yield source.name, get(source.source)
         return
+    bias: np.ndarray | None
     if source.module is Module.NORMED_CONV:
         weight, bias = _fold_batch_norm(source, get)
     else:
-        weight, bias = get(source.key("weight")), get(source.key("bias"))
+        weight = get(source.key("weight"))
+        bias = get(source.key("bias")) if source.has_bias else None
         if weight.ndim == 3:  # (out, in, taps) -> (out, taps, in), as a window of frames has them
             weight = weight.transpose(0, 2, 1)
     yield f"{source.name}.weight", weight
-    yield f"{source.name}.bias", bias
+    if bias is not None:
+        yield f"{source.name}.bias", bias
 
 
 def _fold_batch_norm(source: Source, get: Callable[[str], np.ndarray]

@@ -43,7 +43,8 @@ MAX_BYTES = 0x7FFFFFFF
 MAX_SECONDS = 86_400
 """The longest audio that a device is planned for, where the model has no limit: a day."""
 
-ARCHITECTURES = {family.Config.number: name for name, family in families.FAMILIES.items()}
+ARCHITECTURES = {family.Config.number: name for name, family in families.FAMILIES.items()
+                 if family.Config.number}
 NAMED = {"dtype": DTYPES, "conv": CONVS, "positions": POSITIONS, "frontend": tuple(FRONTENDS)}
 """Fields that are a number in the header: that of the name in this list."""
 
@@ -188,18 +189,25 @@ def read(path: str | os.PathLike[str]) -> FlashImage:
         raise ModelFileError(f"{path}: {error}") from None
 
 
+def _require_in_c(config: Config) -> None:
+    if config.architecture not in ARCHITECTURES.values():
+        raise ArgumentError("a flash image: expected a model of "
+                            f"{' or '.join(ARCHITECTURES.values())}, found {config.architecture}, "
+                            "which runs in NumPy alone")
+
+
 def limited(config: Config, seconds: float | None) -> Config:
     """The configuration with positions for `seconds` of audio; itself for None.
 
     Raises ArgumentError when that is no encoder frame at all, more than the model has, or more than
     `MAX_SECONDS`.
     """
+    _require_in_c(config)
     if seconds is None:
         return config
     frames, most = 0, min(config.max_seconds, MAX_SECONDS)
     if 0 < seconds <= most:
-        mel_frames = 1 + (int(seconds * config.sample_rate) + 2 * config.pad) // config.hop_length
-        frames = config.encoder_frames(mel_frames)
+        frames = config.encoder_frames(config.feature_frames(int(seconds * config.sample_rate)))
     if frames < 1:
         raise ArgumentError(
             f"seconds: expected at least one encoder frame ({config.frame_seconds:g} s and a "

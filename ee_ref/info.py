@@ -36,7 +36,8 @@ def describe(
     end, scales of int8 matrices). Batch norm is folded into the depthwise convolutions, so a file
     of the published shape has 6,144 fewer than the 31,536,128 that PyTorch counts. In `exits`,
     parameters, bytes and multiply-accumulates are cumulative: those of the file cut after that
-    exit.
+    exit. `stem`: what of these lies before the first layer, the feature encoder of models that take
+    samples included.
     """
     config = file.config
     specs = families.tensors(config)
@@ -48,6 +49,9 @@ def describe(
         else:
             constants += math.prod(spec.shape)
     macs = {seconds: multiply_accumulates(config, seconds) for seconds in SECONDS}
+    before = {seconds: None if found is None else
+              config.stem_cost(config.feature_frames(seconds * config.sample_rate))
+              for seconds, found in macs.items()}
     exits, parameters = [], counts[0]
     for number in range(1, config.exits + 1):
         parameters += counts[number]
@@ -72,6 +76,10 @@ def describe(
         "config": dataclasses.asdict(config),
         "tokens": list(file.tokens),
         "special": sorted(file.special),
+        "stem": {
+            "parameters": counts[0],
+            "multiply_accumulates": {f"{seconds} s": found for seconds, found in before.items()},
+        },
         "exits": exits,
         "checksums": {
             "header": f"{file.header_checksum:08x}",

@@ -40,10 +40,10 @@ def load(
     threads: how many share the work of one utterance, the calling one included, 1..MAX_THREADS;
     None takes the number from EE_REF_THREADS, or 1. Results are the same bytes for every number.
     The NumPy backend leaves threads to its BLAS library (OPENBLAS_NUM_THREADS and the like).
-    packed: for a float32 model on x86-64, keep a second copy of the matrices in the order in which
-    the kernels take them, instead of making it in each call: more memory, by the size of the file,
-    and a longer start, for less time an utterance (docs/performance.md). Elsewhere it does nothing.
-    Results are the same bytes.
+    packed: on x86-64, in int8 mode with VNNI or AMX, keep a second copy of the matrices in the
+    order in which the kernels take them, instead of making it in each call: more memory, by the
+    size of the file, and a longer start, for less time an utterance (docs/performance.md).
+    Elsewhere it does nothing. Results are the same bytes.
     Raises FileError, ModelFileError, ArgumentError, or ThreadsError when the system gives no more.
     """
     if backend not in BACKENDS:

@@ -26,7 +26,7 @@ from .clock import StageClock
 from .config import Config
 from .decode import Alignment, Hypothesis, Parts, WordHypothesis, token_confidences
 from .decode.greedy import align
-from .errors import ArgumentError, ModelFileError, shown
+from .errors import ArgumentError, ModelFileError, TooLongError, shown, shown_limit
 from .exits import AnyPolicy, Confidence, Decision, Policy, Scores, Utterance
 from .exits.policy import Course, require_phrases
 from .frontend import FrontEnd, front_end
@@ -52,7 +52,7 @@ PHRASES_POLICY = "phrases"
 """The one that it prefers when it is given phrases."""
 
 STREAM_POINT = "stream"
-"""The operating point that holds the view of streams of a model, if the file has one."""
+"""The one that streams prefer, which holds their view too, if the file has one."""
 
 WHOLE_SECONDS = 40.0
 """What `Model.transcribe` hears as a whole, if the model admits it; a longer recording is a stream:
@@ -177,8 +177,7 @@ class Model:
     """A loaded model. Made by `ee_ref.load`.
 
     config: `ee_ref.config.Config`; tokens: the CTC labels, a sequence of strings;
-    backend: "native" or "numpy", the one in use. threads, packed: see
-    `ee_ref.load`.
+    backend: "native" or "numpy", the one in use. threads, packed: see `ee_ref.load`.
 
     Any number of threads may use a model at once; C runs without the interpreter's lock. A copy, by
     `pickle` or `copy`, is loaded from the same file again, which must still exist.
@@ -259,7 +258,8 @@ class Model:
         heard: called with the events of such a recording, the seconds heard so far, and those of
         the recording, None where they are not known.
 
-        Raises AudioError, AudioFileError, ArgumentError, or as `phrase_decoder` does.
+        Raises AudioError, AudioFileError, ArgumentError, or as `phrase_decoder` does; TooLongError
+        for such a recording and a model that takes samples, which streams do not have yet.
         """
         policy, listener = self._asked(exit, policy, decoder, phrases)
         clock = StageClock()
@@ -267,6 +267,10 @@ class Model:
         longest = min(WHOLE_SECONDS, self.config.max_seconds)
         with audio_stage.opened(audio, self.config.sample_rate) as recording:
             pieces, whole = recording.upto(longest)
+            if not whole and self.config.takes_samples:
+                raise TooLongError(
+                    f"{recording.name}: expected at most {shown_limit(longest)} s of audio for "
+                    f"{self.config.architecture}, which streams cannot have yet, found more")
             if not whole:
                 return self._long(recording, pieces, policy, decoder, listener, heard, clock)
             samples = recording.resampled(pieces, self.config.sample_rate)
@@ -383,17 +387,20 @@ class Model:
     ) -> Stream:
         """Audio that comes in pieces: `feed` samples, get events, `finish` (docs/streaming.md).
 
-        policy, exit, phrases, decoder: as in `transcribe`; the policy chooses for each block, the
-        others are for each utterance. endpoint: when an utterance is over; None: `Endpoint()`.
+        policy, exit, phrases, decoder: as in `transcribe`, but that the policy `stream`, where the
+        model has it, goes before `balanced`; the policy chooses for each block, the others are for
+        each utterance. endpoint: when an utterance is over; None: `Endpoint()`.
         view: that of a model with chunks is its own; else windows, or chunks for weights that were
         trained for them too; None: `stream.PHRASES` with phrases, or what the file says, or
         `stream.LIVE`. rate: of the samples that will be fed, at least 8000 Hz; None: that of the
         model.
         Raises ArgumentError, AudioError for the rate, ModelFileError, or as `phrase_decoder`.
         """
-        from .stream import LIVE, PHRASES
+        from .stream import LIVE, PHRASES, Endpoint
 
-        policy, listener = self._asked(exit, policy, decoder, phrases)
+        if not isinstance(endpoint, Endpoint | None):
+            raise ArgumentError(f"endpoint: expected an Endpoint, found {shown(endpoint)}")
+        policy, listener = self._asked(exit, policy, decoder, phrases, stream=True)
         usual = LIVE if listener is None else PHRASES
         return self._stream(policy, listener, decoder, endpoint, self._view(view, usual), rate)
 
@@ -423,6 +430,9 @@ class Model:
         from .stream import LIVE, Chunks, Windows
 
         config = self.config
+        if config.takes_samples:
+            raise ArgumentError("a stream: expected a model of mel features, found "
+                                f"{config.architecture}, which hears whole recordings alone")
         if config.chunk:
             own = Chunks(config.chunk, config.left)
             if view not in (None, own):
@@ -432,6 +442,8 @@ class Model:
             view = self._stored_view
         if view is None:
             return usual.within(config.max_frames)
+        if not isinstance(view, Windows | Chunks):
+            raise ArgumentError(f"view: expected Windows or Chunks, found {shown(view)}")
         if isinstance(view, Windows) and 0 < config.max_frames < view.rows:
             raise ArgumentError(f"view: expected windows of at most {config.max_frames} rows, "
                                 f"found {view} of {view.rows}")
@@ -483,12 +495,12 @@ class Model:
 
     def _asked(
         self, exit: int | None, policy: AnyPolicy | str | None, decoder: Decoder | None,
-        phrases: AnyPhrases | None,
+        phrases: AnyPhrases | None, stream: bool = False,
     ) -> tuple[AnyPolicy, PhraseDecoder | None]:
         """The policy and the phrases that these arguments mean."""
         if decoder is not None and phrases is not None:
             raise ArgumentError("expected a decoder or phrases, found both")
-        policy = self.policy(exit, policy, phrases is not None)
+        policy = self.policy(exit, policy, phrases is not None, stream)
         return policy, None if phrases is None else self._listener(phrases)
 
     def _long(
@@ -502,16 +514,18 @@ class Model:
         stream = self._stream(policy, phrases, decoder, None, self._view(None, LONG),
                               recording.rate, shows=False, clock=clock)
         transcript = Transcript(phrases is not None)
-        for piece in itertools.chain(pieces, recording.pieces()):
-            clock.lap("audio")
-            events = stream.feed(piece)
+
+        def said(events: list[Event]) -> None:
             transcript.add(events)
             clock.lap("decode")
             heard(events, stream.seconds, recording.seconds)
-        events = stream.finish()
-        transcript.add(events)
-        clock.lap("decode")
-        heard(events, stream.seconds, recording.seconds)
+
+        try:
+            for piece in itertools.chain(pieces, recording.pieces()):
+                clock.lap("audio")
+                said(stream.feed(piece))
+        finally:  # whatever ended it: words that were heard are said
+            said(stream.finish())
         return transcript.result(stream.seconds, stream.score, clock.timing())
 
     def phrase_decoder(
@@ -598,8 +612,9 @@ class Model:
                 f"{self.file.path}: operating points: {shown(error, 300)}") from None
 
     def policy(self, exit: int | None = None, policy: AnyPolicy | str | None = None,
-               phrases: bool = False) -> AnyPolicy:
-        """The policy that `transcribe` uses for these arguments, with phrases or without.
+               phrases: bool = False, stream: bool = False) -> AnyPolicy:
+        """The policy that `transcribe` uses for these arguments, with phrases or without; or
+        `stream`.
 
         Raises ArgumentError.
         """
@@ -613,9 +628,8 @@ class Model:
                     f"found {policy!r}")
             policy = self.policies[policy]
         if policy is None and exit is None:
-            default = PHRASES_POLICY if phrases and PHRASES_POLICY in self.policies else (
-                DEFAULT_POLICY)
-            policy = self.policies.get(default)
+            preferred = PHRASES_POLICY if phrases else STREAM_POINT if stream else DEFAULT_POLICY
+            policy = self.policies.get(preferred, self.policies.get(DEFAULT_POLICY))
         if policy is None:
             policy = exits.Fixed(self.config.exits if exit is None else exit)
         if deepest := getattr(policy, "deepest", 0):

@@ -22,10 +22,10 @@ def multiply_accumulates(config: Config, seconds: float) -> tuple[int, ...] | No
     """
     if not (math.isfinite(seconds) and seconds <= config.max_seconds + 1):
         return None
-    mel_frames = 1 + int(seconds * config.sample_rate + 2 * config.pad) // config.hop_length
-    if 0 < config.max_frames < config.encoder_frames(mel_frames):
+    frames = config.feature_frames(int(seconds * config.sample_rate))
+    if 0 < config.max_frames < config.encoder_frames(frames):
         return None
-    return config.costs(mel_frames)
+    return config.costs(frames)
 
 
 def device_plan(

@@ -25,10 +25,11 @@ def quantize(
     its own, by `ee_ref.ops.quantize_qs8`; the other tensors stay as they are, except that numbers
     below 2**-50 become 0, because docs/numerics.md relies on there being none. No calibration data
     is needed: activations get their scales when the model runs.
-    Raises ArgumentError for a model that is not float32.
+    Raises ArgumentError for a model that is not float32, or of a family without int8 mode.
     """
     if config.dtype != "f32":
         raise ArgumentError(f"expected a float32 model to quantise, found dtype {config.dtype!r}")
+    int8 = dataclasses.replace(config, dtype="qs8").validate()
     quantized = {}
     for spec in families.tensors(config):
         tensor = tensors[spec.name]
@@ -36,7 +37,7 @@ def quantize(
             quantized[spec.name], quantized[spec.name + SCALE_SUFFIX] = quantize_qs8(tensor)
         else:
             quantized[spec.name] = flush(tensor)
-    return dataclasses.replace(config, dtype="qs8"), quantized
+    return int8, quantized
 
 
 def dequantize(tensors: Mapping[str, np.ndarray], name: str) -> np.ndarray:

@@ -24,9 +24,10 @@ from ee_ref.families.conformer import Config
 
 GOLDEN = Path(__file__).parent / "golden"
 DESK = Path(__file__).resolve().parent.parent / "kernels" / "conformance"
+"""The C port of this machine, for the conformance suite."""
+
 EMULATION = f"-include {Path(__file__).resolve().parent / 'c' / 'emulated_amx.h'}"
 """What makes a C compiler put portable C for the instructions of AMX."""
-"""The C port of this machine, for the conformance suite."""
 
 INSTALLED = Path(__file__).with_name("installed.py")
 

@@ -548,3 +548,15 @@ def test_every_signal_handler_that_raised_is_heard_of(request):
         else:
             assert len(handled) == before
     assert raised == len(handled) > 0
+
+
+@pytest.mark.parametrize("format, subtype", [("WAV", "PCM_16"), ("WAV", "PCM_24"),
+                                             ("FLAC", "PCM_16")])
+def test_a_recording_goes_on_where_its_beginning_ended(format, subtype):
+    file = io.BytesIO(encoded(tone(40.0), format=format, subtype=subtype))
+    with audio.opened(file, RATE) as recording:
+        beginning, whole = recording.upto(1.0)
+        rest = list(recording.pieces())
+    assert not whole and rest and recording.seconds == 40.0
+    file.seek(0)
+    assert np.array_equal(np.concatenate([*beginning, *rest]), audio.read(file, RATE))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ee_ref import bench, load, ops
+from ee_ref import bench, load, native
 from ee_ref.cli import main
 from ee_ref.errors import ArgumentError
 from ee_ref.ops._names import stem_and_mode
@@ -114,7 +114,7 @@ def test_ops_are_found_for_every_kernel(dtype, native_library, monkeypatch):
     monkeypatch.setattr(ops_benchmark, "yardstick", small)
     monkeypatch.setattr(ops_benchmark, "random_features",
                         lambda frames, seed: random_features(frames, seed, SMALL.mels))
-    everything = {op for op in ops.__all__ if stem_and_mode(op)[1] == dtype}
+    everything = {op for op in native.__all__ if stem_and_mode(op)[1] == dtype}
     calls = ops_benchmark.trace(dtype, seconds=1)
     assert {call.op for call in calls} == everything, "an op that the model never calls"
     layers = sum(SMALL.layers_per_exit)
@@ -154,10 +154,10 @@ def test_every_kernel_can_be_timed(native_library, monkeypatch):
 FIELDS = {
     "machine": {"cpu", "cores", "isa", "isas", "compiler", "python", "numpy", "system", "commit"},
     "peaks": {"read", "load"},
-    "forward": {"peer", "threads", "seconds", "mel_frames", "runs", "median_ms", "quartiles_ms",
-                "least_ms", "load"},
-    "ratio": {"above", "below", "seconds", "runs", "median", "quartiles", "largest_difference",
-              "signal_to_noise_db"},
+    "forward": {"peer", "threads", "seconds", "mel_frames", "runs", "clock", "median_ms",
+                "quartiles_ms", "least_ms", "load"},
+    "ratio": {"above", "below", "seconds", "runs", "clock", "median", "quartiles",
+              "largest_difference", "signal_to_noise_db"},
     "ops": {"op", "dtype", "isa", "seconds", "shapes", "calls", "samples", "median_ms",
             "quartiles_ms", "least_ms", "bytes", "gb_per_s", "read_percent", "load"},
     "stages": {"dtype", "threads", "seconds", "runs", "stage_ms", "load"},
@@ -165,6 +165,11 @@ FIELDS = {
                    "peak_mb", "load"},
     "memory": {"dtype", "seconds", "peak_mb", "after_load_mb", "after_features_mb", "file_mb",
                "baseline_mb"},
+    "front_end": {"peer", "seconds", "runs", "median_ms", "by_torchaudio", "load"},
+    "utterance": {"model", "exit", "of", "runs", "median_ms", "by_last", "load"},
+    "opening": {"file", "file_mb", "runs", "median_ms", "by_read", "load"},
+    "cold": {"model", "runs", "median_ms", "by_imports", "load"},
+    "small_files": {"model", "threads", "files", "runs", "median_ms", "files_a_second", "load"},
     "figure": {"what", "value", "limit", "at_least", "unit", "met"},
 }
 FILES = sorted((BENCHMARKS / "results").glob("*.jsonl"))
@@ -205,7 +210,67 @@ def test_the_tables_of_the_page_are_those_of_the_results():
     import tables
 
     page = tables.PAGE.read_text(encoding="utf-8")
-    assert tables.BEGIN + tables.tables() + tables.END in page
+    for name, made in (("tables", tables.tables()), ("instructions", tables.instruction_table())):
+        begin, end = tables.marks(name)
+        assert begin + made + end in page
+
+
+def test_instructions_belong_to_one_op_each():
+    import instructions
+
+    runs = instructions.read()
+    assert [(run["board"], run["core"], run["exit"]) for run in runs] == list(instructions.RUNS)
+    for run in runs:
+        assert list(run["by_op"]) == list(instructions.OPS)
+        assert sum(run["by_op"].values()) == run["total"]
+    total, found = instructions.by_op(
+        "total 150\nstage open 90\nstage layers 60\nfunction ee_linear_digits_qs8_dsp 60\n"
+        "function add_products 40\nfunction add_products 5\nfunction ee_mel_block_mve 20\n"
+        "function __aeabi_fmul 15\nfunction (elsewhere) 10\n")
+    assert total == 150 and {op: count for op, count in found.items() if count} == {
+        "int8 products": 105, "front end": 20, "floats in software": 15, "all else": 10}
+    with pytest.raises(ValueError, match="expected functions of 150 instructions in all, found 40"):
+        instructions.by_op("total 150\nfunction memset 40\n")
+
+
+def test_peers_are_those_whose_modules_are_here(monkeypatch):
+    import peers
+
+    here = {"torchaudio", "onnx", "onnxruntime"}
+    monkeypatch.setattr(peers, "have", lambda *modules: here.issuperset(modules))
+    assert peers.installed() == ["native-int8", "native-f32", "native-f32-packed", "numpy",
+                                 "onnx-int8", "onnx-f32", "torch", "torch-bf16"]
+    here.add("openvino")
+    assert set(peers.KINDS) - set(peers.installed()) == {"openvino-int8"}
+    here.clear()
+    assert peers.installed() == ["native-int8", "native-f32", "native-f32-packed", "numpy"]
+    assert peers.split("numpy@2") == ("numpy", 2) and peers.split("torch") == ("torch", 1)
+    with pytest.raises(SystemExit, match="expected one of .*, found 'tensorflow'"):
+        peers.split("tensorflow")
+
+
+@pytest.mark.parametrize("clock, names", [
+    ("cpu", ["native-f32", "numpy"]), ("wall", ["native-f32@2", "numpy"])])
+def test_peers_on_more_than_one_thread_are_counted_in_wall_time(monkeypatch, clock, names):
+    import forward
+
+    class Peer:
+        def __init__(self, name, seconds, folder, clock):
+            self.name, self.about, self.runs, clocks[name] = name, {}, [], clock
+            self.kind, self.threads = forward.split(name)
+            self.last_exit = np.ones((2, 3))
+
+        def run(self):
+            return [1.0, 2.0]
+
+        def close(self):
+            pass
+
+    clocks = {}
+    monkeypatch.setattr(forward, "Peer", Peer)
+    lines = list(forward.measure(names, 1.0, 2))
+    assert set(clocks.values()) == {line["clock"] for line in lines} == {clock}
+    assert lines[0]["exit_ratio"] == [0.5, 1.0] and lines[-1]["median"] == 1.0
 
 
 def test_figures_are_met_or_not():
@@ -229,6 +294,30 @@ def test_figures_are_met_or_not():
     assert made["native-f32, most of exit k of n by the whole pass, less k/n"].met is True
     assert made["numpy / torch, time"].met is None
     assert "NOT MET" in check.table(list(made.values()))
+
+
+def test_the_figure_beside_openvino_is_that_of_its_fastest_precision():
+    import check
+
+    ratios = [{"benchmark": "ratio", "above": "native-int8", "below": below, "seconds": 10.0,
+               "median": median} for below, median in (
+                   ("onnx-int8", 0.3), ("openvino-f32", 0.35), ("openvino-int8", 0.9),
+                   ("openvino-bf16", 0.6))]
+    for isa, limit in (("vnni", 0.40), ("amx", 0.25)):
+        made = {figure.what: figure for figure in check.figures(
+            [{"benchmark": "machine", "isa": isa}, *ratios])}
+        assert made["native-int8 / OpenVINO's fastest, time"].value == 0.9
+        assert made["native-int8 / OpenVINO's fastest, time"].met is False
+        assert made["native-int8 / onnx-int8, time"].met is (0.3 <= limit)
+
+
+def test_kaldi_s_filter_bank_has_the_frames_of_the_others(native_library):
+    pytest.importorskip("kaldi_native_fbank")
+    import around
+
+    samples = np.sin(np.arange(16000, dtype=np.float32))
+    assert around.FRONT_ENDS["kaldi-native-fbank"](samples)().shape == (100, 80)
+    assert around.FRONT_ENDS["native"](samples)().shape[1] == 80
 
 
 def test_names_of_results_files():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import ee_ref
 from ee_ref import calibration, cli, exits, model_file
 from ee_ref.calibration import fit, points, risk
+from ee_ref.calibration.streams import stream_point
 from ee_ref.encoder import ExitOutput
 from ee_ref.errors import ArgumentError, ModelFileError
 from ee_ref.evaluation import figures
@@ -432,3 +433,37 @@ def test_wrong_usage(tmp_path, model_path, capsys, arguments):
 def test_the_bundled_model_is_not_replaced_by_mistake(tmp_path, capsys, model):
     code, streams = calibrate(capsys, "--manifest", recordings(tmp_path), *model)
     assert code == 2 and "--output" in streams.err
+
+
+def test_the_view_of_streams(tmp_path, model_path, capsys):
+    manifest, output = recordings(tmp_path, 6), tmp_path / "out.gguf"
+    before = set(model_file.operating_points(model_file.read(model_path)))
+    code, streams = calibrate(capsys, "--manifest", manifest, "--model", model_path, "--stream",
+                              "9", "-o", output, "--json", tmp_path / "report.json")
+    assert code == 0, streams.err
+    report = json.loads((tmp_path / "report.json").read_text())
+    tried, chosen = report["views"], report["point"]
+    kept = [row for row in tried if row["wer"] <= 10 * report["wer"]]
+    assert len(tried) > 4 and chosen["seconds"] == pytest.approx(
+        min(row["seconds"] for row in kept), abs=1e-3)
+    assert streams.out.count(" *") == 1
+    model = ee_ref.load(output)
+    points = model_file.operating_points(model.file)
+    assert set(points) == before | {"stream"} and points["stream"]["view"] == chosen["view"]
+    assert model.policy(stream=True) == model.policies["stream"]
+    assert model.policy() == model.policies.get("balanced", exits.Fixed(model.config.exits))
+    code, streams = calibrate(capsys, "--manifest", manifest, "--model", model_path, "--stream",
+                              "--target", "best", "--dry-run")
+    assert code == 2 and "--target or --stream" in streams.err
+
+
+@pytest.mark.parametrize("share, expected", [(0.0, 3), (0.1, 2), (0.5, 1)])
+def test_the_view_that_waits_least_of_those_that_keep_the_words(share, expected):
+    rows = [{"view": {"hop": number}, "policy": {}, "seconds": seconds, "wer": wer,
+             "multiply_accumulates": work}
+            for number, (seconds, wer, work) in enumerate(
+                [(1.0, 14.0, 9), (1.0, 14.0, 5), (2.0, 11.0, 5), (4.0, 10.0, 1)])]
+    point = stream_point({"wer": 10.0, "views": rows, "utterances": 1}, share)
+    assert point["view"] == {"hop": expected}
+    with pytest.raises(ArgumentError, match="at most 5.00 %"):
+        stream_point({"wer": 5.0, "views": rows, "utterances": 1}, 0.0)

@@ -173,7 +173,7 @@ def test_float_models_have_plain_features_on_the_numpy_backend(tmp_path):
 
 
 def test_a_conformer_takes_the_mel_kinds():
-    assert set(KINDS) - set(FRONTENDS) == {"waveform"}
+    assert set(KINDS) - set(FRONTENDS) == {"waveform", "samples"}
     with pytest.raises(ArgumentError, match="frontend: expected one of.*found 'waveform'"):
         replace(SMALL, frontend="waveform").validate()
 
@@ -183,6 +183,8 @@ def test_a_conformer_takes_the_mel_kinds():
 def test_waveform_is_the_same_everywhere(dtype, backend):
     found = front_end(replace(SMALL, frontend="waveform", dtype=dtype), {}, backend)
     assert found is waveform.extract
+    found = front_end(replace(SMALL, frontend="samples", dtype=dtype), {}, backend)
+    assert found is waveform.unchanged
 
 
 def test_another_kind():

@@ -69,7 +69,7 @@ def test_what_are_no_samples(data, message):
 
 
 @pytest.mark.parametrize("options, message", [
-    (("--rate", "4000"), "at least 8000"), (("--after", "-1"), "after"),
+    (("--rate", "4000"), "8000..1000000 Hz"), (("--after", "-1"), "after"),
     (("--exit", "9"), "--exit 9"), (("--filler", "3"), "--phrases")])
 def test_options_that_cannot_be(options, message):
     code, out, err = listen(b"", *options)
@@ -88,6 +88,17 @@ def test_an_odd_slice_is_no_odd_number(pcm):
 
 # ---- The end that nobody planned ----
 
+BREAKS = """
+from ee_ref.stream import hearing
+calls, hear = [], hearing.Hearing._heard
+def hooked(self, end, is_last):
+    calls.append(end)
+    if len(calls) == 9:
+        raise MemoryError("for a test")
+    return hear(self, end, is_last)
+hearing.Hearing._heard = hooked
+"""
+
 INTERRUPT = """
 import os, signal
 from ee_ref import model
@@ -99,6 +110,12 @@ def hooked(self, events):
         os.kill(os.getpid(), signal.SIGINT)
 model.Transcript.add = hooked
 """
+
+
+def test_an_error_while_listening_keeps_what_was_heard(pcm):
+    process = started("listen", "-", "--model", "english", stdin=subprocess.PIPE, before=BREAKS)
+    out, _ = process.communicate(pcm + pcm, timeout=60)
+    assert process.returncode != 0 and out.startswith(b"COMPUTER GO")
 
 
 @posix
@@ -147,6 +164,18 @@ def test_an_interrupt_keeps_what_was_heard_of_a_long_recording(tmp_path):
     assert "the first" in err
 
 
+def test_a_long_recording_that_is_cut_keeps_what_was_heard(tmp_path, capsys):
+    samples = np.tile(np.concatenate([audio.read(DEMO, RATE), np.zeros(RATE)]), 30)
+    path = tmp_path / "long.flac"
+    soundfile.write(path, samples, RATE)
+    os.truncate(path, path.stat().st_size // 2)
+    assert main(["transcribe", str(path), "--output-dir", str(tmp_path / "out"), *QUICK]) == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["long.partial.txt"]
+    words = (tmp_path / "out" / "long.partial.txt").read_text().split()
+    assert 45 < len(words) < 75 and " ".join(words).count("COMPUTER") > 12
+    assert "cut short" in (err := capsys.readouterr().err) and "the first" in err
+
+
 def test_a_long_recording_becomes_subtitles(tmp_path, capsys):
     samples = np.tile(np.concatenate([audio.read(DEMO, RATE), np.zeros(RATE)]), 12)
     soundfile.write(tmp_path / "long.flac", samples, RATE)
@@ -165,12 +194,12 @@ class Device:
     class PortAudioError(Exception):
         pass
 
-    def __init__(self, blocks, error=None):
+    def __init__(self, blocks, error: Exception | None = None):
         self.blocks, self.error, self.active = blocks, error, False
 
     def InputStream(self, rate, size, device, channels, dtype, callback):  # noqa: N802
         if self.error:
-            raise self.PortAudioError(self.error)
+            raise self.error
         assert (rate, size, channels, dtype) == (RATE, 320, 1, "float32")
         self.callback = callback
         return self
@@ -212,10 +241,14 @@ def test_a_machine_that_cannot_keep_up(plug, capsys, monkeypatch):
     assert "cannot keep up" in capsys.readouterr().err
 
 
-def test_no_device(plug, capsys):
-    plug(Device([], "Error querying device -1"))
+@pytest.mark.parametrize("error", [
+    Device.PortAudioError("Error querying device -1"),
+    ValueError("No input device matching 'desk'"),  # what sounddevice says of names
+])
+def test_no_device(plug, capsys, error):
+    plug(Device([], error))
     assert main(["listen", *QUICK]) == 1
-    assert "querying device" in (err := capsys.readouterr().err) and "listen -" in err
+    assert str(error) in (err := capsys.readouterr().err) and "listen -" in err
 
 
 def test_no_library(monkeypatch, capsys):

@@ -194,6 +194,13 @@ def test_audio_longer_than_the_positions(model):
         list(model.exits(model.features(samples)))
 
 
+@pytest.mark.parametrize("argument, expected", [("view", "Windows or Chunks"),
+                                                ("endpoint", "an Endpoint")])
+def test_a_stream_of_something_else(model, argument, expected):
+    with pytest.raises(ArgumentError, match=f"{argument}: expected {expected}, found 0.8"):
+        model.stream(**{argument: 0.8})
+
+
 @pytest.mark.parametrize("exit", [0, -1, 4, 10**9, 1.5, "1", True])
 def test_exits_that_are_not_there(model, exit):
     with pytest.raises(ArgumentError, match=r"1\.\.3|at least 1"):

@@ -16,7 +16,13 @@ import pytest
 
 from ee_ref import ops
 from ee_ref.conformance.cases import cases_of, outputs
-from ee_ref.conformance.draw import SMALL, SMALL_SPLITFORMER, Stream, random_features
+from ee_ref.conformance.draw import (
+    SMALL,
+    SMALL_SPLITFORMER,
+    Stream,
+    random_features,
+    random_int8_model,
+)
 from ee_ref.errors import (
     ArenaError,
     ArgumentError,
@@ -224,23 +230,31 @@ PACKABLE = [
     dataclasses.replace(SMALL_SPLITFORMER, dim=16, heads=4),
 ]
 """Models whose matrices are several blocks of `in`, and no whole panels."""
+PACKING_ISAS = {"f32": {"avx2", "avx512", "vnni", "amx"}, "qs8": {"vnni", "amx"}}
 
 
+def packable(config, dtype):
+    """The model with random weights."""
+    return (config, random_tensors(config)) if dtype == "f32" else random_int8_model(config, 7)
+
+
+@pytest.mark.parametrize("dtype", PACKING_ISAS)
 @pytest.mark.parametrize("config", PACKABLE, ids=["conformer", "splitformer"])
-def test_packing_changes_no_byte(config, isa):
-    tensors, features = random_tensors(config), random_features(163, 5)[:, :config.mels]
+def test_packing_changes_no_byte(config, dtype, isa):
+    config, tensors = packable(config, dtype)
+    features = random_features(163, 5)[:, :config.mels]
     plain = NativeModel(config, tensors)
     for threads in (1, 2):
         packed = NativeModel(config, tensors, threads, packed=True)
         assert same(plain.exits(features), packed.exits(features))
-        assert (len(packed._packed) > 0) == (isa in ("avx2", "avx512", "vnni", "amx"))
+        assert (len(packed._packed) > 0) == (isa in PACKING_ISAS[dtype])
 
 
-def test_a_packed_model_reads_its_copy(features):
-    tensors = random_tensors(PACKABLE[0])
-    packed = NativeModel(PACKABLE[0], tensors, packed=True)
+@pytest.mark.parametrize("dtype", PACKING_ISAS)
+def test_a_packed_model_reads_its_copy(dtype, features, isa):
+    packed = NativeModel(*packable(PACKABLE[0], dtype), packed=True)
     before = list(packed.exits(features))
-    packed._packed[:] = 0
+    packed._packed[: len(packed._packed) // 2] = 0  # matrices; the table of ops is at the end
     assert same(before, packed.exits(features)) == (len(packed._packed) == 0)
 
 

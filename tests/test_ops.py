@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -13,13 +14,18 @@ from ee_ref import native, ops
 from ee_ref.conformance.cases import cases_of, op_names, outputs
 from ee_ref.conformance.draw import Stream
 from ee_ref.ops._lines import lines
-from ee_ref.ops._names import OLD_NAMES
+from ee_ref.ops._names import NUMPY_ONLY, OLD_NAMES
 from tests.support import assert_close, error, in_place
 
-ALL = [pytest.param(op, case, id=f"{op}-{case.name}") for op in op_names() for case in cases_of(op)]
+
+def params(ops_: Iterable[str]) -> list:
+    return [pytest.param(op, case, id=f"{op}-{case.name}") for op in ops_ for case in cases_of(op)]
 
 
-@pytest.mark.parametrize("op, case", ALL)
+ALL = params(op_names())
+
+
+@pytest.mark.parametrize("op, case", [*ALL, *params(sorted(NUMPY_ONLY))])
 def test_numpy_gives_pytorch_values(op, case, ops_golden):
     with np.errstate(all="raise", under="ignore"):
         found = outputs(op, getattr(ops, op)(**case.arguments()))

@@ -212,6 +212,18 @@ def test_calibrate_and_judge_another_table(tmp_path, capsys):
     assert fixed["chosen"]["histogram"] == [0, 300, 0, 0]
 
 
+def test_the_rules_of_the_paper_need_no_score_but_their_own(tmp_path):
+    part = score_table.read(made_up(tmp_path), "errors").table
+    assert "posterior_per_token" not in part.scores
+    for rule, stops in ((exits.Posterior(0.8), part.scores["posterior"] >= 0.8),
+                        (exits.Entropy(0.002), part.scores["entropy"] <= 0.002)):
+        stops[:, -1] = True
+        assert 0 < stops[:, :-1].mean() < 1
+        assert fit.choices(rule, part).tolist() == stops.argmax(axis=1).tolist()
+    with pytest.raises(ArgumentError, match="asks for posterior_per_token"):
+        fit.choices(exits.Threshold("posterior_per_token", 0.8), part)
+
+
 def test_a_bound_is_proved_on_a_part_of_a_table(tmp_path, capsys):
     path = made_up(tmp_path)
     assert cli.main(["calibrate", "--scores", str(path), "--errors", "errors", "--where",

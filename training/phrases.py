@@ -26,6 +26,7 @@ from ee_ref import phrases
 from ee_ref.evaluation import manifest, run
 from ee_ref.evaluation.manifest import Recording
 from ee_ref.evaluation.phrases import Outcomes, outcomes
+from ee_ref.exits import Observation, Utterance
 from ee_ref.phrase_decoder import Heard, PhraseDecoder
 from exits import filled, markdown
 from words import COMMANDS, WAKE
@@ -117,10 +118,15 @@ def measured(
 
 def by_rule(model: ee_ref.Model, utterances: Sequence[run.Measurement]) -> np.ndarray:
     """(n,) exits, from 0, at which the operating point `phrases` stops."""
-    rule: Any = model.policies["phrases"]
-    stop = np.array([[heard.scores.free >= np.float32(rule.free)
-                      and heard.scores.margin >= np.float32(rule.margin) for heard in u.heard]
-                     for u in utterances])
+    rule: Any = model.policies["phrases"]  # which looks at what was heard, and at nothing else
+    nothing: Any = None
+
+    def stops(heard: Heard, exit: int) -> bool:
+        at = Observation(exit, nothing, nothing, Utterance(), heard.scores)
+        return rule.decide(at)[0].stop
+
+    stop = np.array([[stops(heard, exit) for exit, heard in enumerate(utterance.heard, start=1)]
+                     for utterance in utterances])
     stop[:, -1] = True
     return stop.argmax(axis=1)
 

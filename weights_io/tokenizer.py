@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ee_ref.errors import CheckpointError
+from ee_ref.errors import CheckpointError, some
 
 from .files import read_limited
 from .text import read_text
@@ -24,6 +24,10 @@ _UNKNOWN, _CONTROL = 2, 3
 
 _SPECIAL_NAME = re.compile(r"<.*>")
 _NOT_SPECIAL_NAME = re.compile(r"<0x[0-9A-Fa-f]{2}>|<[0-9]+>")  # bytes and placeholders
+
+TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
+CTC_TOKENIZERS = ("Wav2Vec2CTCTokenizer", "Wav2Vec2Processor")
+"""Kinds of tokenizers, in the files of Hugging Face, whose labels are those of vocab.json."""
 
 Tokens = tuple[tuple[str, ...], frozenset[int]]
 
@@ -81,10 +85,11 @@ def read_sentencepiece(path: str | os.PathLike[str]) -> Tokens:
 
 def from_extras(extras: dict[str, Any]) -> Tokens | None:
     """The tokens that a training checkpoint carries: `tokens`, a list of text, and optionally
-    `special`, a list of ids or of tokens (default: by name). None when it has no `tokens`."""
+    `special`, a list of ids or of tokens (default: by name); or those of a folder's `vocab.json`.
+    None when it has neither."""
     tokens, special = extras.get("tokens"), extras.get("special")
     if tokens is None:
-        return None
+        return _from_vocabulary(extras)
     if not _is_sequence_of(tokens, str):
         raise CheckpointError("tokens: expected a list of text")
     tokens = tuple(tokens)
@@ -96,6 +101,32 @@ def from_extras(extras: dict[str, Any]) -> Tokens | None:
     if _is_sequence_of(special, int) and all(0 <= item < len(tokens) for item in special):
         return tokens, frozenset(special)
     raise CheckpointError(f"special: expected tokens, or ids in 0..{len(tokens) - 1}")
+
+
+def _from_vocabulary(extras: dict[str, Any]) -> Tokens | None:
+    """The labels of `vocab.json`, of which the delimiter of words becomes "▁"; special are those of
+    the form <...> and those that the files of the tokenizer name as such."""
+    told = {name: value for file in TOKENIZER_FILES if isinstance(extras.get(file), dict)
+            for name, value in extras[file].items()}
+    kind = told.get("tokenizer_class") or CTC_TOKENIZERS[0]
+    if kind not in CTC_TOKENIZERS:
+        raise CheckpointError(f"tokenizer_class: expected one of {list(CTC_TOKENIZERS)}, found "
+                              f"{kind!r:.60}; give the labels by --tokens")
+    ids = extras.get("vocab.json")
+    if not isinstance(ids, dict):
+        return None
+    if not all(type(number) is int for number in ids.values()):
+        raise CheckpointError("vocab.json: expected a number for each label; of several "
+                              "vocabularies choose one and give it by --tokens")
+    if sorted(ids.values()) != list(range(len(ids))):
+        raise CheckpointError(f"vocab.json: expected the ids 0..{len(ids) - 1}, each once, "
+                              f"found {some(sorted(ids.values()))}")
+    labels = sorted(ids, key=ids.__getitem__)
+    named = [told.get(f"{role}_token") for role in ("pad", "unk", "bos", "eos")]
+    silent = [name.get("content") if isinstance(name, dict) else name for name in named]
+    special = special_by_name(labels) | {labels.index(name) for name in silent if name in labels}
+    delimiter = told.get("word_delimiter_token", "|")
+    return tuple("▁" if label == delimiter else label for label in labels), special
 
 
 def _is_sequence_of(values: Any, type_: type) -> bool:

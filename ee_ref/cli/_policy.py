@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser, or_all: bool = False) -> None
     depth.add_argument(
         "--policy", metavar="P",
         help="let the utterance choose: fast, balanced, accurate or phrases in a calibrated model "
-        "(default: phrases with --phrases, else balanced, or the last exit), or with --threshold a "
-        f"rule: {_RULES}")
+        "(default: phrases with --phrases, for ee-ref listen stream, else balanced, or the last "
+        f"exit), or with --threshold a rule: {_RULES}")
     parser.add_argument("--threshold", type=float, metavar="X", help="threshold of --policy")
     parser.add_argument("--deadline", type=float, metavar="S",
                         help="also stop early enough to give a result within S seconds, e.g. 0.03")
@@ -42,11 +42,14 @@ def _exit_or_all(text: str) -> int | str:
     return ALL if text == ALL else int(text)
 
 
-def policy_of(args: argparse.Namespace, model: Model) -> AnyPolicy:
-    """The policy that the options ask for. Raises ArgumentError naming the option."""
+def policy_of(args: argparse.Namespace, model: Model, stream: bool = False) -> AnyPolicy:
+    """The policy that the options ask for, of a stream or not.
+
+    Raises ArgumentError naming the option.
+    """
     return _limited(args, model.config.exits, lambda: model.policy(
         args.exit, None if args.policy is None else _named(args, model.policies),
-        args.phrases is not None))
+        args.phrases is not None, stream))
 
 
 def policy_of_points(args: argparse.Namespace, count: int, known: Mapping[str, AnyPolicy]

@@ -23,10 +23,14 @@ class LeftOut:
         _progress.break_line()
         _console.say_of(recording.path, error)
 
-    def exit_code(self) -> int:
-        """0, or 1 after saying how many were left out. Raises AudioError when all were."""
+    def require_some(self) -> None:
+        """Raises AudioError when all were left out."""
         if self.count == self.total:
             raise AudioError(f"expected recordings that can be used, found none of {self.total}")
+
+    def exit_code(self) -> int:
+        """0, or 1 after saying how many were left out. Raises AudioError when all were."""
+        self.require_some()
         if not self.count:
             return 0
         _console.say(f"{self.count} of {self.total} recordings left out")

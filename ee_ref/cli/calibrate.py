@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError
 from . import _phrases, _progress, _recordings, _scores
 from .eval import add_inputs
+
+if TYPE_CHECKING:
+    from ..evaluation.manifest import Recording
+    from ..model import Model
 
 HELP = "fit exit policies to a manifest and store them in the model file"
 DESCRIPTION = (
@@ -20,8 +25,12 @@ DESCRIPTION = (
     "(--target) and accurate (the fewest errors) in the model file. With --phrases: fit how sure a "
     "phrase must be to be accepted and the rule that stops when one is sure enough, and store both "
     "as the operating point phrases; the manifest also needs speech that is none of the phrases. "
+    "With --stream: fit how far a stream looks, on the recordings joined with silence, and store "
+    "that as the operating point stream. "
     "With --scores: fit rules to a table of scores and errors that were measured elsewhere, and "
     "write the operating points as JSON, for ee-ref eval --scores.")
+
+_SHARE = 0.12  # what --stream takes for itself
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--confidence", type=float, metavar="C",
                         help="prove the bound of balanced (a target wer+POINTS) at this "
                         "confidence, such as 0.9, on half of the set (docs/exits.md)")
+    parser.add_argument("--stream", type=float, nargs="?", const=_SHARE, metavar="SHARE",
+                        help="find the view of streams that waits least and has at most SHARE more "
+                        f"word errors than the recordings one by one (default: {_SHARE:g}, so "
+                        f"{100 * _SHARE:.0f} %% of those)")
     parser.add_argument("--posterior", action="store_true",
                         help="measure the N-best posteriors too: a beam search at every exit")
     parser.add_argument("--where", metavar="FIELD=V[,V...]",
@@ -66,20 +79,14 @@ def run(args: argparse.Namespace) -> int:
     from weights_io import files
 
     from .. import model_file
-    from ..calibration import Calibrator, Target, plot
-    from ..calibration.phrases import accepted, fit_confidence, phrase_point, phrase_table
+    from ..calibration import plot
     from ..evaluation import manifest
-    from ..evaluation import phrases as evaluated
-    from ..evaluation import run as runs
     from ..loading import BUNDLED, load, thread_count
-    from ..model import PHRASES_POLICY
 
     threads = thread_count(args.threads)
     if args.plot:
         plot.require(args.plot)
-    targets = targets_of(args)
-    of_phrases = Target.parse(targets.pop(PHRASES_POLICY)) if args.phrases else None
-    calibrator = Calibrator(targets, confidence=args.confidence, progress=_progress.bar)
+    fit = _policies(args) if args.stream is None else _view(args)
     if args.model in (None, *BUNDLED) and args.output is None and not args.dry_run:
         raise ArgumentError("the bundled model is not replaced: expected --model, --output or "
                             "--dry-run")
@@ -91,29 +98,12 @@ def run(args: argparse.Namespace) -> int:
     if args.where is not None:
         recordings = manifest.where(recordings, args.where)
     model = load(args.model, backend=args.backend)
-    phrases = _phrases.decoder_of(args, model)
     left_out = _recordings.LeftOut(len(recordings))
-    utterances = runs.run(model, recordings, posteriors=args.posterior, phrases=phrases,
-                          threads=threads, progress=_progress.bar, failed=left_out)
+    report, points = fit(model, recordings, threads, left_out)
     code = left_out.exit_code()
-    table = runs.table(model, utterances, args.normaliser)
-    groups = [manifest.group(utterance.recording, args.group) for utterance in utterances]
-    found: dict[str, Any] = {}
-    if phrases is not None:
-        outcomes = evaluated.outcomes(utterances, phrases.phrases, args.normaliser)
-        confidence = fit_confidence(table, outcomes)
-        outcomes = replace(outcomes, accepted=accepted(table, confidence))
-        found["phrases"] = {**outcomes.report(), "confidence": asdict(confidence)}
-        table = phrase_table(table, outcomes)
-        groups = [group for group, said in zip(groups, outcomes.said) if said]
-    fitted = calibrator.fit(table, groups)
-    points = fitted.points_
-    if of_phrases is not None:
-        points[PHRASES_POLICY] = {**phrase_point(table, of_phrases),
-                                  "confidence": asdict(confidence)}
-    report = {**fitted.report_, "split": args.manifest.stem, **found,
-              "where": args.where, "normaliser": args.normaliser, "left_out": left_out.count}
-    sys.stdout.write(text(report))
+    report.update({"split": args.manifest.stem, "where": args.where,
+                   "normaliser": args.normaliser, "left_out": left_out.count})
+    sys.stdout.write(text(report) if args.stream is None else _stream_text(report))
     if args.json:
         files.write_atomic(args.json, [(json.dumps(report, indent=1) + "\n").encode()], args.force)
     if args.plot:
@@ -127,6 +117,71 @@ def run(args: argparse.Namespace) -> int:
             {**model_file.operating_points(model.file), **points},
             overwrite=replaced or args.force)
     return code
+
+
+Fit = Callable[["Model", "Sequence[Recording]", int, _recordings.LeftOut],
+               tuple[dict[str, Any], dict[str, Any]]]
+"""(model, recordings, threads, who hears of those left out) -> (report, operating points)."""
+
+
+def _policies(args: argparse.Namespace) -> Fit:
+    """What fits policies, with phrases or without. Raises ArgumentError for options."""
+    from ..calibration import Calibrator, Target
+    from ..calibration.phrases import accepted, fit_confidence, phrase_point, phrase_table
+    from ..evaluation import manifest
+    from ..evaluation import phrases as evaluated
+    from ..evaluation import run as runs
+    from ..model import PHRASES_POLICY
+
+    targets = targets_of(args)
+    of_phrases = Target.parse(targets.pop(PHRASES_POLICY)) if args.phrases else None
+    calibrator = Calibrator(targets, confidence=args.confidence, progress=_progress.bar)
+
+    def fit(model: Model, recordings: Sequence[Recording], threads: int,
+            left_out: _recordings.LeftOut) -> tuple[dict[str, Any], dict[str, Any]]:
+        phrases = _phrases.decoder_of(args, model)
+        utterances = runs.run(model, recordings, posteriors=args.posterior, phrases=phrases,
+                              threads=threads, progress=_progress.bar, failed=left_out)
+        left_out.require_some()
+        table = runs.table(model, utterances, args.normaliser)
+        groups = [manifest.group(utterance.recording, args.group) for utterance in utterances]
+        found: dict[str, Any] = {}
+        if phrases is not None:
+            outcomes = evaluated.outcomes(utterances, phrases.phrases, args.normaliser)
+            confidence = fit_confidence(table, outcomes)
+            outcomes = replace(outcomes, accepted=accepted(table, confidence))
+            found["phrases"] = {**outcomes.report(), "confidence": asdict(confidence)}
+            table = phrase_table(table, outcomes)
+            groups = [group for group, said in zip(groups, outcomes.said) if said]
+        fitted = calibrator.fit(table, groups)
+        points = fitted.points_
+        if of_phrases is not None:
+            points[PHRASES_POLICY] = {**phrase_point(table, of_phrases),
+                                      "confidence": asdict(confidence)}
+        return {**fitted.report_, **found}, points
+
+    return fit
+
+
+def _view(args: argparse.Namespace) -> Fit:
+    """What fits the view of streams. Raises ArgumentError for options."""
+    from ..calibration import streams
+    from ..checks import check_number
+    from ..model import STREAM_POINT
+
+    check_number("--stream", args.stream, 0)
+    for option in ("phrases", "target", "point", "confidence", "posterior", "plot"):
+        if getattr(args, option):
+            raise ArgumentError(f"expected --{option} or --stream, found both")
+
+    def fit(model: Model, recordings: Sequence[Recording], threads: int,
+            left_out: _recordings.LeftOut) -> tuple[dict[str, Any], dict[str, Any]]:
+        report = streams.measure(model, recordings, args.normaliser, threads, _progress.bar,
+                                 left_out)
+        report["point"] = streams.stream_point(report, args.stream)
+        return report, {STREAM_POINT: report["point"]}
+
+    return fit
 
 
 def targets_of(args: argparse.Namespace) -> dict[str, str]:
@@ -161,7 +216,8 @@ def text(report: dict[str, Any]) -> str:
                  "ones by cross-validation"]
     else:
         lines = [f"{report['utterances']} utterances, {report['words']} words, "
-                 + (f"{report['errors']}" if "errors" in report else f"{report['seconds']:.0f} s")
+                 + (f"errors {report['errors']}" if "errors" in report else
+                    f"{report['seconds']:.0f} s")
                  + "; word error rates by cross-validation"]
     if report.get("left_out"):
         lines.append(left_out_line(report["left_out"], report["utterances"]))
@@ -176,10 +232,10 @@ def text(report: dict[str, Any]) -> str:
             f"{_at(path, share):>8}" for share in _SHARES))
     if levels := report["levels"]:
         lines += ["", f"{'family, % of the way to the oracle':<40}" + "".join(
-            f"{float(share):>20.0%}" for share in levels)]
+            f"{float(share):>24.0%}" for share in levels)]
         for name in report["curves"]:
             lines.append(f"{name:<40}" + "".join(
-                f"{interval_text(rows[name]['closed']):>20}"
+                f"{interval_text(rows[name]['closed']):>24}"
                 for rows in levels.values()))
     lines += ["", f"{'point':<12}{'target':<10}{'family':<30}{what:>8}{'layers':>8}{'share':>7}"]
     for name, point in report["points"].items():
@@ -190,6 +246,24 @@ def text(report: dict[str, Any]) -> str:
             lines.append(f"  proved on {proof['utterances']} utterances: the error added to one "
                          f"is at most {proof['bound']:g} % on average, with confidence "
                          f"{proof['confidence']:g}")
+    return "\n".join(lines) + "\n"
+
+
+def _stream_text(report: dict[str, Any]) -> str:
+    from ..evaluation.report import left_out_line
+
+    lines = [f"{report['utterances']} utterances, {report['words']} words, joined to "
+             f"{report['seconds']:.0f} s"]
+    if report["left_out"]:
+        lines.append(left_out_line(report["left_out"], report["utterances"]))
+    lines += ["", f"{'view':<40}{'waits s':>8}{'WER %':>8}{'GMAC/s':>8}",
+              f"{'one by one':<48}{report['wer']:>8.2f}"]
+    for row in report["views"]:
+        chosen = all(row[name] == report["point"][name] for name in ("view", "policy"))
+        view = ", ".join([*(f"{name} {rows}" for name, rows in row["view"].items()),
+                          row["policy"]["kind"]])
+        lines.append(f"{view:<40}{row['seconds']:>8.2f}{row['wer']:>8.2f}"
+                     f"{row['multiply_accumulates'] / 1e9:>8.3f}{' *' * chosen}")
     return "\n".join(lines) + "\n"
 
 

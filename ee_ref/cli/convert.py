@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
-from ..config import FRONTENDS
+from ..config import FRONTENDS, WAVEFORMS
 from ..errors import ArgumentError, CheckpointError, FileError
 
 HELP = "checkpoint to model file"
 DESCRIPTION = (
-    "Convert a checkpoint of the published layout (torch.save or safetensors) to a model file. "
-    "Needs no PyTorch and runs nothing that the checkpoint says.")
+    "Convert a checkpoint of a published layout (torch.save, safetensors, or a folder of Hugging "
+    "Face) to a model file. Needs no PyTorch and runs nothing that the checkpoint says.")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,26 +30,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--heads", type=int, metavar="N",
                         help="attention heads, which the shapes do not show "
                         "(default: what the checkpoint says, else 8)")
-    parser.add_argument("--frontend", choices=sorted(FRONTENDS),
-                        help="features the model was trained on (default: what the checkpoint "
-                        "says, else mel)")
+    parser.add_argument("--frontend", choices=[*sorted(FRONTENDS), *WAVEFORMS],
+                        help="features the model was trained on; of those that take samples, "
+                        "whether these are normalised: waveform, or not: samples (default: what "
+                        "the checkpoint says, else what the published models have)")
+    parser.add_argument("--norm", choices=["post", "pre"],
+                        help="wav2vec 2.0 and its kin: norms after the sums of a layer, or before "
+                        "its modules (default: what the checkpoint says, else by its first norms)")
+    parser.add_argument("--exits", metavar="N,N,...", type=_layers,
+                        help="wav2vec 2.0 and its kin: the layers after which exits are; those of "
+                        "a model with one head share it (default: at equal distances)")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
+
+
+def _layers(text: str) -> tuple[int, ...]:
+    """"2,4,6" -> (2, 4, 6)"""
+    numbers = text.split(",")
+    if not all(re.fullmatch("[0-9]{1,4}", number) for number in numbers):
+        raise argparse.ArgumentTypeError(f"expected layers as in 2,4,6, found {text!r:.60}")
+    return tuple(map(int, numbers))
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert, read the result back and compare, and print a summary on stderr."""
-    from weights_io import files, from_torch
+    from weights_io import files, folder, from_torch
 
     from .. import model_file
-    from ..convert import convert_state_dict
+    from ..convert import convert
 
     files.refuse_existing(args.output, args.force)
     if os.path.exists(args.output) and os.path.exists(args.checkpoint) \
             and os.path.samefile(args.checkpoint, args.output):
         raise ArgumentError(f"{args.output}: the output is the checkpoint itself")
-    checkpoint = from_torch.read_checkpoint(args.checkpoint, args.state)
-    config, tensors = convert_state_dict(
-        checkpoint.state, heads=args.heads, frontend=args.frontend, extras=checkpoint.extras)
+    read = folder.read if os.path.isdir(args.checkpoint) else from_torch.read_checkpoint
+    checkpoint = read(args.checkpoint, args.state)
+    converted = convert(
+        checkpoint.state, heads=args.heads, frontend=args.frontend, norm=args.norm,
+        exit_layers=args.exits, extras=checkpoint.extras)
+    config, tensors = converted.config, converted.tensors
     (tokens, special), source = _tokens(args, checkpoint.extras, config.vocab)
     model_file.write(args.output, config, tokens, special, tensors,
                      name=Path(args.checkpoint).stem, overwrite=args.force)
@@ -59,15 +78,17 @@ def run(args: argparse.Namespace) -> int:
                        for name, tensor in tensors.items()):
         raise FileError(f"{args.output}: does not read back as it was written")
 
-    assumed = args.heads is None and "heads" not in checkpoint.extras
+    assumed = [f"{name} {getattr(config, name)} (see {option})"
+               for name, option in converted.assumed.items()]
     layers = "+".join(map(str, config.layers_per_exit))
     print(
         f"{args.output}: {config.architecture}: {config.exits} exits after {layers} layers, "
-        f"width {config.dim}, "
-        f"{config.heads} heads{' (assumed: see --heads)' if assumed else ''}, "
+        f"width {config.dim}, {config.heads} heads, "
         f"feed-forward {config.ff}, kernel {config.kernel}\n"
+        f"recognised by the names of tensors, those of {converted.layout}\n"
         f"front end {config.frontend}, {config.vocab} labels from {source} "
         f"({len(special)} never in text)\n"
+        + (f"assumed, as nothing tells: {', '.join(assumed)}\n" if assumed else "") +
         f"{len(tensors)} tensors, {written.size:,} bytes, checksum "
         f"{written.header_checksum:08x}; read back and compared",
         file=sys.stderr,

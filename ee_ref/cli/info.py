@@ -6,6 +6,8 @@ import argparse
 import json
 from typing import Any
 
+from ..config import WAVEFORMS
+
 HELP = "what a model file holds and what each exit costs"
 DESCRIPTION = (
     "Check a model file and describe it: configuration, parameters, cost of each exit, "
@@ -52,7 +54,7 @@ def _text(found: dict[str, Any]) -> str:
         ("model", found["path"] + (f" ({found['name']})" if found["name"] else "")),
         ("size", f"{found['bytes']:,} bytes, {found['tensors']} tensors, "
                  f"format version {found['format_version']} ({config['dtype']})"),
-        ("parameters", f"{found['parameters']:,} (batch norm folded in) and "
+        ("parameters", f"{found['parameters']:,} (norms folded in) and "
                        f"{found['constants']:,} constants "
                        "(positions, normalisation, scales)"),
         ("encoder", f"{found['architecture']}: {config['exits']} exits after {layers} layers, "
@@ -60,9 +62,7 @@ def _text(found: dict[str, Any]) -> str:
                     f"feed-forward {config['ff']}, kernel {config['kernel']}, "
                     + (f"at most {config['max_frames']} frames" if config["max_frames"]
                        else "any number of frames")),
-        ("front end", f"{config['frontend']}: {config['mels']} mels, {config['sample_rate']} Hz, "
-                      f"FFT {config['n_fft']}, window {config['win_length']}, "
-                      f"hop {config['hop_length']}, padding {config['pad']}"),
+        ("front end", _front_end(config)),
         ("labels", f"{config['vocab']}: blank {config['blank']}, never in text: "
                    + (" ".join(map(str, found["special"])) or "none")),
         ("checksum", f"{found['checksums']['header']} (CRC-32 of the header, which holds that of "
@@ -80,7 +80,19 @@ def _text(found: dict[str, Any]) -> str:
                         for cost in exit_["multiply_accumulates"].values())
         lines.append(f"{exit_['exit']:>10}{exit_['layers']:>8}{exit_['parameters']:>12,}"
                      f"{exit_['bytes']:>12,}{costs}")
+    costs = "".join(f"{'too long' if cost is None else f'{cost:,}':>18}"
+                    for cost in found["stem"]["multiply_accumulates"].values())
+    lines.append(f"{'stem':>10}{0:>8}{found['stem']['parameters']:>12,}{'':>12}{costs}")
     return "\n".join(lines)
+
+
+def _front_end(config: dict[str, Any]) -> str:
+    if config["frontend"] in WAVEFORMS:
+        how = "of zero mean and unit variance" if config["frontend"] == "waveform" else "as given"
+        return f"{config['frontend']}: samples {how}, {config['sample_rate']} Hz"
+    return (f"{config['frontend']}: {config['mels']} mels, {config['sample_rate']} Hz, "
+            f"FFT {config['n_fft']}, window {config['win_length']}, "
+            f"hop {config['hop_length']}, padding {config['pad']}")
 
 
 def _device(plan: dict[str, Any]) -> str:

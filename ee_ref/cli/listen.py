@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     endpoint = Endpoint(args.before, args.after, args.longest)
     model = load(args.model, backend=args.backend, threads=args.threads)
     phrases = _phrases.decoder_of(args, model)
-    stream = model.stream(_policy.policy_of(args, model), phrases, endpoint=endpoint,
+    stream = model.stream(_policy.policy_of(args, model, stream=True), phrases, endpoint=endpoint,
                           rate=args.rate)
     rate = args.rate or model.config.sample_rate
     printer = _Json() if args.format == "json" else _Lines()
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
                     with _console.signals_wait():
                         events += stream.feed(samples[start : start + _PIECE])
                     printer.print(events)
-        except (KeyboardInterrupt, AudioError, AudioFileError):
+        except BaseException:
             # What was heard before is said, unless nobody is there to hear it.
             with contextlib.suppress(BrokenPipeError):
                 events += stream.finish()
@@ -144,7 +144,9 @@ def _microphone(rate: int, device: str | None) -> Generator[np.ndarray, None, No
                     state = "nothing comes from it" if microphone.active else "it has stopped"
                     raise AudioError(f"microphone: expected samples, but {state}: was it "
                                      "disconnected?") from None
-    except sounddevice.PortAudioError as error:
+    except AudioError:
+        raise
+    except (sounddevice.PortAudioError, ValueError) as error:  # ValueError: of a name
         raise AudioError(f"microphone: {error}; python -m sounddevice lists devices, and "
                          "ee-ref listen - reads a pipe") from error
 

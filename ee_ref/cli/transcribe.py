@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         default="txt")
     parser.add_argument("--output-dir", type=Path, metavar="D",
                         help="write D/NAME.FORMAT for each file instead of stdout; what an "
-                        "interrupt leaves of a long one, D/NAME.partial.FORMAT")
+                        "interrupt or an error leaves of a long one, D/NAME.partial.FORMAT")
     parser.add_argument("--force", action="store_true", help="replace outputs that exist")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
@@ -103,7 +103,7 @@ def _stdin() -> BinaryIO:
 
 
 class _Long:
-    """Follows a long recording: how far it is, and what was said when it is interrupted."""
+    """Follows a long recording: how far it is, and what was said when it breaks off."""
 
     def __init__(self, args: argparse.Namespace, name: str, of_phrases: bool, show: bool) -> None:
         from ..model import Transcript
@@ -128,7 +128,7 @@ class _Long:
         if self._show:
             _progress.break_line()
         args = self._args
-        if isinstance(error, KeyboardInterrupt) and args.output_dir is not None:
+        if error is not None and args.output_dir is not None:
             from .. import formats
 
             text = formats.render(args.format, self._name, self._transcript.result(self._seconds))

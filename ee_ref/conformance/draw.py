@@ -115,8 +115,10 @@ def random_state_dict(config: Config, seed: int, qk_gain: float = 1.0) -> dict[s
             if source.source in _RANGES:
                 low, high = _RANGES[source.source]
                 state[source.source] = draw(*shape, low=low, high=high)
-            else:
+            elif source.name == "stem.positions":
                 state[source.source] = sinusoids(size, shape[-1]).reshape(shape)
+            else:
+                state[source.source] = draw(*shape)
         elif source.module is Module.NORM:
             norm(source.source, size)
         else:
@@ -124,7 +126,8 @@ def random_state_dict(config: Config, seed: int, qk_gain: float = 1.0) -> dict[s
             if source.module is Module.ATTENTION:
                 weight[: 2 * size // 3] *= np.float32(qk_gain)
             state[source.key("weight")] = weight
-            state[source.key("bias")] = even(size, 0.06)
+            if source.has_bias:
+                state[source.key("bias")] = even(size, 0.06)
         if source.module is Module.NORMED_CONV:
             norm(source.norm, size)
             state[f"{source.norm}.running_mean"] = even(size, 0.2)
@@ -134,7 +137,7 @@ def random_state_dict(config: Config, seed: int, qk_gain: float = 1.0) -> dict[s
 
 
 _RANGES = {"frontend.mean": (-6.0, -2.0), "frontend.scale": (0.2, 0.5)}
-"""Of single tensors; others are positions."""
+"""Of single tensors; others, but for positions, are in [-1, 1)."""
 
 
 def random_model(

@@ -132,10 +132,12 @@ def _is_errors(name: str) -> bool:
 
 def _columns(path: str | Path, names: Sequence[str]) -> dict[str, list[str]]:
     """Name of what was measured at every exit -> its columns. Checks the first line."""
-    for number, name in enumerate(names):
-        if name in names[:number] or not name:
+    seen: set[str] = set()
+    for number, name in enumerate(names, start=1):
+        if name in seen or not name:
             raise ArgumentError(f"{path}, line 1: expected a name for every column, each once, "
-                                f"found {name!r:.80} in column {number + 1}")
+                                f"found {name!r:.80} in column {number}")
+        seen.add(name)
     for name in ("utterance", "words"):
         if name not in names:
             raise ArgumentError(f"{path}, line 1: expected a column {name}, found {_names(names)}")

@@ -53,8 +53,8 @@ class PhraseScores(NamedTuple):
     the number of its letters to the power of 1.25: 0 where free speech is that phrase, -inf where
     no phrase fits. So a long phrase may be spelled a little worse, letter by letter, than a short
     one, which other words resemble by chance.
-    margin: by how much it leads the next best phrase, at most MAX_MARGIN,
-    and that much where there is none.
+    margin: by how much it leads the next best phrase, at most MAX_MARGIN, and that much where there
+    is none.
     confidence: in [0, 1] (`Confidence`).
     """
 

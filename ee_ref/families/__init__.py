@@ -6,14 +6,14 @@ a module with the names of `Family`, a row here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 
 from .. import config as shared
-from . import conformer, splitformer
+from . import conformer, splitformer, wav2vec2, wavlm
 from ._checkpoint import Module, Source
 from ._state import ExitOutput, Head, OneThread, State, check_features, too_long
 from ._table import (
@@ -58,8 +58,30 @@ class Family(Protocol):
         """Whether these are the names of a checkpoint of this family."""
         ...
 
+    @property
+    def OPTIONS(self) -> Mapping[str, str]:
+        """Fields of a configuration that shapes do not tell, and the option of `ee-ref convert`
+        that sets each."""
+        ...
+
+    def layout(self, names: Iterable[str]) -> str:
+        """Whose names of tensors these are, for a message."""
+        ...
+
+    def described(self, extras: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields of a configuration that files beside a checkpoint tell in words of their own."""
+        ...
+
+    def standard(self, state: Mapping[str, np.ndarray], settings: Mapping[str, Any]
+                 ) -> dict[str, np.ndarray]:
+        """A checkpoint of any layout by the names of `sources`; settings: as in `infer`."""
+        ...
+
     def infer(self, state: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> shared.Config:
-        """The configuration of a checkpoint, not validated; settings: what shapes do not tell."""
+        """The configuration of a checkpoint of `standard`, not validated.
+
+        settings: what shapes do not tell, and `exit_layers`, where they were chosen.
+        """
         ...
 
     def sources(self, config: Any) -> Iterator[Source]:
@@ -68,7 +90,7 @@ class Family(Protocol):
 
 
 FAMILIES: dict[str, Family] = {module.Config.architecture: module
-                               for module in (conformer, splitformer)}
+                               for module in (conformer, splitformer, wav2vec2, wavlm)}
 """By `general.architecture` of model files. A family whose checkpoints have the names of another
 one's and more stands after it."""
 

@@ -33,6 +33,7 @@ class Source(NamedTuple):
     weight is SOURCE.weight, or SOURCEweight where SOURCE ends with "_". shape: of that weight,
     axes in the order of PyTorch. norm: the batch norm of a NORMED_CONV.
     gain: of random weights, such that the frames of a clip stay apart down to the last exit.
+    has_bias: whether there is a bias beside the weight.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Source(NamedTuple):
     module: Module = Module.DENSE
     norm: str = ""
     gain: float = 1.0
+    has_bias: bool = True
 
     def key(self, part: str) -> str:
         """Name of the checkpoint's "weight" or "bias"."""
@@ -52,7 +54,8 @@ class Source(NamedTuple):
             yield self.source, self.shape
             return
         yield self.key("weight"), self.shape
-        yield self.key("bias"), self.shape[:1]
+        if self.has_bias:
+            yield self.key("bias"), self.shape[:1]
         if self.norm:
             for part in ("weight", "bias", "running_mean", "running_var"):
                 yield f"{self.norm}.{part}", self.shape[:1]

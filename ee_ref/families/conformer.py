@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import config as shared
 from ..config import FRONTENDS
-from ..errors import CheckpointError
+from ..errors import CheckpointError, some
 from ..ops import LayerPast, View
 from . import _checkpoint, _table
 from ._checkpoint import Module, Source
@@ -96,6 +96,13 @@ class Config(shared.Config):
         mel_frame = self.stride * frame + self.window // 2
         return (mel_frame * self.hop_length - self.pad) / self.sample_rate
 
+    def stem_cost(self, inputs: int) -> int:
+        """K mels D a frame of the first convolution and K D D one of the second, K = stem_kernel.
+        """
+        half = max(0, (inputs - self.stem_kernel) // self.stem_stride + 1)
+        return self.stem_kernel * self.dim * (
+            half * self.mels + self.encoder_frames(inputs) * self.dim)
+
     def costs(self, inputs: int) -> tuple[int, ...]:
         """Multiply-accumulates up to and including each exit for so many frames of features.
 
@@ -103,7 +110,7 @@ class Config(shared.Config):
         the mel front end are not counted.
         """
         frames = self.encoder_frames(inputs)
-        total, totals = stem_cost(self, inputs), []
+        total, totals = self.stem_cost(inputs), []
         for layers in self.layers_per_exit:
             total += layers * layer_cost(self, frames) + head_cost(self, frames)
             totals.append(total)
@@ -199,13 +206,6 @@ def parts(config: Config) -> Iterator[Part]:
 
 
 # ---- Costs, in multiply-accumulates ----
-
-
-def stem_cost(config: Config, inputs: int) -> int:
-    """K mels D a frame of the first convolution and K D D one of the second, K = stem_kernel."""
-    half = max(0, (inputs - config.stem_kernel) // config.stem_stride + 1)
-    return config.stem_kernel * config.dim * (
-        half * config.mels + config.encoder_frames(inputs) * config.dim)
 
 
 def layer_cost(config: Config, frames: int) -> int:
@@ -361,6 +361,29 @@ def layer_sources(prefix: str, source: str, letters: Mapping[str, int]) -> Itera
     for name, module, shape, *rest in _LAYER_SOURCES:
         found = Source(prefix + name, source + module, _table.spelled(shape, letters), *rest)
         yield found._replace(norm=source + found.norm if found.norm else "")
+
+
+OPTIONS = {"heads": "--heads"}
+"""Fields that shapes do not tell, and what sets them on the command line."""
+
+
+def described(extras: Mapping[str, Any]) -> dict[str, Any]:
+    """Nothing: files beside a checkpoint of this family tell the fields by their own names."""
+    return {}
+
+
+def layout(names: Iterable[str]) -> str:
+    """Whose names these are."""
+    return "the authors"
+
+
+def standard(state: Mapping[str, np.ndarray], settings: Mapping[str, Any]
+             ) -> dict[str, np.ndarray]:
+    """The state dict as it is: there is one layout. Its exits cannot be chosen."""
+    if settings.get("exit_layers") is not None:
+        raise CheckpointError("exits: expected none for a Conformer, whose checkpoint has groups "
+                              f"of layers, found {some(settings['exit_layers'], 20)}")
+    return dict(state)
 
 
 def is_checkpoint(names: Mapping[str, Any]) -> bool:

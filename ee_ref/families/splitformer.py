@@ -23,10 +23,10 @@ from . import _checkpoint, conformer
 from ._checkpoint import Source
 from ._state import Group, State
 from ._table import Part, Weights
-from .conformer import heads, sizes
+from .conformer import OPTIONS, described, heads, layout, sizes, standard
 
-__all__ = ["Config", "heads", "infer", "is_checkpoint", "parallel_prefix", "parts", "sizes",
-           "sources", "start"]
+__all__ = ["Config", "OPTIONS", "described", "heads", "infer", "is_checkpoint", "layout",
+           "parallel_prefix", "parts", "sizes", "sources", "standard", "start"]
 
 
 @dataclass(frozen=True, kw_only=True)

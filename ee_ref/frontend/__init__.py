@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checks import check_finite
-from ..config import FRONTENDS, Config
+from ..config import FRONTENDS, WAVEFORMS, Config
 from ..errors import ArgumentError, AudioError, EeWarning
 from ._shared import checked_samples, float_samples
 from .tables import unsupported
@@ -35,7 +35,7 @@ No samples give no rows. Raises AudioError for samples that are not a one-dimens
 finite floats, or so large that their power overflows float32.
 """
 
-KINDS = (*FRONTENDS, "waveform")
+KINDS = (*FRONTENDS, *WAVEFORMS)
 
 
 if not TYPE_CHECKING:  # of the front ends a model needs one
@@ -58,10 +58,10 @@ def front_end(config: Config, tensors: Mapping[str, np.ndarray], backend: str) -
     """
     if config.frontend not in KINDS:
         raise ArgumentError(f"frontend: expected one of {list(KINDS)}, found {config.frontend!r}")
-    if config.frontend == "waveform":  # each of its operations rounds the same way everywhere
+    if config.takes_samples:  # each of its operations rounds the same way everywhere
         from . import waveform
 
-        return waveform.extract
+        return waveform.extract if config.frontend == "waveform" else waveform.unchanged
     mean, scale = tensors.get("frontend.mean"), tensors.get("frontend.scale")
     is_plain = backend == "numpy" and config.dtype == "f32"
     if not is_plain and (reason := unsupported(config)):

@@ -20,6 +20,14 @@ def extract(samples: np.ndarray) -> np.ndarray:
     return normalised(checked_samples(samples))[:, None]
 
 
+def unchanged(samples: np.ndarray) -> np.ndarray:
+    """(N, 1) float32: the samples (N,) as they are.
+
+    Raises AudioError as `ee_ref.frontend.FrontEnd` does.
+    """
+    return checked_samples(samples)[:, None]
+
+
 def normalised(samples: np.ndarray) -> np.ndarray:
     """(x - mean) / sqrt(variance + VARIANCE_FLOOR) of float32 samples x (N,), in float32.
 

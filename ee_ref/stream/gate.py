@@ -6,14 +6,14 @@ from collections import deque
 
 LEAST_POWER = 64
 """Of a value of 16 bits, on average: what is not above is silence (-72 dB of full scale)."""
-BLOCK_ROWS, BLOCKS = 64, 8
-"""The floor is the least power of a row that is no silence, in so many blocks of so many rows: 20 s
+BLOCK_ROWS, BLOCKS = 64, 4
+"""The floor is the least power of a row that is no silence, in so many blocks of so many rows: 10 s
 at 25 a second."""
 OVER_FLOOR = 2
 """A row is loud above so many times the floor: 3 dB."""
-ROWS_BESIDE = 5
+ROWS_BESIDE = 3
 """Rows that a run has before its first loud one, and behind its last."""
-ROWS_QUIET = 24
+ROWS_QUIET = 12
 """Rows without a loud one that end a run."""
 
 

@@ -215,14 +215,19 @@ class Speech:
     def _end(self, count: int) -> Iterator[Event]:
         """An utterance ends, of which so many tokens are left; those after them begin the next."""
         if self._decode is not None:
-            if self._kept:  # at the end of the stream there may be no row since the last endpoint
-                yield self._decoded(self._decode)
-            self._tokens.clear()
+            try:
+                # At the end of the stream there may be no row since the last endpoint.
+                event = self._decoded(self._decode) if self._kept else None
+            finally:  # what fails would fail again
+                self._tokens.clear()
+                self._close()
+            if event is not None:
+                yield event
         else:
             event = self._final(count, endpoint=True)
+            self._close()
             if event.words:
                 yield event
-        self._close()
 
     def _close(self) -> None:
         self._first = self._tokens[0].first if self._tokens else None

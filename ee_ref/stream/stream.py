@@ -17,6 +17,7 @@ from .speech import Speech
 LOUDEST = 2.0**20
 """Of samples whose full scale is 1: beyond, the power of a frame could overflow."""
 _PIECE = 1 << 14
+_FINISHED, _BROKEN = "finish", "an error or an interrupt"
 
 
 class Stream:
@@ -32,6 +33,7 @@ class Stream:
         self._resampler = None if rate == to_rate else Resampler(rate, to_rate)
         self._alone = OneThread()
         self._closed = ""  # why nothing more can be fed
+        self._found: list[Event] = []  # that no call has returned
         self._count = 0  # samples fed
         self._waiting: list[np.ndarray] = []  # samples before the next row
         self._missing = hearing.signal.missing
@@ -57,7 +59,8 @@ class Stream:
         samples: (N,) floats at the rate of the stream, full scale at 1; any number of them. They
         may be changed afterwards. Raises AudioError for samples of another shape or dtype, NaN,
         infinite or absurdly large ones, and the stream is as before; StateError after `finish`,
-        after another error or an interrupt, and while another thread uses it.
+        after another error or an interrupt, and while another thread uses it. After such an error
+        `finish` gives the events that were found before it.
         """
         with self._alone:
             self._require_open()
@@ -68,23 +71,34 @@ class Stream:
             self._count += len(samples)
             if self._resampler is not None:
                 samples = self._resampler.feed(samples)
-            return list(self._safely(self._heard(samples)))
+            return self._all_of(self._heard(samples))
 
     def finish(self) -> list[Event]:
-        """The events that are left, when there are no more samples. Raises StateError as `feed`."""
+        """The events that are left, when there are no more samples. Raises StateError after itself,
+        and while another thread uses the stream.
+
+        After an error or an interrupt, in `feed` or here: the events that it kept from being
+        returned, and the words of the rows that were final by then.
+        """
         with self._alone:
-            self._require_open()
-            return list(self._safely(self._last(), "finish"))
+            if self._closed != _BROKEN:
+                self._require_open()
+                return self._all_of(self._last(), _FINISHED)
+            self._speech.duration = self.seconds
+            return self._all_of(self._speech.finish(), _FINISHED)
 
     def _require_open(self) -> None:
         if self._closed:
             raise StateError(f"stream: expected nothing more after {self._closed}, found more")
 
-    def _safely(self, events: Iterable[Event], after: str = "") -> Iterator[Event]:
-        """The events; what breaks off before the last closes the stream."""
-        self._closed = "an error or an interrupt"
-        yield from events
-        self._closed = after
+    def _all_of(self, events: Iterable[Event], after: str = "") -> list[Event]:
+        """The events, and those that are left of a call that broke off. What breaks off before the
+        last closes the stream."""
+        self._closed = _BROKEN
+        for event in events:
+            self._found.append(event)
+        found, self._found, self._closed = self._found, [], after
+        return found
 
     def _heard(self, samples: np.ndarray) -> Iterator[Event]:
         for start in range(0, len(samples), _PIECE):

@@ -188,7 +188,7 @@ ee_status ee_model_open(void *memory, size_t size, const ee_config *config,
                         ee_model **model);
 
 /* Bytes of memory that ee_model_pack needs: about those of the matrices, or 0 where it would gain
- * nothing (int8 mode, sets without ee_pack_linear, a dim that is no multiple of 16). */
+ * nothing (a set whose table for the model's mode has no `pack`, a dim that is no multiple of 16). */
 ee_status ee_model_packed_size(const ee_model *model, size_t *bytes);
 
 /* Copies the matrices of a model into `memory`, 64-byte aligned, in the order in which the kernels

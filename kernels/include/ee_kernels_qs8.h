@@ -41,12 +41,19 @@ ee_quantize_digits_qs8 ee_quantize_digits_qs8_c;
 
 /* out[t, o] = (sum_i q[t, i] * weight[o, i]) * (scale[t] * weight_scale[o]) + bias[o]
  * q (rows, in), scale (rows), weight (outs, in), weight_scale (outs), bias (outs) or NULL for none,
- * out (rows, outs); the matrices with their strides. */
+ * out (rows, outs); the matrices with their strides.
+ * Where the table has a `pack`, a weight_stride of 0 says that weight is what that made. */
 typedef void ee_linear_qs8(float *out, const int8_t *q, const float *scale, const int8_t *weight,
                            const float *weight_scale, const float *bias,
                            size_t rows, size_t in, size_t outs,
                            size_t out_stride, size_t q_stride, size_t weight_stride);
 ee_linear_qs8 ee_linear_qs8_c;
+
+/* As ee_pack_linear. to: 64-byte aligned, `in` rounded up to a multiple of EE_PACKED_IN bytes for
+ * every output of every panel. */
+typedef void ee_pack_linear_int8(int8_t *to, const int8_t *weight, size_t in, size_t outs,
+                                 size_t weight_stride);
+enum { EE_PACKED_IN = 64 };
 
 /* out[t, d] = (x[t, d] - mean_t) / sqrt(var_t + eps) * weight[d] + bias[d]
  * x, out (rows, dim); weight, bias (dim). out may be x. */
@@ -115,6 +122,9 @@ typedef struct {
     ee_log_softmax_exact *log_softmax;
     ee_depthwise_conv_exact *depthwise_conv;
     ee_digits_product *linear_digits; /* NULL: linear multiplies one digit after the other */
+    ee_pack_linear_int8 *pack;        /* or NULL; panel and is_packed as in ee_ops_f32 */
+    size_t panel;
+    int is_packed;
 } ee_ops_qs8;
 
 /* ---- Composites of int8 mode -----------------------------------------------------------------
@@ -244,6 +254,7 @@ ee_quantize_digits_qs8 ee_quantize_digits_qs8_avx2, ee_quantize_digits_qs8_avx51
     ee_quantize_digits_qs8_neon, ee_quantize_digits_qs8_dsp, ee_quantize_digits_qs8_mve;
 ee_linear_qs8 ee_linear_qs8_avx2, ee_linear_qs8_vnni, ee_linear_qs8_amx, ee_linear_qs8_neon,
     ee_linear_qs8_dot, ee_linear_qs8_i8mm, ee_linear_qs8_dsp, ee_linear_qs8_mve;
+ee_pack_linear_int8 ee_pack_linear_vnni, ee_pack_linear_amx;
 ee_digits_product ee_linear_digits_qs8_dsp, ee_linear_digits_qs8_mve;
 ee_layer_norm_exact ee_layer_norm_exact_avx2, ee_layer_norm_exact_avx512, ee_layer_norm_exact_neon,
     ee_layer_norm_exact_dsp, ee_layer_norm_exact_mve;

@@ -14,9 +14,12 @@
 #include <sys/wait.h>
 
 ee_linear_qs8 emulated_linear;
+ee_pack_linear_int8 emulated_pack;
 #define ee_linear_qs8_amx emulated_linear
+#define ee_pack_linear_amx emulated_pack
 #include "../../kernels/src/ops/linear/ee_linear_qs8_amx.c"
 #undef ee_linear_qs8_amx
+#undef ee_pack_linear_amx
 
 typedef struct {
     size_t rows, in, outs, padding;
@@ -37,7 +40,13 @@ static int8_t *random_bytes(guarded *g, size_t rows, size_t columns, size_t stri
     return bytes;
 }
 
-static void check_linear(const char *name, ee_linear_qs8 *linear, shape s)
+/* A product and how its weights are packed. */
+typedef struct {
+    ee_linear_qs8 *linear;
+    ee_pack_linear_int8 *pack;
+} product;
+
+static void check_linear(const char *name, product of, shape s)
 {
     const size_t out_stride = s.outs + s.padding;
     const size_t q_stride = ee_row_stride_qs8(s.in) + 16 * s.padding;
@@ -54,10 +63,24 @@ static void check_linear(const char *name, ee_linear_qs8 *linear, shape s)
 
     ee_linear_qs8_c(expected.data, q, scale.data, weight, weight_scale.data, b, s.rows, s.in,
                     s.outs, out_stride, q_stride, weight_stride);
-    linear(out.data, q, scale.data, weight, weight_scale.data, b, s.rows, s.in, s.outs, out_stride,
-           q_stride, weight_stride);
+    of.linear(out.data, q, scale.data, weight, weight_scale.data, b, s.rows, s.in, s.outs,
+              out_stride, q_stride, weight_stride);
     CHECK(memcmp(out.data, expected.data, count * sizeof(float)) == 0 && sentinels_intact(&out),
           "%s: %zu rows, %zu inputs, %zu outputs: other bytes", name, s.rows, s.in, s.outs);
+
+    const size_t panel_outs = (s.outs + BLOCK_OUTS - 1) / BLOCK_OUTS * BLOCK_OUTS;
+    guarded packed_of = guarded_floats(panel_outs * ee_packed_stride_qs8(s.in) / sizeof(float));
+    guarded again = guarded_floats(count);
+    int8_t *const packed = (int8_t *)(void *)packed_of.data;
+
+    of.pack(packed, weight, s.in, s.outs, weight_stride);
+    of.linear(again.data, q, scale.data, packed, weight_scale.data, b, s.rows, s.in, s.outs,
+              out_stride, q_stride, 0);
+    CHECK(memcmp(again.data, expected.data, count * sizeof(float)) == 0
+              && sentinels_intact(&again) && sentinels_intact(&packed_of),
+          "%s, packed: %zu rows, %zu inputs, %zu outputs: other bytes", name, s.rows, s.in, s.outs);
+    guarded_free(&packed_of);
+    guarded_free(&again);
     guarded_free(&q_of);
     guarded_free(&weight_of);
     guarded_free(&scale);
@@ -67,29 +90,29 @@ static void check_linear(const char *name, ee_linear_qs8 *linear, shape s)
     guarded_free(&expected);
 }
 
-static void check_products(const char *name, ee_linear_qs8 *linear)
+static void check_products(const char *name, product of)
 {
     for (size_t rows = 1; rows <= 98; rows++) { /* every height of a block, up to four of them */
-        check_linear(name, linear, (shape){rows, 96, 20, rows % 3, 0});
+        check_linear(name, of, (shape){rows, 96, 20, rows % 3, 0});
     }
     for (size_t in = 1; in <= 272; in += in % 16 == 0 ? 1 : 15) { /* every length of a row */
-        check_linear(name, linear, (shape){5, in, 17, in % 2, 0});
-        check_linear(name, linear, (shape){35, in, 33, in % 3, 0});
+        check_linear(name, of, (shape){5, in, 17, in % 2, 0});
+        check_linear(name, of, (shape){35, in, 33, in % 3, 0});
     }
     for (size_t outs = 1; outs <= 70; outs++) {
-        check_linear(name, linear, (shape){18, 80, outs, outs % 3, 0});
+        check_linear(name, of, (shape){18, 80, outs, outs % 3, 0});
     }
     for (size_t in = 48; in <= 528; in += 16) { /* panels of four blocks, three, two and one */
-        check_linear(name, linear, (shape){in % 40 + 1, in, 150 + in / 16, in / 16 % 3, 0});
+        check_linear(name, of, (shape){in % 40 + 1, in, 150 + in / 16, in / 16 % 3, 0});
     }
     for (size_t in = 496; in <= 1600; in += 16) { /* blocks of `in` */
-        check_linear(name, linear, (shape){in % 70 + 1, in, 40, in / 16 % 3, 0});
+        check_linear(name, of, (shape){in % 70 + 1, in, 40, in / 16 % 3, 0});
     }
     for (size_t rows = 250; rows <= 770; rows += 65) { /* blocks of rows */
-        check_linear(name, linear, (shape){rows, 530, 34, 0, 0});
+        check_linear(name, of, (shape){rows, 530, 34, 0, 0});
     }
-    check_linear(name, linear, (shape){3, 65536, 17, 0, 1});
-    check_linear(name, linear, (shape){40, 2048, 33, 2, 1});
+    check_linear(name, of, (shape){3, 65536, 17, 0, 1});
+    check_linear(name, of, (shape){40, 2048, 33, 2, 1});
 }
 
 /* ---- The emulation itself ------------------------------------------------------------------ */
@@ -270,12 +293,14 @@ static void check_all(void)
     check_a_product();
     check_exceptions();
     if (ee_isa_find("vnni") != EE_ISA_COUNT) {
-        check_products("emulated amx", emulated_linear);
+        check_products("emulated amx", (product){emulated_linear, emulated_pack});
         check_threads("emulated amx", emulated_linear, is_left_configured_emulated);
     }
     if (amx != EE_ISA_COUNT) {
-        check_products("amx", ee_ops_for(amx)->qs8->linear);
-        check_threads("amx", ee_ops_for(amx)->qs8->linear, is_left_configured);
+        const ee_ops_qs8 *const qs8 = ee_ops_for(amx)->qs8;
+
+        check_products("amx", (product){qs8->linear, qs8->pack});
+        check_threads("amx", qs8->linear, is_left_configured);
     }
 }
 

@@ -65,6 +65,20 @@ static void check_linear(size_t rows, size_t in, size_t outs, size_t padding, in
                 in, outs, out_stride, q_stride, w_stride);
     /* Between rows both have their sentinels. */
     expect("linear", &out, &expected, rows, in);
+    if (isa->pack != NULL) {
+        const size_t panels = (outs + isa->panel - 1) / isa->panel;
+        const size_t each_output = (in + EE_PACKED_IN - 1) / EE_PACKED_IN * EE_PACKED_IN;
+        guarded packed = guarded_rows(panels * isa->panel, each_output);
+        guarded again = guarded_floats((rows - 1) * out_stride + outs);
+
+        isa->pack(bytes_of(&packed), bytes_of(&weight), in, outs, w_stride);
+        isa->linear(again.data, bytes_of(&q), scale.data, bytes_of(&packed), weight_scale.data, b,
+                    rows, in, outs, out_stride, q_stride, 0);
+        expect("packed linear", &again, &expected, rows, in);
+        CHECK(sentinels_intact(&packed), "%s packed %zu x %zu", isa_name, outs, in);
+        guarded_free(&packed);
+        guarded_free(&again);
+    }
     guarded_free(&q);
     guarded_free(&weight);
     guarded_free(&scale);

@@ -510,7 +510,8 @@ static void check_pack(uint32_t dtype, uint32_t dim, const float *features)
         ee_model *const model = open_model();
         const size_t bytes = packed_size(model);
         char *const memory = aligned_memory(bytes + 64);
-        const int gains = dtype == EE_DTYPE_F32 && dim % 16 == 0 && ops->f32->pack != NULL;
+        const int has_pack = dtype == EE_DTYPE_F32 ? ops->f32->pack != NULL : ops->qs8->pack != NULL;
+        const int gains = dim % 16 == 0 && has_pack;
 
         CHECK((bytes > 0) == gains, "%zu bytes at dim %u", bytes, (unsigned)dim);
         CHECK(ee_model_packed_size(NULL, NULL) == EE_ERR_ARGUMENT, "no model");
@@ -729,6 +730,7 @@ int main(void)
     }
     check_pack(EE_DTYPE_F32, 10, features);
     check_pack(EE_DTYPE_F32, 16, features);
+    check_pack(EE_DTYPE_QS8, 10, features);
     check_pack(EE_DTYPE_QS8, 16, features);
     check_streams(EE_DTYPE_F32);
     check_streams(EE_DTYPE_QS8);

@@ -13,16 +13,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torchaudio.models.conformer import ConformerLayer, _ConvolutionModule, _FeedForwardModule
+from torchaudio.models.wav2vec2.wavlm_attention import WavLMSelfAttention
 
 from ee_ref.conformance.cases import cases_of, op_names, outputs
 from ee_ref.ops import LayerPast
+from ee_ref.ops._names import NUMPY_ONLY
 
 
 def generate() -> dict[str, np.ndarray]:
     """`op/case/N` -> output N of the op."""
     goldens = {}
     with torch.no_grad():
-        for op in op_names():
+        for op in (*op_names(), *sorted(NUMPY_ONLY)):
             for case in cases_of(op):
                 arguments = {name: _double(value) for name, value in case.arguments().items()}
                 found = outputs(op, ORACLES[op](**arguments))
@@ -215,6 +217,34 @@ def exit_head(x, weight, bias):
     return F.log_softmax(linear(x, weight, bias), dim=-1)
 
 
+def group_norm(x, weight, bias, eps):
+    dim = x.shape[1]
+    return _fill(nn.GroupNorm(dim, dim, eps), {"weight": weight, "bias": bias})(x.T[None])[0].T
+
+
+def grouped_conv(x, weight, bias, groups):
+    frames, dim = x.shape
+    channels_first = weight.reshape(dim, -1, dim // groups).transpose(1, 2)
+    kernel = channels_first.shape[2]
+    conv = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=groups)
+    return _fill(conv, {"weight": channels_first, "bias": bias})(x.T[None])[0].T[:frames]
+
+
+def gated_attention(x, in_weight, in_bias, out_weight, out_bias, gate_weight, gate_bias, gate_scale,
+                    distances):
+    """torchaudio's, whose bias is a matrix of queries and keys."""
+    (frames, dim), heads = x.shape, len(gate_scale)
+    module = WavLMSelfAttention(dim, heads, has_relative_attention_bias=False)
+    module = _fill(module, {
+        "attention.in_proj_weight": in_weight, "attention.in_proj_bias": in_bias,
+        "attention.out_proj.weight": out_weight, "attention.out_proj.bias": out_bias,
+        "gru_rel_pos_linear.weight": gate_weight, "gru_rel_pos_linear.bias": gate_bias,
+        "gru_rel_pos_const": gate_scale.reshape(1, heads, 1, 1),
+    })
+    relative = torch.arange(frames) - torch.arange(frames)[:, None] + frames - 1
+    return module(x[None], position_bias=distances[:, relative])[0][0]
+
+
 def _identity_batch_norm(dim: int) -> dict[str, torch.Tensor]:
     """Tensors with which BatchNorm1d changes nothing: here it is folded into the convolution."""
     return {
@@ -238,7 +268,11 @@ ORACLES = {
     "depthwise_conv": depthwise_conv,
     "exit_head": exit_head,
     "feed_forward": feed_forward,
+    "gated_attention": gated_attention,
+    "gelu": lambda x: nn.GELU()(x),
     "glu": lambda x: nn.GLU(dim=-1)(x),
+    "group_norm": group_norm,
+    "grouped_conv": grouped_conv,
     "layer_norm": layer_norm,
     "linear": linear,
     "log_softmax": lambda x: nn.LogSoftmax(dim=-1)(x),

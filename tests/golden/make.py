@@ -5,9 +5,9 @@
     python tests/golden/make.py --check     write nothing, exit 1 when a value differs
 
 Each `gen_NAME.py` beside this file has `generate() -> dict[str, ndarray]`, which is written to
-`NAME.npz`, here or in ee_ref/conformance/golden. Needs torch and torchaudio; the tests need
-neither, they read the files. The same values give the same bytes, so a file changes only when the
-values do.
+`NAME.npz`, here or in ee_ref/conformance/golden. Needs torch, torchaudio and for wav2vec2
+transformers; the tests need none of them, they read the files. The same values give the same bytes,
+so a file changes only when the values do.
 """
 
 from __future__ import annotations

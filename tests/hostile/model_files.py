@@ -74,8 +74,8 @@ def without_last(_fields: dict[str, Field], tensors: list[TensorInfo]) -> None:
 LIES: dict[str, tuple[Callable, str]] = {
     # name: (change, what the error says). Sizes are those of tests.support.SMALL.
     "architecture": (with_field("general.architecture", "llama"),
-                     r"general.architecture: expected one of \['ee-conformer', 'ee-splitformer'\], "
-                     "found 'llama'"),
+                     r"general.architecture: expected one of \['ee-conformer', 'ee-splitformer', "
+                     r"'ee-wav2vec2', 'ee-wavlm'\], found 'llama'"),
     "no architecture": (without_field("general.architecture"), "found nothing"),
     "alignment": (with_field("general.alignment", 32), "general.alignment"),
     "format version": (with_field("ee.format_version", 4),

@@ -15,6 +15,12 @@ static inline ee_blocks ee_blocks_qs8(size_t rows, size_t step, void *scratch, s
     return blocks;
 }
 
+/* The weight_stride of a model's matrix whose rows hold n. */
+static inline size_t ee_weight_stride_qs8(const ee_ops_qs8 *ops, size_t n)
+{
+    return ops->is_packed ? 0 : ee_row_stride_qs8(n);
+}
+
 /* x (rows, count) becomes silu(x), and that is quantised to q and scale: a few rows at a time, so
  * that the second op finds them in the first-level cache. */
 static inline void ee_silu_quantize_qs8(int8_t *q, float *scale, float *x, size_t rows,
@@ -57,7 +63,7 @@ size_t ee_digits_product_qs8_scratch(size_t rows, size_t outs);
 void ee_digits_product_qs8(float *out, const int8_t *digits, const float *scale,
                            const int8_t *weight, const float *weight_scale, const float *bias,
                            size_t rows, size_t in, size_t outs, size_t out_stride,
-                           void *scratch, const ee_ops_qs8 *ops);
+                           size_t weight_stride, void *scratch, const ee_ops_qs8 *ops);
 
 /* recall once; then project for all blocks; attend for items 0..ee_query_items() - 1; output for all
  * blocks. */

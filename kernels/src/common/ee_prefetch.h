@@ -39,6 +39,23 @@ static inline ee_prefetch ee_prefetch_next(const int8_t *weight, size_t stride, 
     return next;
 }
 
+/* Likewise of a packed matrix, whose panels of `outs` outputs, each `stride` bytes long, lie one behind
+ * the other: what is asked for has no gaps. */
+static inline ee_prefetch ee_prefetch_packed(const int8_t *weight, size_t stride, size_t all_outs,
+                                             size_t all_in, size_t out, size_t outs, size_t in,
+                                             size_t depth)
+{
+    if (all_outs - out > outs) {
+        const ee_prefetch next = {
+            weight + (out + outs) * stride + in * outs, 1, depth * outs, 0, 0};
+        return next;
+    }
+    const size_t left = all_in - in - depth;
+    const ee_prefetch next = {
+        weight + (in + depth) * outs, left > 0, (left < depth ? left : depth) * outs, 0, 0};
+    return next;
+}
+
 /* The share of each of `parts` parts. */
 static inline size_t ee_prefetch_share(const ee_prefetch *next, size_t parts)
 {
@@ -47,11 +64,16 @@ static inline size_t ee_prefetch_share(const ee_prefetch *next, size_t parts)
     return lines / parts + (lines % parts != 0);
 }
 
-/* Asks for `lines` more, if there are so many. */
-static inline void ee_prefetch_some(ee_prefetch *next, size_t lines)
+/* Asks for `lines` more, if there are so many, into the second-level cache, or the first where
+ * is_near, a constant, says that it holds the next panel as well. */
+static inline void ee_prefetch_some(ee_prefetch *next, size_t lines, int is_near)
 {
     for (; lines > 0 && next->rows > 0; lines--) {
-        __builtin_prefetch(next->weight + next->column, 0, 2);
+        if (is_near) {
+            __builtin_prefetch(next->weight + next->column, 0, 3);
+        } else {
+            __builtin_prefetch(next->weight + next->column, 0, 2);
+        }
         next->column += EE_CACHE_LINE;
         if (next->column >= next->depth) {
             next->column = 0;

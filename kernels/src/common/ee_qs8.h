@@ -40,6 +40,12 @@ static inline size_t ee_bytes_qs8(size_t rows, size_t columns)
     return ee_size_mul(rows, ee_row_stride_qs8(columns));
 }
 
+/* Bytes of each output in a matrix that is packed. */
+static inline size_t ee_packed_stride_qs8(size_t in)
+{
+    return (in + EE_PACKED_IN - 1) / EE_PACKED_IN * EE_PACKED_IN;
+}
+
 /* The size of a part when `count` is cut into as few parts of at most `most` as it takes, all of one
  * size but for the last. */
 static inline size_t ee_even_part(size_t count, size_t most)

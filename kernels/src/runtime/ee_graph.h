@@ -80,10 +80,6 @@ struct ee_model {
     ee_config config;
     const ee_graph *graph;
     const ee_ops *ops;
-#ifndef EE_NO_F32
-    ee_ops packed_ops; /* ops of a model that is packed, with packed_f32 */
-    ee_ops_f32 packed_f32;
-#endif
     const void **tensors; /* in the order of ee_tensor_at; behind this struct */
 };
 

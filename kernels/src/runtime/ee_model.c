@@ -1,4 +1,4 @@
-#include "../common/ee_size.h"
+#include "../common/ee_qs8.h"
 #include "ee_graph.h"
 
 static int in_range(uint32_t value, uint32_t limit)
@@ -257,21 +257,41 @@ ee_status ee_model_open(void *memory, size_t size, const ee_config *config,
 
 /* ---- Packing ---- */
 
-#ifndef EE_NO_F32
+/* The ops of a model that is packed; they lie behind its matrices. */
+typedef struct {
+    ee_ops ops;
+    union {
+        ee_ops_f32 f32;
+        ee_ops_qs8 qs8;
+    } own;
+} packed_ops;
 
-static size_t packed_floats(const ee_ops_f32 *ops, size_t in, size_t outs)
+/* Bytes of the panels of a matrix. */
+static size_t panel_bytes(const ee_model *model, size_t in, size_t outs)
 {
-    return (outs + ops->panel - 1) / ops->panel * ops->panel * in;
+    const int is_qs8 = model->config.dtype == EE_DTYPE_QS8;
+    const size_t panel = is_qs8 ? model->ops->qs8->panel : model->ops->f32->panel;
+    const size_t each_output = is_qs8 ? ee_packed_stride_qs8(in) : in * sizeof(float);
+
+    return (outs + panel - 1) / panel * panel * each_output;
+}
+
+static void pack_matrix(const ee_model *model, void *to, const void *matrix, size_t in, size_t outs)
+{
+    if (model->config.dtype == EE_DTYPE_QS8) {
+        model->ops->qs8->pack(to, matrix, in, outs, ee_row_stride_qs8(in));
+    } else {
+        model->ops->f32->pack(to, matrix, in, outs, ee_row_stride(in));
+    }
 }
 
 /* Packs the matrices of a table that products take (positions are added), one behind the other, and
- * puts them in the place of the tensors; with `to` NULL, does nothing of it. Returns the floats. */
+ * puts them in the place of the tensors; with `to` NULL, does nothing of it. Returns the bytes. */
 static size_t pack_table(const ee_model *model, const ee_tensor_table *table, const void **tensors,
-                         float *to)
+                         char *to)
 {
     const ee_config *const config = &model->config;
-    const ee_ops_f32 *const ops = model->ops->f32;
-    size_t floats = 0;
+    size_t bytes = 0;
 
     for (size_t i = 0; i < table->count; i++) {
         const ee_tensor_row *const row = &table->rows[i];
@@ -280,25 +300,25 @@ static size_t pack_table(const ee_model *model, const ee_tensor_table *table, co
 
         if (row->kind == EE_ROW_MATRIX && row->rows != 'T') {
             if (to != NULL) {
-                ops->pack(to + floats, *tensors, in, outs, ee_row_stride(in));
-                *tensors = to + floats;
+                pack_matrix(model, to + bytes, *tensors, in, outs);
+                *tensors = to + bytes;
             }
-            floats += packed_floats(ops, in, outs);
+            bytes += panel_bytes(model, in, outs);
         }
         tensors += parts_of(config, row);
     }
-    return floats;
+    return bytes;
 }
 
-static size_t pack_all(const ee_model *model, float *to)
+static size_t pack_all(const ee_model *model, char *to)
 {
     const ee_graph *const graph = model->graph;
     const ee_config *const config = &model->config;
     const void **tensors = model->tensors;
-    size_t floats = 0;
+    size_t bytes = 0;
 
 #define PACK(table)                                                                       \
-    (floats += pack_table(model, table, tensors, to != NULL ? to + floats : NULL),        \
+    (bytes += pack_table(model, table, tensors, to != NULL ? to + bytes : NULL),          \
      tensors += count_in(config, table))
     PACK(graph->stem_tensors);
     for (uint32_t e = 0; e < config->exits; e++) {
@@ -308,29 +328,25 @@ static size_t pack_all(const ee_model *model, float *to)
         PACK(graph->head_tensors);
     }
 #undef PACK
-    return floats;
+    return bytes;
 }
 
 /* Values begin 2 * dim rows down the matrix of queries, keys and values: so a panel has to. */
 static int is_packable(const ee_model *model)
 {
-    return model->config.dtype == EE_DTYPE_F32 && model->config.dim % 16 == 0
-           && model->ops->f32->pack != NULL && !model->ops->f32->is_packed;
-}
+    const ee_ops *const ops = model->ops;
 
-#endif
+    return model->config.dim % 16 == 0
+           && (model->config.dtype == EE_DTYPE_QS8 ? ops->qs8->pack != NULL && !ops->qs8->is_packed
+                                                   : ops->f32->pack != NULL && !ops->f32->is_packed);
+}
 
 ee_status ee_model_packed_size(const ee_model *model, size_t *bytes)
 {
     if (model == NULL || bytes == NULL) {
         return EE_ERR_ARGUMENT;
     }
-    *bytes = 0;
-#ifndef EE_NO_F32
-    if (is_packable(model)) {
-        *bytes = pack_all(model, NULL) * sizeof(float);
-    }
-#endif
+    *bytes = is_packable(model) ? pack_all(model, NULL) + sizeof(packed_ops) : 0;
     return EE_OK;
 }
 
@@ -351,13 +367,18 @@ ee_status ee_model_pack(ee_model *model, void *memory, size_t bytes)
     if (bytes < needed) {
         return EE_ERR_MODEL_TOO_SMALL;
     }
-#ifndef EE_NO_F32
-    pack_all(model, memory);
-    model->packed_f32 = *model->ops->f32;
-    model->packed_f32.is_packed = 1;
-    model->packed_ops = *model->ops;
-    model->packed_ops.f32 = &model->packed_f32;
-    model->ops = &model->packed_ops;
-#endif
+    packed_ops *const packed = (void *)((char *)memory + pack_all(model, memory));
+
+    packed->ops = *model->ops;
+    if (model->config.dtype == EE_DTYPE_QS8) {
+        packed->own.qs8 = *model->ops->qs8;
+        packed->own.qs8.is_packed = 1;
+        packed->ops.qs8 = &packed->own.qs8;
+    } else {
+        packed->own.f32 = *model->ops->f32;
+        packed->own.f32.is_packed = 1;
+        packed->ops.f32 = &packed->own.f32;
+    }
+    model->ops = &packed->ops;
     return EE_OK;
 }

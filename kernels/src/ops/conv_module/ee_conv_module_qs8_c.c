@@ -34,7 +34,7 @@ void ee_conv_module_qs8_gate(const ee_conv_module_qs8 *op, const float *x, size_
     ops->layer_norm(wide, x, op->norm_weight, op->norm_bias, count, dim, op->eps);
     ops->quantize(q, scale, wide, count, dim, stride, dim);
     ops->linear(wide, q, scale, op->in_weight, op->in_weight_scale, op->in_bias, count, dim,
-                2 * dim, 2 * dim, stride, stride);
+                2 * dim, 2 * dim, stride, ee_weight_stride_qs8(ops, dim));
     ops->glu(op->gated + (op->frames.past + first) * dim, wide, count, dim);
 }
 
@@ -60,7 +60,7 @@ void ee_conv_module_qs8_output(const ee_conv_module_qs8 *op, float *out, size_t 
     }
     ee_silu_quantize_qs8(q, scale, convolved, count, dim, ops);
     ops->linear(out, q, scale, op->out_weight, op->out_weight_scale, op->out_bias, count, dim, dim,
-                dim, stride, stride);
+                dim, stride, ee_weight_stride_qs8(ops, dim));
 }
 
 typedef struct {

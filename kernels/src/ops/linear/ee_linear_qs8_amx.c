@@ -219,9 +219,9 @@ static void end_rows(float *out, const int32_t *sums, const float *scale, const 
     }
 }
 
-/* What is packed after the inputs of `width` outputs up to `end`: their next inputs, or the
+/* What is multiplied after the inputs of `width` outputs up to `end`: their next inputs, or the
  * first ones of the next outputs, or none behind the last of `outs`. */
-static ee_prefetch packed_next(const int8_t *panel, size_t end, size_t padded, size_t width,
+static ee_prefetch next_weights(const int8_t *panel, size_t end, size_t padded, size_t width,
                                size_t outs, size_t stride)
 {
     const ee_prefetch inputs = {
@@ -233,13 +233,28 @@ static ee_prefetch packed_next(const int8_t *panel, size_t end, size_t padded, s
     return end < padded ? inputs : outputs;
 }
 
+/* Likewise where weights are packed: they lie in the order in which they are multiplied. */
+static ee_prefetch next_packed(const int8_t *panel, size_t end, size_t padded, size_t width,
+                               size_t outs, size_t stride)
+{
+    const size_t inputs = ee_size_min(padded - end, IN_BLOCK) * BLOCK_OUTS;
+    const size_t outputs = ee_size_min(padded, IN_BLOCK) * ee_size_min(outs - width, width);
+    const ee_prefetch next = end < padded ? (ee_prefetch){panel + end * BLOCK_OUTS, 1, inputs, 0, 0}
+                                          : (ee_prefetch){panel + width * stride, outputs > 0,
+                                                          outputs, 0, 0};
+
+    return next;
+}
+
 /* All of at most ROW_BLOCK rows. */
 static void linear_rows(float *out, const int8_t *q, const float *scale, const int8_t *weight,
                         const float *weight_scale, const float *bias,
                         size_t rows, size_t padded, size_t outs,
                         size_t out_stride, size_t q_stride, size_t weight_stride)
 {
-    int8_t packed[PANEL_BYTES] __attribute__((aligned(64)));
+    int8_t packed_here[PANEL_BYTES] __attribute__((aligned(64)));
+    const int is_packed = weight_stride == 0;
+    const size_t each_output = is_packed ? ee_packed_stride_qs8(padded) : weight_stride;
     int32_t sums[ROW_BLOCK * BLOCK_OUTS] __attribute__((aligned(64)));
     const size_t depth = ee_size_min(padded, TILE_DEPTH);
     const tile_plan plan = {
@@ -256,16 +271,19 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
 
     configure(&plan);
     for (size_t o = 0; o < outs; o += panel_outs) {
-        const int8_t *const panel = weight + o * weight_stride;
+        const int8_t *const panel = weight + o * each_output;
         const size_t width = ee_size_min(outs - o, panel_outs);
 
         for (size_t begin = 0; begin < padded; begin += IN_BLOCK) {
             const size_t end = ee_size_min(begin + IN_BLOCK, padded);
-            ee_prefetch next = packed_next(panel, end, padded, width, outs - o, weight_stride);
+            /* A panel of several blocks has all inputs. */
+            const int8_t *const packed = is_packed ? panel + begin * BLOCK_OUTS : packed_here;
+            ee_prefetch next = (is_packed ? next_packed : next_weights)(panel, end, padded, width,
+                                                                        outs - o, each_output);
             const size_t share = ee_prefetch_share(&next, blocks);
 
-            for (size_t b = 0; b * BLOCK_OUTS < width; b++) {
-                pack_weights(packed + b * block_bytes, panel + b * BLOCK_OUTS * weight_stride,
+            for (size_t b = 0; !is_packed && b * BLOCK_OUTS < width; b++) {
+                pack_weights(packed_here + b * block_bytes, panel + b * BLOCK_OUTS * weight_stride,
                              width - b * BLOCK_OUTS, begin, end, &plan);
             }
             WRITTEN(packed);
@@ -274,7 +292,7 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
                 const int8_t *const x = q + first * q_stride;
                 int32_t *const of_row = sums + (sums_wait ? t * BLOCK_OUTS : 0);
 
-                ee_prefetch_some(&next, share);
+                ee_prefetch_some(&next, share, 0);
                 for (size_t b = 0; b * BLOCK_OUTS < width; b++) {
                     int32_t *const to = of_row + b * BLOCK_ROWS * BLOCK_OUTS;
                     const int8_t *const w = packed + b * block_bytes;
@@ -304,6 +322,19 @@ void ee_linear_qs8_amx(float *out, const int8_t *q, const float *scale, const in
                     weight_stride);
     }
     _tile_release();
+}
+
+void ee_pack_linear_amx(int8_t *to, const int8_t *weight, size_t in, size_t outs,
+                        size_t weight_stride)
+{
+    const size_t padded = ee_row_stride_qs8(in);
+    const size_t depth = ee_size_min(padded, TILE_DEPTH);
+    const tile_plan plan = {.depth = depth, .last = padded - depth, .weight_stride = weight_stride};
+
+    for (size_t o = 0; o < outs; o += BLOCK_OUTS) {
+        pack_weights(to + o * ee_packed_stride_qs8(in), weight + o * weight_stride, outs - o, 0,
+                     padded, &plan);
+    }
 }
 
 EE_TARGET_END

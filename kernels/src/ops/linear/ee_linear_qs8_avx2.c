@@ -283,7 +283,7 @@ static void linear_rows(float *out, const int8_t *q, const float *scale, const i
 
             pack_weights(&panel, weight + o * weight_stride + i, plan.outs, depth, weight_stride);
             for (size_t t = 0; t < rows; t += step) {
-                ee_prefetch_some(&next, share);
+                ee_prefetch_some(&next, share, 0);
                 float *const to = out + t * out_stride + o;
 
                 switch (ee_size_min(rows - t, step)) {

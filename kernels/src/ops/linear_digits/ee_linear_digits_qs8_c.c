@@ -11,7 +11,7 @@ size_t ee_digits_product_qs8_scratch(size_t rows, size_t outs)
 void ee_digits_product_qs8(float *out, const int8_t *digits, const float *scale,
                            const int8_t *weight, const float *weight_scale, const float *bias,
                            size_t rows, size_t in, size_t outs, size_t out_stride,
-                           void *scratch, const ee_ops_qs8 *ops)
+                           size_t weight_stride, void *scratch, const ee_ops_qs8 *ops)
 {
     const size_t count = ee_size_max(2 * rows, outs);
     const size_t stride = ee_row_stride_qs8(in);
@@ -21,14 +21,15 @@ void ee_digits_product_qs8(float *out, const int8_t *digits, const float *scale,
 
     if (ops->linear_digits != NULL && in <= EE_DIGITS_IN) {
         ops->linear_digits(out, digits, digits + rows * stride, scale, weight, weight_scale, bias,
-                           rows, in, outs, out_stride, stride, stride);
+                           rows, in, outs, out_stride, stride, weight_stride);
         return;
     }
     for (size_t i = 0; i < count; i++) {
         ones[i] = 1.0f;
     }
     /* With scales of 1 a linear op gives the integer sums, rounded to float once. */
-    ops->linear(sums, digits, ones, weight, ones, NULL, 2 * rows, in, outs, outs, stride, stride);
+    ops->linear(sums, digits, ones, weight, ones, NULL, 2 * rows, in, outs, outs, stride,
+                weight_stride);
     for (size_t t = 0; t < rows; t++, out += out_stride) {
         const float *const high = sums + t * outs;
         const float *const low = high + rows * outs;
@@ -78,7 +79,8 @@ static void block_task(void *context, size_t item, size_t worker)
     j->ops->quantize_digits(digits, digits + b.count * stride, scale, j->x + b.first * j->x_stride,
                             b.count, j->in, stride, j->x_stride);
     ee_digits_product_qs8(j->out + b.first * j->outs, digits, scale, j->weight, j->weight_scale,
-                          j->bias, b.count, j->in, j->outs, j->outs, product, j->ops);
+                          j->bias, b.count, j->in, j->outs, j->outs,
+                          ee_weight_stride_qs8(j->ops, j->in), product, j->ops);
 }
 
 void ee_linear_digits_qs8_c(float *out, const float *x, const int8_t *weight,

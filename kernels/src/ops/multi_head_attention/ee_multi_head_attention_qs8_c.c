@@ -154,6 +154,8 @@ void ee_multi_head_attention_qs8_project(const ee_multi_head_attention_qs8 *op, 
     const size_t dim = op->dim;
     const size_t width = dim / op->heads;
     const size_t stride = ee_row_stride_qs8(dim);
+    const size_t weight_stride = ee_weight_stride_qs8(ops, dim);
+    const size_t each_output = ops->is_packed ? ee_packed_stride_qs8(dim) : stride;
     const size_t head_stride = ee_row_stride_qs8(width);
     const size_t at = op->frames.past + first;
     const float one_over_root = 1.0f / sqrtf((float)width);
@@ -164,7 +166,7 @@ void ee_multi_head_attention_qs8_project(const ee_multi_head_attention_qs8 *op, 
 
     ops->quantize(q, scale, x, count, dim, stride, dim);
     ops->linear(wide, q, scale, op->in_weight, op->in_weight_scale, op->in_bias, count, dim,
-                2 * dim, 2 * dim, stride, stride);
+                2 * dim, 2 * dim, stride, weight_stride);
     for (size_t h = 0; h < op->heads; h++) {
         const size_t row = h * op->frames.rows + first;
 
@@ -177,8 +179,9 @@ void ee_multi_head_attention_qs8_project(const ee_multi_head_attention_qs8 *op, 
     quantize_keys(op, wide + dim, 2 * dim, at, count);
     ee_keep(&op->kept, 0, wide + dim, 2 * dim, first, count);
 
-    ops->linear(wide, q, scale, op->in_weight + 2 * dim * stride, op->in_weight_scale + 2 * dim,
-                op->in_bias + 2 * dim, count, dim, dim, dim, stride, stride);
+    ops->linear(wide, q, scale, op->in_weight + 2 * dim * each_output,
+                op->in_weight_scale + 2 * dim, op->in_bias + 2 * dim, count, dim, dim, dim, stride,
+                weight_stride);
     quantize_values(op, wide, dim, at, count, q);
     ee_keep(&op->kept, dim, wide, dim, first, count);
 }
@@ -213,7 +216,8 @@ void ee_multi_head_attention_qs8_attend(const ee_multi_head_attention_qs8 *op, s
     ops->softmax(digits, digits + count * time_stride, scale, scores, op->value_scale + seen, count,
                  window, time_stride);
     ee_digits_product_qs8(op->context + queries.first * op->dim + queries.head * width, digits,
-                          scale, value, NULL, NULL, count, window, width, op->dim, product, ops);
+                          scale, value, NULL, NULL, count, window, width, op->dim, time_stride, product,
+                          ops);
 }
 
 void ee_multi_head_attention_qs8_output(const ee_multi_head_attention_qs8 *op, float *out,
@@ -227,7 +231,7 @@ void ee_multi_head_attention_qs8_output(const ee_multi_head_attention_qs8 *op, f
 
     op->ops->quantize(q, scale, op->context + first * dim, count, dim, stride, dim);
     op->ops->linear(out, q, scale, op->out_weight, op->out_weight_scale, op->out_bias, count, dim,
-                    dim, dim, stride, stride);
+                    dim, dim, stride, ee_weight_stride_qs8(op->ops, dim));
 }
 
 typedef struct {
