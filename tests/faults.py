@@ -375,9 +375,9 @@ FAULTS = (
           "        model->graph->layers(c, exit + 1 < c->exits ? exit + 1 : exit))",
           "model/exits/small-int8_one_frame"),
     Fault("has the last position wrong", f"{SRC}/graphs/ee_graph_conformer.c",
-          "positions + (first + t) * ee_row_stride_qs8(c->dim)",
-          "positions + (first + t + 1 < c->max_frames ? first + t : first + t - 1)\n"
-          "            * ee_row_stride_qs8(c->dim)",
+          "+ (first + t) * ee_row_stride_qs8(c->dim)",
+          "+ (first + t + 1 < c->max_frames ? first + t : first + t - 1)\n"
+          "                * ee_row_stride_qs8(c->dim)",
           "model/exits/*[s8]_longest"),
     Fault("begins a second block of the stem without the stride", f"{OPS}/linear_digits/"
           "ee_linear_digits_qs8_c.c", "b.first * j->x_stride", "b.first * j->in",

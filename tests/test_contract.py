@@ -25,6 +25,7 @@ from ee_ref.families import SCALE_SUFFIX, Kind
 from ee_ref.families.conformer import LAYER
 from ee_ref.ops._lines import lines, text_of
 from ee_ref.ops._names import NUMPY_ONLY, stem_and_mode
+from tests.faults import FAULTS
 from tests.support import GOLDEN
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -394,3 +395,9 @@ def test_the_list_of_the_files_of_an_op_is_right(op):
         if op != stem_and_mode(op)[0]:
             path = path.replace("<op>/ee_<op>_f32", f"{stem_and_mode(op)[0]}/ee_{op}")
         assert (ROOT / path.replace("<op>", op)).exists(), path
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.isa}: {fault.name}")
+def test_faults_have_a_place(fault):
+    """tests/test_planted_faults.py, which takes long, plants them there."""
+    assert (ROOT / fault.file).read_text().count(fault.text) == 1

@@ -103,7 +103,8 @@ symbols: $(LIBRARY) $(if $(SCRIPT),$(BUILD)/conformance.elf)
 	./symbols.sh $(NM) $^
 
 # execute: runs PROGRAM (transcribe, listen, conformance or faults) with ARGUMENTS in the folder
-# WORK, where its files lie; a board that hangs is ended. COUNTS=file: instructions by stage and function (plugin/).
+# WORK, where its files lie; a board that hangs is ended. COUNTS=file: instructions by stage and
+# function (plugin/).
 CLIP ?= ../../ee_ref/assets/demo.wav
 PROGRAM ?= conformance
 WORK ?= $(BUILD)
