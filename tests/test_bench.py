@@ -244,7 +244,8 @@ def test_peers_are_those_whose_modules_are_here(monkeypatch):
     here.add("openvino")
     assert set(peers.KINDS) - set(peers.installed()) == {"openvino-int8"}
     here.clear()
-    assert peers.installed() == ["native-int8", "native-f32", "native-f32-packed", "numpy"]
+    assert peers.installed() == [
+        "native-int8", "native-int8-packed", "native-f32", "native-f32-packed", "numpy"]
     assert peers.split("numpy@2") == ("numpy", 2) and peers.split("torch") == ("torch", 1)
     with pytest.raises(SystemExit, match="expected one of .*, found 'tensorflow'"):
         peers.split("tensorflow")

@@ -42,7 +42,7 @@ def test_the_plan_trains_each_run_once_and_goes_on_after_a_failure(tmp_path, mon
     monkeypatch.setattr(experiment, "TRAINER", trainer)
     monkeypatch.setattr(experiment.time, "sleep", lambda seconds: None)
     args = argparse.Namespace(packs="p", dev="d", labels="l", work=tmp_path / "work", steps=7,
-                              at_once=3)
+                              store_hours=2, planners=1, at_once=3)
     with pytest.raises(FileError, match="single-6-2: expected english.pt, found none after exit "
                                         "status 3"):
         experiment.train(args)

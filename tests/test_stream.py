@@ -249,8 +249,8 @@ def test_runs_begin_before_what_is_loud_and_end_behind_it(commands):
         np.cumsum([0, *(block.final for block in blocks)])[:-1])
     heard = [block for block in blocks if block.exit]
     first_loud, last_loud = (3 * RATE + 1600) // 640, (3 * RATE + 1600 + 6400 - 1) // 640
-    assert heard[0].first == first_loud - 3
-    assert heard[-1].first + heard[-1].final == last_loud + 1 + 3
+    assert heard[0].first == first_loud - 5
+    assert heard[-1].first + heard[-1].final == last_loud + 1 + 5
     assert hearing.work.exits[0] == sum(block.final for block in heard)
 
 
@@ -528,7 +528,7 @@ def test_a_decoder_is_given_the_rows_of_an_utterance():
     assert [(e.text, e.final, e.endpoint) for e in events] == [
         ("ab", False, False), ("ab", True, True)] or [
         (e.text, e.final) for e in events] == [("ab", True)]
-    assert len(given_rows) == 1 and len(given_rows[0]) == 3 + 2 + 5
+    assert len(given_rows) == 1 and len(given_rows[0]) == 5 + 2 + 5
     assert events[-1].words[0].start == pytest.approx(SMALL.frame_time(10) - 0.02)
     assert events[-1].confidence == 0.5
 

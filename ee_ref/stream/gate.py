@@ -11,9 +11,9 @@ BLOCK_ROWS, BLOCKS = 64, 4
 at 25 a second."""
 OVER_FLOOR = 2
 """A row is loud above so many times the floor: 3 dB."""
-ROWS_BESIDE = 3
+ROWS_BESIDE = 5
 """Rows that a run has before its first loud one, and behind its last."""
-ROWS_QUIET = 12
+ROWS_QUIET = 18
 """Rows without a loud one that end a run."""
 
 

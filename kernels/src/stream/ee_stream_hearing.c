@@ -6,7 +6,7 @@ enum {
     LEAST_POWER = 64, /* of a value of 16 bits, on average: what is not above is silence */
     BLOCK_ROWS = 64,  /* of the gate */
     OVER_FLOOR = 2,
-    ROWS_QUIET = 12, /* without a loud one: they end a run */
+    ROWS_QUIET = 18, /* without a loud one: they end a run */
     ROWS_HELD = 16,  /* behind a label: deeper groups go on, whatever exit 1 hears */
     ROWS_PAUSE = 7   /* behind which windows that decide more than they look back at do not do so */
 };

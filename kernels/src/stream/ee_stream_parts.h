@@ -12,7 +12,7 @@
 #include "ee_stream.h"
 
 enum {
-    EE_ROWS_BESIDE = 3, /* that a run has before its first loud row, and behind its last one */
+    EE_ROWS_BESIDE = 5, /* that a run has before its first loud row, and behind its last one */
     EE_GATE_BLOCKS = 4,
     EE_STEM_ROWS = 8 /* made at once: of 17 frames between the convolutions one is made twice */
 };
