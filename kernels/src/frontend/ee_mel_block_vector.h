@@ -13,6 +13,7 @@
 /* A value of each frame. */
 typedef float lanes __attribute__((vector_size(4 * EE_LANES), may_alias));
 typedef int32_t lanes_bits __attribute__((vector_size(4 * EE_LANES)));
+typedef uint32_t lanes_words __attribute__((vector_size(4 * EE_LANES)));
 
 /* A complex number of each frame. */
 typedef struct {
@@ -24,13 +25,13 @@ typedef struct {
     float re, im;
 } direction;
 
-/* ee_log */
+/* ee_log. Bits of what is not finite, which is refused afterwards, wrap around. */
 static inline lanes log_of(lanes x)
 {
-    const int32_t sqrt_half = 0x3F3504F3;
-    const lanes_bits i = (lanes_bits)x - sqrt_half;
-    const lanes e = (lanes)__builtin_convertvector(i >> 23, lanes);
-    const lanes m = (lanes)((i & 0x7FFFFF) + sqrt_half) - 1.0f;
+    const uint32_t sqrt_half = 0x3F3504F3u;
+    const lanes_words i = (lanes_words)x - sqrt_half;
+    const lanes e = (lanes)__builtin_convertvector((lanes_bits)i >> 23, lanes);
+    const lanes m = (lanes)((i & 0x7FFFFFu) + sqrt_half) - 1.0f;
     const lanes z = m * m;
     lanes y = m * 0x1.204376p-4f + -0x1.d7a37p-4f;
 
