@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -55,6 +56,12 @@ else:
     # Sets that this CPU lacks, and programs compiled with EMULATION of tests.support have.
     EMULATED_ISAS = tuple(
         isa for isa in _lib.built_isas() if isa == "amx" and isa not in ISAS and "vnni" in ISAS)
+
+
+def pytest_configure() -> None:
+    """Shells let what they start in the background ignore SIGINT, and so would what tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
