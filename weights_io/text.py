@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import string
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from .files import read_limited
 
 SPACE = string.whitespace
 """What separates fields and ends lines: ASCII white space, as in Kaldi. Others are text."""
+SPACES = re.compile(f"[{SPACE}]+")
 
 _SIGNATURE = b"\xef\xbb\xbf"  # written before UTF-8 by editors of Windows
 _OTHER_SIGNATURES = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")

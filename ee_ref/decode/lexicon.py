@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from weights_io.text import SPACE, filled_lines, read_text
+from weights_io.text import SPACE, SPACES, filled_lines, read_text
 
 from ..checks import check_number
 from ..errors import ArgumentError, LanguageModelError, shown, some
@@ -53,7 +53,7 @@ def read_lexicon(path: str | os.PathLike[str]) -> Lexicon:
     """
     words, pieces, lines = [], [], []
     for number, line in filled_lines(read_text(path, MAX_BYTES, LanguageModelError)):
-        word, *spelling = line.split()
+        word, *spelling = SPACES.split(line)
         words.append(word)
         pieces.append(tuple(spelling))
         lines.append(number)

@@ -15,13 +15,12 @@ list has would silently leave the set.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from weights_io.text import SPACE, filled_lines, parse_json, read_text
+from weights_io.text import SPACES, filled_lines, parse_json, read_text
 
 from ..errors import ArgumentError, shown
 
@@ -29,7 +28,6 @@ MAX_BYTES = 1 << 28
 """Largest size of one file of a manifest."""
 AUDIO_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")
 """Audio of a LibriSpeech folder; where an id has several files, the first of these counts."""
-_SPACES = re.compile(f"[{SPACE}]+")
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def _json_lines(path: Path) -> Iterator[Line]:
 def _table(path: Path) -> Iterator[Line]:
     """The lines `ID REST` of a file."""
     for number, line in filled_lines(read_text(path, MAX_BYTES, ArgumentError)):
-        id, *rest = _SPACES.split(line, maxsplit=1)
+        id, *rest = SPACES.split(line, maxsplit=1)
         yield f"{path}, line {number}", id, "".join(rest)
 
 

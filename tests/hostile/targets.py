@@ -302,7 +302,8 @@ def hold(reader: str, folder: Path, name: str, data: bytes, trace: bool = False)
     try:
         with redirect_stderr(stderr), warnings.catch_warnings():
             warnings.simplefilter("error")
-            warnings.filterwarnings("ignore", "(?s).*ends after exit", UserWarning)
+            for said in ("ends after exit", "the channels cancel each other"):
+                warnings.filterwarnings("ignore", f"(?s).*{said}", UserWarning)
             with limited_lines(len(data), READERS[reader].lines):
                 READERS[reader].read(path)
         outcome = "read"
