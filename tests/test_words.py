@@ -325,6 +325,7 @@ def test_bad_lexicons(tmp_path, text, message):
 @pytest.mark.parametrize("text, message", [
     ("A\n\nB9\n", "line 3: expected a word that the labels of the model can spell, found 'B9' "
                   "with 9"),
+    ("A\n\x85\n", "line 2: expected a word that the labels of the model can spell"),
     ("Ä", "found 'Ä' with Ä"), ("A▁B", "line 1: .*found 'A▁B'"),
     ("A\tA\nAB\tA X", "line 2: expected labels of the model, found X"),
     ("AB\tA A", "line 1: expected labels that spell 'AB', found 'A A'"),
