@@ -3,6 +3,7 @@
 #include <float.h>
 
 #include "../common/ee_exact.h"
+#include "../common/ee_memory.h"
 #include "../common/ee_size.h"
 #include "ee_phrase_tables.h"
 
@@ -276,18 +277,15 @@ ee_status ee_phrase_search_open(ee_phrase_search **search, const ee_phrase_graph
     if (arena == NULL) {
         return EE_ERR_ARGUMENT;
     }
-    const ee_status status = ee_phrase_search_size(graph, n, &needed);
+    ee_status status = ee_phrase_search_size(graph, n, &needed);
+    if (status == EE_OK && !(filler <= FLT_MAX)) {
+        status = EE_ERR_CONFIG;
+    }
+    if (status == EE_OK) {
+        status = ee_check_memory(arena, bytes, needed, EE_ERR_ARENA_TOO_SMALL);
+    }
     if (status != EE_OK) {
         return status;
-    }
-    if (!(filler <= FLT_MAX)) {
-        return EE_ERR_CONFIG;
-    }
-    if (!ee_is_aligned(arena, EE_MEMORY_ALIGNMENT)) {
-        return EE_ERR_ALIGNMENT;
-    }
-    if (bytes < needed) {
-        return EE_ERR_ARENA_TOO_SMALL;
     }
     (void)lay_out(opened, graph, n, arena);
     opened->graph = *graph;

@@ -1,3 +1,4 @@
+#include "../common/ee_memory.h"
 #include "../common/ee_qs8.h"
 #include "ee_graph.h"
 
@@ -192,19 +193,16 @@ ee_status ee_model_begin(void *memory, size_t size, const ee_config *config, con
                          ee_model **model)
 {
     size_t needed;
-    const ee_status status = ee_model_size(config, &needed);
+    ee_status status = ee_model_size(config, &needed);
 
+    if (status == EE_OK && ops == NULL) {
+        status = EE_ERR_ARGUMENT;
+    }
+    if (status == EE_OK) {
+        status = ee_check_memory(memory, size, needed, EE_ERR_MODEL_TOO_SMALL);
+    }
     if (status != EE_OK) {
         return status;
-    }
-    if (memory == NULL || ops == NULL) {
-        return EE_ERR_ARGUMENT;
-    }
-    if (!ee_is_aligned(memory, EE_MEMORY_ALIGNMENT)) {
-        return EE_ERR_ALIGNMENT;
-    }
-    if (size < needed) {
-        return EE_ERR_MODEL_TOO_SMALL;
     }
     if (config->dtype == EE_DTYPE_QS8 ? ops->qs8 == NULL : ops->f32 == NULL) {
         return EE_ERR_DTYPE;
@@ -353,19 +351,14 @@ ee_status ee_model_packed_size(const ee_model *model, size_t *bytes)
 ee_status ee_model_pack(ee_model *model, void *memory, size_t bytes)
 {
     size_t needed;
-    const ee_status status = ee_model_packed_size(model, &needed);
+    ee_status status = ee_model_packed_size(model, &needed);
 
     if (status != EE_OK || needed == 0) {
         return status;
     }
-    if (memory == NULL) {
-        return EE_ERR_ARGUMENT;
-    }
-    if (!ee_is_aligned(memory, EE_MEMORY_ALIGNMENT)) {
-        return EE_ERR_ALIGNMENT;
-    }
-    if (bytes < needed) {
-        return EE_ERR_MODEL_TOO_SMALL;
+    status = ee_check_memory(memory, bytes, needed, EE_ERR_MODEL_TOO_SMALL);
+    if (status != EE_OK) {
+        return status;
     }
     packed_ops *const packed = (void *)((char *)memory + pack_all(model, memory));
 

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "../common/ee_size.h"
+#include "../common/ee_memory.h"
 #include "ee_pool.h"
 
 #if !defined(EE_NO_THREADS) && (defined(__unix__) || defined(__APPLE__)) && defined(__GNUC__)
@@ -363,17 +363,11 @@ ee_status ee_pool_open(void *memory, size_t bytes, size_t workers, ee_pool **poo
     }
     *pool = NULL;
     ee_status status = ee_pool_size(workers, &needed);
+    if (status == EE_OK) {
+        status = ee_check_memory(memory, bytes, needed, EE_ERR_BUFFER_TOO_SMALL);
+    }
     if (status != EE_OK) {
         return status;
-    }
-    if (memory == NULL) {
-        return EE_ERR_ARGUMENT;
-    }
-    if (!ee_is_aligned(memory, EE_MEMORY_ALIGNMENT)) {
-        return EE_ERR_ALIGNMENT;
-    }
-    if (bytes < needed) {
-        return EE_ERR_BUFFER_TOO_SMALL;
     }
     ee_pool *const opened = memory;
 

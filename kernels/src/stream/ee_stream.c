@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../common/ee_exact.h"
+#include "../common/ee_memory.h"
 #include "../common/ee_size.h"
 #include "ee_stream_parts.h"
 
@@ -111,19 +112,12 @@ ee_status ee_stream_open(ee_stream **stream, const ee_stream_config *config, voi
     }
     *stream = NULL;
     ee_status status = ee_stream_size(config, &needed);
-    if (status != EE_OK) {
-        return status;
+    if (status == EE_OK) {
+        status = ee_check_memory(arena, bytes, needed, EE_ERR_ARENA_TOO_SMALL);
     }
-    if (arena == NULL) {
-        return EE_ERR_ARGUMENT;
+    if (status == EE_OK) {
+        status = build(arena, config, &memory);
     }
-    if (!ee_is_aligned(arena, EE_MEMORY_ALIGNMENT)) {
-        return EE_ERR_ALIGNMENT;
-    }
-    if (bytes < needed) {
-        return EE_ERR_ARENA_TOO_SMALL;
-    }
-    status = build(arena, config, &memory);
     if (status == EE_OK) {
         *stream = arena;
     }
