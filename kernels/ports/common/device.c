@@ -95,3 +95,16 @@ void device_print_meaning(const ee_phrases *phrases, const ee_phrase_meaning *me
                           ee_phrases_string(phrases, meaning->value[i]));
     }
 }
+
+void device_print_memory(const runner_memory *memory, size_t arena, const char *taken)
+{
+    const size_t stack = port_stack_peak();
+
+    runner_print_count("RAM bytes", memory->peak + port_static_bytes() + stack);
+    runner_print_count("  arena", arena);
+    runner_print_count(taken, memory->peak);
+    runner_print_count("  variables", port_static_bytes());
+    runner_print_count("  stack", stack);
+    runner_print_count("flash bytes", port_flash_bytes());
+    runner_print_count("  image", (size_t)(port_image_end - port_image));
+}

@@ -18,6 +18,9 @@ int device_open_clip(const char *name, uint32_t sample_rate, size_t *count);
 /* The policy of the arguments exit=N or entropy=THRESHOLD, or the last exit. */
 ee_policy device_policy(int argc, char **argv, const ee_config *config);
 
+/* Lines for RAM and flash. taken: what the whole memory holds, in words. */
+void device_print_memory(const runner_memory *memory, size_t arena, const char *taken);
+
 /* Lines for the intent and each slot. */
 void device_print_meaning(const ee_phrases *phrases, const ee_phrase_meaning *meaning);
 

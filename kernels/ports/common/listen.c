@@ -82,8 +82,6 @@ static void count_rows(void *context, const ee_output *rows)
 static __attribute__((noinline)) void report(const runner_memory *memory, const listener *l,
                                              size_t arena, size_t samples)
 {
-    const size_t stack = port_stack_peak();
-
     for (uint32_t exit = 0; exit <= l->image->config.exits; exit++) {
         if (l->rows[exit] > 0) {
             runner_print_count("exit", exit);
@@ -92,13 +90,7 @@ static __attribute__((noinline)) void report(const runner_memory *memory, const 
     }
     runner_print_count("samples", samples);
     runner_print_count("samples a second", l->image->sample_rate);
-    runner_print_count("RAM bytes", memory->peak + port_static_bytes() + stack);
-    runner_print_count("  arena", arena);
-    runner_print_count("  arena, model, samples", memory->peak);
-    runner_print_count("  variables", port_static_bytes());
-    runner_print_count("  stack", stack);
-    runner_print_count("flash bytes", port_flash_bytes());
-    runner_print_count("  image", (size_t)(port_image_end - port_image));
+    device_print_memory(memory, arena, "  arena, model, samples");
 }
 
 /* Feeds the clip once; returns its samples. */

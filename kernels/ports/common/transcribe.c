@@ -130,15 +130,7 @@ static void print_phrase(runner_memory *memory, const ee_image *image, const ee_
 /* Not inlined: where it begins, the plugin that counts instructions sees the work end. */
 static __attribute__((noinline)) void report(const runner_memory *memory, size_t arena)
 {
-    const size_t stack = port_stack_peak();
-
-    runner_print_count("RAM bytes", memory->peak + port_static_bytes() + stack);
-    runner_print_count("  arena", arena);
-    runner_print_count("  arena, model, features, text", memory->peak);
-    runner_print_count("  variables", port_static_bytes());
-    runner_print_count("  stack", stack);
-    runner_print_count("flash bytes", port_flash_bytes());
-    runner_print_count("  image", (size_t)(port_image_end - port_image));
+    device_print_memory(memory, arena, "  arena, model, features, text");
 }
 
 int port_main(int argc, char **argv)
