@@ -313,6 +313,7 @@ def _words() -> Iterator[tuple[str, bytes]]:
     yield "model.lm", language_model.packed(model)
     yield "quantised.lm", language_model.packed(model, quantise=True)
     yield "words.lexicon", b"turn\non\n"
+    yield "white-space-alone.lexicon", "\u0085\n".encode()
     yield "pieces.lexicon", "TURN\tT U R N \u2581\nON\t\u2581 O N\n".encode()
     yield "names.hotwords", b"# names\nada lovelace = 8\nturn = -1e300\n"
 
