@@ -66,6 +66,8 @@ class Config(ABC):
 
     frontends: ClassVar[tuple[str, ...]] = tuple(FRONTENDS)
     """The kinds of front ends that its models may have."""
+    has_streams: ClassVar[bool] = True
+    """Whether its models hear audio that comes in pieces."""
 
     exits: int
     layers_per_exit: tuple[int, ...]

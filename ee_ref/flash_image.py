@@ -275,10 +275,28 @@ def _joined(parts: Iterable[bytes]) -> bytes:
     return b"".join(part.ljust(align(len(part), ALIGNMENT), b"\0") for part in parts)
 
 
-def _own_fields(config: type[Config]) -> list[str]:
-    """The fields that only this family has, of small numbers: one an exit."""
-    return [field.name for field in dataclasses.fields(config)
-            if str(field.type).startswith("tuple") and field.name not in _Header._fields]
+def _own_fields(config: type[Config]) -> tuple[list[str], list[str]]:
+    """The fields that only this family has: those of small numbers, one an exit, and counts."""
+    own = [field for field in dataclasses.fields(config) if field.name not in _Header._fields]
+    return ([field.name for field in own if str(field.type).startswith("tuple")],
+            [field.name for field in own if field.type == "int"])
+
+
+def _own(config: Config) -> bytes:
+    """The section of what only this family has."""
+    per_exit, counts = _own_fields(type(config))
+    parts = [bytes(getattr(config, name)).ljust(MAX_EXITS, b"\0") for name in per_exit]
+    numbers = [getattr(config, name) for name in counts]
+    return _joined([*parts, struct.pack(f"<{len(numbers)}I", *numbers)])
+
+
+def _own_values(config: type[Config], own: bytes, exits: int) -> dict[str, Any]:
+    """The fields that `_own` made a section of; those missing there are empty, or 0."""
+    per_exit, counts = _own_fields(config)
+    values: dict[str, Any] = {name: tuple(own[number * MAX_EXITS :][:exits])
+                              for number, name in enumerate(per_exit)}
+    numbers = own[len(per_exit) * MAX_EXITS :].ljust(4 * len(counts), b"\0")
+    return values | dict(zip(counts, struct.unpack_from(f"<{len(counts)}I", numbers)))
 
 
 def _constants(
@@ -291,10 +309,9 @@ def _constants(
         tables += [tensors.get(f"frontend.{name}", zeros) for name in ("mean", "scale")]
     text = [label.encode() for label in labels]
     ends = np.array(list(itertools.accumulate(map(len, text))), "<u4")
-    own = [bytes(getattr(config, name)).ljust(MAX_EXITS, b"\0")
-           for name in _own_fields(type(config))]
+    own = _own(config)
     return {
-        **({Kind.FAMILY: _joined(own)} if own else {}),
+        **({Kind.FAMILY: own} if own else {}),
         Kind.FRONTEND: _joined(table.astype(table.dtype.newbyteorder("<")).tobytes()
                                for table in tables),
         Kind.LABELS: _joined([ends.tobytes(), b"".join(text)]),
@@ -476,8 +493,7 @@ def _config(header: _Header, own: bytes) -> Config:
             raise ModelFileError(f"{name}: expected 0..{len(names) - 1}, found {values[name]}")
         values[name] = names[values[name]]
     values["layers_per_exit"] = header.layers_per_exit[: header.exits]
-    for number, name in enumerate(_own_fields(family.Config)):
-        values[name] = tuple(own[number * MAX_EXITS :][: header.exits])
+    values |= _own_values(family.Config, own, header.exits)
     values["norm_eps"] = nearest_float32(header.norm_eps)
     if values["frontend"] == "logmel":
         values["log_floor"] = nearest_float32(header.log_floor)

@@ -15,7 +15,14 @@ import pytest
 
 from ee_ref import audio, loading, ops
 from ee_ref.conformance.cases import cases_of, op_names
-from ee_ref.conformance.draw import SMALL, SMALL_SPLITFORMER, random_features, random_int8_model
+from ee_ref.conformance.draw import (
+    SMALL,
+    SMALL_LSTM,
+    SMALL_SPLITFORMER,
+    SMALL_ZIPFORMER,
+    random_features,
+    random_int8_model,
+)
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.exits import scores
 from tests.support import SMALL_SEED
@@ -78,10 +85,11 @@ def test_ops_give_the_same_bytes(op, flushed, isa):
             assert_same_bytes(found, expected, f"{package.__name__}.{op}/{case.name} on {isa}")
 
 
-@pytest.mark.parametrize("config", [SMALL, SMALL_SPLITFORMER], ids=lambda one: one.architecture)
+@pytest.mark.parametrize("config", [SMALL, SMALL_SPLITFORMER, SMALL_ZIPFORMER, SMALL_LSTM],
+                         ids=lambda one: one.architecture)
 def test_a_whole_model_gives_the_same_bytes(config, flushed, isa):
     config, tensors = random_int8_model(config, SMALL_SEED)
-    features = random_features(160, 5, SMALL.mels)
+    features = random_features(80, 5, SMALL.mels)
     for scale in (1.0, 2.0**-35, 2.0**-120):
         judge(config, tensors, features * np.float32(scale), flushed, f"small, {scale:g}, {isa}")
 

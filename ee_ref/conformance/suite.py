@@ -27,7 +27,7 @@ from ..convert import convert_state_dict
 from ..decode import greedy
 from ..encoder import ReferenceEncoder
 from ..exits import frame_entropy
-from ..families import SCALE_SUFFIX, Kind, splitformer
+from ..families import SCALE_SUFFIX, Kind, conformer_lstm, splitformer, zipformer
 from ..frontend import exact
 from ..ops._lines import lines
 from ..ops._names import stem_and_mode
@@ -134,6 +134,10 @@ def _tenths(value: float) -> float:
 INT8_CONFIG = dataclasses.replace(
     SMALL, frontend="logmel", n_fft=512, win_length=400, pad=1600, mels=37, max_frames=80)
 SPLITFORMER_CONFIG = splitformer.Config(**dataclasses.asdict(INT8_CONFIG), parallel=(1, 0, 1))
+ZIPFORMER_CONFIG = zipformer.Config(**{
+    **dataclasses.asdict(INT8_CONFIG), "exits": 10, "layers_per_exit": zipformer.EXITS[10]})
+LSTM_CONFIG = conformer_lstm.Config(
+    **dataclasses.asdict(INT8_CONFIG), lstm_layers=2, lstm_width=9)
 F32_CONFIG = dataclasses.replace(SMALL, mels=29)
 """A float32 model of the published front end; 40 encoder frames."""
 CHUNKS_CONFIG, CHUNKS_F32_CONFIG = (
@@ -165,6 +169,8 @@ DECIDED = {
 INT8_FRAMES = {"no_features": 0, "no_frames": 6, "one_frame": 7, "one_frame_still": 10,
                "two_frames": 11, "frames_15": 63, "frames_16": 67, "longest": 323,
                "longest_still": 326}
+"""Mel frames by name, of models whose first encoder frame has 7; of others these are as many more
+or fewer."""
 
 
 def f32_state_dict() -> dict[str, np.ndarray]:
@@ -274,13 +280,16 @@ class Suite:
         """Name -> model."""
         letters = _letters(INT8_CONFIG.vocab)
         int8 = written(*random_int8_model(INT8_CONFIG, 11), letters)
-        split = written(*random_int8_model(SPLITFORMER_CONFIG, 13), letters)
+        kin = [Reference(name, written(*random_int8_model(config, 13), letters))
+               for name, config in (("splitformer-int8", SPLITFORMER_CONFIG),
+                                    ("zipformer-int8", ZIPFORMER_CONFIG),
+                                    ("lstm-int8", LSTM_CONFIG))]
         f32 = written(*convert_state_dict(f32_state_dict(), heads=F32_CONFIG.heads), letters)
         with resources.as_file(resources.files("ee_ref") / "assets" / "commands.gguf") as path:
             bundled = Reference("commands", model_file.read(path), BUNDLED_SECONDS)
         return {model.name: model for model in (
             Reference("small-int8", int8), Reference("small-f32", f32),
-            Reference("splitformer-int8", split), Reference("ties-int8", ties_model()),
+            *kin, Reference("ties-int8", ties_model()),
             Reference("chunks-int8",
                       written(*random_int8_model(CHUNKS_CONFIG, CHUNKS_SEED), letters)),
             Reference("chunks-f32",
@@ -416,10 +425,12 @@ def _utterances(model: Reference) -> dict[str, np.ndarray]:
     mels = model.config.mels
     if model.name != "commands":
         # Log-mel features are normalised: of unit size, and of either sign.
-        found = {name: Stream(frames)(frames, mels, low=-2.0, high=2.0)
+        first = next(n for n in itertools.count() if model.config.encoder_frames(n))
+        less = INT8_FRAMES["one_frame"] - first
+        found = {name: Stream(frames)(max(0, frames - less), mels, low=-2.0, high=2.0)
                  for name, frames in INT8_FRAMES.items()}
         return {**found, "zeros": np.zeros((40, mels), np.float32),
-                "constant": np.ones((INT8_FRAMES["longest"], mels), np.float32),
+                "constant": np.ones_like(found["longest"]),
                 "huge": Stream(3)(40, mels, low=-1e6, high=1e6),
                 "subnormal": Stream(4)(40, mels, low=-1e-39, high=1e-39)}
     clip = demo()

@@ -255,26 +255,32 @@ def groups(config: Config, weights: Weights, ops: ModuleType) -> Iterator[Group]
 
 def stem(config: Config, weights: Mapping[str, np.ndarray], ops: ModuleType) -> Stem:
     """Two convolutions, nothing between them, then the positions."""
-    stem_conv = _op(ops, "stem_conv", config.dtype)
+    stem_conv = op(ops, "stem_conv", config.dtype)
 
     def run(x: np.ndarray, first: int) -> np.ndarray:
         for conv in ("conv1", "conv2"):
-            x = stem_conv(x, *_matrix(weights, f"{conv}."), config.stem_stride)
-        if config.positions == "none":
-            return x
-        rows = slice(first, first + len(x))
-        if config.dtype == "f32":
-            return x + weights["positions"][rows]
-        scale = weights["positions" + SCALE_SUFFIX][rows]
-        return x + weights["positions"][rows].astype(np.float32) * scale[:, None]
+            x = stem_conv(x, *matrix(weights, f"{conv}."), config.stem_stride)
+        return placed(config, weights, x, first)
 
     return Stem(config.window, config.stride, run)
+
+
+def placed(config: Config, weights: Mapping[str, np.ndarray], x: np.ndarray, first: int
+           ) -> np.ndarray:
+    """Rows of the stem from `first` on, with their positions added, if there are any."""
+    if config.positions == "none":
+        return x
+    rows = slice(first, first + len(x))
+    if config.dtype == "f32":
+        return x + weights["positions"][rows]
+    scale = weights["positions" + SCALE_SUFFIX][rows]
+    return x + weights["positions"][rows].astype(np.float32) * scale[:, None]
 
 
 def layers(config: Config, weights: Sequence[Mapping[str, np.ndarray]], ops: ModuleType
            ) -> Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]:
     """One layer after another, each with a past of its own: the `run` of a `Group`."""
-    conformer_layer = _op(ops, "conformer_layer", config.dtype)
+    conformer_layer = op(ops, "conformer_layer", config.dtype)
 
     def run(x: np.ndarray, past: Sequence[LayerPast] | None
             ) -> tuple[np.ndarray, Sequence[LayerPast]]:
@@ -290,8 +296,8 @@ def layers(config: Config, weights: Sequence[Mapping[str, np.ndarray]], ops: Mod
 def head(weights: Mapping[str, np.ndarray], ops: ModuleType
          ) -> Callable[[np.ndarray], np.ndarray]:
     """The CTC head of an exit: the `head` of a `Group`."""
-    exit_head = _op(ops, "exit_head", "qs8" if "weight" + SCALE_SUFFIX in weights else "f32")
-    return lambda x: exit_head(x, *_matrix(weights))
+    exit_head = op(ops, "exit_head", "qs8" if "weight" + SCALE_SUFFIX in weights else "f32")
+    return lambda x: exit_head(x, *matrix(weights))
 
 
 def reach(config: Config) -> int:
@@ -302,11 +308,12 @@ def reach(config: Config) -> int:
     return -(-behind // config.chunk) - (-config.left // config.chunk)
 
 
-def _op(ops: ModuleType, name: str, dtype: str) -> Callable[..., Any]:
+def op(ops: ModuleType, name: str, dtype: str) -> Callable[..., Any]:
+    """The op of this name in the arithmetic of a model."""
     return getattr(ops, name if dtype == "f32" else f"{name}_{dtype}")
 
 
-def _matrix(weights: Mapping[str, np.ndarray], prefix: str = "") -> list[np.ndarray]:
+def matrix(weights: Mapping[str, np.ndarray], prefix: str = "") -> list[np.ndarray]:
     """Weight, its scale in an int8 model, and bias."""
     names = (f"{prefix}weight", f"{prefix}weight{SCALE_SUFFIX}", f"{prefix}bias")
     return [weights[name] for name in names if name in weights]
@@ -379,11 +386,27 @@ def layout(names: Iterable[str]) -> str:
 
 def standard(state: Mapping[str, np.ndarray], settings: Mapping[str, Any]
              ) -> dict[str, np.ndarray]:
-    """The state dict as it is: there is one layout. Its exits cannot be chosen."""
+    """The state dict by the names of models with several exits. Its exits cannot be chosen.
+
+    Raises CheckpointError for exits that were chosen, and for a tensor of either name.
+    """
     if settings.get("exit_layers") is not None:
         raise CheckpointError("exits: expected none for a Conformer, whose checkpoint has groups "
                               f"of layers, found {some(settings['exit_layers'], 20)}")
-    return dict(state)
+    named: dict[str, np.ndarray] = {}
+    for name, tensor in state.items():
+        several = next((name.replace(one, more, 1) for one, more in _ONE_EXIT.items()
+                        if name.startswith(one)), name)
+        if several != name and several in state:
+            raise CheckpointError("expected the names of a model with one exit or of one with "
+                                  f"several, found {some([name, several])}")
+        named[several] = tensor
+    return named
+
+
+_ONE_EXIT = {"linear.": "linears.0.",
+             "conformer.conformer_layers.": "conformer.0.conformer_layers."}
+"""How names of models with one exit begin, and those of models with several."""
 
 
 def is_checkpoint(names: Mapping[str, Any]) -> bool:
@@ -405,7 +428,14 @@ def infer(state: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Confi
         _checkpoint.count(state, rf"conformer\.{group}\.conformer_layers\.([0-9]{{1,4}})\.",
                           f"layers conformer.{group}.conformer_layers.N")
         for group in range(groups))
-    dim, mels, stem_kernel = _checkpoint.shape(state, "conv_subsample.sequential.0.weight", 3)
+    return Config(exits=exits, layers_per_exit=layers_per_exit,
+                  **inferred(state, settings, "conv_subsample.sequential.0"))
+
+
+def inferred(state: Mapping[str, np.ndarray], settings: Mapping[str, Any], stem_conv: str
+             ) -> dict[str, Any]:
+    """The fields that do not depend on how layers make groups; stem_conv: the first convolution."""
+    dim, mels, stem_kernel = _checkpoint.shape(state, f"{stem_conv}.weight", 3)
     max_frames = 0
     if settings.get("positions") != "none":
         max_frames, _, _ = _checkpoint.shape(state, "positional_encoder.pe", 3)
@@ -415,12 +445,9 @@ def infer(state: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Confi
     _, _, kernel = _checkpoint.shape(state, f"{layer}.conv_module.sequential.2.weight", 3)
     frontend = settings.get("frontend") or ("logmel" if "frontend.mean" in state else "mel")
     n_fft, win_length, hop_length = FRONTENDS[frontend]
-    settings = {"heads": DEFAULT_HEADS, "n_fft": n_fft, "win_length": win_length,
-                "hop_length": hop_length, **settings, "frontend": frontend}
-    return Config(
-        exits=exits, layers_per_exit=layers_per_exit, dim=dim, ff=ff, kernel=kernel, vocab=vocab,
-        max_frames=max_frames, mels=mels, stem_kernel=stem_kernel, **settings,
-    )
+    return {"dim": dim, "ff": ff, "kernel": kernel, "vocab": vocab, "max_frames": max_frames,
+            "mels": mels, "stem_kernel": stem_kernel, "heads": DEFAULT_HEADS, "n_fft": n_fft,
+            "win_length": win_length, "hop_length": hop_length, **settings, "frontend": frontend}
 
 
 DEFAULT_HEADS = 8

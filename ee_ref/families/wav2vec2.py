@@ -57,6 +57,7 @@ class Config(shared.Config):
     architecture: ClassVar[str] = "ee-wav2vec2"
     number: ClassVar[int] = 0
     frontends: ClassVar[tuple[str, ...]] = WAVEFORMS
+    has_streams: ClassVar[bool] = False
 
     max_frames: int = 0
     mels: int = 1

@@ -25,12 +25,13 @@ extern "C" {
 
 /* cdef:begin */
 enum {
-    EE_ABI_VERSION = 6,       /* of all headers here: goes up when one breaks code compiled against
+    EE_ABI_VERSION = 7,       /* of all headers here: goes up when one breaks code compiled against
                                  the one before, as a changed declaration does, an added one not */
     EE_MEMORY_ALIGNMENT = 64, /* of the memory of models and sessions, in bytes */
     EE_TENSOR_ALIGNMENT = 16, /* of the data of every tensor, in bytes */
     EE_MAX_EXITS = 64,
     EE_MAX_LAYERS_PER_EXIT = 64,
+    EE_MAX_LSTM_LAYERS = 8,
     EE_MAX_SIZE = 65536 /* of every dimension in ee_config */
 };
 
@@ -70,7 +71,10 @@ enum {
 /* What is computed: how layers are made, in which order tensors lie. */
 enum {
     EE_ARCH_CONFORMER = 1,
-    EE_ARCH_SPLITFORMER = 2 /* without chunks */
+    EE_ARCH_SPLITFORMER = 2,   /* without chunks, like those below */
+    EE_ARCH_ZIPFORMER = 5,     /* at most 19 layers; max_frames counts encoder frames, and the
+                                  position table has two rows for each */
+    EE_ARCH_CONFORMER_LSTM = 6 /* bidirectional LSTMs in each head */
 };
 
 /* Padding of the depthwise convolution. */
@@ -101,6 +105,9 @@ typedef struct {
     uint32_t dtype;                    /* EE_DTYPE_F32 or EE_DTYPE_QS8 */
     uint8_t parallel[EE_MAX_EXITS];    /* of a Splitformer: layers at half rate beside a group,
                                           0 or 1; others do not read it */
+    uint32_t lstm_layers;              /* of a Conformer with LSTMs, as is lstm_width: LSTMs of a
+                                          head, 1..EE_MAX_LSTM_LAYERS; others read neither */
+    uint32_t lstm_width;               /* values of an LSTM in a direction, 1..EE_MAX_SIZE / 8 */
 } ee_config;
 
 /* One tensor. Matrices of float32 have rows of ee_row_stride(n) floats, those of int8 rows of
@@ -197,7 +204,7 @@ ee_status ee_model_packed_size(const ee_model *model, size_t *bytes);
  * results are the same bytes. With 0 bytes needed, nothing is done. */
 ee_status ee_model_pack(ee_model *model, void *memory, size_t bytes);
 
-/* Encoder frames (rows) of `frames` mel frames: two stem convolutions, 0 when there are too few. */
+/* Encoder frames, rows of an output, of `frames` mel frames: 0 when there are too few. */
 size_t ee_encoder_frames(const ee_config *config, size_t frames);
 
 /* Bytes of arena that a session of this capacity uses on this team (NULL: the calling thread), to

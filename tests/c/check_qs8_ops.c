@@ -248,12 +248,12 @@ static void check_primitives(void)
 
 typedef enum {
     FEED_FORWARD, ATTENTION, CONV_MODULE, CONFORMER_LAYER, LINEAR_DIGITS, STEM_CONV, EXIT_HEAD,
-    COMPOSITE_COUNT
+    LSTM, COMPOSITE_COUNT
 } composite;
 
 static const char *const COMPOSITES[] = {"feed_forward", "multi_head_attention", "conv_module",
                                          "conformer_layer", "linear_digits", "stem_conv",
-                                         "exit_head"};
+                                         "exit_head", "lstm"};
 
 typedef struct {
     size_t rows, dim, heads, ff, kernel;
@@ -263,6 +263,14 @@ typedef struct {
     const float *floats;
     ee_conformer_weights_qs8 layer;
 } shape;
+
+static size_t outputs(composite op, const shape *s)
+{
+    if (op == LSTM) {
+        return 2 * s->kernel;
+    }
+    return op >= LINEAR_DIGITS ? s->ff : s->dim;
+}
 
 /* The composite with scratch of exactly the size asked for. */
 static void run_composite(composite op, float *out, const float *x, const shape *s,
@@ -282,6 +290,7 @@ static void run_composite(composite op, float *out, const float *x, const shape 
         ee_linear_digits_qs8_scratch(rows, dim, ff, team),
         ee_stem_conv_qs8_scratch(rows, dim, ff, 1, 1, team),
         ee_exit_head_qs8_scratch(rows, dim, ff, team),
+        ee_lstm_qs8_scratch(rows, dim, kernel, team),
     };
     guarded g = guarded_floats(sizes[op] / sizeof(float));
     guarded more = guarded_floats(rows * 2 * dim);
@@ -312,8 +321,12 @@ static void run_composite(composite op, float *out, const float *x, const shape 
     case STEM_CONV:
         ee_stem_conv_qs8_c(out, x, m, f, f, rows, dim, ff, 1, 1, g.data, table, team);
         break;
-    default:
+    case EXIT_HEAD:
         ee_exit_head_qs8_c(out, x, m, f, f, rows, dim, ff, g.data, table, team);
+        break;
+    default:
+        ee_lstm_qs8_c(out, x, m, f, f, m, f, m + 16, f + 1, rows, dim, kernel, g.data, table,
+                      team);
     }
     CHECK(sentinels_intact(&g) && sentinels_intact(&more), "%s wrote before scratch",
           COMPOSITES[op]);
@@ -325,7 +338,8 @@ static void run_composite(composite op, float *out, const float *x, const shape 
 static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel,
                              const viewing *viewing)
 {
-    const size_t widest = 3 * dim > ff ? 3 * dim : ff;
+    const size_t gates = 8 * kernel, most = 3 * dim > ff ? 3 * dim : ff;
+    const size_t widest = gates > most ? gates : most;
     const size_t row = ee_row_stride_qs8(dim > ff ? dim : ff);
     guarded matrix = random_rows(widest, row, row, 1);
     guarded floats = random_floats(kernel * ee_row_stride(dim) + widest, 0.02f);
@@ -342,7 +356,7 @@ static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, s
     s.layer.attn_out_weight = s.layer.conv_in_weight = s.layer.conv_out_weight = s.matrix;
     s.layer.ff2_up_weight = s.layer.ff2_down_weight = s.matrix;
     for (composite op = 0; op < COMPOSITE_COUNT; op++) {
-        const size_t count = rows * (op >= LINEAR_DIGITS ? ff : dim);
+        const size_t count = rows * outputs(op, &s);
         guarded x = random_floats(rows * dim, 1.0f);
         guarded expected = guarded_floats(count);
 

@@ -13,7 +13,9 @@ from ee_ref import ops
 from ee_ref.conformance.cases import cases_of, op_names, outputs
 from ee_ref.conformance.draw import (
     SMALL,
+    SMALL_LSTM,
     SMALL_SPLITFORMER,
+    SMALL_ZIPFORMER,
     random_features,
     random_int8_model,
 )
@@ -21,11 +23,14 @@ from ee_ref.encoder import ReferenceEncoder
 from ee_ref.exits import frame_entropy
 from tests.support import FULL, INT8_CLIPS, INT8_FULL, SMALL_CLIPS, SMALL_SEED, frozen
 
+SMALL_MODELS = {"small": SMALL, "splitformer": SMALL_SPLITFORMER, "zipformer": SMALL_ZIPFORMER,
+                "conformer-lstm": SMALL_LSTM}
+
 
 def generate() -> dict[str, np.ndarray]:
     """`op/case/N` -> output N of the op, and log-probabilities and entropies of whole models:
-    `small/FRAMES/EXIT`, `splitformer/FRAMES/EXIT`, `full/SEED/QK_GAIN/FRAMES/EXIT`, each also
-    with `/entropy`. See `frozen`.
+    `small/FRAMES/EXIT` and so on for each of SMALL_MODELS, `full/SEED/QK_GAIN/FRAMES/EXIT`, each
+    also with `/entropy`. See `frozen`.
     """
     goldens = {}
     for op in op_names("qs8"):
@@ -33,7 +38,7 @@ def generate() -> dict[str, np.ndarray]:
             result = getattr(ops, op)(**case.arguments())
             for number, output in enumerate(outputs(op, result)):
                 goldens[f"{op}/{case.name}/{number}"] = frozen(output)
-    for name, config in (("small", SMALL), ("splitformer", SMALL_SPLITFORMER)):
+    for name, config in SMALL_MODELS.items():
         small = ReferenceEncoder(*random_int8_model(config, SMALL_SEED))
         for frames in SMALL_CLIPS:
             features = random_features(frames, SMALL_SEED, config.mels)

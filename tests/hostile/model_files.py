@@ -75,7 +75,8 @@ LIES: dict[str, tuple[Callable, str]] = {
     # name: (change, what the error says). Sizes are those of tests.support.SMALL.
     "architecture": (with_field("general.architecture", "llama"),
                      r"general.architecture: expected one of \['ee-conformer', 'ee-splitformer', "
-                     r"'ee-wav2vec2', 'ee-wavlm'\], found 'llama'"),
+                     r"'ee-conformer-lstm', 'ee-zipformer', 'ee-wav2vec2', 'ee-wavlm'\], "
+                     r"found 'llama'"),
     "no architecture": (without_field("general.architecture"), "found nothing"),
     "alignment": (with_field("general.alignment", 32), "general.alignment"),
     "format version": (with_field("ee.format_version", 4),

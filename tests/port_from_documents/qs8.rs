@@ -27,7 +27,8 @@ fn product(a: &[i8], b: &[i8]) -> i32 {
 pub fn linear(x: &Quantized, w: &Weights) -> Answer {
     let weight = w.quantized("weight")?;
     let outs = weight.scale.len();
-    let bias = w.vector("bias", outs)?;
+    let zeros = vec![0.0; outs];
+    let bias = if w.has("bias") { w.vector("bias", outs)? } else { &zeros };
     if weight.cols != x.cols {
         return Err(argument("weight"));
     }

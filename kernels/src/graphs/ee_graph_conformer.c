@@ -157,6 +157,12 @@ ee_window ee_conformer_window(const ee_config *config)
     return window;
 }
 
+size_t ee_conformer_rows(const ee_config *config, size_t rows)
+{
+    (void)config;
+    return rows;
+}
+
 /* Frames between the two convolutions of which the second one makes so many rows. */
 static size_t between(const ee_config *config, size_t rows)
 {
@@ -178,17 +184,29 @@ size_t ee_conformer_layer_scratch(const ee_config *config, size_t rows, const ee
                                           config->kernel, team);
 }
 
+/* The log-probabilities, and what makes them. */
+size_t ee_conformer_head_scratch(const ee_config *config, size_t rows, const ee_team *team)
+{
+#ifndef EE_NO_F32
+    if (config->dtype == EE_DTYPE_F32) {
+        return ee_size_mul(ee_size_mul(rows, config->vocab), sizeof(float));
+    }
+#endif
+    return ee_size_add(ee_floats_qs8(rows, config->vocab),
+                       ee_exit_head_qs8_scratch(rows, config->dim, config->vocab, team));
+}
+
 /* In turn: the output of the first convolution and what either of them needs; what a layer needs;
- * the log-probabilities and what a head needs. */
+ * what a head needs. */
 size_t ee_conformer_scratch(const ee_config *config, size_t rows, const ee_team *team)
 {
-    const size_t layer = ee_conformer_layer_scratch(config, rows, team);
+    const size_t later = ee_size_max(ee_conformer_layer_scratch(config, rows, team),
+                                     ee_conformer_head_scratch(config, rows, team));
 
 #ifndef EE_NO_F32
     if (config->dtype == EE_DTYPE_F32) {
-        const size_t floats = ee_size_max(ee_size_mul(between(config, rows), config->dim),
-                                          ee_size_mul(rows, config->vocab));
-        return ee_size_max(ee_size_mul(floats, sizeof(float)), layer);
+        const size_t floats = ee_size_mul(between(config, rows), config->dim);
+        return ee_size_max(ee_size_mul(floats, sizeof(float)), later);
     }
 #endif
     const size_t dim = config->dim, kernel = config->stem_kernel, stride = config->stem_stride;
@@ -196,14 +214,19 @@ size_t ee_conformer_scratch(const ee_config *config, size_t rows, const ee_team 
     const size_t conv1 = ee_stem_conv_qs8_scratch(between(config, middle), config->mels, dim,
                                                   kernel, stride, team);
     const size_t conv2 = ee_stem_conv_qs8_scratch(middle, dim, dim, kernel, stride, team);
-    const size_t head = ee_exit_head_qs8_scratch(rows, dim, config->vocab, team);
-
     const size_t stem = ee_size_add(ee_floats_qs8(middle, dim), ee_size_max(conv1, conv2));
-    return ee_size_max(ee_size_max(stem, layer),
-                       ee_size_add(ee_floats_qs8(rows, config->vocab), head));
+
+    return ee_size_max(stem, later);
 }
 
 /* ---- Stem ---- */
+
+const void *const *ee_conformer_behind_positions(const ee_model *model)
+{
+    const size_t tensors = model->config.dtype == EE_DTYPE_F32 ? 1 : 2;
+
+    return model->tensors + (model->config.max_frames > 0 ? tensors : 0);
+}
 
 #ifndef EE_NO_F32
 
@@ -215,7 +238,7 @@ static void stem_f32(const ee_model *model, float *x, const float *inputs, size_
     const ee_ops_f32 *const ops = model->ops->f32;
     affine_f32 conv[2];
 
-    take(conv, sizeof(conv), model->tensors + (c->max_frames > 0 ? 1 : 0));
+    take(conv, sizeof(conv), ee_conformer_behind_positions(model));
     ee_stem_conv_f32_c(scratch, inputs, conv[0].weight, conv[0].bias,
                        between(c, middle), c->mels, c->dim,
                        c->stem_kernel, c->stem_stride, ops, team);
@@ -236,7 +259,7 @@ static void stem_qs8(const ee_model *model, float *x, const float *inputs, size_
     void *const rest = (char *)scratch + ee_floats_qs8(middle, c->dim);
     affine_qs8 conv[2];
 
-    take(conv, sizeof(conv), model->tensors + (c->max_frames > 0 ? 2 : 0));
+    take(conv, sizeof(conv), ee_conformer_behind_positions(model));
     ee_stem_conv_qs8_c(convolved, inputs, conv[0].weight, conv[0].scale, conv[0].bias,
                        between(c, middle), c->mels, c->dim, kernel, stride, rest, ops, team);
     ee_stem_conv_qs8_c(x, convolved, conv[1].weight, conv[1].scale, conv[1].bias, middle, c->dim,
@@ -337,17 +360,17 @@ void ee_conformer_head(const ee_model *model, uint32_t exit, ee_output *out, con
 
 /* ---- The graph: groups are their layers, one after another ---- */
 
-static uint32_t layers(const ee_config *config, uint32_t exit)
+uint32_t ee_conformer_layers(const ee_config *config, uint32_t exit)
 {
     return config->layers_per_exit[exit];
 }
 
-static size_t reach(const ee_config *config, uint32_t exit)
+size_t ee_conformer_reach(const ee_config *config, uint32_t exit)
 {
     return ee_size_mul(config->layers_per_exit[exit], ee_conformer_layer_reach(config));
 }
 
-static size_t cache_bytes(const ee_config *config, uint32_t exit)
+size_t ee_conformer_caches(const ee_config *config, uint32_t exit)
 {
     return ee_size_mul(config->layers_per_exit[exit], ee_conformer_cache_bytes(config));
 }
@@ -371,9 +394,11 @@ const ee_graph ee_graph_conformer = {
     .check = ee_conformer_check,
     .size = ee_conformer_size,
     .window = ee_conformer_window,
-    .layers = layers,
-    .reach = reach,
-    .cache_bytes = cache_bytes,
+    .frames = ee_conformer_rows,
+    .x_rows = ee_conformer_rows,
+    .layers = ee_conformer_layers,
+    .reach = ee_conformer_reach,
+    .cache_bytes = ee_conformer_caches,
     .scratch = ee_conformer_scratch,
     .stem = ee_conformer_stem,
     .place = ee_conformer_place,

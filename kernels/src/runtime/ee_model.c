@@ -50,7 +50,8 @@ ee_status ee_config_check(const ee_config *config)
 
 const ee_graph *ee_graph_for(uint32_t architecture)
 {
-    static const ee_graph *const graphs[] = {&ee_graph_conformer, &ee_graph_splitformer};
+    static const ee_graph *const graphs[] = {&ee_graph_conformer, &ee_graph_splitformer,
+                                             &ee_graph_zipformer, &ee_graph_conformer_lstm};
 
     for (size_t i = 0; i < sizeof(graphs) / sizeof(graphs[0]); i++) {
         if (graphs[i]->architecture == architecture) {
@@ -296,7 +297,7 @@ static size_t pack_table(const ee_model *model, const ee_tensor_table *table, co
         const size_t outs = model->graph->size(config, row->rows);
         const size_t in = model->graph->size(config, row->columns);
 
-        if (row->kind == EE_ROW_MATRIX && row->rows != 'T') {
+        if (row->kind == EE_ROW_MATRIX && row->rows != 'T' && outs > 0) {
             if (to != NULL) {
                 pack_matrix(model, to + bytes, *tensors, in, outs);
                 *tensors = to + bytes;

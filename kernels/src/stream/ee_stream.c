@@ -48,6 +48,10 @@ static ee_status check(const ee_stream_config *config)
     if (config->labels->ends == NULL) {
         return EE_ERR_ARGUMENT;
     }
+    /* A stream counts rows of the stem, which are its frames. */
+    if (config->model->graph->frames(model, 2) != 2) {
+        return EE_ERR_CONFIG;
+    }
     if (config->frontend->mels != model->mels || config->labels->vocab != model->vocab
         || config->blank >= model->vocab || !in_range(config->after, 1)
         || !in_range(config->longest, 1) || !in_range(config->before, 0)) {

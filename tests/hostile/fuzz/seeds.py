@@ -23,7 +23,7 @@ from ee_ref.conformance.draw import Stream, random_state_dict
 from ee_ref.conformance.protocol import Body, Frame, Type
 from ee_ref.conformance.suite import op_vectors
 from ee_ref.convert import convert_state_dict
-from ee_ref.families import splitformer
+from ee_ref.families import conformer_lstm, splitformer, zipformer
 from ee_ref.families.conformer import Config
 from ee_ref.phrases import load
 from ee_ref.phrases.packed import pack
@@ -43,6 +43,10 @@ IMAGES: dict[str, Config] = {
     "qs8-deep": replace(TINY, dtype="qs8", exits=1, layers_per_exit=(2,), dim=20, heads=5,
                         vocab=20),
     "qs8-parallel": splitformer.Config(**asdict(replace(TINY, dtype="qs8")), parallel=(1, 1)),
+    "qs8-zipformer": zipformer.Config(**{
+        **asdict(TINY), "dtype": "qs8", "exits": 1, "layers_per_exit": (19,), "max_frames": 6}),
+    "qs8-lstm": conformer_lstm.Config(
+        **asdict(replace(TINY, dtype="qs8")), lstm_layers=2, lstm_width=5),
 }
 TOKENS = ("@", "\u2581a", "b", "\u2581", "\u00e9", *map(str, range(15)))
 LEAST_BYTES = 200
@@ -56,7 +60,8 @@ def image(config: Config, said: str = "") -> bytes:
     state = random_state_dict(config, 7)
     if config.max_frames:
         # The last bit of a sinusoid is the C library's choice.
-        state["positional_encoder.pe"] = Stream(7)(config.max_frames, 1, config.dim)
+        positions = state["positional_encoder.pe"]
+        state["positional_encoder.pe"] = Stream(7)(*positions.shape)
     front_end = ("frontend", "n_fft", "win_length", "hop_length", "pad", "chunk", "left", "conv",
                  "positions")
     made, tensors = convert_state_dict(
@@ -135,11 +140,17 @@ def model_seeds() -> Iterator[tuple[str, bytes]]:
             ("chunks", chunks, (3, 8, 2, 9, 5, 5, 3, 3, 2, 0, 200)),
             ("causal", causal, (2, 8, 2, 9, 3, 5, 3, 3, 2, 40, 120)),
             ("parallel", full, (3, 8, 2, 9, 3, 5, 3, 3, 2, 40, 150)),
+            ("zipformer", full, (4, 8, 2, 9, 3, 5, 3, 3, 2, 40, 150)),
+            ("lstm", full, (2, 8, 2, 9, 3, 5, 3, 3, 2, 40, 150)),
         ):
             exits, *rest, frames = sizes
-            # Of a Splitformer the last word also says which exits have a parallel layer.
-            architecture, values = (2, 0b101) if name == "parallel" else (1, 0)
-            words = [exits, *rest, 0x3727C5AC, dtype, *view, architecture, *[1] * 4, frames, 0,
+            # The last word also says which exits of a Splitformer have a parallel layer, and that
+            # there are 2 LSTMs of width 5.
+            architecture, values = {
+                "parallel": (2, 0b101), "zipformer": (5, 0), "lstm": (6, 5 << 4 | 2),
+            }.get(name, (1, 0))
+            layers = 4 if name == "zipformer" else 1
+            words = [exits, *rest, 0x3727C5AC, dtype, *view, architecture, *[layers] * 4, frames, 0,
                      values]
             yield f"{'qs8' if dtype else 'f32'}-{name}", struct.pack(f"<{len(words)}I", *words)
 
