@@ -8,7 +8,10 @@ SUFFIXES = ("_qs8", "_exact")
 """How the names of int8 mode's ops end: those with int8 among their arrays, and those of floats
 alone, whose rounding is fixed."""
 
-NUMPY_ONLY = frozenset({"gated_attention", "gelu", "group_norm", "grouped_conv"})
+NUMPY_ONLY = frozenset({
+    "gated_attention", "gated_attention_qs8", "gelu", "gelu_exact", "group_norm",
+    "group_norm_exact", "grouped_conv", "grouped_conv_qs8",
+})
 """Ops that the C library does not have yet: those of wav2vec 2.0 and WavLM."""
 
 OLD_NAMES = {f"{stem}_qs8": f"{stem}_exact"
