@@ -56,8 +56,9 @@ class Config(shared.Config):
     """
 
     architecture: ClassVar[str] = "ee-wav2vec2"
-    number: ClassVar[int] = 0
+    number: ClassVar[int] = 3
     frontends: ClassVar[tuple[str, ...]] = WAVEFORMS
+    positions: ClassVar[str] = "none"
 
     max_frames: int = 0
     mels: int = 1
@@ -78,6 +79,16 @@ class Config(shared.Config):
     def conv_sizes(self) -> tuple[tuple[int, int], ...]:
         """Kernel and stride of each convolution of the feature encoder."""
         return tuple((int(kernel), int(stride)) for kernel, stride in _CONV.findall(self.convs))
+
+    @property
+    def conv_kernel(self) -> tuple[int, ...]:
+        """Of each convolution of the feature encoder, as C and flash images have it."""
+        return tuple(kernel for kernel, _ in self.conv_sizes)
+
+    @property
+    def conv_stride(self) -> tuple[int, ...]:
+        """Likewise."""
+        return tuple(stride for _, stride in self.conv_sizes)
 
     @property
     def window(self) -> int:
@@ -107,10 +118,8 @@ class Config(shared.Config):
 
     @property
     def max_seconds(self) -> float:
-        """Longest audio, in seconds, that `max_frames` admits; infinite without a limit."""
-        if not self.max_frames:
-            return math.inf
-        return (self.window + self.stride * self.max_frames - 1) / self.sample_rate
+        """Infinite: nothing limits the length."""
+        return math.inf
 
     def frame_time(self, frame: int) -> float:
         """Centre of encoder frame `frame` in seconds of the audio given."""
@@ -143,6 +152,7 @@ class Config(shared.Config):
         super().validate()
         require = self._require
         require(self.chunk == 0, "chunk", "0, the full view")
+        require(self.max_frames == 0, "max_frames", "0, as there are no positions")
         self._require_positive("norm_eps")
         require(self.norm_eps >= MIN_NORM_EPS, "norm_eps", "at least 2**-40")
         self._require_count("channels", 1)
@@ -151,6 +161,8 @@ class Config(shared.Config):
         sizes = self.convs.split(" ")
         require(len(sizes) <= MAX_CONVS and all(map(_CONV.fullmatch, sizes)), "convs",
                 f"kernel/stride of 1 to {MAX_CONVS} convolutions, as in '10/5 3/2'")
+        require(max(self.window, self.stride) <= shared.MAX_SIZE, "convs",
+                f"windows and steps of at most {shared.MAX_SIZE} samples")
         require(self.conv_bias in (0, 1), "conv_bias", "0 or 1")
         require(self.conv_norm in CONV_NORMS, "conv_norm", f"one of {list(CONV_NORMS)}")
         require(self.norm in NORMS, "norm", f"one of {list(NORMS)}")

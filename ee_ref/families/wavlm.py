@@ -39,6 +39,7 @@ class Config(wav2vec2.Config):
     """
 
     architecture: ClassVar[str] = "ee-wavlm"
+    number: ClassVar[int] = 4
 
     buckets: int = 320
     max_distance: int = 800
@@ -114,7 +115,8 @@ def buckets(distance: np.ndarray, count: int, max_distance: int) -> np.ndarray:
     far = np.abs(distance)
     with np.errstate(divide="ignore"):  # log(0), where it is not taken
         steps = np.log(far / exact) / math.log(max_distance / exact) * (half - exact)
-    logarithmic = np.minimum(half - 1, exact + np.maximum(steps, 0).astype(np.int64))
+    # Where a step begins at a whole distance, rounding must not miss it.
+    logarithmic = np.minimum(half - 1, exact + np.maximum(steps + 1e-9, 0).astype(np.int64))
     return np.where(far < exact, far, logarithmic) + half * (distance > 0)
 
 

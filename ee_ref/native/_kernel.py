@@ -40,6 +40,8 @@ class Call(NamedTuple):
 
 OTHERWISE: dict[str, dict[str, Any]] = {
     "silu": {"sizes": "T*D"},
+    "gelu": {"sizes": "T*D"},
+    "gated_attention": {"sizes": "T D H", "scratch": "T D H"},
     "linear": {"sizes": "T I O O I I"},
     "depthwise_conv": {"sizes": "N before after D K ahead D"},
     "conv_module": {"scratch": "T D K ahead P"},
@@ -170,6 +172,18 @@ def _obey(line: Line, sizes: dict[str, int]) -> None:
                     raise ArgumentError(
                         f"{', '.join(around)}: expected at least 0, and at most {sizes[frames]} "
                         f"together, found {', '.join(str(sizes[scalar]) for scalar in around)}")
+            case (letter, "is", product):
+                if sizes[letter] != _product(product, sizes):
+                    raise ShapeError(f"expected {letter} = {product}, found {sizes[letter]} and "
+                                     f"{_product(product, sizes)}")
+            case (letter, "spans", frames):
+                if sizes[letter] != 2 * sizes[frames] - 1:
+                    raise ShapeError(f"expected 2 {frames} - 1 columns for {sizes[frames]} frames, "
+                                     f"found {sizes[letter]}")
+            case (letter, "taps", "of", dim, groups):
+                if sizes[letter] % (sizes[dim] // sizes[groups]):
+                    raise ShapeError(f"weight: expected a multiple of {sizes[dim]} / "
+                                     f"{sizes[groups]} columns, found {sizes[letter]}")
             case (scalar, "positive"):
                 if sizes[scalar] < 1:
                     raise ArgumentError(f"{scalar}: expected at least 1, found {sizes[scalar]}")

@@ -6,7 +6,8 @@ from ._exact import digits_product
 from .quantize_digits_qs8 import quantize_digits_qs8
 
 LINE = (
-    "x (T D), weight (D KE) int8, weight_scale (D), bias (D), groups -> y (T D); groups divides D"
+    "x (T D), weight (D I) int8, weight_scale (D), bias (D), groups -> y (T D); groups divides D, "
+    "I taps of D groups"
 )
 
 
