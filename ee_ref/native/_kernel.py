@@ -98,6 +98,7 @@ def adapter(op: str) -> Callable[..., Any]:
         for argument in line.inputs:
             if argument.shape is not None:
                 _take(argument, given[argument.name], sizes)
+                _infer(line, sizes)
         _obey(line, sizes)
         outputs = [_made(argument, sizes, None if number else given.get("x"))
                    for number, argument in enumerate(line.outputs)]
@@ -149,15 +150,26 @@ def _learn(name: str, axis: tuple[str, ...], size: int, sizes: dict[str, int]) -
     sizes[letter] = size // others
 
 
+def _infer(line: Line, sizes: dict[str, int]) -> None:
+    """The letters that rules make of those known so far."""
+    for rule in line.rules:
+        match rule:
+            case (letter, "is", first, "times", second) if first in sizes and second not in sizes:
+                if sizes[letter] % sizes[first]:
+                    raise ShapeError(f"{_first_with(line, first)}: expected a divisor of "
+                                     f"{sizes[letter]} columns, found {sizes[first]}")
+                sizes[second] = sizes[letter] // sizes[first]
+            case (letter, "spans", frames) if sizes.get(frames) and letter not in sizes:
+                sizes[letter] = 2 * sizes[frames] - 1
+
+
 def _obey(line: Line, sizes: dict[str, int]) -> None:
     for rule in line.rules:
         match rule:
             case (letter, "odd"):
-                name = next(argument.name for argument in line.inputs
-                            if argument.shape and (letter,) in argument.shape)
                 if sizes[letter] % 2 == 0:
-                    raise ShapeError(
-                        f"{name}: expected an odd number of taps, found {sizes[letter]}")
+                    raise ShapeError(f"{_first_with(line, letter)}: expected an odd number of "
+                                     f"taps, found {sizes[letter]}")
             case (scalar, "divides", letter):
                 if sizes[scalar] < 1 or sizes[letter] % sizes[scalar]:
                     raise ArgumentError(f"{scalar}: expected a divisor of {sizes[letter]}, "
@@ -177,24 +189,23 @@ def _obey(line: Line, sizes: dict[str, int]) -> None:
                     raise ArgumentError(
                         f"{', '.join(around)}: expected at least 0, and at most {sizes[frames]} "
                         f"together, found {', '.join(str(sizes[scalar]) for scalar in around)}")
-            case (letter, "is", product):
-                if sizes[letter] != _product(product, sizes):
-                    raise ShapeError(f"expected {letter} = {product}, found {sizes[letter]} and "
-                                     f"{_product(product, sizes)}")
-            case (letter, "spans", frames):
-                if sizes[letter] != 2 * sizes[frames] - 1:
-                    raise ShapeError(f"expected 2 {frames} - 1 columns for {sizes[frames]} frames, "
-                                     f"found {sizes[letter]}")
             case (letter, "taps", "of", dim, groups):
-                if sizes[letter] % (sizes[dim] // sizes[groups]):
-                    raise ShapeError(f"weight: expected a multiple of {sizes[dim]} / "
-                                     f"{sizes[groups]} columns, found {sizes[letter]}")
+                width = sizes[dim] // sizes[groups]
+                if sizes[letter] % width:
+                    raise ShapeError(f"{_first_with(line, letter)}: expected a multiple of {width} "
+                                     f"columns, found {sizes[letter]}")
             case (scalar, "positive"):
                 if sizes[scalar] < 1:
                     raise ArgumentError(f"{scalar}: expected at least 1, found {sizes[scalar]}")
             case (letter, "frames", "of", frames, kernel, stride):
                 sizes[letter] = lib.ee_stem_conv_f32_frames(
                     sizes[frames], sizes[kernel], sizes[stride])
+
+
+def _first_with(line: Line, letter: str) -> str:
+    """The name of the first array of which an axis is this letter."""
+    return next(argument.name for argument in line.inputs
+                if argument.shape and (letter,) in argument.shape)
 
 
 def _made(argument: Argument, sizes: Mapping[str, int], x: np.ndarray | None) -> np.ndarray:
