@@ -11,7 +11,8 @@ from .quantize_qs8 import quantize_qs8
 LINE = (
     "x (T D), in_weight (3D D) int8, in_weight_scale (3D), in_bias (3D), out_weight (D D) int8, "
     "out_weight_scale (D), out_bias (D), gate_weight (8 W) int8, gate_weight_scale (8), gate_bias "
-    "(8), gate_scale (H), distances (H N) -> y (T D); D is HW, N spans T"
+    "(8), gate_scale (H), distances (H N) -> y (T D); D is W times H, "
+    "N spans T"
 )
 
 TWO = np.float32(2)
