@@ -15,7 +15,7 @@ from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
 import ee_ref
-from ee_ref import families, flash_image, model_file, ops
+from ee_ref import families, model_file, ops
 from ee_ref.cli import main
 from ee_ref.conformance.draw import SMALL, random_state_dict
 from ee_ref.convert import convert, convert_state_dict
@@ -24,7 +24,6 @@ from ee_ref.errors import ArgumentError, CheckpointError, EeError, TooLongError
 from ee_ref.families import wav2vec2, wavlm
 from ee_ref.frontend import front_end
 from ee_ref.plan import multiply_accumulates
-from ee_ref.quantize import quantize
 from tests import speech_layouts
 from tests.hostile.checkpoints import torch_file
 from tests.speech_layouts import LAYOUTS, LENGTHS, MODELS, POST, PRE, WAVLM, clip, plain, state_of
@@ -150,6 +149,8 @@ def test_frames_and_times():
     ({"convs": "10/5 3"}, "convs: expected kernel/stride"),
     ({"convs": ""}, "convs: expected kernel/stride"),
     ({"convs": "1000/2"}, "convs: expected kernel/stride"),
+    ({"convs": "999/9 999/9 999/9"}, "convs: expected windows and steps of at most 65536 samples"),
+    ({"max_frames": 9}, "max_frames: expected 0, as there are no positions"),
     ({"groups": 5}, "groups: expected a divisor of dim 12"),
     ({"norm": "both"}, "norm: expected one of ['post', 'pre']"),
     ({"conv_norm": "batch"}, "conv_norm: expected one of"),
@@ -198,20 +199,6 @@ def test_a_file_comes_back_and_its_first_exit_alone(config, tmp_path):
     with pytest.warns(ee_ref.errors.EeWarning, match="ends after exit 1 of 2"):
         cut = model_file.read(path)
     np.testing.assert_array_equal(log_probs(cut.config, cut.tensors, clip(2001)), whole[:1])
-
-
-def test_what_is_not_there_yet_says_so(tmp_path, native_library):
-    config, tensors = convert_state_dict(plain(state_of(POST)), **settings(POST))
-    path = tmp_path / "m.gguf"
-    model_file.write(path, config, [f"t{n}" for n in range(7)], {1}, tensors)
-    with pytest.raises(ArgumentError, match="'ee-wav2vec2'; backend='numpy' runs it"):
-        ee_ref.load(path)
-    with pytest.raises(ArgumentError, match="which alone ee-wav2vec2 has so far"):
-        quantize(config, tensors)
-    with pytest.raises(ArgumentError, match="a flash image: expected a model of ee-conformer or"):
-        flash_image.build(model_file.read(path))
-    assert main(["export", str(path), "-o", str(tmp_path / "image.bin")]) == 2
-    assert not (tmp_path / "image.bin").exists()
 
 
 def test_long_recordings_and_streams_are_refused(tmp_path):
