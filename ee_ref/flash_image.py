@@ -146,9 +146,10 @@ class FlashImage:
     config: that of the model it was made from, with the exits and positions that the image holds.
     labels: what each label adds to a text: nothing for the blank and special ones, a space where a
     word begins. tensors: name -> read-only array of the logical shape, `frontend.*` included.
-    tables: of the front end, None for one of samples. exit_sizes: bytes of the image up to each exit. size: bytes of the
-    image. model_checksum: header checksum of the model file it was made from. phrases: the section
-    of what may be said, for `ee_ref.phrases.packed.parse`, empty without one.
+    tables: of the front end, None for one of samples. exit_sizes: bytes of the image up to each
+    exit. size: bytes of the image. model_checksum: header checksum of the model file it was made
+    from. phrases: the section of what may be said, for `ee_ref.phrases.packed.parse`, empty without
+    one.
     """
 
     config: Config

@@ -23,12 +23,13 @@ import numpy as np
 from .. import config as shared
 from ..config import WAVEFORMS
 from ..errors import CheckpointError
+from ..ops._view import strided
 from . import _checkpoint, _speech_layouts, _table
 from ._checkpoint import Module, Source
 from ._speech_layouts import layout, standard
 from ._state import Group, Head, State, Stem
 from ._table import Kind, Part, Row, Weights
-from .conformer import MIN_NORM_EPS
+from .conformer import MIN_NORM_EPS, matrix, op
 
 __all__ = ["Config", "OPTIONS", "described", "groups", "heads", "infer", "inferred",
            "is_checkpoint", "layer_prefix", "layout", "parts", "sizes", "sources", "standard",
@@ -162,7 +163,6 @@ class Config(shared.Config):
         """Return self, or raise ArgumentError naming the first field out of its range."""
         super().validate()
         require = self._require
-        require(self.dtype == "f32", "dtype", f"'f32', which alone {self.architecture} has so far")
         require(self.chunk == 0, "chunk", "0, the full view")
         require(self.max_frames == 0, "max_frames", "0, as there are no positions")
         self._require_positive("norm_eps")
@@ -254,6 +254,33 @@ Attention = Callable[[np.ndarray, Mapping[str, np.ndarray]], np.ndarray]
 """(rows (T, dim), the tensors of a layer) -> (T, dim)."""
 
 
+ONE_DIGIT = (2, 3)
+"""The convolutions whose input int8 mode quantises to one digit: they have three quarters of the
+products of the feature encoder. The others, and the projection, take two (docs/numerics.md)."""
+
+
+class Ops:
+    """The ops of a model's arithmetic, by their names in float32."""
+
+    def __init__(self, config: Config, ops: ModuleType) -> None:
+        self._ops, self._dtype = ops, config.dtype
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return op(self._ops, name, self._dtype)
+
+    def linear(self, x: np.ndarray, *affine: np.ndarray) -> np.ndarray:
+        """affine: weight, its scale in an int8 model, which takes x in one digit, and bias."""
+        if self._dtype == "f32":
+            return self._ops.linear(x, *affine)
+        return self._ops.linear_qs8(*self._ops.quantize_qs8(x), *affine)
+
+    def linear_digits(self, x: np.ndarray, *affine: np.ndarray) -> np.ndarray:
+        """`linear`, in an int8 model with x in two digits."""
+        if self._dtype == "f32":
+            return self._ops.linear(x, *affine)
+        return self._ops.linear_digits_qs8(x, *affine)
+
+
 def heads(config: Config) -> tuple[Head, ...]:
     """The output of each exit: log-probabilities of CTC labels."""
     return (Head("ctc", config.vocab),) * config.exits
@@ -263,36 +290,39 @@ def start(
     config: Config, weights: Weights, ops: ModuleType, capacity: int | None = None
 ) -> State:
     """An utterance at its beginning; see `ee_ref.families.conformer.start`."""
-    return State(config, stem(config, weights["stem."], ops),
-                 [*groups(config, weights, ops, _attention(config, ops))], capacity)
+    own = Ops(config, ops)
+    return State(config, stem(config, weights["stem."], own),
+                 [*groups(config, weights, own, _attention(config, own))], capacity)
 
 
-def stem(config: Config, weights: Mapping[str, np.ndarray], ops: ModuleType) -> Stem:
+def stem(config: Config, weights: Mapping[str, np.ndarray], ops: Ops) -> Stem:
     """The feature encoder, its projection and the positional convolution."""
     no_bias = np.zeros(config.channels, np.float32)
+    biases = {f"conv{number}.bias": no_bias for number in range(1, len(config.conv_sizes) + 1)}
+    weights = {**biases, **weights}
 
     def encoded(x: np.ndarray) -> np.ndarray:
-        for number, (_, stride) in enumerate(config.conv_sizes, start=1):
-            bias = weights.get(f"conv{number}.bias", no_bias)
-            x = ops.stem_conv(x, weights[f"conv{number}.weight"], bias, stride)
+        for number, (kernel, stride) in enumerate(config.conv_sizes, start=1):
+            linear = ops.linear if number in ONE_DIGIT else ops.linear_digits
+            x = linear(strided(x, kernel, stride), *matrix(weights, f"conv{number}."))
             if _has_norm(config, number):
                 norm = ops.group_norm if config.conv_norm == "group" else ops.layer_norm
-                x = norm(x, *_pair(weights, f"conv{number}.norm."), config.norm_eps)
+                x = norm(x, *matrix(weights, f"conv{number}.norm."), config.norm_eps)
             x = ops.gelu(x)
         return x
 
     def run(x: np.ndarray, first: int) -> np.ndarray:
-        x = ops.layer_norm(encoded(x), *_pair(weights, "proj.norm."), config.norm_eps)
-        x = ops.linear(x, *_pair(weights, "proj."))
-        x = x + ops.gelu(ops.grouped_conv(x, *_pair(weights, "positional."), config.groups))
+        x = ops.layer_norm(encoded(x), *matrix(weights, "proj.norm."), config.norm_eps)
+        x = ops.linear_digits(x, *matrix(weights, "proj."))
+        x = x + ops.gelu(ops.grouped_conv(x, *matrix(weights, "positional."), config.groups))
         if config.norm == "post":
-            x = ops.layer_norm(x, *_pair(weights, "norm."), config.norm_eps)
+            x = ops.layer_norm(x, *matrix(weights, "norm."), config.norm_eps)
         return x
 
     return Stem(config.window, config.stride, run)
 
 
-def groups(config: Config, weights: Weights, ops: ModuleType, attend: Attention
+def groups(config: Config, weights: Weights, ops: Ops, attend: Attention
            ) -> Iterator[Group]:
     """The layers and the head of each exit."""
     for number, count in enumerate(config.layers_per_exit, start=1):
@@ -301,24 +331,24 @@ def groups(config: Config, weights: Weights, ops: ModuleType, attend: Attention
                     _head(config, weights[f"head.{number}."], ops), config.vocab, 0)
 
 
-def _attention(config: Config, ops: ModuleType) -> Attention:
+def _attention(config: Config, ops: Ops) -> Attention:
     def attend(x: np.ndarray, own: Mapping[str, np.ndarray]) -> np.ndarray:
-        y, _ = ops.multi_head_attention(x, *_pair(own, "attn.in."), *_pair(own, "attn.out."),
+        y, _ = ops.multi_head_attention(x, *matrix(own, "attn.in."), *matrix(own, "attn.out."),
                                         config.heads)
         return y
 
     return attend
 
 
-def _layers(config: Config, weights: list[dict[str, np.ndarray]], ops: ModuleType,
+def _layers(config: Config, weights: list[dict[str, np.ndarray]], ops: Ops,
             attend: Attention) -> Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]:
     def feed_forward(x: np.ndarray, own: Mapping[str, np.ndarray]) -> np.ndarray:
-        return ops.linear(ops.gelu(ops.linear(x, *_pair(own, "ff.up."))), *_pair(own, "ff.down."))
+        return ops.linear(ops.gelu(ops.linear(x, *matrix(own, "ff.up."))), *matrix(own, "ff.down."))
 
     def run(x: np.ndarray, past: Any) -> tuple[np.ndarray, Any]:
         for own in weights:
             for module, name in ((attend, "attn.norm."), (feed_forward, "ff.norm.")):
-                norm = _pair(own, name)
+                norm = matrix(own, name)
                 if config.norm == "post":
                     x = ops.layer_norm(x + module(x, own), *norm, config.norm_eps)
                 else:
@@ -328,18 +358,14 @@ def _layers(config: Config, weights: list[dict[str, np.ndarray]], ops: ModuleTyp
     return run
 
 
-def _head(config: Config, weights: Mapping[str, np.ndarray], ops: ModuleType
+def _head(config: Config, weights: Mapping[str, np.ndarray], ops: Ops
           ) -> Callable[[np.ndarray], np.ndarray]:
     def run(x: np.ndarray) -> np.ndarray:
         if "norm.weight" in weights:
-            x = ops.layer_norm(x, *_pair(weights, "norm."), config.norm_eps)
-        return ops.exit_head(x, *_pair(weights, ""))
+            x = ops.layer_norm(x, *matrix(weights, "norm."), config.norm_eps)
+        return ops.exit_head(x, *matrix(weights, ""))
 
     return run
-
-
-def _pair(weights: Mapping[str, np.ndarray], prefix: str) -> tuple[np.ndarray, np.ndarray]:
-    return weights[f"{prefix}weight"], weights[f"{prefix}bias"]
 
 
 # ---- Checkpoints, by the names that `standard` gives ----

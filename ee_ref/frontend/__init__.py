@@ -49,8 +49,8 @@ def front_end(config: Config, tensors: Mapping[str, np.ndarray], backend: str) -
 
     tensors: those of the model by name; `frontend.mean` and `frontend.scale` are used, if there.
 
-    "native" has all kinds in C. "numpy" has the exact mel kinds for an int8 model, whose results are
-    the same bytes on both backends from the samples on, and the plain ones for a float32 model;
+    "native" has all kinds in C. "numpy" has the exact mel kinds for an int8 model, whose results
+    are the same bytes on both backends from the samples on, and the plain ones for a float32 model;
     those of samples are always the same bytes.
     Where exact and native cannot do the configuration, an EeWarning says why, and the plain one is
     used. Raises ArgumentError for another kind, and what the front end raises.

@@ -65,13 +65,18 @@ def call_of(op: str) -> Call:
     """
     stem, mode = stem_and_mode(op)
     sizes = dict.fromkeys(word for argument in lines()[op].inputs for word in argument.words)
-    needs_scratch = hasattr(lib, f"ee_{stem}_{mode}_scratch")
+    needs_scratch = hasattr(lib, f"{_composite(op)}_scratch")
     usual = Call(
         sizes=" ".join(sizes),
         scratch=" ".join(word for word in sizes if word != "eps" and needs_scratch),
         is_composite=stem not in dict(ffi.typeof(f"ee_ops_{mode}").fields),
     )
     return usual._replace(**OTHERWISE.get(op, OTHERWISE.get(stem, {})))
+
+
+def _composite(op: str) -> str:
+    """What its name in C begins with."""
+    return f"ee_{op}" if stem_and_mode(op)[1] == "qs8" else f"ee_{op}_f32"
 
 
 def adapter(op: str) -> Callable[..., Any]:
@@ -240,7 +245,7 @@ def kernel(op: str, call: Call, sizes: Mapping[str, int]) -> Callable[..., None]
     table = getattr(ops(), mode)
     if not call.is_composite:
         return getattr(table, stem)
-    name = f"ee_{stem}_{mode}"
+    name = _composite(op)
     function = getattr(lib, f"{name}_c")
     if not call.scratch:
         return lambda *arguments: function(*arguments, table, team())

@@ -1,10 +1,12 @@
-/* wav2vec 2.0 (arXiv:2006.11477) and HuBERT (arXiv:2106.07447) with CTC heads at exits, in float32. */
+/* wav2vec 2.0 (arXiv:2006.11477) and HuBERT (arXiv:2106.07447) with CTC heads at exits: tensors and
+ * sizes, and float32 mode. */
 #include "ee_wav2vec2.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "../common/ee_composites_f32.h"
+#include "../common/ee_qs8.h"
 
 /* ---- Tensors: names and order are those of the model file (weights_io/FORMAT.md) ---- */
 
@@ -44,7 +46,7 @@ static const ee_tensor_row STEM[] = {
     {"proj.weight", 'D', 'C', MATRIX}, {"proj.bias", '1', 'D', FLOATS},
     {"positional.weight", 'D', POSITIONAL, EE_ROW_TABLE}, {"positional.bias", '1', 'D', FLOATS},
     {"norm.weight", STEM_NORM, 'D', FLOATS}, {"norm.bias", STEM_NORM, 'D', FLOATS},
-    {"distances", 'B', 'H', EE_ROW_TABLE},
+    {"distances", 'B', 'H', FLOATS},
 };
 
 static const ee_tensor_row LAYER[] = {
@@ -66,33 +68,6 @@ static const ee_tensor_row HEAD[] = {
 const ee_tensor_table ee_wav2vec2_stem_table = TABLE(STEM);
 const ee_tensor_table ee_wav2vec2_layer_table = TABLE(LAYER);
 const ee_tensor_table ee_wav2vec2_head_table = TABLE(HEAD);
-
-static size_t conv_count(const ee_config *config)
-{
-    size_t count = 0;
-
-    while (count < EE_MAX_CONVS && config->conv_kernel[count] > 0) {
-        count++;
-    }
-    return count;
-}
-
-/* Floats that a row of convolution n is made of. */
-static size_t conv_window(const ee_config *config, size_t n)
-{
-    return (size_t)config->conv_kernel[n] * (n > 0 ? config->channels : 1);
-}
-
-static int has_norm(const ee_config *config, size_t n)
-{
-    return n == 0 || config->conv_norm == EE_CONV_NORM_LAYER;
-}
-
-/* What a frame of the positional convolution sees of its group. */
-static size_t positional_window(const ee_config *config)
-{
-    return (size_t)config->kernel * (config->dim / config->groups);
-}
 
 static size_t conv_size(const ee_config *config, uint8_t letter)
 {
@@ -193,7 +168,7 @@ ee_status ee_wav2vec2_check(const ee_config *config)
     return has_eps && is_whole && convs > 0 && config->mels == 1
                    && config->dim % config->heads == 0 && config->dim % config->groups == 0
                    && config->conv_bias <= 1 && config->conv_norm <= EE_CONV_NORM_LAYER
-                   && config->norm <= EE_NORM_PRE && config->dtype == EE_DTYPE_F32
+                   && config->norm <= EE_NORM_PRE
                ? EE_OK
                : EE_ERR_CONFIG;
 }
@@ -231,12 +206,7 @@ void ee_wav2vec2_place(const ee_model *model, float *x, size_t first, size_t row
 
 #ifndef EE_NO_F32
 
-/* ---- The feature encoder: a block of rows at a time, through all convolutions ----
- *
- * The first one gives 64 rows for each row of the last, and the second 32: what they give for a whole
- * utterance fits no cache. The first is done a piece at a time, just before the second wants it. */
-
-enum { ENCODER_BLOCK = 48, ENCODER_PIECE = 192 };
+/* ---- The feature encoder ---- */
 
 typedef struct {
     const float *weight, *bias, *norm_weight, *norm_bias; /* NULL where there is none */
@@ -290,53 +260,6 @@ typedef struct {
     float *folded; /* the first convolution with a group norm folded in: weight, bias */
     float *x, *positional;
 } stem_job;
-
-/* Rows of convolution n of which the last one makes so many. */
-static size_t conv_rows(const ee_config *config, size_t n, size_t rows)
-{
-    for (size_t later = conv_count(config); --later > n;) {
-        rows = ee_size_add(ee_size_mul(rows - 1, config->conv_stride[later]),
-                           config->conv_kernel[later]);
-    }
-    return rows;
-}
-
-static size_t encoder_block(size_t rows, const ee_team *team)
-{
-    return ee_size_min(ee_block_frames(rows, team), ENCODER_BLOCK);
-}
-
-/* Rows of the first convolution that are done at once, when the block has so many of the second. */
-static size_t piece_rows(const ee_config *config, size_t second)
-{
-    const size_t piece = ee_size_min(second, ENCODER_PIECE);
-
-    return conv_count(config) < 2
-               ? 0
-               : (piece - 1) * config->conv_stride[1] + config->conv_kernel[1];
-}
-
-/* Floats of a worker: a piece of the first convolution, or all of it when there is no other; the
- * rows of the others in turn in two places, those of the second in the first place. */
-typedef struct {
-    size_t piece, odd, even;
-} encoder_places;
-
-static encoder_places encoder_places_of(const ee_config *config, size_t block)
-{
-    const size_t convs = conv_count(config), channels = config->channels;
-    encoder_places places = {0, 0, 0};
-
-    places.piece = ee_size_mul(
-        convs > 1 ? piece_rows(config, conv_rows(config, 1, block)) : block, channels);
-    if (convs > 1) {
-        places.odd = ee_size_mul(conv_rows(config, 1, block), channels);
-    }
-    if (convs > 2) {
-        places.even = ee_size_mul(conv_rows(config, 2, block), channels);
-    }
-    return places;
-}
 
 /* out = gelu(norm?(convolution n (x))), `rows` of them */
 static void convolve(const stem_job *j, size_t n, float *out, const float *x, size_t rows)
@@ -729,10 +652,7 @@ size_t ee_wav2vec2_scratch(const ee_config *config, size_t rows, const ee_team *
         return ee_size_mul(floats, sizeof(float));
     }
 #endif
-    (void)config;
-    (void)rows;
-    (void)team;
-    return 0;
+    return ee_wav2vec2_qs8_scratch(config, rows, team);
 }
 
 void ee_wav2vec2_stem(const ee_model *model, float *x, const float *inputs, size_t frames,
@@ -741,19 +661,25 @@ void ee_wav2vec2_stem(const ee_model *model, float *x, const float *inputs, size
 #ifndef EE_NO_F32
     if (model->config.dtype == EE_DTYPE_F32) {
         stem_f32(model, x, inputs, frames, rows, scratch, team);
+        return;
     }
 #endif
+    ee_wav2vec2_qs8_stem(model, x, inputs, frames, rows, scratch, team);
 }
 
 void ee_wav2vec2_group(const ee_model *model, uint32_t exit, float *x, size_t rows,
                        const float *distances, void *scratch, const ee_team *team)
 {
     for (uint32_t l = 0; l < model->config.layers_per_exit[exit]; l++) {
+        const void *const *const tensors = ee_tensors_of(model, exit, l);
+
 #ifndef EE_NO_F32
         if (model->config.dtype == EE_DTYPE_F32) {
-            layer_f32(model, ee_tensors_of(model, exit, l), x, rows, distances, scratch, team);
+            layer_f32(model, tensors, x, rows, distances, scratch, team);
+            continue;
         }
 #endif
+        ee_wav2vec2_qs8_layer(model, tensors, x, rows, distances, scratch, team);
     }
 }
 
@@ -761,16 +687,19 @@ void ee_wav2vec2_head(const ee_model *model, uint32_t exit, ee_output *out, cons
                       size_t rows, void *scratch, const ee_team *team)
 {
     const ee_config *const c = &model->config;
+    const void *const *const tensors = ee_tensors_of(model, exit, c->layers_per_exit[exit]);
 
     out->kind = EE_OUTPUT_LOG_PROBS;
     out->columns = c->vocab;
     out->data = scratch;
 #ifndef EE_NO_F32
     if (c->dtype == EE_DTYPE_F32) {
-        head_f32(model, ee_tensors_of(model, exit, c->layers_per_exit[exit]), c->head_norm[exit],
-                 scratch, x, rows, team);
+        head_f32(model, tensors, c->head_norm[exit], scratch, x, rows, team);
+        return;
     }
 #endif
+    ee_wav2vec2_qs8_head(model, tensors, c->head_norm[exit], scratch, x, rows,
+                         (char *)scratch + ee_floats_qs8(rows, c->vocab), team);
 }
 
 static ee_status check(const ee_config *config)
