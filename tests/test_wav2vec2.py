@@ -15,7 +15,7 @@ from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
 import ee_ref
-from ee_ref import families, flash_image, model_file, ops
+from ee_ref import families, model_file, ops
 from ee_ref.cli import main
 from ee_ref.conformance.draw import SMALL, random_state_dict
 from ee_ref.convert import convert, convert_state_dict
@@ -55,13 +55,6 @@ LARGEST_DIFFERENCE = 3e-5
 ones, where it is below 1e-5."""
 
 
-@pytest.fixture(scope="module")
-def golden():
-    """See tests/golden/gen_wav2vec2.py."""
-    with np.load(GOLDEN / "wav2vec2.npz") as arrays:
-        return dict(arrays)
-
-
 def log_probs(config, tensors, samples: np.ndarray) -> np.ndarray:
     """(exits, T', vocab)"""
     features = front_end(config, {}, "numpy")(samples)
@@ -73,11 +66,11 @@ def log_probs(config, tensors, samples: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("samples", LENGTHS)
 @pytest.mark.parametrize("name", MODELS)
-def test_every_exit_of_a_small_model(name, samples, golden):
+def test_every_exit_of_a_small_model(name, samples, wav2vec2_golden):
     config = MODELS[name]
     found, tensors = convert_state_dict(plain(state_of(config)), **settings(config))
     assert found == config
-    expected = golden[f"{name}/{samples}"]
+    expected = wav2vec2_golden[f"{name}/{samples}"]
     values = log_probs(config, tensors, clip(samples))
     assert values.shape == expected.shape and values.shape[1] == config.encoder_frames(samples)
     assert np.abs(values - expected).max() <= LARGEST_DIFFERENCE
@@ -204,6 +197,8 @@ def test_frames_and_times():
     ({"convs": "10/5 3"}, "convs: expected kernel/stride"),
     ({"convs": ""}, "convs: expected kernel/stride"),
     ({"convs": "1000/2"}, "convs: expected kernel/stride"),
+    ({"convs": "999/9 999/9 999/9"}, "convs: expected windows and steps of at most 65536 samples"),
+    ({"max_frames": 9}, "max_frames: expected 0, as there are no positions"),
     ({"groups": 5}, "groups: expected a divisor of dim 12"),
     ({"norm": "both"}, "norm: expected one of ['post', 'pre']"),
     ({"conv_norm": "batch"}, "conv_norm: expected one of"),
@@ -252,18 +247,6 @@ def test_a_file_comes_back_and_its_first_exit_alone(config, tmp_path):
     with pytest.warns(ee_ref.errors.EeWarning, match="ends after exit 1 of 2"):
         cut = model_file.read(path)
     np.testing.assert_array_equal(log_probs(cut.config, cut.tensors, clip(2001)), whole[:1])
-
-
-def test_what_is_not_there_yet_says_so(tmp_path, native_library):
-    config, tensors = convert_state_dict(plain(state_of(POST)), **settings(POST))
-    path = tmp_path / "m.gguf"
-    model_file.write(path, config, [f"t{n}" for n in range(7)], {1}, tensors)
-    with pytest.raises(ArgumentError, match="'ee-wav2vec2'; backend='numpy' runs it"):
-        ee_ref.load(path)
-    with pytest.raises(ArgumentError, match="a flash image: expected a model of ee-conformer or"):
-        flash_image.build(model_file.read(path))
-    assert main(["export", str(path), "-o", str(tmp_path / "image.bin")]) == 2
-    assert not (tmp_path / "image.bin").exists()
 
 
 def test_long_recordings_and_streams_are_refused(tmp_path):

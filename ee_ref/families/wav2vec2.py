@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from types import ModuleType
+from dataclasses import dataclass, fields
+from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -59,6 +59,10 @@ class Config(shared.Config):
     number: ClassVar[int] = 3
     frontends: ClassVar[tuple[str, ...]] = WAVEFORMS
     positions: ClassVar[str] = "none"
+    own: ClassVar[Mapping[str, str]] = MappingProxyType({
+        "channels": "I", "groups": "I", "conv_bias": "I", "conv_norm": "I", "norm": "I",
+        "buckets": "I", "max_distance": "I", "conv_kernel": f"{MAX_CONVS}H",
+        "conv_stride": f"{MAX_CONVS}H", "head_norm": f"{shared.MAX_EXITS}B"})
 
     max_frames: int = 0
     mels: int = 1
@@ -89,6 +93,14 @@ class Config(shared.Config):
     def conv_stride(self) -> tuple[int, ...]:
         """Likewise."""
         return tuple(stride for _, stride in self.conv_sizes)
+
+    @classmethod
+    def of_own(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """See `ee_ref.config.Config.of_own`."""
+        sizes = zip(values.pop("conv_kernel"), values.pop("conv_stride"), strict=True)
+        convs = " ".join(f"{kernel}/{stride}" for kernel, stride in sizes if kernel)
+        names = {field.name for field in fields(cls)}
+        return {"convs": convs, **{name: values[name] for name in values if name in names}}
 
     @property
     def window(self) -> int:

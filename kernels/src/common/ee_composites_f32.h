@@ -84,19 +84,4 @@ void ee_conv_module_f32_gate(const ee_conv_module_f32 *op, const float *x, size_
 void ee_conv_module_f32_output(const ee_conv_module_f32 *op, float *out, size_t first,
                                size_t count, float *scratch);
 
-/* Mean and sum of squared differences from it, of up to EE_MOMENTS channels over rows that come in
- * parts: the same bytes for the same parts. All zeros before the first. */
-enum { EE_MOMENTS = 64 };
-
-typedef struct {
-    double mean[EE_MOMENTS], squares[EE_MOMENTS];
-    size_t rows;
-} ee_moments;
-
-/* x (rows, channels), with its stride; at least one row. */
-void ee_moments_add(ee_moments *moments, const float *x, size_t rows, size_t channels,
-                    size_t stride);
-/* 1 / sqrt(variance + eps) of a channel. */
-double ee_moments_scale(const ee_moments *moments, size_t channel, float eps);
-
 #endif

@@ -2,6 +2,7 @@
  * sizes, and float32 mode. */
 #include "ee_wav2vec2.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "../common/ee_composites_f32.h"
@@ -207,8 +208,6 @@ void ee_wav2vec2_place(const ee_model *model, float *x, size_t first, size_t row
 
 /* ---- The feature encoder ---- */
 
-enum { MOMENTS_BLOCK = 256 };
-
 typedef struct {
     const float *weight, *bias, *norm_weight, *norm_bias; /* NULL where there is none */
 } conv_weights;
@@ -324,38 +323,62 @@ static void encode_task(void *context, size_t item, size_t worker)
                 c->dim, channels, ee_weight_stride(ops, channels));
 }
 
-/* A group norm is an affine map of each channel, once its statistics are known: these channels of
- * the first convolution are computed for them, and the map is folded in. */
-static void fold_task(void *context, size_t item, size_t worker)
+/* A group norm is an affine map of each channel, which can be folded into the first convolution. The
+ * mean and the variance of a channel follow from those of the windows that it sees, as it is a linear
+ * map of them: nothing is convolved for them. mean (window), products (window, window): sums of
+ * products of what differs from the mean, those with the second index at most the first. */
+static void window_moments(const stem_job *j, double *mean, double *products, size_t rows)
 {
-    const stem_job *const j = context;
+    const size_t window = conv_window(&j->model->config, 0);
+    const size_t hop = j->model->config.conv_stride[0];
+
+    memset(mean, 0, window * sizeof *mean);
+    memset(products, 0, window * window * sizeof *products);
+    for (size_t t = 0; t < rows; t++) {
+        for (size_t i = 0; i < window; i++) {
+            mean[i] += j->inputs[t * hop + i];
+        }
+    }
+    for (size_t i = 0; i < window; i++) {
+        mean[i] /= (double)rows;
+    }
+    for (size_t t = 0; t < rows; t++) {
+        const float *const x = j->inputs + t * hop;
+        for (size_t i = 0; i < window; i++) {
+            const double centred = x[i] - mean[i];
+            for (size_t k = 0; k <= i; k++) {
+                products[i * window + k] += centred * (x[k] - mean[k]);
+            }
+        }
+    }
+}
+
+static void fold_group_norm(const stem_job *j, float *folded, double *mean)
+{
     const ee_config *const c = &j->model->config;
     const conv_weights *const w = &j->weights.convs[0];
-    const size_t window = conv_window(c, 0), stride = ee_row_stride(window);
-    const size_t first = item * EE_MOMENTS, hop = c->conv_stride[0];
-    const size_t channels = ee_size_min(c->channels - first, EE_MOMENTS);
-    const size_t rows = (j->frames - c->conv_kernel[0]) / hop + 1;
-    float *const y = ee_worker_scratch(&j->blocks, worker);
-    ee_moments moments = {.rows = 0};
+    const size_t window = conv_window(c, 0), rows = (j->frames - window) / c->conv_stride[0] + 1;
+    double *const products = mean + window;
 
-    for (size_t t = 0; t < rows; t += MOMENTS_BLOCK) {
-        const size_t some = ee_size_min(rows - t, MOMENTS_BLOCK);
-
-        j->model->ops->f32->linear(y, j->inputs + t * hop, w->weight + first * stride,
-                                   w->bias != NULL ? w->bias + first : NULL, some, window, channels,
-                                   channels, hop, stride);
-        ee_moments_add(&moments, y, some, channels, channels);
-    }
-    for (size_t n = 0; n < channels; n++) {
-        const size_t at = first + n;
-        const double scale = w->norm_weight[at] * ee_moments_scale(&moments, n, c->norm_eps);
-        const double bias = w->bias != NULL ? w->bias[at] : 0.0;
+    window_moments(j, mean, products, rows);
+    for (size_t n = 0; n < c->channels; n++) {
+        const float *const weight = w->weight + n * ee_row_stride(window);
+        double squares = 0.0, shift = 0.0; /* the bias is part of the mean, and goes with it */
 
         for (size_t i = 0; i < window; i++) {
-            j->folded[at * window + i] = (float)(w->weight[at * stride + i] * scale);
+            double sum = 0.5 * weight[i] * products[i * window + i];
+            for (size_t k = 0; k < i; k++) {
+                sum += weight[k] * products[i * window + k];
+            }
+            squares += 2.0 * weight[i] * sum;
+            shift -= weight[i] * mean[i];
         }
-        j->folded[c->channels * window + at] =
-            (float)((bias - moments.mean[n]) * scale + w->norm_bias[at]);
+        const float variance = (float)(squares > 0.0 ? squares / (double)rows : 0.0);
+        const double scale = w->norm_weight[n] / sqrtf(variance + c->norm_eps);
+        for (size_t i = 0; i < window; i++) {
+            folded[n * window + i] = (float)(weight[i] * scale);
+        }
+        folded[c->channels * window + n] = (float)(shift * scale + w->norm_bias[n]);
     }
 }
 
@@ -377,22 +400,28 @@ static void add_positional_task(void *context, size_t item, size_t worker)
     }
 }
 
-/* In turn: the folded convolution and the workers of the encoder; what the positional convolution
- * gives and its workers. */
+/* In turn: the folded convolution, and the moments that it is made of or the workers of the encoder;
+ * what the positional convolution gives and its workers. */
 static size_t folded_floats(const ee_config *config)
 {
+    const size_t floats = ee_size_mul(conv_window(config, 0) + 1, config->channels);
+
+    return config->conv_norm == EE_CONV_NORM_GROUP ? floats + floats % 2 : 0; /* doubles follow */
+}
+
+static size_t moments_floats(const ee_config *config)
+{
+    const size_t window = conv_window(config, 0);
+
     return config->conv_norm == EE_CONV_NORM_GROUP
-               ? ee_size_mul(conv_window(config, 0) + 1, config->channels)
-               : 0;
+               ? window * (window + 1) * (sizeof(double) / sizeof(float)) : 0;
 }
 
 static size_t encoder_floats(const ee_config *config, size_t block)
 {
     const encoder_places places = encoder_places_of(config, block);
-    const size_t encoded = ee_size_add(places.piece, ee_size_add(places.odd, places.even));
-    const size_t moments = MOMENTS_BLOCK * ee_size_min(config->channels, EE_MOMENTS);
 
-    return ee_size_max(encoded, config->conv_norm == EE_CONV_NORM_GROUP ? moments : 0);
+    return ee_size_add(places.piece, ee_size_add(places.odd, places.even));
 }
 
 static size_t stem_f32_floats(const ee_config *config, size_t rows, const ee_team *team)
@@ -402,7 +431,8 @@ static size_t stem_f32_floats(const ee_config *config, size_t rows, const ee_tea
     const size_t positional = ee_grouped_conv_f32_scratch(
         rows, config->dim, positional_window(config), config->groups, team);
 
-    return ee_size_max(ee_size_add(folded_floats(config), encoder),
+    return ee_size_max(ee_size_add(folded_floats(config),
+                                   ee_size_max(moments_floats(config), encoder)),
                        ee_size_add(ee_size_mul(rows, config->dim), positional));
 }
 
@@ -420,7 +450,7 @@ static void stem_f32(const ee_model *model, float *x, const float *inputs, size_
     };
 
     if (is_folded) {
-        ee_run(team, fold_task, &j, ee_block_count(c->channels, EE_MOMENTS));
+        fold_group_norm(&j, scratch, (double *)(void *)(scratch + folded_floats(c)));
     }
     ee_for_blocks(team, &j.blocks, encode_task, &j);
     ee_grouped_conv_f32_c(j.positional, x, j.weights.positional_weight, j.weights.positional_bias,

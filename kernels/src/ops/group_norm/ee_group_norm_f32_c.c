@@ -1,42 +1,9 @@
 #include <math.h>
 
-#include "../../common/ee_composites_f32.h"
+#include "../../common/ee_team.h"
 
-/* Summed twice, the second time around the mean: sum(x^2) - mean^2 would cancel when that is large.
- * What the parts before had joins by the formula of Chan, Golub and LeVeque. */
-void ee_moments_add(ee_moments *moments, const float *x, size_t rows, size_t channels,
-                    size_t stride)
-{
-    double mean[EE_MOMENTS] = {0.0}, squares[EE_MOMENTS] = {0.0};
-    const double all = (double)(moments->rows + rows);
-
-    for (size_t t = 0; t < rows; t++) {
-        for (size_t c = 0; c < channels; c++) {
-            mean[c] += x[t * stride + c];
-        }
-    }
-    for (size_t c = 0; c < channels; c++) {
-        mean[c] /= (double)rows;
-    }
-    for (size_t t = 0; t < rows; t++) {
-        for (size_t c = 0; c < channels; c++) {
-            const double centred = x[t * stride + c] - mean[c];
-            squares[c] += centred * centred;
-        }
-    }
-    for (size_t c = 0; c < channels; c++) {
-        const double apart = mean[c] - moments->mean[c];
-        moments->mean[c] += apart * ((double)rows / all);
-        moments->squares[c] +=
-            squares[c] + apart * apart * ((double)moments->rows * (double)rows / all);
-    }
-    moments->rows += rows;
-}
-
-double ee_moments_scale(const ee_moments *moments, size_t channel, float eps)
-{
-    return 1.0 / sqrtf((float)(moments->squares[channel] / (double)moments->rows + eps));
-}
+/* Channels of a task: a cache line of each row. */
+enum { CHANNELS = 16 };
 
 typedef struct {
     float *out;
@@ -45,23 +12,38 @@ typedef struct {
     float eps;
 } job;
 
+/* Summed twice, the second time around the mean: sum(x^2) - mean^2 would cancel when that is large.
+ * In double precision, as there are as many terms as frames. */
 static void channels_task(void *context, size_t item, size_t worker)
 {
     const job *const j = context;
-    const size_t first = item * EE_MOMENTS;
-    const size_t channels = ee_size_min(j->dim - first, EE_MOMENTS);
-    ee_moments moments = {0};
-    float scale[EE_MOMENTS];
+    const size_t first = item * CHANNELS, channels = ee_size_min(j->dim - first, CHANNELS);
+    const double rows = (double)j->rows;
+    double mean[CHANNELS] = {0.0}, squares[CHANNELS] = {0.0};
+    float scale[CHANNELS];
 
     (void)worker;
-    ee_moments_add(&moments, j->x + first, j->rows, channels, j->dim);
+    for (size_t t = 0; t < j->rows; t++) {
+        for (size_t c = 0; c < channels; c++) {
+            mean[c] += j->x[t * j->dim + first + c];
+        }
+    }
     for (size_t c = 0; c < channels; c++) {
-        scale[c] = (float)(j->weight[first + c] * ee_moments_scale(&moments, c, j->eps));
+        mean[c] /= rows;
+    }
+    for (size_t t = 0; t < j->rows; t++) {
+        for (size_t c = 0; c < channels; c++) {
+            const double centred = j->x[t * j->dim + first + c] - mean[c];
+            squares[c] += centred * centred;
+        }
+    }
+    for (size_t c = 0; c < channels; c++) {
+        scale[c] = j->weight[first + c] / sqrtf((float)(squares[c] / rows) + j->eps);
     }
     for (size_t t = 0; t < j->rows; t++) {
         const size_t at = t * j->dim + first;
         for (size_t c = 0; c < channels; c++) {
-            const float centred = (float)(j->x[at + c] - moments.mean[c]);
+            const float centred = (float)(j->x[at + c] - mean[c]);
             j->out[at + c] = centred * scale[c] + j->bias[first + c];
         }
     }
@@ -75,6 +57,6 @@ void ee_group_norm_f32_c(float *out, const float *x, const float *weight, const 
 
     (void)ops;
     if (rows > 0) {
-        ee_run(team, channels_task, &j, ee_block_count(dim, EE_MOMENTS));
+        ee_run(team, channels_task, &j, ee_block_count(dim, CHANNELS));
     }
 }
