@@ -23,6 +23,7 @@
     .linear = ee_linear_f32_c,               \
     .layer_norm = ee_layer_norm_f32_c,       \
     .silu = ee_silu_f32_c,                   \
+    .gelu = ee_gelu_f32_c,                   \
     .glu = ee_glu_f32_c,                     \
     .softmax = ee_softmax_f32_c,             \
     .log_softmax = ee_log_softmax_f32_c,     \
@@ -33,6 +34,7 @@
     .linear = ee_linear_f32_avx2,                 \
     .layer_norm = ee_layer_norm_f32_avx2,         \
     .silu = ee_silu_f32_avx2,                     \
+    .gelu = ee_gelu_f32_avx2,                     \
     .glu = ee_glu_f32_avx2,                       \
     .softmax = ee_softmax_f32_avx2,               \
     .log_softmax = ee_log_softmax_f32_avx2,       \
@@ -45,6 +47,7 @@
     .linear = ee_linear_f32_avx512,                 \
     .layer_norm = ee_layer_norm_f32_avx512,         \
     .silu = ee_silu_f32_avx512,                     \
+    .gelu = ee_gelu_f32_avx512,                     \
     .glu = ee_glu_f32_avx512,                       \
     .softmax = ee_softmax_f32_avx512,               \
     .log_softmax = ee_log_softmax_f32_avx512,       \
@@ -60,6 +63,7 @@
     .linear = ee_linear_f32_neon,               \
     .layer_norm = ee_layer_norm_f32_neon,       \
     .silu = ee_silu_f32_neon,                   \
+    .gelu = ee_gelu_f32_neon,                   \
     .glu = ee_glu_f32_neon,                     \
     .softmax = ee_softmax_f32_neon,             \
     .log_softmax = ee_log_softmax_f32_neon,     \
@@ -76,6 +80,7 @@
     .linear = ee_linear_qs8_c,                   \
     .layer_norm = ee_layer_norm_exact_c,         \
     .silu = ee_silu_exact_c,                     \
+    .gelu = ee_gelu_exact_c,                     \
     .glu = ee_glu_exact_c,                       \
     .softmax = ee_softmax_qs8_c,                 \
     .log_softmax = ee_log_softmax_exact_c,       \
@@ -88,6 +93,7 @@
     .linear = ee_linear_qs8_avx2,                   \
     .layer_norm = ee_layer_norm_exact_avx2,         \
     .silu = ee_silu_exact_avx2,                     \
+    .gelu = ee_gelu_exact_avx2,                     \
     .glu = ee_glu_exact_avx2,                       \
     .softmax = ee_softmax_qs8_avx2,                 \
     .log_softmax = ee_log_softmax_exact_avx2,       \
@@ -99,6 +105,7 @@
     .quantize_digits = ee_quantize_digits_qs8_avx512, \
     .layer_norm = ee_layer_norm_exact_avx512,         \
     .silu = ee_silu_exact_avx512,                     \
+    .gelu = ee_gelu_exact_avx512,                     \
     .glu = ee_glu_exact_avx512,                       \
     .softmax = ee_softmax_qs8_avx512,                 \
     .log_softmax = ee_log_softmax_exact_avx512,       \
@@ -124,6 +131,7 @@
     .linear = ee_linear_qs8_neon,                   \
     .layer_norm = ee_layer_norm_exact_neon,         \
     .silu = ee_silu_exact_neon,                     \
+    .gelu = ee_gelu_exact_neon,                     \
     .glu = ee_glu_exact_neon,                       \
     .softmax = ee_softmax_qs8_neon,                 \
     .log_softmax = ee_log_softmax_exact_neon,       \
