@@ -6,7 +6,7 @@ POLICY ?=
 BUILD := $(OUT)/$(BOARD)/$(LAYOUT)
 LIBRARY := $(OUT)/$(BOARD)/library/libee.a
 
-CC := $(CROSS)gcc
+CC := $(or $(COMPILER),$(CROSS)gcc)
 AR := $(CROSS)ar
 NM := $(CROSS)nm
 # Int8 mode alone, unless the board says F32 := yes, in one thread; square roots without errno, an
@@ -35,7 +35,7 @@ $(LIBRARY): library ;
 
 # What has to be installed, for who wants to know before: programs, and a C library.
 tools:
-	echo $(CC) $(firstword $(EMULATOR))
+	echo $(CC) $(TOOLS) $(firstword $(EMULATOR))
 c-library:
 	printf '#include <%s.h>\n' math string | $(CC) $(CFLAGS) -fsyntax-only -xc -
 
