@@ -25,7 +25,7 @@ endif
 SHARED := common/runner.c $(START)
 HEADERS := $(wildcard common/*.h ../include/* ../src/*/*.h ../src/ops/*/*.h)
 
-.PHONY: run listen conformance symbols build execute command library tools c-library FORCE
+.PHONY: web run listen conformance symbols build execute command library tools c-library FORCE
 build: $(BUILD)/transcribe.elf $(BUILD)/listen.elf $(BUILD)/conformance.elf $(BUILD)/faults.elf
 
 library:
@@ -57,6 +57,13 @@ IMAGE ?= $(OUT)/image.bin
 $(OUT)/image.bin: $(MODEL)
 	mkdir -p $(@D)
 	cd ../.. && $(PYTHON) -m ee_ref export $(abspath $(MODEL)) -o $@ --force
+
+# What web pages load (wasm/web.c), where ee-ref web finds it.
+WEB := ../../ee_ref/web
+$(BUILD)/web.wasm: $(call objects,wasm/web.c wasm/string.c) $(LIBRARY)
+	$(CC) $(FLAGS) -Wl,--strip-all -o $@ $^ $(LIBRARIES)
+web: $(BUILD)/web.wasm
+	cp $< $(WEB)/ee-ref-$(if $(findstring simd128,$(BOARD)),simd128,portable).wasm
 
 # Holds the name of the image, so that another one is linked when the name changes.
 $(BUILD)/image.name: FORCE
