@@ -7,7 +7,7 @@
 // The module is also the script of that worker and of the audio worklet: the end of this file.
 
 const WORKER = "ee-ref";
-const SHARE = 1 / 2; // of a second of audio that is fed at a time
+const SHARE = 1 / 2; // of a second of a recording, that is fed at a time
 const MOST_WAITING = 60; // seconds of audio that may wait for a slow machine
 const MOST_FILE_BYTES = 2 ** 29;
 
@@ -53,28 +53,28 @@ async function fetched(url, what, limit = Infinity, onprogress = () => {}) {
       + " more than this tab may take");
   };
   if (length > limit) tooLarge(length);
-  const pieces = [];
+  // As large as the server says, or growing: no two copies of a large model.
+  let data = new Uint8Array(length || 2 ** 20);
   let count = 0;
   try {
     for (const reader = response.body.getReader(); ;) {
       const { done, value } = await reader.read();
       if (done) break;
-      pieces.push(value);
+      if (count + value.length > limit) tooLarge(count + value.length);
+      if (count + value.length > data.length) {
+        const larger = new Uint8Array(2 * (count + value.length));
+        larger.set(data.subarray(0, count));
+        data = larger;
+      }
+      data.set(value, count);
       count += value.length;
-      if (count > limit) tooLarge(count);
       onprogress(count, length);
     }
   } catch (error) {
     if (error instanceof EeRefError) throw error;
     throw new EeRefError(`${what}: ${url} ended after ${megabytes(count)}: ${error.message}`);
   }
-  const data = new Uint8Array(count);
-  count = 0;
-  for (const piece of pieces) {
-    data.set(piece, count);
-    count += piece.length;
-  }
-  return data;
+  return data.subarray(0, count);
 }
 
 const bytesOf = (data) => (ArrayBuffer.isView(data)
@@ -188,13 +188,13 @@ export class Model {
   }
 
   stream({
-    exit = this.exits, entropy = 0, view = { left: 96, hop: 6, ahead: 10 }, after = 20,
+    entropy, exit = entropy === undefined ? this.exits : 0, view = { left: 96, hop: 6, ahead: 10 }, after = 20,
     longest = 500, phrases = this.hasPhrases,
   } = {}) {
     if (phrases && !this.hasPhrases) throw new EeRefError("phrases: expected some, found none");
     this.#close();
     this.#clear();
-    this.#check(this.#c.open_stream(exit, entropy, view.left, view.hop, view.ahead, after, longest,
+    this.#check(this.#c.open_stream(exit, entropy ?? 0, view.left, view.hop, view.ahead, after, longest,
                                     phrases ? 1 : 0), "stream");
     const state = { closed: false };
     this.#stream = state;
@@ -386,7 +386,7 @@ export class Recogniser {
   #worker;
   #answers = []; // what waits for one: the worker answers in order
   #failed = null;
-  #microphone = null;
+  #halt = null; // what stop() calls
 
   static async open(image, { onprogress = () => {}, ...options } = {}) {
     const recogniser = new Recogniser();
@@ -428,14 +428,21 @@ export class Recogniser {
     Object.assign(this, await this.#ask({ call: "phrases", section }));
   }
 
-  // Samples at the rate of the model, a piece at a time, so that words appear as they come.
+  // Samples at the rate of the model, a piece at a time, so that words appear as they come; after
+  // stop() no more of them.
   async transcribe(samples, options, onheard) {
     await this.#ask({ call: "stream", options });
     const piece = Math.round(SHARE * this.sampleRate);
-    for (let at = 0; at < samples.length; at += piece) {
-      onheard(await this.#ask({ call: "feed", samples: samples.slice(at, at + piece) }));
+    let stopped = false;
+    this.#halt = () => { stopped = true; };
+    try {
+      for (let at = 0; at < samples.length && !stopped; at += piece) {
+        onheard(await this.#ask({ call: "feed", samples: samples.slice(at, at + piece) }));
+      }
+      onheard(await this.#ask({ call: "finish" }));
+    } finally {
+      this.#halt = null;
     }
-    onheard(await this.#ask({ call: "finish" }));
   }
 
   // Until stop() is called; then the last words come, and the promise is resolved.
@@ -476,21 +483,21 @@ export class Recogniser {
           problem = new EeRefError("microphone: it has gone");
           resolve();
         };
-        this.#microphone = () => { give(resampler.finish()); resolve(); };
+        this.#halt = () => { give(resampler.finish()); resolve(); };
         source.connect(tap);
         context.resume();
       });
       if (!this.#failed) onheard(await this.#ask({ call: "finish" }).catch(() => ({})));
       if (problem) throw problem;
     } finally {
-      this.#microphone = null;
+      this.#halt = null;
       media.getTracks().forEach((track) => track.stop());
       await context.close();
     }
   }
 
   stop() {
-    this.#microphone?.();
+    this.#halt?.();
   }
 
   close() {
