@@ -402,7 +402,8 @@ class Model:
             raise ArgumentError(f"endpoint: expected an Endpoint, found {shown(endpoint)}")
         policy, listener = self._asked(exit, policy, decoder, phrases, stream=True)
         usual = LIVE if listener is None else PHRASES
-        return self._stream(policy, listener, decoder, endpoint, self.stream_view(view, usual), rate)
+        view = self.stream_view(view, usual)
+        return self._stream(policy, listener, decoder, endpoint, view, rate)
 
     def _stream(
         self, policy: AnyPolicy, phrases: PhraseDecoder | None, decoder: Decoder | None,

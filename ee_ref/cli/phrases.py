@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.set_defaults(act=_check)
     compile_ = commands.add_parser(
         "compile", help="for the page of ee-ref web",
-        description="Write what a file of phrases says in the labels of one model, as the page that "
-        "ee-ref web makes takes it (docs/web.md).")
+        description="Write what a file of phrases says in the labels of one model, as the page "
+        "that ee-ref web makes takes it (docs/web.md).")
     compile_.add_argument("file", metavar="FILE", help="as of check")
     compile_.add_argument("-o", "--output", required=True, metavar="OUT", help="file to write")
     compile_.add_argument("--model", metavar="M", help="model file, or name of a bundled model "

@@ -13,7 +13,8 @@ DESCRIPTION = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="DIR", help="folder to write to, made where it is missing")
+    parser.add_argument("folder", metavar="DIR",
+                        help="folder to write to, made where it is missing")
     parser.add_argument("--model", metavar="M",
                         help="int8 model file, or name of a bundled model (default: english)")
     parser.add_argument("--exits", type=int, metavar="N",

@@ -61,7 +61,7 @@ def write(
 
 
 def description(model: Model, exits: int | None = None) -> dict[str, Any]:
-    """What the page is told of a model, as JSON: the interface `ModelDescription` of ee-ref.d.ts."""
+    """What the page is told of a model: `ModelDescription` of ee-ref.d.ts."""
     config = model.config if exits is None else model.config.first_exits(exits)
     costs = multiply_accumulates(config, min(_SECONDS, config.max_seconds)) or ()
     endpoint = Endpoint()

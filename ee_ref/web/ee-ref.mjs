@@ -425,6 +425,7 @@ export class Recogniser {
   }
 
   async setPhrases(section) {
+    this.hasPhrases = false;
     Object.assign(this, await this.#ask({ call: "phrases", section }));
   }
 
