@@ -24,7 +24,7 @@ from ..stream import LIVE, LONG, PHRASES, Endpoint, Windows
 if TYPE_CHECKING:
     from ..model import Model
 
-SITE = ("index.html", "ee-ref.mjs", "ee-ref.d.ts", "ee-ref-simd128.wasm", "ee-ref-portable.wasm")
+SITE = ("index.html", "ee-ref.mjs", "ee-ref.d.mts", "ee-ref-simd128.wasm", "ee-ref-portable.wasm")
 """What does not depend on the model."""
 
 _SECONDS = 10.0  # of audio, in which work is counted
@@ -61,7 +61,7 @@ def write(
 
 
 def description(model: Model, exits: int | None = None) -> dict[str, Any]:
-    """What the page is told of a model: `ModelDescription` of ee-ref.d.ts."""
+    """What the page is told of a model: `ModelDescription` of ee-ref.d.mts."""
     config = model.config if exits is None else model.config.first_exits(exits)
     costs = multiply_accumulates(config, min(_SECONDS, config.max_seconds)) or ()
     endpoint = Endpoint()

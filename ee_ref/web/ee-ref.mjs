@@ -1,4 +1,4 @@
-// ee-ref.mjs: early-exit speech recognition in the browser, or in Node. ee-ref.d.ts is its
+// ee-ref.mjs: early-exit speech recognition in the browser, or in Node. ee-ref.d.mts is its
 // documentation.
 //
 //   Model, Stream    the C library (kernels/ports/wasm/web.c) on the calling thread

@@ -13,8 +13,7 @@ import ee_ref
 from ee_ref import audio, cli
 from ee_ref.loading import bundled_model
 from ee_ref.stream import LONG
-from tests.web.conftest import Quiet, served
-from tests.web.support import require_browser
+from tests.web.support import Quiet, require_browser, served
 
 DEMO = bundled_model().with_name("demo.wav")
 SPOKEN = Path(__file__).parent.parent / "boards" / "house.wav"
