@@ -287,7 +287,7 @@ ee_status ee_session_output(const ee_session *session, ee_output *output);
 ee_exit_row ee_exit_row_avx2, ee_exit_row_avx512;
 ee_crc32 ee_crc32_avx2, ee_crc32_dot, ee_crc32_dsp;
 ee_mel_block ee_mel_block_avx2, ee_mel_block_avx512, ee_mel_block_neon,
-    ee_mel_block_mve;
+    ee_mel_block_mve, ee_mel_block_simd128;
 
 #ifdef __cplusplus
 }

@@ -73,6 +73,7 @@
 #define F32_I8MM F32_NEON
 #define F32_DSP F32_C
 #define F32_MVE F32_C
+#define F32_SIMD128 F32_C
 
 #define QS8_C                                    \
     .quantize = ee_quantize_qs8_c,               \
@@ -172,6 +173,18 @@
 #define MEL_MVE .mel_block = ee_mel_block_mve, .mel_frames = 4
 #endif
 
+#define QS8_SIMD128                                    \
+    QS8_C,                                             \
+    .quantize = ee_quantize_qs8_simd128,               \
+    .quantize_digits = ee_quantize_digits_qs8_simd128, \
+    .linear = ee_linear_qs8_simd128,                   \
+    .layer_norm = ee_layer_norm_exact_simd128,         \
+    .silu = ee_silu_exact_simd128,                     \
+    .glu = ee_glu_exact_simd128,                       \
+    .softmax = ee_softmax_qs8_simd128,                 \
+    .log_softmax = ee_log_softmax_exact_simd128,       \
+    .depthwise_conv = ee_depthwise_conv_exact_simd128
+
 #define BOTH_C .exit_row = ee_exit_row_c, .crc32 = ee_crc32_c
 #define BOTH_AVX2                                         \
     .exit_row = ee_exit_row_avx2, .crc32 = ee_crc32_avx2, \
@@ -186,6 +199,7 @@
 #define BOTH_I8MM BOTH_DOT
 #define BOTH_DSP BOTH_C, .crc32 = ee_crc32_dsp
 #define BOTH_MVE BOTH_DSP, MEL_MVE
+#define BOTH_SIMD128 BOTH_C, .mel_block = ee_mel_block_simd128, .mel_frames = 4
 
 #ifdef EE_NO_F32
 #define TABLE_F32(NAME)
