@@ -187,9 +187,10 @@ async def serving(service: Service, uri: str = URI, log: Callable[[str], None] =
         yield uri if port is None else f"tcp://{parts.netloc.rpartition(':')[0]}:{port}"
     finally:
         server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks:  # before Python 3.12 a `wait_for` that has just ended swallows a cancellation
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=0.1)
         pool.shutdown(wait=False, cancel_futures=True)
         if port is None:
             Path(parts.path).unlink(missing_ok=True)
