@@ -450,7 +450,7 @@ def _as_float(samples: np.ndarray) -> np.ndarray:
     )
 
 
-def from_pcm(data: bytes, width: int = 2, channels: int = 1) -> np.ndarray:
+def from_pcm(data: bytes, width: Any = 2, channels: Any = 1) -> np.ndarray:
     """Mono samples (N,) float32, full scale at 1, of little-endian integers; channels alternate.
 
     width: bytes of each, 1 (unsigned, as in WAV) to 4. Raises AudioError for another width or

@@ -36,8 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal ends it."""
-    import asyncio
-
     from .. import wyoming_server
     from ..loading import load
 
@@ -47,5 +45,6 @@ def run(args: argparse.Namespace) -> int:
         model, _policy.policy_of(args, model, stream=args.live),
         _decoder.decoder_of(args, model), _phrases.decoder_of(args, model), args.language,
         args.live, args.clients, args.longest, args.patience)
-    asyncio.run(wyoming_server.serve(service, args.uri or wyoming_server.URI, _console.say))
+    _console.run_until_signal(
+        wyoming_server.serve(service, args.uri or wyoming_server.URI, _console.say))
     return 0
