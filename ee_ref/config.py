@@ -66,6 +66,8 @@ class Config(ABC):
 
     frontends: ClassVar[tuple[str, ...]] = tuple(FRONTENDS)
     """The kinds of front ends that its models may have."""
+    has_decoder: ClassVar[bool] = False
+    """Whether its exits have attention decoders besides CTC heads."""
 
     exits: int
     layers_per_exit: tuple[int, ...]

@@ -275,10 +275,19 @@ def _joined(parts: Iterable[bytes]) -> bytes:
     return b"".join(part.ljust(align(len(part), ALIGNMENT), b"\0") for part in parts)
 
 
-def _own_fields(config: type[Config]) -> list[str]:
-    """The fields that only this family has, of small numbers: one an exit."""
+def _own_fields(config: type[Config], type_: str) -> list[str]:
+    """The fields of that type which only this family has."""
     return [field.name for field in dataclasses.fields(config)
-            if str(field.type).startswith("tuple") and field.name not in _Header._fields]
+            if field.type == type_ and field.name not in _Header._fields]
+
+
+def _own(config: Config) -> bytes:
+    """What only this family has: numbers in 32 bits, then small ones with a byte an exit."""
+    numbers = [getattr(config, name) for name in _own_fields(type(config), "int")]
+    parts = [struct.pack(f"<{len(numbers)}I", *numbers)] if numbers else []
+    parts += [bytes(getattr(config, name)).ljust(MAX_EXITS, b"\0")
+              for name in _own_fields(type(config), "tuple[int, ...]")]
+    return _joined(parts)
 
 
 def _constants(
@@ -291,10 +300,9 @@ def _constants(
         tables += [tensors.get(f"frontend.{name}", zeros) for name in ("mean", "scale")]
     text = [label.encode() for label in labels]
     ends = np.array(list(itertools.accumulate(map(len, text))), "<u4")
-    own = [bytes(getattr(config, name)).ljust(MAX_EXITS, b"\0")
-           for name in _own_fields(type(config))]
+    own = _own(config)
     return {
-        **({Kind.FAMILY: _joined(own)} if own else {}),
+        **({Kind.FAMILY: own} if own else {}),
         Kind.FRONTEND: _joined(table.astype(table.dtype.newbyteorder("<")).tobytes()
                                for table in tables),
         Kind.LABELS: _joined([ends.tobytes(), b"".join(text)]),
@@ -476,7 +484,11 @@ def _config(header: _Header, own: bytes) -> Config:
             raise ModelFileError(f"{name}: expected 0..{len(names) - 1}, found {values[name]}")
         values[name] = names[values[name]]
     values["layers_per_exit"] = header.layers_per_exit[: header.exits]
-    for number, name in enumerate(_own_fields(family.Config)):
+    if fields := _own_fields(family.Config, "int"):
+        size = 4 * len(fields)
+        values |= zip(fields, struct.unpack(f"<{len(fields)}I", own[:size].ljust(size, b"\0")))
+        own = own[align(size, ALIGNMENT) :]
+    for number, name in enumerate(_own_fields(family.Config, "tuple[int, ...]")):
         values[name] = tuple(own[number * MAX_EXITS :][: header.exits])
     values["norm_eps"] = nearest_float32(header.norm_eps)
     if values["frontend"] == "logmel":

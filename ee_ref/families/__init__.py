@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import config as shared
-from . import conformer, splitformer, wav2vec2, wavlm
+from . import aed, conformer, splitformer, wav2vec2, wavlm
 from ._checkpoint import Module, Source
 from ._state import ExitOutput, Head, OneThread, State, check_features, too_long
 from ._table import (
@@ -90,7 +90,7 @@ class Family(Protocol):
 
 
 FAMILIES: dict[str, Family] = {module.Config.architecture: module
-                               for module in (conformer, splitformer, wav2vec2, wavlm)}
+                               for module in (conformer, splitformer, aed, wav2vec2, wavlm)}
 """By `general.architecture` of model files. A family whose checkpoints have the names of another
 one's and more stands after it."""
 

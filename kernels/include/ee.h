@@ -25,7 +25,7 @@ extern "C" {
 
 /* cdef:begin */
 enum {
-    EE_ABI_VERSION = 6,       /* of all headers here: goes up when one breaks code compiled against
+    EE_ABI_VERSION = 7,       /* of all headers here: goes up when one breaks code compiled against
                                  the one before, as a changed declaration does, an added one not */
     EE_MEMORY_ALIGNMENT = 64, /* of the memory of models and sessions, in bytes */
     EE_TENSOR_ALIGNMENT = 16, /* of the data of every tensor, in bytes */
@@ -58,7 +58,8 @@ typedef enum {
     EE_ERR_IMAGE_LAYOUT = -17,  /* sizes or offsets of a flash image that contradict each other */
     EE_ERR_DTYPE = -18,         /* the library or the ops given lack the arithmetic of the model */
     EE_ERR_THREADS = -19,       /* the system has no threads, or gives no more */
-    EE_ERR_ENDED = -20          /* fed after the end */
+    EE_ERR_ENDED = -20,         /* fed after the end */
+    EE_ERR_RANGE = -21          /* a number among the arguments is out of its range */
 } ee_status;
 
 /* The arithmetic of a model, and how its weights are stored (docs/numerics.md). */
@@ -70,7 +71,8 @@ enum {
 /* What is computed: how layers are made, in which order tensors lie. */
 enum {
     EE_ARCH_CONFORMER = 1,
-    EE_ARCH_SPLITFORMER = 2 /* without chunks */
+    EE_ARCH_SPLITFORMER = 2, /* without chunks */
+    EE_ARCH_AED = 8          /* a Conformer with attention decoders (ee_decoder.h) */
 };
 
 /* Padding of the depthwise convolution. */
@@ -101,6 +103,11 @@ typedef struct {
     uint32_t dtype;                    /* EE_DTYPE_F32 or EE_DTYPE_QS8 */
     uint8_t parallel[EE_MAX_EXITS];    /* of a Splitformer: layers at half rate beside a group,
                                           0 or 1; others do not read it */
+    /* Of attention decoders; others do not read them. */
+    uint32_t decoder_layers;           /* of each exit's, 1..EE_MAX_LAYERS_PER_EXIT */
+    uint32_t max_tokens;               /* rows of their position table */
+    uint32_t start_token, end_token;   /* labels that begin and end a sentence */
+    uint32_t pad_token;                /* one that follows the end; no two of the three are equal */
 } ee_config;
 
 /* One tensor. Matrices of float32 have rows of ee_row_stride(n) floats, those of int8 rows of
@@ -169,7 +176,7 @@ enum {
 typedef struct {
     const char *name; /* within the stem, its layer or its head; of scales that of their matrix */
     uint32_t exit;    /* from 1; 0 for the stem */
-    uint32_t layer;   /* from 1; 0 for the stem and for heads */
+    uint32_t layer;   /* from 1; 0 for the stem and for heads; those of a decoder are counted on */
     uint32_t kind;    /* EE_TENSOR_... */
     size_t rows, columns, bytes; /* a vector has one row; bytes with the padding of rows */
 } ee_tensor_info;

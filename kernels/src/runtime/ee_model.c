@@ -50,7 +50,8 @@ ee_status ee_config_check(const ee_config *config)
 
 const ee_graph *ee_graph_for(uint32_t architecture)
 {
-    static const ee_graph *const graphs[] = {&ee_graph_conformer, &ee_graph_splitformer};
+    static const ee_graph *const graphs[] = {&ee_graph_conformer, &ee_graph_splitformer,
+                                             &ee_graph_aed};
 
     for (size_t i = 0; i < sizeof(graphs) / sizeof(graphs[0]); i++) {
         if (graphs[i]->architecture == architecture) {
@@ -60,7 +61,8 @@ const ee_graph *ee_graph_for(uint32_t architecture)
     return NULL;
 }
 
-/* ---- Tensors: those of the stem, then for every exit those of its layers and of its head ---- */
+/* ---- Tensors: those of the stem, then for every exit those of its layers, of its head, and of the
+ * layers and the head of its decoder ---- */
 
 static size_t parts_of(const ee_config *config, const ee_tensor_row *row)
 {
@@ -69,7 +71,7 @@ static size_t parts_of(const ee_config *config, const ee_tensor_row *row)
     if (graph->size(config, row->rows) == 0) {
         return 0;
     }
-    return row->kind == EE_ROW_MATRIX && config->dtype == EE_DTYPE_QS8 ? 2 : 1;
+    return row->kind != EE_ROW_FLOATS && config->dtype == EE_DTYPE_QS8 ? 2 : 1;
 }
 
 static size_t count_in(const ee_config *config, const ee_tensor_table *table)
@@ -82,17 +84,49 @@ static size_t count_in(const ee_config *config, const ee_tensor_table *table)
     return count;
 }
 
-/* The tensors before a layer of an exit, or, with as many as it has, before its head. */
-static size_t count_before(const ee_config *config, uint32_t exit, uint32_t layer)
+/* How many tensors there are in each kind of part, and how many parts behind a head. */
+typedef struct {
+    size_t stem, layer, head, decoder_layer, decoder_layers;
+} tensor_counts;
+
+static tensor_counts counts_of(const ee_config *config)
 {
     const ee_graph *const graph = ee_graph_for(config->architecture);
-    size_t layers = layer;
+    const int has_decoder = graph->decoder_tensors != NULL;
+    const tensor_counts counts = {
+        .stem = count_in(config, graph->stem_tensors),
+        .layer = count_in(config, graph->layer_tensors),
+        .head = count_in(config, graph->head_tensors),
+        .decoder_layer = has_decoder ? count_in(config, graph->decoder_tensors) : 0,
+        .decoder_layers = has_decoder ? config->decoder_layers : 0,
+    };
+
+    return counts;
+}
+
+/* The tensors of an exit behind those of its CTC head. */
+static size_t count_in_decoder(const tensor_counts *counts)
+{
+    return counts->decoder_layer > 0
+               ? counts->decoder_layers * counts->decoder_layer + counts->head
+               : 0;
+}
+
+/* The tensors before a part of an exit: see ee_tensors_of. */
+static size_t count_before(const ee_config *config, uint32_t exit, uint32_t part)
+{
+    const ee_graph *const graph = ee_graph_for(config->architecture);
+    const tensor_counts counts = counts_of(config);
+    const uint32_t own = exit < config->exits ? graph->layers(config, exit) : 0;
+    size_t count = counts.stem + exit * (counts.head + count_in_decoder(&counts));
 
     for (uint32_t e = 0; e < exit; e++) {
-        layers += graph->layers(config, e);
+        count += graph->layers(config, e) * counts.layer;
     }
-    return count_in(config, graph->stem_tensors) + layers * count_in(config, graph->layer_tensors)
-           + exit * count_in(config, graph->head_tensors);
+    if (part <= own) {
+        return count + part * counts.layer;
+    }
+    return count + own * counts.layer + counts.head + (part - own - 1) * counts.decoder_layer;
 }
 
 size_t ee_tensor_count(const ee_config *config)
@@ -100,9 +134,9 @@ size_t ee_tensor_count(const ee_config *config)
     return count_before(config, config->exits, 0);
 }
 
-const void *const *ee_tensors_of(const ee_model *model, uint32_t exit, uint32_t layer)
+const void *const *ee_tensors_of(const ee_model *model, uint32_t exit, uint32_t part)
 {
-    return model->tensors + count_before(&model->config, exit, layer);
+    return model->tensors + count_before(&model->config, exit, part);
 }
 
 /* The tensor `number` of a table. */
@@ -123,7 +157,7 @@ static void describe(ee_tensor_info *info, const ee_config *config, const ee_ten
         info->kind = EE_TENSOR_SCALES;
         info->columns = info->rows;
         info->rows = 1;
-    } else if (row->kind == EE_ROW_MATRIX && config->dtype == EE_DTYPE_QS8) {
+    } else if (row->kind != EE_ROW_FLOATS && config->dtype == EE_DTYPE_QS8) {
         info->kind = EE_TENSOR_INT8;
     }
     info->bytes = info->kind == EE_TENSOR_INT8
@@ -143,32 +177,43 @@ ee_status ee_tensor_at(const ee_config *config, size_t number, ee_tensor_info *i
         return EE_ERR_ARGUMENT;
     }
     const ee_graph *const graph = ee_graph_for(config->architecture);
-    const size_t in_layer = count_in(config, graph->layer_tensors);
-    const size_t in_head = count_in(config, graph->head_tensors);
+    const tensor_counts counts = counts_of(config);
+    const size_t in_decoder = counts.decoder_layers * counts.decoder_layer;
     size_t rest = number;
 
     info->exit = 0;
     info->layer = 0;
-    if (rest < count_in(config, graph->stem_tensors)) {
+    if (rest < counts.stem) {
         describe(info, config, graph->stem_tensors, rest);
         return EE_OK;
     }
-    rest -= count_in(config, graph->stem_tensors);
+    rest -= counts.stem;
     for (uint32_t e = 0; e < config->exits; e++) {
-        const size_t in_layers = graph->layers(config, e) * in_layer;
+        const uint32_t layers = graph->layers(config, e);
+        const size_t in_layers = layers * counts.layer;
 
         info->exit = e + 1;
         if (rest < in_layers) {
-            info->layer = (uint32_t)(rest / in_layer) + 1;
-            describe(info, config, graph->layer_tensors, rest % in_layer);
+            info->layer = (uint32_t)(rest / counts.layer) + 1;
+            describe(info, config, graph->layer_tensors, rest % counts.layer);
             return EE_OK;
         }
         rest -= in_layers;
-        if (rest < in_head) {
+        if (rest < counts.head) {
             describe(info, config, graph->head_tensors, rest);
             return EE_OK;
         }
-        rest -= in_head;
+        rest -= counts.head;
+        if (rest < in_decoder) {
+            info->layer = layers + (uint32_t)(rest / counts.decoder_layer) + 1;
+            describe(info, config, graph->decoder_tensors, rest % counts.decoder_layer);
+            return EE_OK;
+        }
+        if (rest < count_in_decoder(&counts)) {
+            describe(info, config, graph->head_tensors, rest - in_decoder);
+            return EE_OK;
+        }
+        rest -= count_in_decoder(&counts);
     }
     return EE_DONE;
 }
@@ -283,7 +328,7 @@ static void pack_matrix(const ee_model *model, void *to, const void *matrix, siz
     }
 }
 
-/* Packs the matrices of a table that products take (positions are added), one behind the other, and
+/* Packs the matrices of a table that products take, one behind the other, and
  * puts them in the place of the tensors; with `to` NULL, does nothing of it. Returns the bytes. */
 static size_t pack_table(const ee_model *model, const ee_tensor_table *table, const void **tensors,
                          char *to)
@@ -296,7 +341,7 @@ static size_t pack_table(const ee_model *model, const ee_tensor_table *table, co
         const size_t outs = model->graph->size(config, row->rows);
         const size_t in = model->graph->size(config, row->columns);
 
-        if (row->kind == EE_ROW_MATRIX && row->rows != 'T') {
+        if (row->kind == EE_ROW_MATRIX) {
             if (to != NULL) {
                 pack_matrix(model, to + bytes, *tensors, in, outs);
                 *tensors = to + bytes;
@@ -324,17 +369,25 @@ static size_t pack_all(const ee_model *model, char *to)
             PACK(graph->layer_tensors);
         }
         PACK(graph->head_tensors);
+        for (uint32_t l = 0; graph->decoder_tensors != NULL && l < config->decoder_layers; l++) {
+            PACK(graph->decoder_tensors);
+        }
+        if (graph->decoder_tensors != NULL) {
+            PACK(graph->head_tensors);
+        }
     }
 #undef PACK
     return bytes;
 }
 
-/* Values begin 2 * dim rows down the matrix of queries, keys and values: so a panel has to. */
+/* Values begin 2 * dim rows down the matrix of queries, keys and values: so a panel has to. In a
+ * decoder so do keys, dim rows down. */
 static int is_packable(const ee_model *model)
 {
     const ee_ops *const ops = model->ops;
+    const size_t multiple = model->graph->decoder_tensors != NULL ? 32 : 16;
 
-    return model->config.dim % 16 == 0
+    return model->config.dim % multiple == 0
            && (model->config.dtype == EE_DTYPE_QS8 ? ops->qs8->pack != NULL && !ops->qs8->is_packed
                                                    : ops->f32->pack != NULL && !ops->f32->is_packed);
 }
