@@ -448,8 +448,19 @@ def test_info_tells_what_the_decoder_costs(path, capsys):
     assert "attention decoder: 2 layers" in capsys.readouterr().out
 
 
+def test_the_plan_of_a_device_has_the_decoder(path, native_library, capsys):
+    assert main(["info", str(path), "--seconds", "1", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["device"]
+    model = ee_ref.load(path)
+    decoder = model._encoder.decoder(
+        1, np.zeros((plan["rows"], SMALL.dim), np.float32), 1, AttentionSearch().limit(
+            plan["rows"], plan["frames"]))
+    assert plan["decoder"] == len(decoder._arena)
+    assert plan["peak"][0] > plan["model"][0] + plan["arena"] + plan["decoder"]
+
+
 def test_the_published_sizes():
-    """notes of the authors' classes: parameters as PyTorch counts them, once each."""
+    """Parameters as PyTorch counts them, each once."""
     def parameters(config):
         return sum(math.prod(spec.shape) for spec in families.tensors(config) if spec.is_parameter)
 

@@ -112,7 +112,8 @@ def _device(plan: dict[str, Any]) -> str:
         f"features, {plan['rows']} of the encoder), in bytes:",
         f"features {plan['features']:,}, arena {plan['arena']:,} (before it begins, the front end "
         f"uses {plan['frontend']:,} of it), stack {plan['stack']:,}; "
-        f"samples, where RAM keeps them, {plan['samples']:,}",
+        f"samples, where RAM keeps them, {plan['samples']:,}"
+        + (f"; attention decoder {plan['decoder']:,}" if plan["decoder"] else ""),
         "",
         "up to exit       flash       model    RAM peak",
     ]

@@ -76,7 +76,7 @@ def without_last(_fields: dict[str, Field], tensors: list[TensorInfo]) -> None:
 LIES: dict[str, tuple[Callable, str]] = {
     # name: (change, what the error says). Sizes are those of tests.support.SMALL.
     "architecture": (with_field("general.architecture", "llama"),
-                     re.escape(f"general.architecture: expected one of {[*FAMILIES]}, found 'llama'")),
+                     re.escape(f"architecture: expected one of {[*FAMILIES]}, found 'llama'")),
     "no architecture": (without_field("general.architecture"), "found nothing"),
     "alignment": (with_field("general.alignment", 32), "general.alignment"),
     "format version": (with_field("ee.format_version", 4),

@@ -1,5 +1,5 @@
 /* The early-exit Conformer with an attention decoder at every exit: to the runtime a Conformer, with
- * the tensors of decoders behind those of its stem and heads. ee_decoder.c runs them. */
+ * the tensors of decoders behind those of its stem and heads. src/decode/ee_decoder.c runs them. */
 #include "../common/ee_size.h"
 #include "ee_aed.h"
 

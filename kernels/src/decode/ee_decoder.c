@@ -6,7 +6,7 @@
 #include "../common/ee_composites_qs8.h"
 #include "../common/ee_exact.h"
 #include "../common/ee_memory.h"
-#include "ee_aed.h"
+#include "../graphs/ee_aed.h"
 #include "ee_decoder.h"
 
 /* Keys and values of the rows that attention sees, of one layer. A key is a row, of each head in
