@@ -1,7 +1,8 @@
 """The float32 arithmetic of int8 mode, operation by operation as docs/numerics.md writes it.
 
-Arrays of one or more axes go in and out as float32. Constants are float32 scalars and never Python
-floats, which some versions of NumPy would widen a result to float64 for.
+Arrays of one or more axes go in and out as float32. Constants are float32 and never Python floats,
+which some versions of NumPy would widen a result to float64 for; those of formulas are arrays
+without axes, which NumPy takes more quickly than scalars.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 
 
-def _constant(hexadecimal: str) -> np.float32:
-    return np.float32(float.fromhex(hexadecimal))
+def _constant(hexadecimal: str) -> np.ndarray:
+    constant = np.array(float.fromhex(hexadecimal), np.float32)
+    constant.setflags(write=False)
+    return constant
 
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -26,7 +29,7 @@ _ROUNDER = _constant("0x1.8p+23")
 _EXACT_COLUMNS = 1024
 _LOG2_E = _constant("0x1.715476p+0")
 _LN2_HIGH, _LN2_LOW = _constant("0x1.63p-1"), _constant("-0x1.bd0106p-13")
-_EXP_LOW, _EXP_HIGH = np.float32(-87), np.float32(88)
+_EXP_LOW, _EXP_HIGH = _constant("-0x57"), _constant("0x58")
 _EXP = tuple(map(_constant, (
     "0x1.a0d2cep-13", "0x1.6e879cp-10", "0x1.11121p-7", "0x1.555382p-5", "0x1.555554p-3", "0x1p-1",
 )))
@@ -82,7 +85,7 @@ def log(x: np.ndarray) -> np.ndarray:
     return (m + y) + e * _LN2_HIGH
 
 
-def _horner(coefficients: tuple[np.float32, ...], x: np.ndarray) -> np.ndarray:
+def _horner(coefficients: tuple[np.ndarray, ...], x: np.ndarray) -> np.ndarray:
     y: Any = coefficients[0]
     for coefficient in coefficients[1:]:
         y = y * x + coefficient

@@ -255,7 +255,7 @@ ee_quantize_digits_qs8 ee_quantize_digits_qs8_avx2, ee_quantize_digits_qs8_avx51
 ee_linear_qs8 ee_linear_qs8_avx2, ee_linear_qs8_vnni, ee_linear_qs8_amx, ee_linear_qs8_neon,
     ee_linear_qs8_dot, ee_linear_qs8_i8mm, ee_linear_qs8_dsp, ee_linear_qs8_mve;
 ee_pack_linear_int8 ee_pack_linear_vnni, ee_pack_linear_amx;
-ee_digits_product ee_linear_digits_qs8_dsp, ee_linear_digits_qs8_mve;
+ee_digits_product ee_linear_digits_qs8_vnni, ee_linear_digits_qs8_dsp, ee_linear_digits_qs8_mve;
 ee_layer_norm_exact ee_layer_norm_exact_avx2, ee_layer_norm_exact_avx512, ee_layer_norm_exact_neon,
     ee_layer_norm_exact_dsp, ee_layer_norm_exact_mve;
 ee_silu_exact ee_silu_exact_avx2, ee_silu_exact_avx512, ee_silu_exact_neon,

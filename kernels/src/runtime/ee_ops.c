@@ -106,13 +106,18 @@
     .log_softmax = ee_log_softmax_exact_avx512,       \
     .depthwise_conv = ee_depthwise_conv_exact_avx512
 
-#define QS8_VNNI                  \
-    QS8_AVX512,                   \
-    .linear = ee_linear_qs8_vnni, \
-    .pack = ee_pack_linear_vnni,  \
+#define QS8_VNNI                                \
+    QS8_AVX512,                                 \
+    .linear = ee_linear_qs8_vnni,               \
+    .linear_digits = ee_linear_digits_qs8_vnni, \
+    .pack = ee_pack_linear_vnni,                \
     .panel = 32
 
-#define QS8_AMX QS8_VNNI, .linear = ee_linear_qs8_amx, .pack = ee_pack_linear_amx
+#define QS8_AMX                  \
+    QS8_VNNI,                    \
+    .linear = ee_linear_qs8_amx, \
+    .linear_digits = NULL,       \
+    .pack = ee_pack_linear_amx
 
 #define QS8_NEON                                    \
     QS8_C,                                          \
