@@ -264,8 +264,8 @@ class CtcPrefixes:
         self._grown: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def joined(self, sums: np.ndarray, how: AttentionSearch, ends: Sequence[int]) -> np.ndarray:
-        """(hypotheses, vocab) scores of both; -inf for labels that are too bad for the decoder to be
-        tried, as ends always are.
+        """(hypotheses, vocab) scores of both; -inf for labels that are too bad for the decoder to
+        be tried, as ends always are.
 
         sums: the decoder's log-probabilities of the same.
         """
