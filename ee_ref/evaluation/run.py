@@ -7,22 +7,24 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import accumulate, zip_longest
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from .. import audio, exits, formats
-from ..attention_decoder import AttentionDecoder
 from ..clock import StageClock
 from ..errors import EeError
 from ..exits.attention import ATTENTION_SCORES
 from ..exits.phrase import PHRASE_SCORES
 from ..exits.scores import POSTERIORS
 from ..loading import thread_count
-from ..model import AnyDecoder, Model
+from ..model import Model, attends, of_log_probs
 from ..phrase_decoder import Heard, PhraseDecoder
 from . import scoring
 from .manifest import Recording
+
+if TYPE_CHECKING:
+    from ..model import AnyDecoder
 
 T = TypeVar("T")
 
@@ -141,14 +143,14 @@ def _measured(model: Model, recording: Recording, policy: exits.AnyPolicy | None
     heard = tuple(phrases(out.log_probs) for out in whole.outputs) if phrases else ()
     if heard:
         texts = tuple(found.text for found in heard)
-    elif isinstance(decoder, AttentionDecoder):
+    elif attends(decoder):
         texts = tuple(model.tokens.text(decoder(out, len(features))[0].tokens)
                       for out in whole.outputs)
     elif decoder is None and whole.every_attended:
         texts = tuple(model.tokens.text(attended.hypotheses[0].tokens)
                       for attended in whole.every_attended)
     elif decoder is not None:
-        texts = tuple(model.text(out.log_probs, decoder) for out in whole.outputs)
+        texts = tuple(model.text(out.log_probs, of_log_probs(decoder)) for out in whole.outputs)
     else:
         texts = tuple(model.tokens.text(greedy.best.tokens) for _, greedy in whole.measured)
     chosen: dict[str, Any] = {}
