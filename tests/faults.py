@@ -352,7 +352,7 @@ FAULTS = (
     Fault("turns a transform of four points the other way", f"{SRC}/frontend/ee_frontend.c",
           "{b.im - d.im, d.re - b.re}", "{d.im - b.im, b.re - d.re}",
           "frontend/features/*_demo"),
-    Fault("divides samples by 32767", f"{SRC}/frontend/ee_frontend.c",
+    Fault("divides samples by 32767", f"{SRC}/frontend/ee_waveform.h",
           "(1.0f / 32768.0f)", "(1.0f / 32767.0f)", "frontend/features/small-f32_demo"),
     Fault("adds no floor under the logarithm", f"{SRC}/frontend/ee_frontend.c",
           "float value = floor;", "float value = EE_LEAST_FLOOR;",
