@@ -349,8 +349,18 @@ ee_status ee_image_memory(const void *image, size_t bytes, uint32_t exits, size_
     return status == EE_OK ? ee_model_size(&config, size) : status;
 }
 
-ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint32_t exits,
-                        void *memory, size_t size, const ee_ops *ops)
+ee_status ee_image_check(const void *image, size_t bytes, uint32_t exits, const ee_ops *ops)
+{
+    if (ops == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    const ee_status status = check_header(image, bytes, &exits);
+    return status == EE_OK ? check_sections(image, exits, ops->crc32) : status;
+}
+
+/* is_installed: the sections have their checksums. */
+static ee_status open_image(ee_image *opened, const void *image, size_t bytes, uint32_t exits,
+                            void *memory, size_t size, const ee_ops *ops, int is_installed)
 {
     const image_header *const header = image;
     ee_image result;
@@ -366,7 +376,7 @@ ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint3
         return EE_ERR_ALIGNMENT;
     }
     ee_status status = check_header(header, bytes, &exits);
-    if (status == EE_OK) {
+    if (status == EE_OK && !is_installed) {
         status = check_sections(header, exits, ops->crc32);
     }
     if (status == EE_OK) {
@@ -400,4 +410,16 @@ ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint3
     result.bytes = end_of(exit_section(header, exits));
     *opened = result;
     return EE_OK;
+}
+
+ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint32_t exits,
+                        void *memory, size_t size, const ee_ops *ops)
+{
+    return open_image(opened, image, bytes, exits, memory, size, ops, 0);
+}
+
+ee_status ee_image_open_installed(ee_image *opened, const void *image, size_t bytes,
+                                  uint32_t exits, void *memory, size_t size, const ee_ops *ops)
+{
+    return open_image(opened, image, bytes, exits, memory, size, ops, 1);
 }
