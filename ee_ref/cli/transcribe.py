@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         default="txt")
     parser.add_argument("--output-dir", type=_console.path, metavar="D",
                         help="write D/NAME.FORMAT for each file instead of stdout; what an "
-                        "interrupt or an error leaves of a long one, D/NAME.partial.FORMAT")
+                        "interrupt or an error leaves of a long one, D/NAME.FORMAT.partial")
     parser.add_argument("--force", action="store_true", help="replace outputs that exist")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
