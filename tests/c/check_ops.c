@@ -113,6 +113,7 @@ static void check_primitives(void)
         check_linear(n, n, n, 0, 1);
         check_layer_norm(3, n);
         check_row_op("silu", silu_isa, silu_portable, 1, n, n, 1);
+        check_row_op("gelu", gelu_isa, gelu_portable, 1, n, n, 1);
         check_row_op("glu", isa->glu, portable->glu, 3, n, 2 * n, 0);
         check_row_op("softmax", isa->softmax, portable->softmax, 3, n, n, 1);
         check_row_op("log_softmax", isa->log_softmax, portable->log_softmax, 3, n, n, 1);
@@ -173,7 +174,6 @@ static void run_composite(composite op, float *out, const float *x, const shape 
     };
     guarded g = guarded_floats(sizes[op]);
     guarded more = guarded_floats(rows * 2 * dim);
-    layer_past kept = take_past(v, s->past, dim, kernel);
 
     switch (op) {
     case FEED_FORWARD:
@@ -187,11 +187,13 @@ static void run_composite(composite op, float *out, const float *x, const shape 
         ee_conv_module_f32_c(out, more.data, x, w, w, w, w, w, w, w, w, s->past, rows, dim, kernel,
                              1e-5f, view.ahead, chunk, past, g.data, table, team);
         break;
-    case CONFORMER_LAYER:
+    case CONFORMER_LAYER: {
+        layer_past kept = take_past(v, s->past, dim, kernel);
         ee_conformer_layer_f32_c(out, x, &s->layer, chunk > 0 ? &kept.rows : NULL, &view, rows,
                                  dim, heads, ff, kernel, 1e-5f, g.data, table, team);
         check_past(&kept, v, rows, kernel);
         break;
+    }
     case EXIT_HEAD:
         ee_exit_head_f32_c(out, x, w, w, rows, dim, ff, table, team);
         break;

@@ -227,8 +227,11 @@ static ee_status open_frontend(ee_frontend *frontend, const image_header *header
     section_reader reader = reader_of(header, section_of(header, EE_SECTION_FRONTEND));
     const size_t mels = header->mels;
     size_t weights = 0;
-    const int has_floor = header->frontend != EE_FRONTEND_MEL;
+    const int takes_samples = header->frontend == EE_FRONTEND_WAVEFORM
+                              || header->frontend == EE_FRONTEND_SAMPLES;
+    const int has_floor = header->frontend != EE_FRONTEND_MEL && !takes_samples;
 
+    memset(frontend, 0, sizeof(*frontend));
     frontend->kind = header->frontend;
     frontend->mels = header->mels;
     frontend->n_fft = header->n_fft;
@@ -236,14 +239,16 @@ static ee_status open_frontend(ee_frontend *frontend, const image_header *header
     frontend->hop_length = header->hop_length;
     frontend->pad = header->pad;
     frontend->log_floor = header->log_floor;
-    frontend->window = take_floats(&reader, header->win_length);
-    frontend->sines = take_floats(&reader, header->n_fft);
-    frontend->mel_first = take(&reader, mels * sizeof(uint16_t));
-    frontend->mel_count = take(&reader, mels * sizeof(uint16_t));
-    for (size_t m = 0; frontend->mel_count != NULL && m < mels; m++) {
-        weights += frontend->mel_count[m];
+    if (!takes_samples) {
+        frontend->window = take_floats(&reader, header->win_length);
+        frontend->sines = take_floats(&reader, header->n_fft);
+        frontend->mel_first = take(&reader, mels * sizeof(uint16_t));
+        frontend->mel_count = take(&reader, mels * sizeof(uint16_t));
+        for (size_t m = 0; frontend->mel_count != NULL && m < mels; m++) {
+            weights += frontend->mel_count[m];
+        }
+        frontend->mel_weights = take_floats(&reader, weights);
     }
-    frontend->mel_weights = take_floats(&reader, weights);
     frontend->mean = has_floor ? take_floats(&reader, mels) : NULL;
     frontend->scale = has_floor ? take_floats(&reader, mels) : NULL;
 

@@ -23,6 +23,7 @@
     .linear = ee_linear_f32_c,               \
     .layer_norm = ee_layer_norm_f32_c,       \
     .silu = ee_silu_f32_c,                   \
+    .gelu = ee_gelu_f32_c,                   \
     .glu = ee_glu_f32_c,                     \
     .softmax = ee_softmax_f32_c,             \
     .log_softmax = ee_log_softmax_f32_c,     \
@@ -33,6 +34,7 @@
     .linear = ee_linear_f32_avx2,                 \
     .layer_norm = ee_layer_norm_f32_avx2,         \
     .silu = ee_silu_f32_avx2,                     \
+    .gelu = ee_gelu_f32_avx2,                     \
     .glu = ee_glu_f32_avx2,                       \
     .softmax = ee_softmax_f32_avx2,               \
     .log_softmax = ee_log_softmax_f32_avx2,       \
@@ -45,6 +47,7 @@
     .linear = ee_linear_f32_avx512,                 \
     .layer_norm = ee_layer_norm_f32_avx512,         \
     .silu = ee_silu_f32_avx512,                     \
+    .gelu = ee_gelu_f32_avx512,                     \
     .glu = ee_glu_f32_avx512,                       \
     .softmax = ee_softmax_f32_avx512,               \
     .log_softmax = ee_log_softmax_f32_avx512,       \
@@ -60,6 +63,7 @@
     .linear = ee_linear_f32_neon,               \
     .layer_norm = ee_layer_norm_f32_neon,       \
     .silu = ee_silu_f32_neon,                   \
+    .gelu = ee_gelu_f32_neon,                   \
     .glu = ee_glu_f32_neon,                     \
     .softmax = ee_softmax_f32_neon,             \
     .log_softmax = ee_log_softmax_f32_neon,     \
@@ -77,6 +81,7 @@
     .linear = ee_linear_qs8_c,                   \
     .layer_norm = ee_layer_norm_exact_c,         \
     .silu = ee_silu_exact_c,                     \
+    .gelu = ee_gelu_exact_c,                     \
     .glu = ee_glu_exact_c,                       \
     .softmax = ee_softmax_qs8_c,                 \
     .log_softmax = ee_log_softmax_exact_c,       \
@@ -89,6 +94,7 @@
     .linear = ee_linear_qs8_avx2,                   \
     .layer_norm = ee_layer_norm_exact_avx2,         \
     .silu = ee_silu_exact_avx2,                     \
+    .gelu = ee_gelu_exact_avx2,                     \
     .glu = ee_glu_exact_avx2,                       \
     .softmax = ee_softmax_qs8_avx2,                 \
     .log_softmax = ee_log_softmax_exact_avx2,       \
@@ -100,18 +106,24 @@
     .quantize_digits = ee_quantize_digits_qs8_avx512, \
     .layer_norm = ee_layer_norm_exact_avx512,         \
     .silu = ee_silu_exact_avx512,                     \
+    .gelu = ee_gelu_exact_avx512,                     \
     .glu = ee_glu_exact_avx512,                       \
     .softmax = ee_softmax_qs8_avx512,                 \
     .log_softmax = ee_log_softmax_exact_avx512,       \
     .depthwise_conv = ee_depthwise_conv_exact_avx512
 
-#define QS8_VNNI                  \
-    QS8_AVX512,                   \
-    .linear = ee_linear_qs8_vnni, \
-    .pack = ee_pack_linear_vnni,  \
+#define QS8_VNNI                                \
+    QS8_AVX512,                                 \
+    .linear = ee_linear_qs8_vnni,               \
+    .linear_digits = ee_linear_digits_qs8_vnni, \
+    .pack = ee_pack_linear_vnni,                \
     .panel = 32
 
-#define QS8_AMX QS8_VNNI, .linear = ee_linear_qs8_amx, .pack = ee_pack_linear_amx
+#define QS8_AMX                  \
+    QS8_VNNI,                    \
+    .linear = ee_linear_qs8_amx, \
+    .linear_digits = NULL,       \
+    .pack = ee_pack_linear_amx
 
 #define QS8_NEON                                    \
     QS8_C,                                          \
@@ -120,6 +132,7 @@
     .linear = ee_linear_qs8_neon,                   \
     .layer_norm = ee_layer_norm_exact_neon,         \
     .silu = ee_silu_exact_neon,                     \
+    .gelu = ee_gelu_exact_neon,                     \
     .glu = ee_glu_exact_neon,                       \
     .softmax = ee_softmax_qs8_neon,                 \
     .log_softmax = ee_log_softmax_exact_neon,       \
