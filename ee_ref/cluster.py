@@ -7,9 +7,11 @@ worker dies is done by another one. Needs dask.distributed, the extra `cluster`.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import pickle
 import queue
@@ -74,11 +76,10 @@ def connected(address: str, patience: float = PATIENCE) -> Iterator[Cluster]:
     from distributed import Client
 
     expected = f"{shown(address)}: expected a Dask scheduler"
-    try:
-        client = Client(address, timeout=patience, set_as_default=False)
-    except (OSError, TimeoutError, ValueError, TypeError) as error:
-        raise ClusterError(f"{expected}, found none that answers within {patience:g} s: "
-                           f"{shown(error, 200)}") from None
+    # Before there is a client, whose own time-out does not hold for what accepts and is silent.
+    if (wrong := asyncio.run(_asked_what_it_is(address, patience))) is not None:
+        raise ClusterError(f"{expected}, found none that answers within {patience:g} s: {wrong}")
+    client = Client(address, timeout=patience, set_as_default=False)
     with client:
         try:
             client.wait_for_workers(1, timeout=patience)
@@ -86,6 +87,26 @@ def connected(address: str, patience: float = PATIENCE) -> Iterator[Cluster]:
             raise ClusterError(f"{expected} with workers, found one without any within "
                                f"{patience:g} s") from None
         yield Cluster(client, patience)
+
+
+async def _asked_what_it_is(address: str, patience: float) -> str | None:
+    """What keeps an address from being a scheduler's, if anything does."""
+    from distributed.core import rpc
+    from distributed.security import Security
+
+    async def identity() -> Any:
+        async with rpc(address, timeout=patience,
+                       connection_args=Security().get_connection_args("client")) as asked:
+            return await asked.identity()
+
+    try:
+        found = await asyncio.wait_for(identity(), patience)
+    except asyncio.TimeoutError:
+        return "no answer"
+    except (OSError, ValueError, TypeError) as error:
+        return shown(error, 200)
+    kind = found.get("type") if isinstance(found, dict) else found
+    return None if kind == "Scheduler" else f"it says that it is {shown(kind)!r}"
 
 
 @contextlib.contextmanager
@@ -186,7 +207,7 @@ def sharded(seconds: Sequence[float]) -> list[list[int]]:
     """Numbers of the items of each shard, the longest shard first."""
     length = min(max(sum(seconds) / SHARDS, SHORTEST), LONGEST)
     shards: list[list[int]] = []
-    filled = length
+    filled = math.inf
     for number, own in enumerate(seconds):
         if filled + own > length:
             shards.append([])
