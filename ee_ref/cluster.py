@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import __version__
 from .checks import check_count
-from .errors import EeError, FileError, shown, some
+from .errors import EeError, FileError, shown
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -200,7 +200,8 @@ class Cluster:
         wrong = [f"worker {shown(address)}: {shown(answer, 300)}"
                  for address, answer in found.items() if answer is not None]
         if wrong:
-            raise ClusterError(some(wrong, 2))
+            raise ClusterError(wrong[0] + (f" (and {len(wrong) - 1} more workers)"
+                                           if len(wrong) > 1 else ""))
 
 
 def sharded(seconds: Sequence[float]) -> list[list[int]]:

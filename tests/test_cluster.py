@@ -258,7 +258,7 @@ def test_workers_without_the_model(two, model_path, tmp_path):
     path.write_bytes(model_path.read_bytes())
     model = ee_ref.load(path)
     path.unlink()
-    with pytest.raises(cluster.ClusterError, match="worker tcp://.*m.gguf: no such file"):
+    with pytest.raises(cluster.ClusterError, match="worker tcp://.*m.gguf: No such file"):
         list(two.map(model.transcribe, ["x"], [1.0]))
     path.write_bytes(ee_ref.loading.bundled_model("commands").read_bytes())
     with pytest.raises(cluster.ClusterError, match="found another in it"):
