@@ -178,7 +178,6 @@ static void run_composite(composite op, float *out, const float *x, const shape 
     };
     guarded g = guarded_floats(sizes[op]);
     guarded more = guarded_floats(rows * 2 * dim);
-    layer_past kept = take_past(v, s->past, dim, kernel);
 
     switch (op) {
     case FEED_FORWARD:
@@ -203,11 +202,13 @@ static void run_composite(composite op, float *out, const float *x, const shape 
         ee_conv_module_f32_c(out, more.data, x, w, w, w, w, w, w, w, w, s->past, rows, dim, kernel,
                              1e-5f, view.ahead, chunk, past, g.data, table, team);
         break;
-    case CONFORMER_LAYER:
+    case CONFORMER_LAYER: {
+        layer_past kept = take_past(v, s->past, dim, kernel);
         ee_conformer_layer_f32_c(out, x, &s->layer, chunk > 0 ? &kept.rows : NULL, &view, rows,
                                  dim, heads, ff, kernel, 1e-5f, g.data, table, team);
         check_past(&kept, v, rows, kernel);
         break;
+    }
     case EXIT_HEAD:
         ee_exit_head_f32_c(out, x, w, w, rows, dim, ff, table, team);
         break;
