@@ -29,6 +29,7 @@ from tests import speech_layouts
 from tests.golden.gen_int8 import exits
 from tests.hostile.checkpoints import torch_file
 from tests.speech_layouts import (
+    BASE,
     LAYOUTS,
     LENGTHS,
     MODELS,
@@ -44,11 +45,6 @@ from tests.speech_layouts import (
 from tests.support import GOLDEN
 from tests.test_families import listed, rows_of
 from weights_io.folder import read
-
-BASE = wav2vec2.Config(
-    exits=6, layers_per_exit=(2,) * 6, dim=768, heads=12, ff=3072, kernel=128, vocab=32,
-    head_norm=(0,) * 6)
-"""The shape of wav2vec2-base with the exits of EE-Wav2Vec2."""
 
 LARGEST_DIFFERENCE = 3e-5
 """Of a log-probability from PyTorch's in double precision; small models are noisier than large
