@@ -1,9 +1,10 @@
 """The base shape of wav2vec 2.0 (94.4 M parameters), exit by exit, beside its peers.
 
-    python benchmarks/speech.py                  # writes results/speech.json and docs/performance.md
+    python benchmarks/speech.py
     python benchmarks/speech.py --runs 3 --no-docs
 
-As forward.py, with samples for features; needs transformers for the peers.
+As forward.py, with samples for features. Writes results/speech.json and its table in
+docs/performance.md; needs transformers for the peers.
 """
 
 from __future__ import annotations

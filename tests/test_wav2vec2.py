@@ -21,7 +21,7 @@ from ee_ref.conformance.draw import SMALL, random_state_dict
 from ee_ref.convert import convert, convert_state_dict
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, CheckpointError, EeError, TooLongError
-from ee_ref.families import wav2vec2, wavlm
+from ee_ref.families import wavlm
 from ee_ref.frontend import front_end
 from ee_ref.plan import multiply_accumulates
 from ee_ref.quantize import quantize, signal_to_noise
