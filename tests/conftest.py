@@ -59,9 +59,12 @@ else:
 
 
 def pytest_configure() -> None:
-    """Shells let what they start in the background ignore SIGINT, and so would what tests start."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """What a shell starts in the background ignores SIGINT, and what nohup starts SIGHUP; and so
+    would what tests start."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler),
+                            (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_report_header() -> str:

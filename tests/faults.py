@@ -16,10 +16,11 @@ PORT = "kernels/conformance"
 class Fault(NamedTuple):
     """One fault.
 
-    name: what a port does. file: from the root of the tree; of a header, files beside it include
-    it. text: occurs there exactly once. planted: takes its place. cases: a pattern; every case of
-    such a name has to fail. isa: the kernels that have the fault. line: what a line does to the
-    first of the cases ("change": a byte of it is another), where the fault shows on no better one.
+    name: what a port does. file: from the root of the tree; a fault of a header is one of all files
+    that include it. text: occurs there exactly once. planted: takes its place. cases: a pattern;
+    every case of such a name has to fail. isa: the kernels that have the fault. line: what a line
+    does to the first of the cases ("change": a byte of it is another), where the fault shows on no
+    better one.
     """
 
     name: str
@@ -123,16 +124,24 @@ FAULTS = (
           "q + t * q_stride, scale + t, weight,", "q + t * q_stride, scale, weight,",
           "integer/linear_qs8/rows_129", "avx2"),
     Fault("loses the first output of the second half of a tile",
-          f"{OPS}/linear/ee_linear_qs8_vnni.c",
+          f"{SRC}/common/ee_products_vnni.h",
           "first_lanes(width > 16 ? width - 16 : 0)", "first_lanes(width > 17 ? width - 16 : 0)",
           "integer/linear_qs8/outs_17", "vnni"),
     Fault("begins a second block of rows with the first scale",
-          f"{OPS}/linear/ee_linear_qs8_vnni.c",
-          "q + t * q_stride, scale + t, weight,", "q + t * q_stride, scale, weight,",
+          f"{SRC}/common/ee_products_vnni.h",
+          "low + t * q_stride, scale + t, weight,", "low + t * q_stride, scale, weight,",
           "integer/linear_qs8/rows_257", "vnni"),
-    Fault("takes a block of inputs for the last one", f"{OPS}/linear/ee_linear_qs8_vnni.c",
+    Fault("takes a block of inputs for the last one", f"{SRC}/common/ee_products_vnni.h",
           ".is_first = i == 0,", ".is_first = i % (2 * IN_BLOCK) == 0,",
           "integer/linear_qs8/down", "vnni"),
+    Fault("takes the offset of the weights from one digit alone",
+          f"{SRC}/common/ee_products_vnni.h",
+          "joined(of_q, row_excess(low + t * q_stride, padded))", "joined(of_q, 0)",
+          "int8/linear_digits_qs8/stem", "vnni"),
+    Fault("joins the digits of two values", f"{SRC}/common/ee_products_vnni.h",
+          "first, 7), _mm512_load_si512(sums + TILE_OUTS))",
+          "first, 7), _mm512_load_si512(sums - TILE_OUTS))",
+          "int8/linear_digits_qs8/stem", "vnni"),
     Fault("loses the first output of the second half of a block",
           f"{OPS}/linear/ee_linear_qs8_amx.c",
           "BLOCK_OUTS > TILE_OUTS, &plan", "BLOCK_OUTS > TILE_OUTS + 1, &plan",

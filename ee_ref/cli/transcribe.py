@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from weights_io import files
@@ -18,6 +17,8 @@ from . import _console, _decoder, _phrases, _policy, _progress
 from ._model import add_model
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .. import exits
     from ..model import Result
     from ..stream import Event
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "2 by default")
     parser.add_argument("--format", choices=("txt", "json", "srt", "vtt", "ctm", "trn"),
                         default="txt")
-    parser.add_argument("--output-dir", type=Path, metavar="D",
+    parser.add_argument("--output-dir", type=_console.path, metavar="D",
                         help="write D/NAME.FORMAT for each file instead of stdout; what an "
                         "interrupt or an error leaves of a long one, D/NAME.partial.FORMAT")
     parser.add_argument("--force", action="store_true", help="replace outputs that exist")

@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import audio, exits, formats
+from ..attention_decoder import AttentionDecoder
 from ..clock import StageClock
 from ..errors import EeError
+from ..exits.attention import ATTENTION_SCORES
 from ..exits.phrase import PHRASE_SCORES
 from ..exits.scores import POSTERIORS
 from ..loading import thread_count
-from ..model import Decoder, Model
+from ..model import AnyDecoder, Model
 from ..phrase_decoder import Heard, PhraseDecoder
 from . import scoring
 from .manifest import Recording
@@ -84,7 +86,8 @@ class Measurement:
     texts, times, costs: one entry an exit: its text, greedy, of the decoder given or of `heard`;
     CPU seconds of the calling thread and multiply-accumulates of the encoder up to it. scores:
     `exits.Scores` of each exit; posteriors: (posterior, posterior per token) of each, empty when
-    not asked for. heard: the phrases of each, empty where none were given. seconds: of audio.
+    not asked for. attention: `exits.ATTENTION_SCORES` of each, empty without attention decoders.
+    heard: the phrases of each, empty where none were given. seconds: of audio.
     exit, text, seconds_used, score_seconds: of the policy, run on its own: the exit that it chose,
     the text there, the CPU seconds of encoder and rule together, and those of the rule alone; 0 and
     "" without a policy.
@@ -97,6 +100,7 @@ class Measurement:
     costs: tuple[int, ...]
     scores: tuple[exits.Scores, ...]
     posteriors: tuple[tuple[float, float], ...] = ()
+    attention: tuple[dict[str, float], ...] = ()
     heard: tuple[Heard, ...] = ()
     exit: int = 0
     text: str = ""
@@ -111,7 +115,7 @@ def run(
     *,
     posteriors: bool = False,
     phrases: PhraseDecoder | None = None,
-    decoder: Decoder | None = None,
+    decoder: AnyDecoder | None = None,
     **how: Any,
 ) -> list[Measurement]:
     """`Measurement` of each recording, in order.
@@ -128,7 +132,7 @@ def run(
 
 
 def _measured(model: Model, recording: Recording, policy: exits.AnyPolicy | None,
-              posteriors: bool, phrases: PhraseDecoder | None, decoder: Decoder | None
+              posteriors: bool, phrases: PhraseDecoder | None, decoder: AnyDecoder | None
               ) -> Measurement:
     config = model.config
     samples = samples_of(recording, model)
@@ -137,6 +141,12 @@ def _measured(model: Model, recording: Recording, policy: exits.AnyPolicy | None
     heard = tuple(phrases(out.log_probs) for out in whole.outputs) if phrases else ()
     if heard:
         texts = tuple(found.text for found in heard)
+    elif isinstance(decoder, AttentionDecoder):
+        texts = tuple(model.tokens.text(decoder(out, len(features))[0].tokens)
+                      for out in whole.outputs)
+    elif decoder is None and whole.every_attended:
+        texts = tuple(model.tokens.text(attended.hypotheses[0].tokens)
+                      for attended in whole.every_attended)
     elif decoder is not None:
         texts = tuple(model.text(out.log_probs, decoder) for out in whole.outputs)
     else:
@@ -154,6 +164,8 @@ def _measured(model: Model, recording: Recording, policy: exits.AnyPolicy | None
         scores=tuple(scores for scores, _ in whole.measured),
         posteriors=tuple(exits.n_best_posterior(out.log_probs, blank=config.blank)
                          for out in whole.outputs if posteriors),
+        attention=tuple({name: attended.score(name) for name in ATTENTION_SCORES}
+                        for attended in whole.every_attended),
         heard=heard, **chosen)
 
 
@@ -163,7 +175,7 @@ def rendered(
     format: str,
     policy: exits.AnyPolicy | None = None,
     phrases: PhraseDecoder | None = None,
-    decoder: Decoder | None = None,
+    decoder: AnyDecoder | None = None,
     **how: Any,
 ) -> list[str]:
     """The transcription of each recording, in order, as text of a format: ctm or trn.
@@ -191,8 +203,8 @@ class Table:
 
     word_errors, character_errors (n, K) int; words, characters (n,) of the references; seconds (n,)
     of audio; layers (K,) up to each exit; costs, times (n, K) up to each exit; scores: name ->
-    (n, K), of the fields of `exits.Scores` and, where they were measured, the two posteriors and
-    the scores of phrases.
+    (n, K), of the fields of `exits.Scores` and, where they were measured, the two posteriors, those
+    of attention decoders and those of phrases.
     """
 
     ids: tuple[str, ...]
@@ -225,6 +237,8 @@ def table(model: Model, utterances: Sequence[Measurement], normalise: str) -> Ta
     measured = np.array([[s + p for s, p in zip_longest(u.scores, u.posteriors, fillvalue=())]
                          for u in utterances], float)  # (n, K, scores)
     names = exits.Scores._fields + POSTERIORS
+    of_attention = {name: np.array([[scores[name] for scores in u.attention] for u in utterances])
+                    for name in ATTENTION_SCORES if utterances[0].attention}
     of_phrases = {name: np.array([[getattr(heard.scores, field) for heard in u.heard]
                                   for u in utterances])
                   for name, field in PHRASE_SCORES.items() if utterances[0].heard}
@@ -237,5 +251,5 @@ def table(model: Model, utterances: Sequence[Measurement], normalise: str) -> Ta
         costs=np.array([u.costs for u in utterances], float),
         times=np.array([u.times for u in utterances]),
         scores={name: measured[..., number] for number, name
-                in enumerate(names[: measured.shape[-1]])} | of_phrases,
+                in enumerate(names[: measured.shape[-1]])} | of_attention | of_phrases,
     )

@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -64,12 +65,12 @@ class Config(shared.Config):
         """What a frame of a layer sees of the others."""
         return View(self.chunk, self.left, self.ahead)
 
-    @property
+    @cached_property
     def window(self) -> int:
         """Frames of features that an encoder frame is made of; the next one is `stride` later."""
         return (self.stem_kernel - 1) * (1 + self.stem_stride) + 1
 
-    @property
+    @cached_property
     def stride(self) -> int:
         """Frames of features from one encoder frame to the next."""
         return self.stem_stride**2

@@ -1,7 +1,8 @@
 """The float32 arithmetic of int8 mode, operation by operation as docs/numerics.md writes it.
 
-Arrays of one or more axes go in and out as float32. Constants are float32 scalars and never Python
-floats, which some versions of NumPy would widen a result to float64 for.
+Arrays of one or more axes go in and out as float32. Constants are float32 and never Python floats,
+which some versions of NumPy would widen a result to float64 for; those of formulas are arrays
+without axes, which NumPy takes more quickly than scalars.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from typing import Any
 import numpy as np
 
 
-def constant(hexadecimal: str) -> np.float32:
-    """A float32 from a C99 hexadecimal float."""
-    return np.float32(float.fromhex(hexadecimal))
+def constant(hexadecimal: str) -> np.ndarray:
+    """A float32 from a C99 hexadecimal float, as an array without axes."""
+    value = np.array(float.fromhex(hexadecimal), np.float32)
+    value.setflags(write=False)
+    return value
 
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -27,7 +30,7 @@ _ROUNDER = constant("0x1.8p+23")
 _EXACT_COLUMNS = 1024
 _LOG2_E = constant("0x1.715476p+0")
 _LN2_HIGH, _LN2_LOW = constant("0x1.63p-1"), constant("-0x1.bd0106p-13")
-_EXP_LOW, _EXP_HIGH = np.float32(-87), np.float32(88)
+_EXP_LOW, _EXP_HIGH = constant("-0x57"), constant("0x58")
 _EXP = tuple(map(constant, (
     "0x1.a0d2cep-13", "0x1.6e879cp-10", "0x1.11121p-7", "0x1.555382p-5", "0x1.555554p-3", "0x1p-1",
 )))
@@ -83,7 +86,7 @@ def log(x: np.ndarray) -> np.ndarray:
     return (m + y) + e * _LN2_HIGH
 
 
-def horner(coefficients: tuple[np.float32, ...], x: np.ndarray) -> np.ndarray:
+def horner(coefficients: tuple[np.ndarray, ...], x: np.ndarray) -> np.ndarray:
     """The polynomial with these coefficients, that of the highest power first."""
     y: Any = coefficients[0]
     for coefficient in coefficients[1:]:

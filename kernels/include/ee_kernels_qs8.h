@@ -290,26 +290,29 @@ size_t ee_row_stride_qs8(size_t n);
 /* ---- Variants of the primitives: as in ee_kernels.h, with the same bytes -------------------- */
 
 ee_quantize_qs8 ee_quantize_qs8_avx2, ee_quantize_qs8_avx512, ee_quantize_qs8_neon,
-    ee_quantize_qs8_dsp, ee_quantize_qs8_mve;
+    ee_quantize_qs8_dsp, ee_quantize_qs8_mve, ee_quantize_qs8_simd128;
 ee_quantize_digits_qs8 ee_quantize_digits_qs8_avx2, ee_quantize_digits_qs8_avx512,
-    ee_quantize_digits_qs8_neon, ee_quantize_digits_qs8_dsp, ee_quantize_digits_qs8_mve;
+    ee_quantize_digits_qs8_neon, ee_quantize_digits_qs8_dsp, ee_quantize_digits_qs8_mve,
+    ee_quantize_digits_qs8_simd128;
 ee_linear_qs8 ee_linear_qs8_avx2, ee_linear_qs8_vnni, ee_linear_qs8_amx, ee_linear_qs8_neon,
-    ee_linear_qs8_dot, ee_linear_qs8_i8mm, ee_linear_qs8_dsp, ee_linear_qs8_mve;
+    ee_linear_qs8_dot, ee_linear_qs8_i8mm, ee_linear_qs8_dsp, ee_linear_qs8_mve,
+    ee_linear_qs8_simd128;
 ee_pack_linear_int8 ee_pack_linear_vnni, ee_pack_linear_amx;
-ee_digits_product ee_linear_digits_qs8_dsp, ee_linear_digits_qs8_mve;
+ee_digits_product ee_linear_digits_qs8_vnni, ee_linear_digits_qs8_dsp, ee_linear_digits_qs8_mve;
 ee_layer_norm_exact ee_layer_norm_exact_avx2, ee_layer_norm_exact_avx512, ee_layer_norm_exact_neon,
-    ee_layer_norm_exact_dsp, ee_layer_norm_exact_mve;
+    ee_layer_norm_exact_dsp, ee_layer_norm_exact_mve, ee_layer_norm_exact_simd128;
 ee_silu_exact ee_silu_exact_avx2, ee_silu_exact_avx512, ee_silu_exact_neon,
-    ee_silu_exact_dsp, ee_silu_exact_mve;
+    ee_silu_exact_dsp, ee_silu_exact_mve, ee_silu_exact_simd128;
 ee_gelu_exact ee_gelu_exact_avx2, ee_gelu_exact_avx512, ee_gelu_exact_neon;
 ee_glu_exact ee_glu_exact_avx2, ee_glu_exact_avx512, ee_glu_exact_neon,
-    ee_glu_exact_dsp, ee_glu_exact_mve;
+    ee_glu_exact_dsp, ee_glu_exact_mve, ee_glu_exact_simd128;
 ee_softmax_qs8 ee_softmax_qs8_avx2, ee_softmax_qs8_avx512, ee_softmax_qs8_neon,
-    ee_softmax_qs8_dsp, ee_softmax_qs8_mve;
+    ee_softmax_qs8_dsp, ee_softmax_qs8_mve, ee_softmax_qs8_simd128;
 ee_log_softmax_exact ee_log_softmax_exact_avx2, ee_log_softmax_exact_avx512,
-    ee_log_softmax_exact_neon, ee_log_softmax_exact_mve;
+    ee_log_softmax_exact_neon, ee_log_softmax_exact_mve, ee_log_softmax_exact_simd128;
 ee_depthwise_conv_exact ee_depthwise_conv_exact_avx2, ee_depthwise_conv_exact_avx512,
-    ee_depthwise_conv_exact_neon, ee_depthwise_conv_exact_dsp, ee_depthwise_conv_exact_mve;
+    ee_depthwise_conv_exact_neon, ee_depthwise_conv_exact_dsp, ee_depthwise_conv_exact_mve,
+    ee_depthwise_conv_exact_simd128;
 
 #ifdef __cplusplus
 }

@@ -6,7 +6,7 @@ POLICY ?=
 BUILD := $(OUT)/$(BOARD)/$(LAYOUT)
 LIBRARY := $(OUT)/$(BOARD)/library/libee.a
 
-CC := $(CROSS)gcc
+CC := $(or $(COMPILER),$(CROSS)gcc)
 AR := $(CROSS)ar
 NM := $(CROSS)nm
 # Int8 mode alone, unless the board says F32 := yes, in one thread; square roots without errno, an
@@ -25,7 +25,7 @@ endif
 SHARED := common/runner.c $(START)
 HEADERS := $(wildcard common/*.h ../include/* ../src/*/*.h ../src/ops/*/*.h)
 
-.PHONY: run listen conformance symbols build execute command library tools c-library FORCE
+.PHONY: web run listen conformance symbols build execute command library tools c-library FORCE
 build: $(BUILD)/transcribe.elf $(BUILD)/listen.elf $(BUILD)/conformance.elf $(BUILD)/faults.elf
 
 library:
@@ -35,7 +35,7 @@ $(LIBRARY): library ;
 
 # What has to be installed, for who wants to know before: programs, and a C library.
 tools:
-	echo $(CC) $(firstword $(EMULATOR))
+	echo $(CC) $(TOOLS) $(firstword $(EMULATOR))
 c-library:
 	printf '#include <%s.h>\n' math string | $(CC) $(CFLAGS) -fsyntax-only -xc -
 
@@ -57,6 +57,13 @@ IMAGE ?= $(OUT)/image.bin
 $(OUT)/image.bin: $(MODEL)
 	mkdir -p $(@D)
 	cd ../.. && $(PYTHON) -m ee_ref export $(abspath $(MODEL)) -o $@ --force
+
+# What web pages load (wasm/web.c), where ee-ref web finds it.
+WEB := ../../ee_ref/web
+$(BUILD)/web.wasm: $(call objects,wasm/web.c wasm/string.c) $(LIBRARY)
+	$(CC) $(FLAGS) -Wl,--strip-all -o $@ $^ $(LIBRARIES)
+web: $(BUILD)/web.wasm
+	cp $< $(WEB)/ee-ref-$(if $(findstring simd128,$(BOARD)),simd128,portable).wasm
 
 # Holds the name of the image, so that another one is linked when the name changes.
 $(BUILD)/image.name: FORCE

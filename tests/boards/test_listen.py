@@ -14,6 +14,7 @@ from ee_ref.conformance.suite import demo
 from ee_ref.stream import Endpoint, Event, Windows
 from tests.boards.support import make
 from tests.boards.test_firmware import bundled, number
+from tests.test_stream import knocks
 
 __all__ = ["bundled"]  # a fixture
 
@@ -54,15 +55,6 @@ def files_of(folder: Path, image: bytes, samples: np.ndarray) -> dict[str, str]:
         file.setframerate(RATE)
         file.writeframes(samples.astype("<i2").tobytes())
     return {"IMAGE": str(folder / "image.bin"), "CLIP": str(folder / "clip.wav")}
-
-
-def knocks(seconds: float) -> np.ndarray:
-    """Knocks over a murmur of noise: they keep the gate open, and are no words."""
-    draw = np.random.default_rng(4)
-    samples = draw.normal(0, 30, int(seconds * RATE))
-    for start in range(RATE // 5, len(samples) - RATE // 10, 4 * RATE // 10):
-        samples[start : start + RATE // 25] += draw.normal(0, draw.integers(200, 3000), RATE // 25)
-    return samples.astype(np.int16)
 
 
 def test_events_are_those_of_python(board, bundled, settings, tmp_path):

@@ -43,7 +43,9 @@ static void expect_bytes(const char *op, const guarded *actual, const guarded *e
     CHECK(sentinels_intact(actual), "%s %s on team %d: wrote before out", isa_name, op, team);
 }
 
-static void check_linear(size_t rows, size_t in, size_t outs, size_t padding, int has_bias)
+/* linear, or linear_few. */
+static void check_product(ee_linear_f32 *linear, const char *name, size_t rows, size_t in,
+                          size_t outs, size_t padding, int has_bias)
 {
     const size_t out_stride = outs + padding, x_stride = in + padding, w_stride = in + 2 * padding;
     /* The last row of each has no padding: what lies behind it is out of bounds. */
@@ -56,18 +58,18 @@ static void check_linear(size_t rows, size_t in, size_t outs, size_t padding, in
 
     portable->linear(expected.data, x.data, weight.data, b, rows, in, outs, out_stride, x_stride,
                      w_stride);
-    isa->linear(out.data, x.data, weight.data, b, rows, in, outs, out_stride, x_stride, w_stride);
+    linear(out.data, x.data, weight.data, b, rows, in, outs, out_stride, x_stride, w_stride);
     for (size_t t = 0; t < rows; t++) {
         CHECK(error(out.data + t * out_stride, expected.data + t * out_stride, outs) <= 2e-5f,
-              "%s linear %zu x %zu -> %zu, row %zu", isa_name, rows, in, outs, t);
+              "%s %s %zu x %zu -> %zu, row %zu", isa_name, name, rows, in, outs, t);
         for (size_t o = outs; o < out_stride && t + 1 < rows; o++) {
-            CHECK(out.data[t * out_stride + o] == SENTINEL, "%s linear %zu x %zu -> %zu wrote "
-                  "between rows", isa_name, rows, in, outs);
+            CHECK(out.data[t * out_stride + o] == SENTINEL, "%s %s %zu x %zu -> %zu wrote "
+                  "between rows", isa_name, name, rows, in, outs);
         }
     }
-    CHECK(sentinels_intact(&out), "%s linear %zu x %zu -> %zu", isa_name, rows, in, outs);
+    CHECK(sentinels_intact(&out), "%s %s %zu x %zu -> %zu", isa_name, name, rows, in, outs);
 
-    if (isa->pack != NULL) {
+    if (linear == isa->linear && isa->pack != NULL) {
         guarded packed = guarded_floats((outs + isa->panel - 1) / isa->panel * isa->panel * in);
         guarded again = guarded_floats((rows - 1) * out_stride + outs);
 
@@ -87,16 +89,24 @@ static void check_linear(size_t rows, size_t in, size_t outs, size_t padding, in
 
     /* A row by itself: its values depend neither on the number of rows nor on its place. */
     guarded row = guarded_floats(outs);
-    isa->linear(row.data, x.data + (rows - 1) * x_stride, weight.data, b, 1, in, outs, outs,
-                x_stride, w_stride);
+    linear(row.data, x.data + (rows - 1) * x_stride, weight.data, b, 1, in, outs, outs, x_stride,
+           w_stride);
     CHECK(memcmp(row.data, out.data + (rows - 1) * out_stride, outs * sizeof(float)) == 0,
-          "%s linear %zu x %zu -> %zu: the last row differs by itself", isa_name, rows, in, outs);
+          "%s %s %zu x %zu -> %zu: the last row differs by itself", isa_name, name, rows, in, outs);
     guarded_free(&row);
     guarded_free(&x);
     guarded_free(&weight);
     guarded_free(&bias);
     guarded_free(&out);
     guarded_free(&expected);
+}
+
+static void check_linear(size_t rows, size_t in, size_t outs, size_t padding, int has_bias)
+{
+    check_product(isa->linear, "linear", rows, in, outs, padding, has_bias);
+    if (isa->linear_few != NULL) {
+        check_product(isa->linear_few, "linear_few", rows, in, outs, padding, has_bias);
+    }
 }
 
 enum { ROW_RANGE = 20 };
