@@ -22,6 +22,7 @@ from .. import config as shared
 from ..config import FRONTENDS
 from ..errors import CheckpointError, some
 from ..ops import LayerPast, View
+from ..ops._names import SUFFIXES
 from . import _checkpoint, _table
 from ._checkpoint import Module, Source
 from ._state import Group, Head, State, Stem
@@ -310,8 +311,10 @@ def reach(config: Config) -> int:
 
 
 def op(ops: ModuleType, name: str, dtype: str) -> Callable[..., Any]:
-    """The op of this name in the arithmetic of a model."""
-    return getattr(ops, name if dtype == "f32" else f"{name}_{dtype}")
+    """The op of this name for models of a dtype."""
+    names = [name] if dtype == "f32" else [name + suffix for suffix in SUFFIXES]
+    (found,) = (name for name in names if name in ops.__all__)
+    return getattr(ops, found)
 
 
 def matrix(weights: Mapping[str, np.ndarray], prefix: str = "") -> list[np.ndarray]:

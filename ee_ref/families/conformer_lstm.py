@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -42,6 +42,7 @@ class Config(conformer.Config):
     architecture: ClassVar[str] = "ee-conformer-lstm"
     number: ClassVar[int] = 6
     since: ClassVar[int] = 3
+    own: ClassVar[Mapping[str, str]] = MappingProxyType({"lstm_layers": "I", "lstm_width": "I"})
 
     lstm_layers: int
     lstm_width: int

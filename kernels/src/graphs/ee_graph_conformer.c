@@ -11,11 +11,7 @@
 #define MATRIX EE_ROW_MATRIX
 #define FLOATS EE_ROW_FLOATS
 
-static const ee_tensor_row STEM[] = {
-    {"positions", 'T', 'D', MATRIX},
-    {"conv1.weight", 'D', 'A', MATRIX}, {"conv1.bias", '1', 'D', FLOATS},
-    {"conv2.weight", 'D', 'B', MATRIX}, {"conv2.bias", '1', 'D', FLOATS},
-};
+static const ee_tensor_row STEM[] = {EE_CONFORMER_STEM_ROWS};
 
 static const ee_tensor_row LAYER[] = {
     {"ff1.norm.weight", '1', 'D', FLOATS}, {"ff1.norm.bias", '1', 'D', FLOATS},
@@ -42,8 +38,9 @@ const ee_tensor_table ee_conformer_stem_table = TABLE(STEM);
 const ee_tensor_table ee_conformer_layer_table = TABLE(LAYER);
 const ee_tensor_table ee_conformer_head_table = TABLE(HEAD);
 
-size_t ee_conformer_size(const ee_config *config, char letter)
+size_t ee_conformer_size(const ee_config *config, uint8_t letter, uint32_t exit)
 {
+    (void)exit;
     switch (letter) {
     case '1':
         return 1;
@@ -157,12 +154,6 @@ ee_window ee_conformer_window(const ee_config *config)
     return window;
 }
 
-size_t ee_conformer_rows(const ee_config *config, size_t rows)
-{
-    (void)config;
-    return rows;
-}
-
 /* Frames between the two convolutions of which the second one makes so many rows. */
 static size_t between(const ee_config *config, size_t rows)
 {
@@ -266,9 +257,10 @@ static void stem_qs8(const ee_model *model, float *x, const float *inputs, size_
                        c->dim, kernel, stride, rest, ops, team);
 }
 
-void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, size_t rows,
-                       void *scratch, const ee_team *team)
+void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, size_t frames,
+                       size_t rows, void *scratch, const ee_team *team)
 {
+    (void)frames;
 #ifndef EE_NO_F32
     if (model->config.dtype == EE_DTYPE_F32) {
         stem_f32(model, x, inputs, rows, scratch, team);
@@ -370,7 +362,7 @@ size_t ee_conformer_reach(const ee_config *config, uint32_t exit)
     return ee_size_mul(config->layers_per_exit[exit], ee_conformer_layer_reach(config));
 }
 
-size_t ee_conformer_caches(const ee_config *config, uint32_t exit)
+size_t ee_conformer_group_cache_bytes(const ee_config *config, uint32_t exit)
 {
     return ee_size_mul(config->layers_per_exit[exit], ee_conformer_cache_bytes(config));
 }
@@ -394,11 +386,11 @@ const ee_graph ee_graph_conformer = {
     .check = ee_conformer_check,
     .size = ee_conformer_size,
     .window = ee_conformer_window,
-    .frames = ee_conformer_rows,
-    .x_rows = ee_conformer_rows,
+    .frames = ee_as_many_rows,
+    .x_rows = ee_as_many_rows,
     .layers = ee_conformer_layers,
     .reach = ee_conformer_reach,
-    .cache_bytes = ee_conformer_caches,
+    .cache_bytes = ee_conformer_group_cache_bytes,
     .scratch = ee_conformer_scratch,
     .stem = ee_conformer_stem,
     .place = ee_conformer_place,

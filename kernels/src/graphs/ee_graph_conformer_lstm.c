@@ -34,7 +34,7 @@ typedef char head_has_rows_for_every_lstm[
 
 static const ee_tensor_table head_table = {HEAD, sizeof(HEAD) / sizeof(HEAD[0])};
 
-static size_t size(const ee_config *config, char letter)
+static size_t size(const ee_config *config, uint8_t letter, uint32_t exit)
 {
     const size_t width = config->lstm_width;
 
@@ -52,7 +52,7 @@ static size_t size(const ee_config *config, char letter)
     case 'Y': /* what an LSTM gives */
         return 2 * width;
     default:
-        return ee_conformer_size(config, letter);
+        return ee_conformer_size(config, letter, exit);
     }
 }
 
@@ -219,11 +219,11 @@ const ee_graph ee_graph_conformer_lstm = {
     .check = check,
     .size = size,
     .window = ee_conformer_window,
-    .frames = ee_conformer_rows,
-    .x_rows = ee_conformer_rows,
+    .frames = ee_as_many_rows,
+    .x_rows = ee_as_many_rows,
     .layers = ee_conformer_layers,
     .reach = ee_conformer_reach,
-    .cache_bytes = ee_conformer_caches,
+    .cache_bytes = ee_conformer_group_cache_bytes,
     .scratch = scratch_bytes,
     .stem = ee_conformer_stem,
     .place = ee_conformer_place,

@@ -19,15 +19,15 @@ static const uint8_t RATES[LAYERS] = {1, 1, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 8, 4, 
 #define FLOATS EE_ROW_FLOATS
 
 static const ee_tensor_row STEM[] = {
-    {"positions", 'T', 'D', MATRIX},
+    {"positions", 'T', 'D', EE_ROW_TABLE},
     {"conv.weight", 'D', 'A', MATRIX}, {"conv.bias", '1', 'D', FLOATS},
 };
 
 static const ee_tensor_table stem_table = {STEM, sizeof(STEM) / sizeof(STEM[0])};
 
-static size_t size(const ee_config *config, char letter)
+static size_t size(const ee_config *config, uint8_t letter, uint32_t exit)
 {
-    return letter == 'T' ? 2 * (size_t)config->max_frames : ee_conformer_size(config, letter);
+    return letter == 'T' ? 2 * (size_t)config->max_frames : ee_conformer_size(config, letter, exit);
 }
 
 /* The layers before an exit. */
@@ -118,12 +118,14 @@ static size_t scratch_bytes(const ee_config *config, size_t rows, const ee_team 
 
 /* ---- Stem ---- */
 
-static void stem(const ee_model *model, float *x, const float *inputs, size_t rows, void *scratch,
-                 const ee_team *team)
+static void stem(const ee_model *model, float *x, const float *inputs, size_t frames, size_t rows,
+                 void *scratch, const ee_team *team)
 {
     const ee_config *const c = &model->config;
     const void *const *const tensors = ee_conformer_behind_positions(model);
     const size_t count = inputs_of(c, rows);
+
+    (void)frames;
 
 #ifndef EE_NO_F32
     if (c->dtype == EE_DTYPE_F32) {
@@ -213,7 +215,7 @@ const ee_graph ee_graph_zipformer = {
     .x_rows = x_rows,
     .layers = ee_conformer_layers,
     .reach = ee_conformer_reach,
-    .cache_bytes = ee_conformer_caches,
+    .cache_bytes = ee_conformer_group_cache_bytes,
     .scratch = scratch_bytes,
     .stem = stem,
     .place = ee_conformer_place,
