@@ -24,12 +24,13 @@ import numpy as np
 from . import __version__, audio
 from .checks import check_count, check_number
 from .errors import ArgumentError, AudioError, EeError, FileError, shown
+from .model import of_log_probs
 
 if TYPE_CHECKING:
     from wyoming.event import Event, Eventable
 
     from .exits import AnyPolicy
-    from .model import Decoder, Model
+    from .model import AnyDecoder, Model
     from .phrase_decoder import PhraseDecoder
     from .stream import Event as Heard
 
@@ -89,7 +90,7 @@ class Service:
 
     model: Model
     policy: AnyPolicy
-    decoder: Decoder | None = None
+    decoder: AnyDecoder | None = None
     phrases: PhraseDecoder | None = None
     language: str = "en"
     live: bool = False
@@ -143,7 +144,7 @@ class Service:
             if text and not said:
                 say(text)
             return text
-        stream = self.model.stream(self.policy, self.phrases, decoder=self.decoder,
+        stream = self.model.stream(self.policy, self.phrases, decoder=of_log_probs(self.decoder),
                                    rate=recording.rate)
         for piece in recording.pieces():
             tell(stream.feed(piece))
