@@ -252,8 +252,11 @@ static ee_status open_frontend(ee_frontend *frontend, const image_header *header
     section_reader reader = reader_of(header, section_of(header, EE_SECTION_FRONTEND));
     const size_t mels = header->mels;
     size_t weights = 0;
-    const int has_floor = header->frontend != EE_FRONTEND_MEL;
+    const int takes_samples = header->frontend == EE_FRONTEND_WAVEFORM
+                              || header->frontend == EE_FRONTEND_SAMPLES;
+    const int has_floor = header->frontend != EE_FRONTEND_MEL && !takes_samples;
 
+    memset(frontend, 0, sizeof(*frontend));
     frontend->kind = header->frontend;
     frontend->mels = header->mels;
     frontend->n_fft = header->n_fft;
@@ -261,14 +264,16 @@ static ee_status open_frontend(ee_frontend *frontend, const image_header *header
     frontend->hop_length = header->hop_length;
     frontend->pad = header->pad;
     frontend->log_floor = header->log_floor;
-    frontend->window = take_floats(&reader, header->win_length);
-    frontend->sines = take_floats(&reader, header->n_fft);
-    frontend->mel_first = take(&reader, mels * sizeof(uint16_t));
-    frontend->mel_count = take(&reader, mels * sizeof(uint16_t));
-    for (size_t m = 0; frontend->mel_count != NULL && m < mels; m++) {
-        weights += frontend->mel_count[m];
+    if (!takes_samples) {
+        frontend->window = take_floats(&reader, header->win_length);
+        frontend->sines = take_floats(&reader, header->n_fft);
+        frontend->mel_first = take(&reader, mels * sizeof(uint16_t));
+        frontend->mel_count = take(&reader, mels * sizeof(uint16_t));
+        for (size_t m = 0; frontend->mel_count != NULL && m < mels; m++) {
+            weights += frontend->mel_count[m];
+        }
+        frontend->mel_weights = take_floats(&reader, weights);
     }
-    frontend->mel_weights = take_floats(&reader, weights);
     frontend->mean = has_floor ? take_floats(&reader, mels) : NULL;
     frontend->scale = has_floor ? take_floats(&reader, mels) : NULL;
 
@@ -369,8 +374,18 @@ ee_status ee_image_memory(const void *image, size_t bytes, uint32_t exits, size_
     return status == EE_OK ? ee_model_size(&config, size) : status;
 }
 
-ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint32_t exits,
-                        void *memory, size_t size, const ee_ops *ops)
+ee_status ee_image_check(const void *image, size_t bytes, uint32_t exits, const ee_ops *ops)
+{
+    if (ops == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    const ee_status status = check_header(image, bytes, &exits);
+    return status == EE_OK ? check_sections(image, exits, ops->crc32) : status;
+}
+
+/* is_installed: the sections have their checksums. */
+static ee_status open_image(ee_image *opened, const void *image, size_t bytes, uint32_t exits,
+                            void *memory, size_t size, const ee_ops *ops, int is_installed)
 {
     const image_header *const header = image;
     ee_image result;
@@ -386,7 +401,7 @@ ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint3
         return EE_ERR_ALIGNMENT;
     }
     ee_status status = check_header(header, bytes, &exits);
-    if (status == EE_OK) {
+    if (status == EE_OK && !is_installed) {
         status = check_sections(header, exits, ops->crc32);
     }
     if (status == EE_OK) {
@@ -420,4 +435,16 @@ ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint3
     result.bytes = end_of(exit_section(header, exits));
     *opened = result;
     return EE_OK;
+}
+
+ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint32_t exits,
+                        void *memory, size_t size, const ee_ops *ops)
+{
+    return open_image(opened, image, bytes, exits, memory, size, ops, 0);
+}
+
+ee_status ee_image_open_installed(ee_image *opened, const void *image, size_t bytes,
+                                  uint32_t exits, void *memory, size_t size, const ee_ops *ops)
+{
+    return open_image(opened, image, bytes, exits, memory, size, ops, 1);
 }
