@@ -74,6 +74,8 @@ class Config(ABC):
     own: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """What only this family has of `ee_config`, in its order there and in flash images: names of
     attributes, and their formats in `struct`."""
+    has_decoder: ClassVar[bool] = False
+    """Whether its exits have attention decoders besides CTC heads."""
 
     exits: int
     layers_per_exit: tuple[int, ...]

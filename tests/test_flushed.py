@@ -15,11 +15,18 @@ import pytest
 
 from ee_ref import audio, loading, ops
 from ee_ref.conformance.cases import cases_of, op_names
-from ee_ref.conformance.draw import SMALL, SMALL_SPLITFORMER, random_features, random_int8_model
+from ee_ref.conformance.draw import (
+    SMALL,
+    SMALL_AED,
+    SMALL_SPLITFORMER,
+    random_features,
+    random_int8_model,
+)
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.exits import scores
 from ee_ref.frontend import front_end
 from tests import speech_layouts
+from tests.aed_layouts import LABELS
 from tests.support import SMALL_SEED
 from tests.test_native_qs8 import assert_same_bytes, run
 
@@ -80,7 +87,8 @@ def test_ops_give_the_same_bytes(op, flushed, isa):
             assert_same_bytes(found, expected, f"{package.__name__}.{op}/{case.name} on {isa}")
 
 
-@pytest.mark.parametrize("config", [SMALL, SMALL_SPLITFORMER], ids=lambda one: one.architecture)
+@pytest.mark.parametrize("config", [SMALL, SMALL_SPLITFORMER, SMALL_AED],
+                         ids=lambda one: one.architecture)
 def test_a_whole_model_gives_the_same_bytes(config, flushed, isa):
     config, tensors = random_int8_model(config, SMALL_SEED)
     features = random_features(160, 5, SMALL.mels)
@@ -104,6 +112,12 @@ def test_the_bundled_model_gives_the_same_bytes(flushed, isa):
           f"bundled, {isa}")
 
 
+def said(encoder, out):
+    """Log-probabilities of an attention decoder after some labels."""
+    decoder = encoder.decoder(out.exit, out.hidden, 1, len(LABELS))
+    return np.concatenate([decoder.step([label]) for label in LABELS])
+
+
 def judge(config, tensors, features, flushed, what):
     from ee_ref.native._session import NativeModel
 
@@ -114,4 +128,9 @@ def judge(config, tensors, features, flushed, what):
             measured = [scores.measure(out.log_probs, config.blank)[0] for out in found]
         assert_same_bytes([out.log_probs for out in found],
                           [out.log_probs for out in expected], what)
+        if config.has_decoder:
+            with flushed():
+                steps = [said(encoder, out) for out in found]
+            assert_same_bytes(steps, [said(ReferenceEncoder(config, tensors), out)
+                                      for out in expected], f"{what}: decoder")
         assert measured == [scores.measure(out.log_probs, config.blank)[0] for out in expected]

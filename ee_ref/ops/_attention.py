@@ -1,28 +1,42 @@
-"""Attention of int8 mode between projections, in whichever op it stands."""
+"""What the queries of some heads take from keys and values: of ops and graphs with attention."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ._exact import ONE, digits_product, integer_product
-from .quantize_qs8 import quantize_qs8
+from ._exact import digits_product, integer_product
+from .softmax import softmax
 from .softmax_qs8 import softmax_qs8
 
 
-def context_qs8(
-    queries: np.ndarray, keys: np.ndarray, values: np.ndarray, bias: np.ndarray | None = None
-) -> np.ndarray:
-    """softmax(q k' / sqrt(d) + bias) v of each head, on int8 products.
+def by_head(x: np.ndarray, heads: int) -> np.ndarray:
+    """Rows (T, D), the heads side by side in each, as (heads, T, D / heads)."""
+    return x.reshape(len(x), heads, -1).transpose(1, 0, 2)
 
-    Queries, keys and values are quantised by frame and head; probabilities, with the scales of the
-    values in them, are integers of 14 bits in two digits.
-    queries (heads, T, d), keys and values (heads, U, d), bias (heads, T, U), all float32
-    -> (heads, T, d) float32
+
+def side_by_side(x: np.ndarray) -> np.ndarray:
+    """`by_head` undone: (heads, T, d) -> (T, heads d)"""
+    return x.transpose(1, 0, 2).reshape(x.shape[1], -1)
+
+
+def context(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """softmax(q k') v of every head; q has 1 / sqrt(d) in it.
+
+    q (heads, T, d), k and v (heads, S, d) -> (heads, T, d)
     """
-    q, q_scale = quantize_qs8(queries)                          # (heads, T, d), (heads, T)
-    k, k_scale = quantize_qs8(keys)                             # (heads, U, d), (heads, U)
-    v, v_scale = quantize_qs8(values)
-    q_scale = q_scale * (ONE / np.sqrt(np.float32(queries.shape[-1])))
+    return softmax(q @ k.transpose(0, 2, 1)) @ v
+
+
+def context_qs8(
+    q: np.ndarray, q_scale: np.ndarray, k: np.ndarray, k_scale: np.ndarray, v: np.ndarray,
+    v_scale: np.ndarray, bias: np.ndarray | None = None,
+) -> np.ndarray:
+    """softmax(q k' + bias) v on int8 products, probabilities, with the scales of the values in
+    them, in two digits; q_scale has 1 / sqrt(d) in it.
+
+    q (heads, T, d), k and v (heads, S, d) int8, a scale for each of their rows, bias (heads, T, S)
+    float32 -> (heads, T, d) float32
+    """
     scales = q_scale[:, :, None] * k_scale[:, None]
     scores = integer_product(q, k).astype(np.float32) * scales
     high, low, scale = softmax_qs8(scores if bias is None else scores + bias, v_scale)

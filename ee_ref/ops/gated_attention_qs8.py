@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._attention import context_qs8
+from ._attention import context_qs8, side_by_side
 from ._exact import ONE, exp
 from .linear_digits_qs8 import linear_digits_qs8
 from .linear_qs8 import linear_qs8
@@ -46,5 +46,7 @@ def gated_attention_qs8(
 
     qkv = linear_qs8(*quantize_qs8(x), in_weight, in_weight_scale, in_bias)
     q, k, v = qkv.reshape(frames, 3, heads, width).transpose(1, 2, 0, 3)  # (heads, T, W)
-    context = context_qs8(q, k, v, bias).transpose(1, 0, 2).reshape(frames, dim)
+    (q, q_scale), (k, k_scale), (v, v_scale) = map(quantize_qs8, (q, k, v))
+    q_scale = q_scale * (ONE / np.sqrt(np.float32(width)))
+    context = side_by_side(context_qs8(q, q_scale, k, k_scale, v, v_scale, bias))
     return linear_qs8(*quantize_qs8(context), out_weight, out_weight_scale, out_bias)

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._attention import context_qs8
+from ._attention import by_head, context_qs8, side_by_side
+from ._exact import ONE
 from ._view import after_past, windows
 from .linear_qs8 import linear_qs8
 from .quantize_qs8 import quantize_qs8
@@ -28,15 +29,17 @@ def multi_head_attention_qs8(
     float32: keys and values of the frames before x -> (T, D), keys and values (T, 2D), float32
     """
     frames, dim = x.shape
-    width = dim // heads
     qkv = linear_qs8(*quantize_qs8(x), in_weight, in_weight_scale, in_bias)
     kv = qkv[:, dim:].copy()
     seen = after_past(past, kv)
-    queries = qkv[:, :dim].reshape(frames, heads, width).transpose(1, 0, 2)
-    keys, values = seen.reshape(len(seen), 2, heads, width).transpose(1, 2, 0, 3)
-    mixed = np.empty(queries.shape, np.float32)
-    for own, window in windows(frames, chunk, left, len(seen) - frames):
-        mixed[:, own] = context_qs8(queries[:, own], keys[:, window], values[:, window])
+    q, q_scale = quantize_qs8(by_head(qkv[:, :dim], heads))     # (heads, T, d), (heads, T)
+    k, k_scale = quantize_qs8(by_head(seen[:, :dim], heads))    # (heads, P + T, d), (heads, P + T)
+    v, v_scale = quantize_qs8(by_head(seen[:, dim:], heads))
 
-    context = mixed.transpose(1, 0, 2).reshape(frames, dim)
-    return linear_qs8(*quantize_qs8(context), out_weight, out_weight_scale, out_bias), kv
+    q_scale = q_scale * (ONE / np.sqrt(np.float32(dim // heads)))
+    mixed = np.empty(q.shape, np.float32)
+    for own, window in windows(frames, chunk, left, len(seen) - frames):
+        mixed[:, own] = context_qs8(q[:, own], q_scale[:, own], k[:, window], k_scale[:, window],
+                                    v[:, window], v_scale[:, window])
+    return linear_qs8(*quantize_qs8(side_by_side(mixed)), out_weight, out_weight_scale,
+                      out_bias), kv

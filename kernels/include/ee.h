@@ -59,7 +59,8 @@ typedef enum {
     EE_ERR_IMAGE_LAYOUT = -17,  /* sizes or offsets of a flash image that contradict each other */
     EE_ERR_DTYPE = -18,         /* the library or the ops given lack the arithmetic of the model */
     EE_ERR_THREADS = -19,       /* the system has no threads, or gives no more */
-    EE_ERR_ENDED = -20          /* fed after the end */
+    EE_ERR_ENDED = -20,         /* fed after the end */
+    EE_ERR_RANGE = -21          /* a number among the arguments is out of its range */
 } ee_status;
 
 /* The arithmetic of a model, and how its weights are stored (docs/numerics.md). */
@@ -73,7 +74,8 @@ enum {
     EE_ARCH_CONFORMER = 1,
     EE_ARCH_SPLITFORMER = 2, /* without chunks */
     EE_ARCH_WAV2VEC2 = 3,    /* takes samples: mels 1; without chunks and positions */
-    EE_ARCH_WAVLM = 4        /* likewise */
+    EE_ARCH_WAVLM = 4,       /* likewise */
+    EE_ARCH_AED = 8          /* a Conformer with attention decoders (ee_decoder.h) */
 };
 
 /* Padding of the depthwise convolution. */
@@ -131,6 +133,11 @@ typedef struct {
                                             most EE_MAX_SIZE samples */
     uint16_t conv_stride[EE_MAX_CONVS];
     uint8_t head_norm[EE_MAX_EXITS];     /* 1 where a head begins with a norm, else 0 */
+    /* Of attention decoders; others do not read them. */
+    uint32_t decoder_layers;           /* of each exit's, 1..EE_MAX_LAYERS_PER_EXIT */
+    uint32_t max_tokens;               /* rows of their position table */
+    uint32_t start_token, end_token;   /* labels that begin and end a sentence */
+    uint32_t pad_token;                /* one that follows the end; no two of the three are equal */
 } ee_config;
 
 /* One tensor. Matrices of float32 have rows of ee_row_stride(n) floats, those of int8 rows of
@@ -199,7 +206,7 @@ enum {
 typedef struct {
     const char *name; /* within the stem, its layer or its head; of scales that of their matrix */
     uint32_t exit;    /* from 1; 0 for the stem */
-    uint32_t layer;   /* from 1; 0 for the stem and for heads */
+    uint32_t layer;   /* from 1; 0 for the stem and for heads; those of a decoder are counted on */
     uint32_t kind;    /* EE_TENSOR_... */
     size_t rows, columns, bytes; /* a vector has one row; bytes with the padding of rows */
 } ee_tensor_info;

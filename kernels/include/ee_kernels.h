@@ -54,6 +54,10 @@ typedef void ee_linear_f32(float *out, const float *x, const float *weight, cons
                            size_t out_stride, size_t x_stride, size_t weight_stride);
 ee_linear_f32 ee_linear_f32_c;
 
+/* linear_few of a table: linear for a few rows, up to a dozen, as an attention decoder has. It reads
+ * weights as they lie, which weight_stride says (never 0), and sums in another order, which is that
+ * of one row for any number. */
+
 /* Puts weight (outs, in) in the order in which linear of the same table takes it, once instead of in
  * each call: panels of as many outputs as the table says, each (in, panel), the last one filled up.
  * to: 64-byte aligned, in floats for every output of every panel. */
@@ -111,9 +115,10 @@ typedef struct {
     ee_softmax_f32 *softmax;
     ee_log_softmax_f32 *log_softmax;
     ee_depthwise_conv_f32 *depthwise_conv;
-    ee_pack_linear *pack; /* or NULL */
-    size_t panel;         /* outputs of a panel */
-    int is_packed;        /* the weights that composites are given are so: ee_model_pack */
+    ee_linear_f32 *linear_few; /* or NULL: linear serves as well */
+    ee_pack_linear *pack;      /* or NULL */
+    size_t panel;              /* outputs of a panel */
+    int is_packed;             /* the weights that composites are given are so: ee_model_pack */
 } ee_ops_f32;
 
 /* The best instruction set that this CPU has and this library was built with. */
@@ -286,6 +291,7 @@ size_t ee_row_stride(size_t n);
  * One that this build lacks (EE_HAVE_<NAME> of ee_isas.inc) is declared and not defined. */
 ee_linear_f32 ee_linear_f32_avx2, ee_linear_f32_avx512, ee_linear_f32_neon;
 ee_pack_linear ee_pack_linear_avx2, ee_pack_linear_avx512;
+ee_linear_f32 ee_linear_few_avx2, ee_linear_few_avx512;
 ee_layer_norm_f32 ee_layer_norm_f32_avx2, ee_layer_norm_f32_avx512, ee_layer_norm_f32_neon;
 ee_silu_f32 ee_silu_f32_avx2, ee_silu_f32_avx512, ee_silu_f32_neon;
 ee_gelu_f32 ee_gelu_f32_avx2, ee_gelu_f32_avx512, ee_gelu_f32_neon;

@@ -75,7 +75,7 @@ static size_t distance_bytes(const ee_config *config, size_t rows)
 
 static size_t scratch_bytes(const ee_config *config, size_t rows, const ee_team *team)
 {
-    return ee_size_add(distance_bytes(config, rows), ee_wav2vec2_scratch(config, rows, team));
+    return ee_wav2vec2_scratch(config, rows, distance_bytes(config, rows), team);
 }
 
 static void group(const ee_model *model, uint32_t exit, float *x, size_t rows,

@@ -39,6 +39,9 @@ typedef struct {
 typedef struct {
     uint32_t architecture;
     const ee_tensor_table *stem_tensors, *layer_tensors, *head_tensors;
+    /* Of a layer of the attention decoder behind each head, or NULL. There are decoder_layers, and
+     * then another head. */
+    const ee_tensor_table *decoder_tensors;
     /* The bytes of ee_config that only this architecture reads; a flash image stores them in a
      * section of their own. */
     size_t own_offset, own_bytes;
@@ -76,7 +79,8 @@ typedef struct {
                  void *scratch, const ee_team *team);
 } ee_graph;
 
-extern const ee_graph ee_graph_conformer, ee_graph_splitformer, ee_graph_wav2vec2, ee_graph_wavlm;
+extern const ee_graph ee_graph_conformer, ee_graph_splitformer, ee_graph_wav2vec2, ee_graph_wavlm,
+    ee_graph_aed;
 
 /* The graph of an architecture, or NULL. */
 const ee_graph *ee_graph_for(uint32_t architecture);
@@ -95,8 +99,8 @@ ee_status ee_config_check(const ee_config *config);
 size_t ee_tensor_count(const ee_config *config);
 
 /* The tensors of a layer (from 0) or, after the last of the graph's `layers`, of the head of an
- * exit. */
-const void *const *ee_tensors_of(const ee_model *model, uint32_t exit, uint32_t layer);
+ * exit, and then of the layers of its decoder and of the decoder's head. */
+const void *const *ee_tensors_of(const ee_model *model, uint32_t exit, uint32_t part);
 
 /* A model without its tensors, which are to be put in model->tensors. Errors are those of
  * ee_model_open. */

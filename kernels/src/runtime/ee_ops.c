@@ -39,6 +39,7 @@
     .softmax = ee_softmax_f32_avx2,               \
     .log_softmax = ee_log_softmax_f32_avx2,       \
     .depthwise_conv = ee_depthwise_conv_f32_avx2, \
+    .linear_few = ee_linear_few_avx2,             \
     .pack = ee_pack_linear_avx2,                  \
     .panel = 16
 
@@ -52,6 +53,7 @@
     .softmax = ee_softmax_f32_avx512,               \
     .log_softmax = ee_log_softmax_f32_avx512,       \
     .depthwise_conv = ee_depthwise_conv_f32_avx512, \
+    .linear_few = ee_linear_few_avx512,             \
     .pack = ee_pack_linear_avx512,                  \
     .panel = 32
 
