@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from numbers import Real
-from pathlib import Path
 from typing import Any, BinaryIO, Literal, Union
 
 import numpy as np
@@ -25,7 +24,7 @@ from . import wav
 from .checks import check_finite
 from .errors import AudioError, AudioFileError, EeWarning, TooLongError, shown, shown_limit
 
-Source = Union[str, Path, BinaryIO, np.ndarray, tuple[np.ndarray, int], "Recording"]
+Source = Union[str, os.PathLike[str], BinaryIO, np.ndarray, tuple[np.ndarray, int], "Recording"]
 
 MIN_RATE, MAX_RATE = 1000, 1_000_000  # Hz
 MIN_STREAM_RATE = 8000

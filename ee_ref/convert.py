@@ -46,6 +46,7 @@ def convert_state_dict(
     frontend: str | None = None,
     norm: str | None = None,
     exit_layers: Sequence[int] | None = None,
+    special: Sequence[int] | None = None,
     extras: Mapping[str, Any] | None = None,
 ) -> tuple[Config, dict[str, np.ndarray]]:
     """Configuration and tensors (float32, names and shapes of `families.tensors`) of a state dict.
@@ -56,12 +57,13 @@ def convert_state_dict(
     and frontend "mel", or "logmel" when the state has `frontend.mean`; a "logmel" model without
     `frontend.mean` and `.scale` gets zeros and ones. exit_layers: after which layers, from 1, the
     exits are, where the checkpoint has layers without groups; one head is then that of all exits.
+    special: the labels that start, end and pad a sentence of an attention decoder.
     Raises CheckpointError naming tensors that are missing, unexpected, misshapen, not floating
     point or not finite, and settings that do not fit; ArgumentError for an unknown front end or
     heads that are not positive.
     """
     found = convert(state, heads=heads, frontend=frontend, norm=norm, exit_layers=exit_layers,
-                    extras=extras)
+                    special=special, extras=extras)
     return found.config, found.tensors
 
 
@@ -72,6 +74,7 @@ def convert(
     frontend: str | None = None,
     norm: str | None = None,
     exit_layers: Sequence[int] | None = None,
+    special: Sequence[int] | None = None,
     extras: Mapping[str, Any] | None = None,
 ) -> Converted:
     """`convert_state_dict`, and what it recognised."""
@@ -89,6 +92,11 @@ def convert(
     if norm is not None and not hasattr(family.Config, "norm"):
         raise ArgumentError(f"norm: expected none, of which {family.Config.architecture} has no "
                             f"choice, found {norm!r}")
+    if special is not None:
+        if not family.Config.has_decoder:
+            raise ArgumentError(f"special: expected none, as {family.Config.architecture} has no "
+                                f"attention decoder, found {some(special)}")
+        settings.update(zip(("start_token", "end_token", "pad_token"), special, strict=True))
     given = {"heads": heads, "frontend": frontend, "norm": norm, "exit_layers": exit_layers}
     settings.update({name: value for name, value in given.items() if value is not None})
     names = list(state)
@@ -121,7 +129,8 @@ def _family(state: Mapping[str, np.ndarray]) -> Family:
 
 
 _INFERRED = ("exits", "dim", "ff", "kernel", "vocab", "max_frames", "mels", "stem_kernel",
-             "stem_stride", "dtype", "channels", "conv_bias", "conv_norm", "groups", "buckets")
+             "stem_stride", "dtype", "channels", "conv_bias", "conv_norm", "groups", "buckets",
+             "decoder_layers", "max_tokens")
 """Fields of configurations that shapes tell, as they do those with one entry an exit, or that a
 checkpoint has no choice of."""
 

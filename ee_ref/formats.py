@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weights_io import files
@@ -20,6 +20,8 @@ from weights_io import files
 from .errors import ArgumentError, FileError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .model import Result
     from .stream import Event
     from .tokens import Word
@@ -72,7 +74,7 @@ def write(
 def make_folder(folder: str | Path) -> None:
     """Make the folder of `write`, where it is missing. Raises FileError when it cannot be."""
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise FileError(
             f"{folder}: expected a folder to write to: {error.strerror or error}"
@@ -82,9 +84,12 @@ def make_folder(folder: str | Path) -> None:
 def output_path(folder: str | Path, format: str, name: str, partial: bool = False) -> Path:
     """Where `write` puts the text of recording `name`: folder/STEM.EXTENSION, "stdin" for "-".
 
-    partial: of its beginning alone: folder/STEM.partial.EXTENSION.
+    partial: of its beginning alone: folder/STEM.EXTENSION.partial, which is the output of no other
+    recording.
     """
-    return Path(folder) / (_stem(name) + ".partial" * partial + _format(format).extension)
+    from pathlib import Path
+
+    return Path(folder) / (_stem(name) + _format(format).extension + ".partial" * partial)
 
 
 def utterance_id(name: str) -> str:
@@ -196,7 +201,9 @@ def _format(format: str) -> Format:
 
 
 def _stem(name: str) -> str:
-    return "stdin" if str(name) == "-" else Path(name).stem or "_"
+    from pathlib import PurePath
+
+    return "stdin" if str(name) == "-" else PurePath(name).stem or "_"
 
 
 def json_value(value: Any) -> Any:

@@ -36,8 +36,9 @@ def describe(
     end, scales of int8 matrices). Batch norm is folded into the depthwise convolutions, so a file
     of the published shape has 6,144 fewer than the 31,536,128 that PyTorch counts. In `exits`,
     parameters, bytes and multiply-accumulates are cumulative: those of the file cut after that
-    exit. `stem`: what of these lies before the first layer, the feature encoder of models that take
-    samples included.
+    exit, without attention decoders. `stem`: what of these lies before the first layer, the feature
+    encoder of models that take samples included. `decoder`, where there is one at each exit: what
+    it costs on top, before the products of attention's scores.
     """
     config = file.config
     specs = families.tensors(config)
@@ -81,6 +82,7 @@ def describe(
             "multiply_accumulates": {f"{seconds} s": found for seconds, found in before.items()},
         },
         "exits": exits,
+        **({"decoder": _decoder(config)} if config.has_decoder else {}),
         "checksums": {
             "header": f"{file.header_checksum:08x}",
             "tensors": {name: f"{value:08x}" for name, value in file.checksums.items()},
@@ -88,4 +90,14 @@ def describe(
         "backend": backend,
         "threads": threads,
         "native": native_status(),
+    }
+
+
+def _decoder(config: Any) -> dict[str, Any]:
+    fields = ("max_tokens", "start_token", "end_token", "pad_token")
+    return {
+        "layers": config.decoder_layers,
+        **{name: getattr(config, name) for name in fields},
+        "multiply_accumulates": {
+            "an encoder frame": config.memory_cost(1), "a token": config.token_cost(0, 0)},
     }

@@ -9,13 +9,15 @@ import warnings
 import zlib
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import model_file
 from .checks import check_count
 from .errors import ArgumentError, EeWarning, ModelFileError, NativeUnavailable, shown
 from .model import Model
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BACKENDS = ("native", "numpy")
 MAX_THREADS = 256
@@ -64,7 +66,7 @@ def model_path(path: str | Path | None = None) -> Path | str:
     if path is None:
         path = BUNDLED[0]
     if path in BUNDLED:
-        return bundled_model(str(path))
+        return _bundled(str(path))
     if not os.fspath(path):
         raise ArgumentError("path: expected a model file, found an empty path")
     return path
@@ -72,7 +74,13 @@ def model_path(path: str | Path | None = None) -> Path | str:
 
 def bundled_model(name: str = BUNDLED[0]) -> Path:
     """Path of a model that is part of the package (docs/model-card.md)."""
-    return Path(__file__).parent / "assets" / f"{name}.gguf"
+    from pathlib import Path
+
+    return Path(_bundled(name))
+
+
+def _bundled(name: str) -> str:
+    return os.path.join(os.path.dirname(__file__), "assets", f"{name}.gguf")
 
 
 def thread_count(threads: int | None = None) -> int:
@@ -98,7 +106,7 @@ def _warn_once(message: str) -> None:
 def _reduced(model: Model) -> tuple[Callable[..., Model], tuple[Any, ...]]:
     file = model.file
     # A bundled model by its name: the other process may have the package elsewhere.
-    names = {str(bundled_model(name)): name for name in BUNDLED}
+    names = {_bundled(name): name for name in BUNDLED}
     path = names.get(file.path) or os.path.abspath(file.path)
     return _load_again, (path, model.backend, model.threads, model.packed, file.header_checksum,
                          file.size)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -32,7 +32,8 @@ from .exits.policy import Course, require_phrases
 from .frontend import FrontEnd, front_end
 from .tokens import Tokens, Word
 
-if TYPE_CHECKING:  # phrases and streams are loaded when there are some
+if TYPE_CHECKING:  # phrases, streams and attention decoders are loaded when there are some
+    from .attention_decoder import Attended, AttentionDecoder
     from .decode.graph import PhraseGraph
     from .phrase_decoder import Heard, PhraseDecoder, Search
     from .phrases import Phrases
@@ -41,6 +42,7 @@ if TYPE_CHECKING:  # phrases and streams are loaded when there are some
 
     AnyPhrases = PhraseDecoder | Phrases | str | os.PathLike[str]
     Following = Callable[[Sequence[Event], float, float | None], None]
+    AnyDecoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]] | AttentionDecoder
 
 Audio = audio_stage.Source
 Decoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]]
@@ -145,22 +147,38 @@ class Run:
     """What `Model.run` returns.
 
     out: the output of the exit where it stopped, or of the last. decision: what the policy said
-    there. greedy: the best label of each of its frames, where it was measured. heard: the phrases
-    found there, where the policy asked for them.
+    there. inputs: frames of features that it is of. greedy: the best label of each of its frames,
+    where it was measured. heard: the phrases found there, where the policy asked for them.
+    attended: what its attention decoder says, where the model has some.
     encoder_seconds, rule_seconds: by the clock of the run, for each exit visited, what its layers
     and what its scores and the rule took.
-    outputs, measured: for each exit visited its `ExitOutput`, and its `exits.Scores` with the
-    greedy alignment behind them; empty unless every exit was asked for.
+    outputs, measured, every_attended: for each exit visited its `ExitOutput`, its `exits.Scores`
+    with the greedy alignment behind them, and what its attention decoder says, if there is one;
+    empty unless every exit was asked for.
     """
 
     out: encoder.ExitOutput
     decision: Decision
+    inputs: int
     greedy: Alignment | None
     heard: Heard | None
+    attended: Attended | None
     encoder_seconds: tuple[float, ...]
     rule_seconds: tuple[float, ...]
     outputs: tuple[encoder.ExitOutput, ...] = ()
     measured: tuple[tuple[Scores, Alignment], ...] = ()
+    every_attended: tuple[Attended, ...] = ()
+
+
+def attends(decoder: AnyDecoder | None) -> TypeGuard[AttentionDecoder]:
+    """Whether a decoder is asked with exits, and not with log-probabilities."""
+    return hasattr(decoder, "attend")
+
+
+def of_log_probs(decoder: AnyDecoder | None) -> Decoder | None:
+    """A decoder that does not `attend`, for the type checker."""
+    plain: Any = decoder
+    return plain
 
 
 def _encoder(
@@ -238,7 +256,7 @@ class Model:
         audio: Audio,
         exit: int | None = None,
         policy: AnyPolicy | str | None = None,
-        decoder: Decoder | None = None,
+        decoder: AnyDecoder | None = None,
         phrases: AnyPhrases | None = None,
         heard: Following = lambda events, seconds, of: None,
     ) -> Result:
@@ -249,13 +267,16 @@ class Model:
         exit: stop at this exit, 1-based. policy: stop where it says; a name is one of `policies`.
         Neither: the policy `balanced` where the model has it, else the last exit; with phrases the
         policy `phrases` goes before `balanced`.
-        decoder: log_probs -> Hypothesis, or a list of them, best first; greedy by default.
+        decoder: log_probs -> Hypothesis, or a list of them, best first; or what `attention_decoder`
+        gives. By default greedy: by the attention decoder of the exit where the model has some,
+        else by its CTC head.
         phrases: all that may be said, in place of a decoder; as `phrase_decoder` takes or gives it.
 
         A recording of more than WHOLE_SECONDS, or than the model admits, is heard as a stream
         (docs/streaming.md): the policy chooses for each block, the decoder or the phrases are for
-        each utterance. Of its result, `exit` is the deepest one, `score` and `margin` are NaN and
-        None, `n_best` has the joined words, `intent` and `slots` are those of the surest phrase.
+        each utterance, and without either the CTC heads are decoded. Of its result, `exit` is the
+        deepest one, `score` and `margin` are NaN and None, `n_best` has the joined words, `intent`
+        and `slots` are those of the surest phrase.
         heard: called with the events of such a recording, the seconds heard so far, and those of
         the recording, None where they are not known.
 
@@ -273,7 +294,12 @@ class Model:
                     f"{recording.name}: expected at most {shown_limit(longest)} s of audio for "
                     f"{self.config.architecture}, which streams cannot have yet, found more")
             if not whole:
-                return self._long(recording, pieces, policy, decoder, listener, heard, clock)
+                if attends(decoder):
+                    raise TooLongError(
+                        f"{recording.name}: expected at most {shown_limit(longest)} s of audio for "
+                        "an attention decoder, which streams do not have, found more")
+                return self._long(recording, pieces, policy, of_log_probs(decoder), listener, heard,
+                                  clock)
             samples = recording.resampled(pieces, self.config.sample_rate)
         clock.lap("audio")
 
@@ -360,6 +386,7 @@ class Model:
         begun = clock.lap("policy")
         in_encoder, in_rule, kept = [], [], []
         measured: list[Any] = []
+        every_attended: list[Any] = []
         for out in outputs:
             in_encoder.append(clock.lap("encoder"))
             decision = course(out)
@@ -368,12 +395,15 @@ class Model:
             if every:
                 kept.append(out)
                 measured.append(course.measured)
+                every_attended.append(course.attended)
             if decision.stop:
                 break
         greedy = course.measured and course.measured[1]
         heard: Any = course.heard  # by `phrases`
-        return Run(out, decision, greedy, heard, tuple(in_encoder), tuple(in_rule), tuple(kept),
-                   tuple(measured))
+        attended: Any = course.attended  # by `attention`
+        return Run(out, decision, mel_frames, greedy, heard, attended, tuple(in_encoder),
+                   tuple(in_rule), tuple(kept), tuple(measured),
+                   tuple(every_attended) if self.config.has_decoder else ())
 
     def stream(
         self,
@@ -401,9 +431,13 @@ class Model:
 
         if not isinstance(endpoint, Endpoint | None):
             raise ArgumentError(f"endpoint: expected an Endpoint, found {shown(endpoint)}")
+        if attends(decoder):
+            raise ArgumentError("decoder: expected one of log-probabilities, which streams have, "
+                                "found an attention decoder")
         policy, listener = self._asked(exit, policy, decoder, phrases, stream=True)
         usual = LIVE if listener is None else PHRASES
-        return self._stream(policy, listener, decoder, endpoint, self._view(view, usual), rate)
+        view = self.stream_view(view, usual)
+        return self._stream(policy, listener, decoder, endpoint, view, rate)
 
     def _stream(
         self, policy: AnyPolicy, phrases: PhraseDecoder | None, decoder: Decoder | None,
@@ -426,8 +460,9 @@ class Model:
                    shows and phrases is None),
             to_rate if rate is None else rate, to_rate)
 
-    def _view(self, view: Windows | Chunks | None, usual: Windows) -> Windows | Chunks:
-        """What a stream takes. Raises ArgumentError for a view that the model has not."""
+    def stream_view(self, view: Windows | Chunks | None, usual: Windows) -> Windows | Chunks:
+        """The view that a stream takes when `view` is asked for. usual: in place of None, unless
+        the file names one for `LIVE`. Raises ArgumentError for a view that the model has not."""
         from .stream import LIVE, Chunks, Windows
 
         config = self.config
@@ -495,7 +530,7 @@ class Model:
                       *phrases.meaning(heard))
 
     def _asked(
-        self, exit: int | None, policy: AnyPolicy | str | None, decoder: Decoder | None,
+        self, exit: int | None, policy: AnyPolicy | str | None, decoder: AnyDecoder | None,
         phrases: AnyPhrases | None, stream: bool = False,
     ) -> tuple[AnyPolicy, PhraseDecoder | None]:
         """The policy and the phrases that these arguments mean."""
@@ -512,7 +547,7 @@ class Model:
         """Words of a long recording, of which some pieces were read."""
         from .stream import LONG
 
-        stream = self._stream(policy, phrases, decoder, None, self._view(None, LONG),
+        stream = self._stream(policy, phrases, decoder, None, self.stream_view(None, LONG),
                               recording.rate, shows=False, clock=clock)
         transcript = Transcript(phrases is not None)
 
@@ -576,15 +611,40 @@ class Model:
                                  f"{shown(error, 300)}") from None
 
     def _hypotheses(
-        self, run: Run, decoder: Decoder | None, phrases: PhraseDecoder | None, heard: Heard | None
+        self, run: Run, decoder: AnyDecoder | None, phrases: PhraseDecoder | None,
+        heard: Heard | None,
     ) -> Sequence[Hypothesis]:
-        """What the decoder or the phrases give, best first; without either, the greedy path that
-        the run walked."""
+        """What the decoder or the phrases give, best first; without either, what the attention
+        decoder of the run says, or the greedy path that the run walked."""
         if phrases is not None and heard is not None:
             return [phrases.align(run.out.log_probs, number) for _, number in heard.found]
+        if attends(decoder):
+            return decoder(run.out, run.inputs)
+        if decoder is None and run.attended is not None:
+            return run.attended.hypotheses
         if decoder is None and run.greedy:
             return [run.greedy.best]
-        return self._decoded(run.out.log_probs, decoder)
+        return self._decoded(run.out.log_probs, of_log_probs(decoder))
+
+    def attention_decoder(
+        self, beam_width: int = 1, n_best: int = 1, *, rule: str = "end",
+        length_penalty: float | None = None, ctc_weight: float = 0.0,
+    ) -> AttentionDecoder:
+        """A decoder for `transcribe`: the attention decoders of the exits, searched in another way
+        than greedily. The arguments are those of `decode.attention.AttentionSearch`.
+
+        Raises ArgumentError for a model without attention decoders.
+        """
+        from .attention_decoder import AttentionDecoder
+        from .decode.attention import AttentionSearch
+
+        how = AttentionSearch(beam_width, n_best, rule, length_penalty, ctc_weight)
+        return AttentionDecoder(self._encoder, self.tokens.special, how)
+
+    @cached_property
+    def _attention(self) -> AttentionDecoder | None:
+        """The greedy one, None where the model has none."""
+        return self.attention_decoder() if self.config.has_decoder else None
 
     def decode(self, log_probs: np.ndarray) -> Hypothesis:
         """The greedy hypothesis of an exit. log_probs: (frames, vocab)."""
@@ -646,10 +706,13 @@ class Model:
         be said, if it is known.
         """
         now = time.perf_counter()
+        attend = None
+        if self._attention is not None:
+            attend = partial(self._attention.attend, inputs=mel_frames)
         return Utterance(
             exits=self.config.exits, blank=self.config.blank, costs=self._costs(mel_frames),
             started=now if started is None else started, encoder_started=now,
-            measure=self._measure, hear=phrases)
+            measure=self._measure, hear=phrases, attend=attend)
 
     @cached_property
     def _costs(self) -> Callable[[int], tuple[int, ...]]:

@@ -38,10 +38,11 @@ def device_plan(
     seconds. frames: of features; rows: encoder frames. samples: as 16 bits, if they are kept in
     RAM. features: as floats. arena: of the session; before it begins, the front end uses `frontend`
     bytes of it. search: arena of the phrase search, 0 without one; it may lie where the features
-    were, which a session does not need once they are fed. stack: of the library's functions, at
-    most (EE_STACK_BYTES).
+    were, which a session does not need once they are fed. decoder: arena of greedy decoding by the
+    attention decoder of an exit, beside the session's; 0 without one. stack: of the library's
+    functions, at most (EE_STACK_BYTES).
     Up to each exit: model, memory of ee_image_open, enough for 32- and 64-bit targets; peak, the
-    RAM for model, features or search, arena and stack, the samples being extra; flash, the size of
+    RAM for model, features or search, arenas and stack, the samples being extra; flash, the size of
     the flash image without phrases, with the position table cut to `seconds`.
     Raises ArgumentError for audio longer than the model allows or a front end that the C library
     lacks, and NativeUnavailable without the C library, which plans the memory.
@@ -59,17 +60,29 @@ def device_plan(
     features = 4 * frames * config.mels
     arena = _size(lib.ee_arena_size, _c_config(config), frames, ffi.NULL)
     search = 0 if phrases is None else arena_size(phrases)
-    working = max(features + frontend.scratch_bytes, max(features, search) + arena)
+    rows = config.encoder_frames(frames)
+    decoder = _decoder_arena(limited, rows, frames) if config.has_decoder else 0
+    working = max(features + frontend.scratch_bytes, max(features, search) + arena + decoder)
     working += lib.EE_STACK_BYTES
     model = []
     for exits in range(1, config.exits + 1):
         cut = config.first_exits(exits)
         model.append(_size(lib.ee_model_size, _c_config(cut)))
     return {
-        "seconds": seconds, "frames": frames, "rows": config.encoder_frames(frames),
+        "seconds": seconds, "frames": frames, "rows": rows,
         "samples": 2 * samples, "features": features, "arena": arena,
-        "frontend": frontend.scratch_bytes, "search": search, "model": tuple(model),
-        "stack": lib.EE_STACK_BYTES,
+        "frontend": frontend.scratch_bytes, "search": search, "decoder": decoder,
+        "model": tuple(model), "stack": lib.EE_STACK_BYTES,
         "flash": flash_image.exit_sizes(limited, tokens, special),
         "peak": tuple(bytes + working for bytes in model),
     }
+
+
+def _decoder_arena(config: Any, rows: int, inputs: int) -> int:
+    """Bytes of a decoder for the longest sentence of one hypothesis."""
+    from .decode.attention import AttentionSearch
+    from .native._lib import lib
+    from .native._session import _c_config, _size
+
+    labels = min(AttentionSearch().limit(rows, inputs), config.max_tokens)
+    return _size(lib.ee_decoder_size, _c_config(config), rows, labels, 1)

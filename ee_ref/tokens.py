@@ -111,7 +111,7 @@ class Tokens(Sequence[str]):
             end = times[parts[-1]] + half_frame
             start = min(max(start, earliest), latest)
             end = min(max(end, start), latest)
-            confidence = min(confidences[part] for part in parts)
+            confidence = min(map(confidences.__getitem__, parts))
             words.append(Word(text, float(start), float(end), float(confidence)))
             earliest = end
         return words

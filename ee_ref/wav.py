@@ -34,6 +34,8 @@ class Pcm16:
     def read(self, frames: int) -> np.ndarray:
         """The next samples, at most `frames`: (N, channels) float32, full scale at 1."""
         size = 2 * self.channels
+        if not self._left:
+            return np.empty((0, self.channels), np.float32)
         data = self._file.read(size * min(frames, self._left))
         count = len(data) // size  # less where the file was cut meanwhile
         self._left -= count

@@ -13,8 +13,8 @@ from cffi import FFI
 
 KERNELS = Path(__file__).parent
 HEADERS = (
-    "ee_kernels.h", "ee_kernels_qs8.h", "ee.h", "ee_frontend.h", "ee_decode.h", "ee_exits.h",
-    "ee_phrases.h", "ee_stream.h", "ee_image.h", "ee_pool.h",
+    "ee_kernels.h", "ee_kernels_qs8.h", "ee.h", "ee_decoder.h", "ee_frontend.h", "ee_decode.h",
+    "ee_exits.h", "ee_phrases.h", "ee_stream.h", "ee_image.h", "ee_pool.h",
 )
 CDEF = re.compile(r"/\* cdef:begin \*/(.*?)/\* cdef:end \*/", re.DOTALL)
 

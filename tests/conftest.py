@@ -59,9 +59,12 @@ else:
 
 
 def pytest_configure() -> None:
-    """Shells let what they start in the background ignore SIGINT, and so would what tests start."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """What a shell starts in the background ignores SIGINT, and what nohup starts SIGHUP; and so
+    would what tests start."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler),
+                            (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_report_header() -> str:
@@ -175,6 +178,13 @@ def native_front_end():
 def model_golden():
     """See tests/golden/gen_model.py."""
     with np.load(GOLDEN / "model.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def wav2vec2_golden():
+    """See tests/golden/gen_wav2vec2.py."""
+    with np.load(GOLDEN / "wav2vec2.npz") as arrays:
         return dict(arrays)
 
 

@@ -16,10 +16,11 @@ PORT = "kernels/conformance"
 class Fault(NamedTuple):
     """One fault.
 
-    name: what a port does. file: from the root of the tree; of a header, files beside it include
-    it. text: occurs there exactly once. planted: takes its place. cases: a pattern; every case of
-    such a name has to fail. isa: the kernels that have the fault. line: what a line does to the
-    first of the cases ("change": a byte of it is another), where the fault shows on no better one.
+    name: what a port does. file: from the root of the tree; a fault of a header is one of all files
+    that include it. text: occurs there exactly once. planted: takes its place. cases: a pattern;
+    every case of such a name has to fail. isa: the kernels that have the fault. line: what a line
+    does to the first of the cases ("change": a byte of it is another), where the fault shows on no
+    better one.
     """
 
     name: str
@@ -123,16 +124,24 @@ FAULTS = (
           "q + t * q_stride, scale + t, weight,", "q + t * q_stride, scale, weight,",
           "integer/linear_qs8/rows_129", "avx2"),
     Fault("loses the first output of the second half of a tile",
-          f"{OPS}/linear/ee_linear_qs8_vnni.c",
+          f"{SRC}/common/ee_products_vnni.h",
           "first_lanes(width > 16 ? width - 16 : 0)", "first_lanes(width > 17 ? width - 16 : 0)",
           "integer/linear_qs8/outs_17", "vnni"),
     Fault("begins a second block of rows with the first scale",
-          f"{OPS}/linear/ee_linear_qs8_vnni.c",
-          "q + t * q_stride, scale + t, weight,", "q + t * q_stride, scale, weight,",
+          f"{SRC}/common/ee_products_vnni.h",
+          "low + t * q_stride, scale + t, weight,", "low + t * q_stride, scale, weight,",
           "integer/linear_qs8/rows_257", "vnni"),
-    Fault("takes a block of inputs for the last one", f"{OPS}/linear/ee_linear_qs8_vnni.c",
+    Fault("takes a block of inputs for the last one", f"{SRC}/common/ee_products_vnni.h",
           ".is_first = i == 0,", ".is_first = i % (2 * IN_BLOCK) == 0,",
           "integer/linear_qs8/down", "vnni"),
+    Fault("takes the offset of the weights from one digit alone",
+          f"{SRC}/common/ee_products_vnni.h",
+          "joined(of_q, row_excess(low + t * q_stride, padded))", "joined(of_q, 0)",
+          "int8/linear_digits_qs8/stem", "vnni"),
+    Fault("joins the digits of two values", f"{SRC}/common/ee_products_vnni.h",
+          "first, 7), _mm512_load_si512(sums + TILE_OUTS))",
+          "first, 7), _mm512_load_si512(sums - TILE_OUTS))",
+          "int8/linear_digits_qs8/stem", "vnni"),
     Fault("loses the first output of the second half of a block",
           f"{OPS}/linear/ee_linear_qs8_amx.c",
           "BLOCK_OUTS > TILE_OUTS, &plan", "BLOCK_OUTS > TILE_OUTS + 1, &plan",
@@ -334,6 +343,18 @@ FAULTS = (
           f"{OPS}/multi_head_attention/ee_multi_head_attention_f32_c.c",
           "sqrtf((float)(dim / op->heads))", "sqrtf((float)dim)",
           "f32/multi_head_attention/heads_[23468]"),
+    Fault("takes GELU's tail from both sides", f"{OPS}/gelu/ee_gelu_f32_c.c",
+          "above - a * (", "above + a * (", "f32/gelu/size_33"),
+    Fault("has the variance of a group of n - 1 frames", f"{OPS}/group_norm/ee_group_norm_f32_c.c",
+          "(squares[c] / rows)", "(squares[c] / (rows - 1.0))", "f32/group_norm/rows_9"),
+    Fault("centres an even kernel a frame late", f"{OPS}/grouped_conv/ee_grouped_conv_f32_c.c",
+          "before = taps / 2;", "before = (taps - 1) / 2;", "f32/grouped_conv/frames_17"),
+    Fault("has distances of query less key",
+          f"{OPS}/multi_head_attention/ee_multi_head_attention_f32_c.c",
+          "distances + rows - 1 - t + q->seen_first", "distances + t + q->seen_first",
+          "f32/gated_attention/frames_17"),
+    Fault("has no 2 in its gates", f"{OPS}/gated_attention/ee_gated_attention_f32_c.c",
+          "- 1.0f) + 2.0f", "- 1.0f)", "f32/gated_attention/frames_17"),
     # ---- frontend ----
     Fault("has the window one sample late", f"{SRC}/frontend/ee_frontend.c",
           "sample_at(audio, start - before + j)", "sample_at(audio, start - before + j + 1)",
@@ -343,7 +364,7 @@ FAULTS = (
     Fault("turns a transform of four points the other way", f"{SRC}/frontend/ee_frontend.c",
           "{b.im - d.im, d.re - b.re}", "{d.im - b.im, b.re - d.re}",
           "frontend/features/*_demo"),
-    Fault("divides samples by 32767", f"{SRC}/frontend/ee_frontend.c",
+    Fault("divides samples by 32767", f"{SRC}/frontend/ee_waveform.h",
           "(1.0f / 32768.0f)", "(1.0f / 32767.0f)", "frontend/features/small-f32_demo"),
     Fault("adds no floor under the logarithm", f"{SRC}/frontend/ee_frontend.c",
           "float value = floor;", "float value = EE_LEAST_FLOOR;",

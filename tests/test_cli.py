@@ -265,10 +265,10 @@ print([name for name in ("scipy", "soundfile", "cffi") if name in sys.modules])
 
 def test_transcribing_imports_no_more_than_it_needs(clip, model_path):
     """SciPy only resamples, libsndfile reads other files than this one; the rest belongs to writing
-    files, to zipped packages, to phrases, to other backends, front ends and commands."""
+    files, to zipped packages, to phrases, to other families, backends, front ends and commands."""
     unneeded = ("scipy", "soundfile", "secrets", "zipfile", "html", "ee_ref.phrases",
                 "ee_ref.phrase_decoder", "ee_ref.native._kernel", "ee_ref.frontend.waveform",
-                "ee_ref.cli.eval")
+                "ee_ref.families.splitformer", "ee_ref.families.wav2vec2", "ee_ref.cli.eval")
     code = f"""
 import sys
 sys.path[0] = {str(PACKAGE.parent)!r}

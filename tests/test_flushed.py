@@ -15,9 +15,18 @@ import pytest
 
 from ee_ref import audio, loading, ops
 from ee_ref.conformance.cases import cases_of, op_names
-from ee_ref.conformance.draw import SMALL, SMALL_SPLITFORMER, random_features, random_int8_model
+from ee_ref.conformance.draw import (
+    SMALL,
+    SMALL_AED,
+    SMALL_SPLITFORMER,
+    random_features,
+    random_int8_model,
+)
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.exits import scores
+from ee_ref.frontend import front_end
+from tests import speech_layouts
+from tests.aed_layouts import LABELS
 from tests.support import SMALL_SEED
 from tests.test_native_qs8 import assert_same_bytes, run
 
@@ -78,7 +87,8 @@ def test_ops_give_the_same_bytes(op, flushed, isa):
             assert_same_bytes(found, expected, f"{package.__name__}.{op}/{case.name} on {isa}")
 
 
-@pytest.mark.parametrize("config", [SMALL, SMALL_SPLITFORMER], ids=lambda one: one.architecture)
+@pytest.mark.parametrize("config", [SMALL, SMALL_SPLITFORMER, SMALL_AED],
+                         ids=lambda one: one.architecture)
 def test_a_whole_model_gives_the_same_bytes(config, flushed, isa):
     config, tensors = random_int8_model(config, SMALL_SEED)
     features = random_features(160, 5, SMALL.mels)
@@ -86,11 +96,26 @@ def test_a_whole_model_gives_the_same_bytes(config, flushed, isa):
         judge(config, tensors, features * np.float32(scale), flushed, f"small, {scale:g}, {isa}")
 
 
+@pytest.mark.parametrize("name", speech_layouts.MODELS)
+def test_a_model_of_samples_gives_the_same_bytes(name, flushed, isa):
+    config, tensors = speech_layouts.int8_model(speech_layouts.MODELS[name])
+    for scale in (1.0, 2.0**-35, 2.0**-120):
+        samples = speech_layouts.clip(2001) * np.float32(scale)
+        features = front_end(config, {}, "numpy")(samples)
+        judge(config, tensors, features, flushed, f"{name}, {scale:g}, {isa}")
+
+
 def test_the_bundled_model_gives_the_same_bytes(flushed, isa):
     model = loading.load()
     samples = audio.read(loading.bundled_model().parent / "demo.wav", model.config.sample_rate)
     judge(model.config, model.file.tensors, model.features(samples)[:300], flushed,
           f"bundled, {isa}")
+
+
+def said(encoder, out):
+    """Log-probabilities of an attention decoder after some labels."""
+    decoder = encoder.decoder(out.exit, out.hidden, 1, len(LABELS))
+    return np.concatenate([decoder.step([label]) for label in LABELS])
 
 
 def judge(config, tensors, features, flushed, what):
@@ -103,4 +128,9 @@ def judge(config, tensors, features, flushed, what):
             measured = [scores.measure(out.log_probs, config.blank)[0] for out in found]
         assert_same_bytes([out.log_probs for out in found],
                           [out.log_probs for out in expected], what)
+        if config.has_decoder:
+            with flushed():
+                steps = [said(encoder, out) for out in found]
+            assert_same_bytes(steps, [said(ReferenceEncoder(config, tensors), out)
+                                      for out in expected], f"{what}: decoder")
         assert measured == [scores.measure(out.log_probs, config.blank)[0] for out in expected]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -75,6 +74,24 @@ def run_cases(vectors, command: list[str], line: str, cases) -> dict[str, str]:
     return {result.case: result.status for result in done.results}
 
 
+def with_headers_of(text: str, folder: Path) -> str:
+    """The text of a header of this folder, to lie elsewhere."""
+    def found(include: re.Match[str]) -> str:
+        path = folder / include[1]
+        return f'#include "{path}"' if path.exists() else include[0]
+
+    return re.sub(r'#include "([^"]+)"', found, text)
+
+
+def plant_beside(folder: Path, header: str) -> None:
+    """Copies of the files that include a header, which they find beside themselves in `folder`."""
+    for path in (ROOT / "kernels" / "src").rglob("*.c"):
+        text, count = re.subn(rf'#include "[^"]*\b{header}"', f'#include "{header}"',
+                              path.read_text())
+        if count:
+            (folder / path.name).write_text(text)
+
+
 def identity(fault: Fault) -> str:
     return f"{fault.isa}: {fault.name}"
 
@@ -89,11 +106,11 @@ def test_a_fault_is_noticed_where_it_belongs(fault, vectors, workshop, tmp_path)
     source = ROOT / fault.file
     text = source.read_text()
     assert text.count(fault.text) == 1, f"{fault.file} changed: plant this fault anew"
-    (tmp_path / source.name).write_text(text.replace(fault.text, fault.planted))
-    if source.suffix == ".h":  # found beside the files that include it
-        for path in source.parent.glob("*.c"):
-            if f'"{source.name}"' in path.read_text():
-                shutil.copy(path, tmp_path)
+    planted = text.replace(fault.text, fault.planted)
+    if source.suffix == ".h":
+        planted = with_headers_of(planted, source.parent)
+        plant_beside(tmp_path, source.name)
+    (tmp_path / source.name).write_text(planted)
     found = run(vectors, program(workshop, fault, tmp_path), fault.line,
                 (*BELOW[fault.tier], fault.cases))
     own = {name: status for name, status in found.items() if fnmatchcase(name, fault.cases)}

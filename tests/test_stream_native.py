@@ -19,7 +19,7 @@ pytest.importorskip("ee_ref.native._lib")
 
 from ee_ref.native._lib import ffi, lib  # noqa: E402
 from tests.native_stream import NativeStream, Rows, Said  # noqa: E402
-from tests.test_stream import small_path, speechlike  # noqa: E402
+from tests.test_stream import knocks, small_path, speechlike  # noqa: E402
 
 __all__ = ["small_path"]  # a fixture
 
@@ -117,6 +117,16 @@ def test_any_slices_give_the_same(commands, view):
         assert in_c(commands, samples, how, sizes) == expected, sizes
     short = samples[:RATE]
     assert in_c(commands, short, how, (1,)) == in_c(commands, short, how)
+
+
+@pytest.mark.parametrize("view", [Windows(41, 40, 12), Windows(12, 44, 16), Windows(41, 40, 0)],
+                         ids=["far back", "not far back", "pauses just long enough"])
+def test_pauses_that_windows_do_not_look_back_over(commands, view):
+    """What the gate lets through, and is no speech, goes on ahead of words and behind them."""
+    sounds = knocks(5.0) / np.float32(32768)
+    samples = np.concatenate([sounds, audio.read(DEMO, RATE), sounds])
+    how = how_of(view)
+    assert in_c(commands, samples, how, (1600,)) == in_python(commands, samples, how)
 
 
 def test_policies_and_integers(commands):

@@ -6,7 +6,6 @@ import io
 import os
 import stat
 from collections.abc import Iterable
-from pathlib import Path
 from typing import BinaryIO
 
 from ee_ref.errors import ArgumentError, EeError, FileError
@@ -52,6 +51,8 @@ def write_atomic(
     `path` is either untouched or complete. Raises FileError when it exists (unless `overwrite`),
     is no regular file, or cannot be written; an error raised by `chunks` passes through.
     """
+    from pathlib import Path
+
     target = Path(path)
     refuse_existing(target, overwrite)
     temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")

@@ -19,7 +19,7 @@ from . import _console
 
 COMMANDS = (
     "transcribe", "listen", "wyoming", "phrases", "info", "eval", "calibrate", "bench", "convert",
-    "quantize", "export", "conformance",
+    "quantize", "export", "web", "conformance",
 )
 """Each is a module here: HELP, DESCRIPTION, add_arguments(parser) and run(args) -> exit code."""
 

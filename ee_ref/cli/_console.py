@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Coroutine, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weights_io import files
 
 from ..errors import shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _LONGEST = 4000  # characters of a message
 
@@ -40,6 +42,13 @@ def say_of(name: object, error: Exception) -> None:
     say(error if str(name) in str(error) else f"{name}: {error}")
 
 
+def path(text: str) -> Path:
+    """The type of an argument that is a path; most runs give none, and need no pathlib."""
+    from pathlib import Path
+
+    return Path(text)
+
+
 def deliver(text: str, path: str | os.PathLike[str] | None, overwrite: bool) -> None:
     """Write the result of a command to a file, or to stdout where none is named."""
     if path is None:
@@ -50,6 +59,8 @@ def deliver(text: str, path: str | os.PathLike[str] | None, overwrite: bool) -> 
 
 def csv_text(rows: list[dict[str, Any]]) -> str:
     """Rows of one kind, at least one, as CSV with their names in the first line."""
+    import csv
+
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
     writer.writeheader()

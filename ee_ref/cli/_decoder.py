@@ -11,11 +11,19 @@ from ..checks import check_count
 from ..errors import ArgumentError
 
 if TYPE_CHECKING:
-    from ..model import Decoder, Model
+    from ..attention_decoder import AttentionDecoder
+    from ..model import AnyDecoder, Model
+
+ATTENTION, CTC = "attention", "ctc"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--beam, --lm with its weights, --lexicon, --hotwords."""
+    """--decoder, --beam, --lm with its weights, --lexicon, --hotwords, and what is the attention
+    decoder's."""
+    parser.add_argument("--decoder", choices=(ATTENTION, CTC),
+                        help="of a model with both: its attention decoders or its CTC heads "
+                        "(default: attention where the model has it, but ctc with --lm, --lexicon, "
+                        "--hotwords or --phrases)")
     parser.add_argument("--beam", type=int, metavar="N",
                         help="search with a beam of N (default: 40 with --lm, --lexicon or "
                         "--hotwords, else greedy)")
@@ -30,14 +38,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hotwords", metavar="F",
                         help="phrases to prefer, as PHRASE or PHRASE = BOOST (natural log): a file "
                         "with one a line, or a list with commas between them")
+    parser.add_argument("--ctc-weight", type=float, metavar="X",
+                        help="--decoder attention: how much the CTC head counts beside it, 0 to 1 "
+                        "(default: 0)")
+    parser.add_argument("--length-rule", choices=("end", "authors"),
+                        help="--decoder attention: when a sentence is over: at its end, or as the "
+                        "authors of the models search (default: end)")
 
 
 def decoder_of(args: argparse.Namespace, model: Model, n_best: int | None = None
-               ) -> Decoder | None:
-    """The decoder that the options ask for, None for the greedy one. Raises ArgumentError naming
+               ) -> AnyDecoder | None:
+    """The decoder that the options ask for, None for the default one. Raises ArgumentError naming
     the option, FileError, and LanguageModelError."""
     from .. import decode
 
+    if _attends(args, model):
+        return _attention_of(args, model, n_best)
     judged = any(value is not None for value in (args.lm, args.lexicon, args.hotwords))
     if args.beam is not None:
         check_count("--beam", args.beam, 1, decode.MAX_BEAM_WIDTH)
@@ -59,6 +75,8 @@ def decoder_of(args: argparse.Namespace, model: Model, n_best: int | None = None
     if beam is None:
         if n_best != 1:
             raise ArgumentError(f"--n-best {n_best} needs --beam N, --lm, --lexicon or --hotwords")
+        if args.decoder == CTC and model.config.has_decoder:  # of which it is not the default
+            return partial(decode.greedy, blank=model.config.blank)
         return None
     if not 1 <= n_best <= beam:
         raise ArgumentError(f"--beam {beam} --n-best {n_best}: expected 1 <= n-best <= beam")
@@ -74,11 +92,39 @@ def decoder_of(args: argparse.Namespace, model: Model, n_best: int | None = None
         beam_width=beam, n_best=n_best, **weights)
 
 
+def _attends(args: argparse.Namespace, model: Model) -> bool:
+    """Whether the options mean the attention decoders."""
+    others = [name for name in ("phrases", "lm", "lexicon", "hotwords")
+              if getattr(args, name, None) is not None]
+    if args.decoder == ATTENTION and others:
+        raise ArgumentError(f"expected --decoder attention or --{others[0]}, found both")
+    attends = args.decoder == ATTENTION or (
+        args.decoder is None and model.config.has_decoder and not others)
+    if not attends:
+        for name in ("ctc_weight", "length_rule"):
+            if (value := getattr(args, name)) is not None:
+                raise ArgumentError(f"--{name.replace('_', '-')} {value} needs --decoder attention")
+    return attends
+
+
+def _attention_of(args: argparse.Namespace, model: Model, n_best: int | None) -> AttentionDecoder:
+    for name in ("lm_weight", "word_score"):
+        if (value := getattr(args, name)) is not None:
+            raise ArgumentError(f"--{name.replace('_', '-')} {value:g} needs --lm F")
+    beam, n_best = args.beam or 1, n_best or 1
+    if not 1 <= n_best <= beam:
+        raise ArgumentError(f"--beam {beam} --n-best {n_best}: expected 1 <= n-best <= beam")
+    return model.attention_decoder(
+        beam, n_best, rule=args.length_rule or "end", ctc_weight=args.ctc_weight or 0.0)
+
+
 def described(args: argparse.Namespace) -> str:
     """The decoder of `decoder_of`, as the options say it."""
     given = [f"{name} {value}" for name, value in (
-        ("beam", args.beam), ("lm", args.lm), ("lm-weight", args.lm_weight),
-        ("word-score", args.word_score), ("lexicon", args.lexicon), ("hotwords", args.hotwords))
+        ("decoder", args.decoder), ("ctc-weight", args.ctc_weight),
+        ("length-rule", args.length_rule), ("beam", args.beam), ("lm", args.lm),
+        ("lm-weight", args.lm_weight), ("word-score", args.word_score), ("lexicon", args.lexicon),
+        ("hotwords", args.hotwords))
         if value is not None]
     return ", ".join(given) or "greedy"
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..checks import check_count
 from ..errors import ArgumentError
+from ._console import path
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--phrases and --filler."""
-    parser.add_argument("--phrases", type=Path, metavar="FILE",
+    parser.add_argument("--phrases", type=path, metavar="FILE",
                         help="all that may be said: templates, or Home Assistant's YAML")
     parser.add_argument("--filler", type=float, metavar="COST",
                         help="find a phrase in the middle of other speech, which costs so much of "

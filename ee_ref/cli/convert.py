@@ -40,14 +40,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exits", metavar="N,N,...", type=_layers,
                         help="wav2vec 2.0 and its kin: the layers after which exits are; those of "
                         "a model with one head share it (default: at equal distances)")
+    parser.add_argument("--special", metavar="START,END,PAD", type=_special,
+                        help="attention decoders: the labels that start, end and pad a sentence "
+                        "(default: what the checkpoint says, else 1,2,126)")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
 def _layers(text: str) -> tuple[int, ...]:
     """"2,4,6" -> (2, 4, 6)"""
+    return _numbers(text, "layers as in 2,4,6")
+
+
+def _special(text: str) -> tuple[int, ...]:
+    """"1,2,126" -> (1, 2, 126)"""
+    return _numbers(text, "three labels as in 1,2,126", 3)
+
+
+def _numbers(text: str, expected: str, count: int | None = None) -> tuple[int, ...]:
     numbers = text.split(",")
-    if not all(re.fullmatch("[0-9]{1,4}", number) for number in numbers):
-        raise argparse.ArgumentTypeError(f"expected layers as in 2,4,6, found {text!r:.60}")
+    if not all(re.fullmatch("[0-9]{1,5}", number) for number in numbers) or (
+            count is not None and len(numbers) != count):
+        raise argparse.ArgumentTypeError(f"expected {expected}, found {text!r:.60}")
     return tuple(map(int, numbers))
 
 
@@ -66,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = read(args.checkpoint, args.state)
     converted = convert(
         checkpoint.state, heads=args.heads, frontend=args.frontend, norm=args.norm,
-        exit_layers=args.exits, extras=checkpoint.extras)
+        exit_layers=args.exits, special=args.special, extras=checkpoint.extras)
     config, tensors = converted.config, converted.tensors
     (tokens, special), source = _tokens(args, checkpoint.extras, config.vocab)
     model_file.write(args.output, config, tokens, special, tensors,

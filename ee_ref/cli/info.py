@@ -71,6 +71,8 @@ def _text(found: dict[str, Any]) -> str:
                    if native["available"] else f"not available: {native['reason']}"),
         ("threads", f"{found['threads']} by default (EE_REF_THREADS, or 1)"),
     ]
+    if "decoder" in found:
+        rows.insert(4, ("decoder", _attention(found["decoder"])))
     lines = [f"{label:<12}{value}" for label, value in rows]
     lengths = list(found["exits"][0]["multiply_accumulates"])
     lines += ["", "up to exit  layers  parameters  file bytes" + "".join(
@@ -84,6 +86,14 @@ def _text(found: dict[str, Any]) -> str:
                     for cost in found["stem"]["multiply_accumulates"].values())
     lines.append(f"{'stem':>10}{0:>8}{found['stem']['parameters']:>12,}{'':>12}{costs}")
     return "\n".join(lines)
+
+
+def _attention(decoder: dict[str, Any]) -> str:
+    costs = ", ".join(f"{cost:,} for {what}"
+                      for what, cost in decoder["multiply_accumulates"].items())
+    return (f"an attention decoder: {decoder['layers']} layers an exit, at most "
+            f"{decoder['max_tokens']} labels, start {decoder['start_token']}, end "
+            f"{decoder['end_token']}, padding {decoder['pad_token']}; MAC {costs}")
 
 
 def _front_end(config: dict[str, Any]) -> str:
@@ -102,7 +112,8 @@ def _device(plan: dict[str, Any]) -> str:
         f"features, {plan['rows']} of the encoder), in bytes:",
         f"features {plan['features']:,}, arena {plan['arena']:,} (before it begins, the front end "
         f"uses {plan['frontend']:,} of it), stack {plan['stack']:,}; "
-        f"samples, where RAM keeps them, {plan['samples']:,}",
+        f"samples, where RAM keeps them, {plan['samples']:,}"
+        + (f"; attention decoder {plan['decoder']:,}" if plan["decoder"] else ""),
         "",
         "up to exit       flash       model    RAM peak",
     ]

@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from weights_io import files
@@ -19,6 +18,8 @@ from . import _cluster, _console, _decoder, _phrases, _policy, _progress
 from ._model import add_model
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .. import exits
     from ..cluster import Cluster
     from ..model import Result
@@ -42,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "2 by default")
     parser.add_argument("--format", choices=("txt", "json", "srt", "vtt", "ctm", "trn"),
                         default="txt")
-    parser.add_argument("--output-dir", type=Path, metavar="D",
+    parser.add_argument("--output-dir", type=_console.path, metavar="D",
                         help="write D/NAME.FORMAT for each file instead of stdout; what an "
-                        "interrupt or an error leaves of a long one, D/NAME.partial.FORMAT")
+                        "interrupt or an error leaves of a long one, D/NAME.FORMAT.partial")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="replace outputs that exist")
     existing.add_argument("--resume", action="store_true",

@@ -16,7 +16,7 @@ import numpy as np
 from .. import families
 from ..config import Config
 from ..convert import convert_state_dict
-from ..families import Kind, Module, conformer, splitformer
+from ..families import Kind, Module, aed, conformer, splitformer
 from ..quantize import quantize
 
 EDGES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33)
@@ -30,6 +30,9 @@ SMALL = conformer.Config(
 
 SMALL_SPLITFORMER = splitformer.Config(**asdict(SMALL), parallel=(1, 0, 1))
 """The same of the family Splitformer."""
+
+SMALL_AED = aed.Config(**asdict(SMALL), decoder_layers=2, max_tokens=30, pad_token=7)
+"""The same with attention decoders."""
 
 
 class Stream:
@@ -115,7 +118,7 @@ def random_state_dict(config: Config, seed: int, qk_gain: float = 1.0) -> dict[s
             if source.source in _RANGES:
                 low, high = _RANGES[source.source]
                 state[source.source] = draw(*shape, low=low, high=high)
-            elif source.name == "stem.positions":
+            elif source.name.endswith(".positions"):
                 state[source.source] = sinusoids(size, shape[-1]).reshape(shape)
             else:
                 state[source.source] = draw(*shape)
@@ -148,13 +151,27 @@ def random_model(
     Its positions are random numbers and not sinusoids, whose last bit is the C library's choice.
     """
     state = random_state_dict(config, seed, qk_gain)
-    settings = ("heads", "pad", "chunk", "left", "conv", "positions")
-    found, tensors = convert_state_dict(
-        state, extras={name: getattr(config, name) for name in settings})
+    settings = ("heads", "pad", "chunk", "left", "conv", "positions",
+                *aed.DEFAULT_TOKENS)
+    found, tensors = convert_state_dict(state, extras={
+        name: getattr(config, name) for name in settings if hasattr(config, name)})
     for spec in families.tensors(found):
         if spec.kind is Kind.TABLE:
             tensors[spec.name] = Stream(seed)(*spec.shape)
     return found, tensors
+
+
+def random_tensors(config: Config, seed: int) -> dict[str, np.ndarray]:
+    """The tensors of a float32 model of any family, without a checkpoint before them."""
+    draw, tensors = Stream(seed), {}
+    for spec in families.tensors(config):
+        if len(spec.shape) == 2 and spec.kind is Kind.MATRIX:
+            tensors[spec.name] = draw.weight(*spec.shape, gain=1.2)
+        elif spec.name.endswith("norm.weight"):
+            tensors[spec.name] = draw(*spec.shape, low=0.5, high=1.5)
+        else:
+            tensors[spec.name] = draw(*spec.shape, low=-0.2, high=0.2)
+    return tensors
 
 
 def random_int8_model(

@@ -47,17 +47,17 @@ class Alignment:
         """The tokens, and the frame of each one's run where it is most probable."""
         tokens: list[int] = []
         frames: list[int] = []
-        before, peak = -1, 0.0
-        for frame, (label, value) in enumerate(zip(self.labels.tolist(), self.highest.tolist())):
-            if label != self.blank:
-                if label != before:
-                    tokens.append(label)
-                    frames.append(frame)
-                    peak = value
-                elif value > peak:
-                    frames[-1] = frame
-                    peak = value
-            before = label
+        labels, highest = self.labels.tolist(), self.highest.tolist()
+        peak = 0.0
+        for frame in np.flatnonzero(self.labels != self.blank).tolist():
+            label, value = labels[frame], highest[frame]
+            if not frame or label != labels[frame - 1]:
+                tokens.append(label)
+                frames.append(frame)
+                peak = value
+            elif value > peak:
+                frames[-1] = frame
+                peak = value
         score = float(self.highest.sum(dtype=np.float64))
         return Hypothesis(tuple(tokens), score, tuple(frames))
 

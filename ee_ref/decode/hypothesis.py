@@ -54,10 +54,32 @@ class WordHypothesis(Hypothesis):
         return *self, self.parts
 
 
-def token_confidences(log_probs: np.ndarray, hypothesis: Hypothesis) -> tuple[float, ...]:
-    """Probability of each token of `hypothesis` at its emission frame, in [0, 1].
+class AttentionHypothesis(Hypothesis):
+    """A hypothesis of an attention decoder.
 
-    log_probs: (T, V), the ones that were decoded, taken as float32; the exponential is that of
+    tokens: labels of text; frames: where the CTC head of the same exit puts them (`placed`), () for
+    none yet. emitted: all labels in their order, the end and what follows it too. log_probs: of
+    each of `tokens`, by the decoder.
+    """
+
+    emitted: tuple[int, ...]
+    log_probs: tuple[float, ...]
+
+    def __new__(cls, tokens: tuple[int, ...], score: float, frames: tuple[int, ...],
+                emitted: tuple[int, ...], log_probs: tuple[float, ...]) -> AttentionHypothesis:
+        made = super().__new__(cls, tokens, score, frames)
+        made.emitted, made.log_probs = emitted, log_probs
+        return made
+
+    def __getnewargs__(self) -> tuple:  # type: ignore[override]
+        return *self, self.emitted, self.log_probs
+
+
+def token_confidences(log_probs: np.ndarray, hypothesis: Hypothesis) -> tuple[float, ...]:
+    """Probability of each token of `hypothesis`, in [0, 1]: at its emission frame, or to an
+    attention decoder.
+
+    log_probs: (T, V), those of the CTC head, taken as float32; the exponential is that of
     docs/numerics.md. Raises ArgumentError when the hypothesis has tokens or frames that log_probs
     lacks.
     """
@@ -72,7 +94,10 @@ def token_confidences(log_probs: np.ndarray, hypothesis: Hypothesis) -> tuple[fl
             f"expected a hypothesis of these log-probabilities, {rows} frames of {labels} labels, "
             f"found frames {hypothesis.frames} of tokens {hypothesis.tokens}"
         )
-    emitted = np.asarray(log_probs)[np.array(frames, int), np.array(tokens, int)]
+    if isinstance(hypothesis, AttentionHypothesis):
+        emitted = np.array(hypothesis.log_probs)
+    else:
+        emitted = np.asarray(log_probs)[np.array(frames, int), np.array(tokens, int)]
     probabilities = exp(emitted.astype(np.float32))
     return tuple(np.minimum(probabilities, ONE).tolist())
 

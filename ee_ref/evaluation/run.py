@@ -10,20 +10,24 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, zip_longest
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from .. import audio, exits, formats
 from ..clock import StageClock
 from ..errors import EeError
+from ..exits.attention import ATTENTION_SCORES
 from ..exits.phrase import PHRASE_SCORES
 from ..exits.scores import POSTERIORS
 from ..loading import thread_count
-from ..model import Decoder, Model, Result
+from ..model import Model, Result, attends, of_log_probs
 from ..phrase_decoder import Heard, PhraseDecoder
 from . import scoring
 from .manifest import Recording
+
+if TYPE_CHECKING:
+    from ..model import AnyDecoder
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -122,7 +126,8 @@ class Measurement:
     texts, times, costs: one entry an exit: its text, greedy, of the decoder given or of `heard`;
     CPU seconds of the calling thread and multiply-accumulates of the encoder up to it. scores:
     `exits.Scores` of each exit; posteriors: (posterior, posterior per token) of each, empty when
-    not asked for. heard: the phrases of each, empty where none were given. seconds: of audio.
+    not asked for. attention: `exits.ATTENTION_SCORES` of each, empty without attention decoders.
+    heard: the phrases of each, empty where none were given. seconds: of audio.
     exit, text, seconds_used, score_seconds: of the policy, run on its own: the exit that it chose,
     the text there, the CPU seconds of encoder and rule together, and those of the rule alone; 0 and
     "" without a policy.
@@ -135,6 +140,7 @@ class Measurement:
     costs: tuple[int, ...]
     scores: tuple[exits.Scores, ...]
     posteriors: tuple[tuple[float, float], ...] = ()
+    attention: tuple[dict[str, float], ...] = ()
     heard: tuple[Heard, ...] = ()
     exit: int = 0
     text: str = ""
@@ -149,7 +155,7 @@ def run(
     *,
     posteriors: bool = False,
     phrases: PhraseDecoder | None = None,
-    decoder: Decoder | None = None,
+    decoder: AnyDecoder | None = None,
     **how: Any,
 ) -> list[Measurement]:
     """`Measurement` of each recording, in order.
@@ -165,7 +171,7 @@ def run(
 
 
 def _measured(model: Model, policy: exits.AnyPolicy | None, posteriors: bool,
-              phrases: PhraseDecoder | None, decoder: Decoder | None, recording: Recording
+              phrases: PhraseDecoder | None, decoder: AnyDecoder | None, recording: Recording
               ) -> Measurement:
     config = model.config
     samples = samples_of(recording, model)
@@ -174,8 +180,14 @@ def _measured(model: Model, policy: exits.AnyPolicy | None, posteriors: bool,
     heard = tuple(phrases(out.log_probs) for out in whole.outputs) if phrases else ()
     if heard:
         texts = tuple(found.text for found in heard)
+    elif attends(decoder):
+        texts = tuple(model.tokens.text(decoder(out, len(features))[0].tokens)
+                      for out in whole.outputs)
+    elif decoder is None and whole.every_attended:
+        texts = tuple(model.tokens.text(attended.hypotheses[0].tokens)
+                      for attended in whole.every_attended)
     elif decoder is not None:
-        texts = tuple(model.text(out.log_probs, decoder) for out in whole.outputs)
+        texts = tuple(model.text(out.log_probs, of_log_probs(decoder)) for out in whole.outputs)
     else:
         texts = tuple(model.tokens.text(greedy.best.tokens) for _, greedy in whole.measured)
     chosen: dict[str, Any] = {}
@@ -191,6 +203,8 @@ def _measured(model: Model, policy: exits.AnyPolicy | None, posteriors: bool,
         scores=tuple(scores for scores, _ in whole.measured),
         posteriors=tuple(exits.n_best_posterior(out.log_probs, blank=config.blank)
                          for out in whole.outputs if posteriors),
+        attention=tuple({name: attended.score(name) for name in ATTENTION_SCORES}
+                        for attended in whole.every_attended),
         heard=heard, **chosen)
 
 
@@ -200,7 +214,7 @@ def rendered(
     format: str,
     policy: exits.AnyPolicy | None = None,
     phrases: PhraseDecoder | None = None,
-    decoder: Decoder | None = None,
+    decoder: AnyDecoder | None = None,
     **how: Any,
 ) -> list[str]:
     """The transcription of each recording, in order, as text of a format: ctm or trn.
@@ -228,8 +242,8 @@ class Table:
 
     word_errors, character_errors (n, K) int; words, characters (n,) of the references; seconds (n,)
     of audio; layers (K,) up to each exit; costs, times (n, K) up to each exit; scores: name ->
-    (n, K), of the fields of `exits.Scores` and, where they were measured, the two posteriors and
-    the scores of phrases.
+    (n, K), of the fields of `exits.Scores` and, where they were measured, the two posteriors, those
+    of attention decoders and those of phrases.
     """
 
     ids: tuple[str, ...]
@@ -262,6 +276,8 @@ def table(model: Model, utterances: Sequence[Measurement], normalise: str) -> Ta
     measured = np.array([[s + p for s, p in zip_longest(u.scores, u.posteriors, fillvalue=())]
                          for u in utterances], float)  # (n, K, scores)
     names = exits.Scores._fields + POSTERIORS
+    of_attention = {name: np.array([[scores[name] for scores in u.attention] for u in utterances])
+                    for name in ATTENTION_SCORES if utterances[0].attention}
     of_phrases = {name: np.array([[getattr(heard.scores, field) for heard in u.heard]
                                   for u in utterances])
                   for name, field in PHRASE_SCORES.items() if utterances[0].heard}
@@ -274,5 +290,5 @@ def table(model: Model, utterances: Sequence[Measurement], normalise: str) -> Ta
         costs=np.array([u.costs for u in utterances], float),
         times=np.array([u.times for u in utterances]),
         scores={name: measured[..., number] for number, name
-                in enumerate(names[: measured.shape[-1]])} | of_phrases,
+                in enumerate(names[: measured.shape[-1]])} | of_attention | of_phrases,
     )

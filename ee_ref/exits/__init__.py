@@ -22,6 +22,7 @@ that one object serves any number of utterances at once:
 """
 
 from . import rules
+from .attention import ATTENTION_SCORES
 from .clock import Deadline
 from .combined import FirstOf, Within
 from .phrase import CONFIDENCE, Confidence, PhraseScores, phrase_scores
@@ -40,9 +41,9 @@ from .stored import from_plain, to_plain
 from .utterance import ExitLike, Heard, Observation, Utterance
 
 __all__ = [
-    "AnyPolicy", "CONFIDENCE", "Confidence", "Deadline", "Decision", "ExitLike", "FEATURES",
-    "FirstOf", "Heard", "Observation", "PhraseScores", "Policy", "SCORES", "Scores", "Utterance",
-    "Within", "frame_entropy", "from_plain", "measure", "n_best_posterior", "phrase_scores",
-    "sentence_posterior", "to_plain",
+    "ATTENTION_SCORES", "AnyPolicy", "CONFIDENCE", "Confidence", "Deadline", "Decision", "ExitLike",
+    "FEATURES", "FirstOf", "Heard", "Observation", "PhraseScores", "Policy", "SCORES", "Scores",
+    "Utterance", "Within", "frame_entropy", "from_plain", "measure", "n_best_posterior",
+    "phrase_scores", "sentence_posterior", "to_plain",
 ]
 __all__ += rules.__all__

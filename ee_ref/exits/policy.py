@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 from ..errors import ArgumentError
+from .attention import Attention
 from .scores import Scores
 from .utterance import ExitLike, Heard, Observation, Utterance
 
@@ -170,7 +171,8 @@ class Course:
 
     measured: scores and alignment of the last exit (`measure`), None for a policy that needs none.
     heard: what was found there of the phrases that may be said, None for a policy that asks for
-    none. Raises ArgumentError for a policy that needs phrases where the utterance has none.
+    none. attended: what the attention decoder of the last exit says, None without one. Raises
+    ArgumentError for a policy that needs phrases where the utterance has none.
     """
 
     def __init__(self, policy: AnyPolicy, utterance: Utterance, measures: bool = False) -> None:
@@ -179,6 +181,7 @@ class Course:
         self._policy, self._utterance, self._state = as_policy(policy), utterance, None
         self._measures = measures or needs_scores(policy)
         self.heard: Heard | None = None
+        self.attended: Attention | None = None
         self._hear = utterance.hear if needs_phrases(policy) else None
         require_phrases(policy, utterance.hear is not None)
 
@@ -190,7 +193,10 @@ class Course:
             scores = self.measured[0]
         if self._hear is not None:
             self.heard = self._hear(out.log_probs)
+        if self._utterance.attend is not None:
+            self.attended = self._utterance.attend(out)
         phrase = None if self.heard is None else self.heard.scores
         (stop, score, margin), self._state = self._policy.decide(
-            Observation(out.exit, out.log_probs, scores, self._utterance, phrase), self._state)
+            Observation(out.exit, out.log_probs, scores, self._utterance, phrase, self.attended),
+            self._state)
         return Decision(bool(stop), float(score), float(margin))

@@ -13,6 +13,7 @@ import numpy as np
 from ..checks import check_count, check_number
 from ..decode.beam import MAX_BEAM_WIDTH
 from ..errors import ArgumentError
+from .attention import ATTENTION_SCORES
 from .phrase import MAX_MARGIN
 from .policy import Decision, Rule, judged
 from .scores import FEATURES, POSTERIORS, SCORES
@@ -117,7 +118,7 @@ class Threshold(Rule, kind="threshold"):
 
     @property
     def needs_scores(self) -> bool:
-        return self.score not in POSTERIORS
+        return self.score not in (*POSTERIORS, *ATTENTION_SCORES)
 
     def decide(self, at: Observation, state: None = None) -> tuple[Decision, None]:
         score = at.score(self.score)
@@ -212,7 +213,8 @@ class Worth(Rule, kind="worth"):
 
     @property
     def needs_scores(self) -> bool:
-        return self.length is not None or not set(self.scores) <= set(POSTERIORS)
+        return self.length is not None or not (
+            set(self.scores) <= {*POSTERIORS, *ATTENTION_SCORES})
 
     def decide(self, at: Observation, state: Any = None) -> tuple[Decision, Any]:
         if at.exit > len(self.bias):

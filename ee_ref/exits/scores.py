@@ -16,6 +16,7 @@ from .. import decode
 from ..decode.greedy import Alignment, align
 from ..errors import ArgumentError
 from ..ops._exact import ONE, ZERO, exp, log, row_sum
+from .attention import ATTENTION_SCORES
 
 # Log-probabilities up to here count as those of 0.
 _LOG_OF_ZERO = np.float32(-87)
@@ -177,7 +178,7 @@ POSTERIORS = ("posterior", "posterior_per_token")
 SCORES = {
     "entropy": False, "entropy_normalised": False, "entropy_speech": False, "path": True,
     "least_confidence": True, "mean_confidence": True, "blank_share": True, "agreement": True,
-    **dict.fromkeys(POSTERIORS, True),
+    **dict.fromkeys(POSTERIORS, True), **ATTENTION_SCORES,
 }
 """The scores that `Threshold` goes by: name -> whether a larger one is more confident."""
 

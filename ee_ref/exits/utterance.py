@@ -11,6 +11,7 @@ import numpy as np
 
 from ..decode import Alignment
 from ..errors import ArgumentError
+from .attention import ATTENTION_SCORES, Attention
 from .phrase import PHRASE_SCORES, PhraseScores
 from .scores import POSTERIORS, Scores, measure, n_best_posterior
 
@@ -39,7 +40,8 @@ class Utterance(NamedTuple):
     to each exit, (exits,), empty when unknown. started: when the caller asked for this utterance,
     by `clock`, in seconds. encoder_started: when its first layer began to run.
     measure: `measure`, or its twin in C. hear: searches log-probabilities for the phrases that may
-    be said; None where anything may.
+    be said; None where anything may. attend: gives what the attention decoder of an exit says;
+    None where there is no such decoder.
     """
 
     exits: int = 0
@@ -50,6 +52,7 @@ class Utterance(NamedTuple):
     encoder_started: float = 0.0
     measure: Callable[..., tuple[Scores, Alignment]] = measure
     hear: Callable[[np.ndarray], Heard] | None = None
+    attend: Callable[[Any], Attention] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class Observation:
 
     exit: its number, from 1. log_probs: (T, V). scores: its `Scores`, None for a policy that says
     `needs_scores = False`. phrase: its `PhraseScores`, None unless the policy says
-    `needs_phrases = True`. utterance: whose exit it is.
+    `needs_phrases = True`. utterance: whose exit it is. attention: what its attention decoder says,
+    None where it has none.
 
     Calibration shows rules all utterances of a set at once (ee_ref/calibration/fit.py). Every score
     and cost is then an array (n,), and there are neither log-probabilities nor a clock.
@@ -69,16 +73,21 @@ class Observation:
     scores: Scores
     utterance: Utterance
     phrase: PhraseScores | None = None
+    attention: Attention | None = None
 
     def score(self, name: str) -> float:
-        """The score of that name: a field of `Scores`, one of the two posteriors, or one of
-        PHRASE_SCORES."""
+        """The score of that name: a field of `Scores`, one of the two posteriors, one of
+        PHRASE_SCORES or of ATTENTION_SCORES."""
         if name in POSTERIORS:
             return self.posterior()[POSTERIORS.index(name)]
         if name in PHRASE_SCORES:
             if self.phrase is None:
                 raise ArgumentError(f"{name}: expected a policy with needs_phrases = True")
             return getattr(self.phrase, PHRASE_SCORES[name])
+        if name in ATTENTION_SCORES:
+            if self.attention is None:
+                raise ArgumentError(f"{name}: expected a model with attention decoders")
+            return self.attention.score(name)
         if name not in Scores._fields:
             raise ArgumentError(f"score: expected one that an exit has, found {name!r:.80}")
         return getattr(self.scores, name)

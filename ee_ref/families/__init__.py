@@ -1,19 +1,19 @@
 """Families of models: a module each, with all that is true of one family and of no other.
 
-A model file names its family (`general.architecture`), and FAMILIES knows its module. To add one:
-a module with the names of `Family`, a row here.
+A model file names its family (`general.architecture`), and FAMILIES imports its module when it is
+asked for it: a run has one model. To add one: a module with the names of `Family`, two rows here.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from .. import config as shared
-from . import conformer, splitformer, wav2vec2, wavlm
 from ._checkpoint import Module, Source
 from ._state import ExitOutput, Head, OneThread, State, check_features, too_long
 from ._table import (
@@ -89,8 +89,38 @@ class Family(Protocol):
         ...
 
 
-FAMILIES: dict[str, Family] = {module.Config.architecture: module
-                               for module in (conformer, splitformer, wav2vec2, wavlm)}
+_MODULES = {
+    "ee-conformer": "conformer", "ee-splitformer": "splitformer", "ee-aed": "aed",
+    "ee-wav2vec2": "wav2vec2", "ee-wavlm": "wavlm",
+}
+
+if TYPE_CHECKING:
+    from . import aed, conformer, splitformer, wav2vec2, wavlm
+
+    _CHECKED: tuple[Family, ...] = (conformer, splitformer, aed, wav2vec2, wavlm)
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES.values():
+            return importlib.import_module(f".{name}", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _Families(Mapping[str, Family]):
+    """The modules by the names of their families."""
+
+    def __getitem__(self, name: str) -> Family:
+        module: Any = importlib.import_module(f".{_MODULES[name]}", __name__)
+        return module
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULES)
+
+    def __len__(self) -> int:
+        return len(_MODULES)
+
+
+FAMILIES: Mapping[str, Family] = _Families()
 """By `general.architecture` of model files. A family whose checkpoints have the names of another
 one's and more stands after it."""
 

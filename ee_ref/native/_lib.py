@@ -28,7 +28,7 @@ except ImportError as error:
         "(pip install . or python setup.py build_ext --inplace) or use backend='numpy'"
     ) from error
 
-ABI_VERSION = 6
+ABI_VERSION = 7
 """The version of the C declarations that this package was written for."""
 
 if lib.ee_abi_version() != ABI_VERSION:

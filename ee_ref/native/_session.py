@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from ..errors import ArgumentError, ShapeError, StateError, TooLongError
 from ..families import ExitOutput, TensorSpec
 from ._arrays import address, aligned, pointer
 from ._lib import ensure, ffi, lib, ops
+
+if TYPE_CHECKING:
+    from ..families.aed import Steps
 
 
 class NativeModel:
@@ -44,8 +47,8 @@ class NativeModel:
         self.team = lib.ee_pool_team(self._pool)
         specs = [s for s in families.tensors(config) if not s.name.startswith("frontend.")]
         self._tensors = [_in_layout(spec, tensors.get(spec.name)) for spec in specs]
-        self._config = _c_config(config)
-        self._memory = aligned(_size(lib.ee_model_size, self._config), lib.EE_MEMORY_ALIGNMENT)
+        self.c_config = _c_config(config)
+        self._memory = aligned(_size(lib.ee_model_size, self.c_config), lib.EE_MEMORY_ALIGNMENT)
         # Used again: fresh memory costs a page fault every 4 KB, 1 % of the time of an utterance.
         self._arenas: deque[np.ndarray] = deque(maxlen=4)
 
@@ -54,7 +57,7 @@ class NativeModel:
             entry.data = ffi.cast("void *", address(array))
             entry.bytes = _stored_bytes(spec)
         result = ffi.new("ee_model **")
-        ensure(lib.ee_model_open(ffi.from_buffer(self._memory), len(self._memory), self._config,
+        ensure(lib.ee_model_open(ffi.from_buffer(self._memory), len(self._memory), self.c_config,
                                  table, len(specs), ops(), result))
         self.handle = result[0]
         if packed:
@@ -64,11 +67,18 @@ class NativeModel:
 
     def arena_size(self, capacity: int) -> int:
         """Bytes of memory that a session of this capacity uses. Raises TooLongError."""
-        return _size(lib.ee_arena_size, self._config, capacity, self.team)
+        return _size(lib.ee_arena_size, self.c_config, capacity, self.team)
 
     def start(self, capacity: int) -> Session:
         """An utterance at its beginning, to be fed in pieces; capacity: see `Session`."""
         return Session(self, capacity)
+
+    def decoder(self, exit_: int, hidden: np.ndarray, width: int, labels: int) -> Steps:
+        """See `ee_ref.encoder.Encoder.decoder`."""
+        from ._decoder import Decoder
+
+        families.aed.require_decoder(self.config)
+        return Decoder(self, exit_, hidden, width, labels)
 
     def exits(self, features: np.ndarray) -> Generator[ExitOutput, None, None]:
         """See `ee_ref.encoder.Encoder.exits`."""
@@ -198,7 +208,7 @@ def _in_layout(spec: TensorSpec, array: np.ndarray | None) -> np.ndarray:
 
 
 _PREFIXES = {"architecture": "EE_ARCH_", "dtype": "EE_DTYPE_", "conv": "EE_CONV_",
-             "positions": "EE_POSITIONS_"}
+             "positions": "EE_POSITIONS_", "conv_norm": "EE_CONV_NORM_", "norm": "EE_NORM_"}
 """Fields of `ee_config` whose values are texts in Python, and what their numbers are called."""
 
 
@@ -210,7 +220,7 @@ def _c_config(config: Config):
     fields: dict[str, Any] = {}
     for name, _ in ffi.typeof("ee_config").fields:
         value: Any = getattr(config, name, None)
-        if name in _PREFIXES:
+        if name in _PREFIXES and value is not None:
             constant = _PREFIXES[name] + value.removeprefix("ee-").upper()
             if not hasattr(lib, constant):
                 raise ArgumentError(f"the C library: expected a model whose {name} it knows, "

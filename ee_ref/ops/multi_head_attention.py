@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._attention import by_head, context, side_by_side
 from ._view import after_past, windows
 from .linear import linear
-from .softmax import softmax
 
 LINE = (
     "x (T D), in_weight (3D D), in_bias (3D), out_weight (D D), out_bias (D), heads, chunk, left, "
@@ -26,15 +26,12 @@ def multi_head_attention(
     -> (T, D), keys and values (T, 2D)
     """
     frames, dim = x.shape
-    width = dim // heads
     qkv = linear(x, in_weight, in_bias)
     kv = qkv[:, dim:].copy()
     seen = after_past(past, kv)
-    q = qkv[:, :dim].reshape(frames, heads, width).transpose(1, 0, 2) * width**-0.5  # (heads, T, d)
-    k, v = seen.reshape(len(seen), 2, heads, width).transpose(1, 2, 0, 3)    # (heads, P + T, d)
+    q = by_head(qkv[:, :dim], heads) * (dim // heads)**-0.5                  # (heads, T, d)
+    k, v = by_head(seen[:, :dim], heads), by_head(seen[:, dim:], heads)      # (heads, P + T, d)
     mixed = np.empty_like(q)
     for own, window in windows(frames, chunk, left, len(seen) - frames):
-        scores = q[:, own] @ k[:, window].transpose(0, 2, 1)
-        mixed[:, own] = softmax(scores) @ v[:, window]
-    context = mixed.transpose(1, 0, 2).reshape(frames, dim)
-    return linear(context, out_weight, out_bias), kv
+        mixed[:, own] = context(q[:, own], k[:, window], v[:, window])
+    return linear(side_by_side(mixed), out_weight, out_bias), kv

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._exact import ONE, digits_product, integer_product
+from ._attention import by_head, context_qs8, side_by_side
+from ._exact import ONE
 from ._view import after_past, windows
 from .linear_qs8 import linear_qs8
 from .quantize_qs8 import quantize_qs8
-from .softmax_qs8 import softmax_qs8
 
 LINE = (
     "x (T D), in_weight (3D D) int8, in_weight_scale (3D), in_bias (3D), out_weight (D D) int8, "
@@ -22,32 +22,24 @@ def multi_head_attention_qs8(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Self-attention, softmax(q k' / sqrt(d)) v, on int8 products; also keys and values.
 
-    Queries, keys and values are quantised by frame and head; probabilities, with the scales of the
-    values in them, are integers of 14 bits in two digits. A frame sees what it sees in
+    What is quantised and how says `context_qs8`. A frame sees what it sees in
     `multi_head_attention`.
     x (T, D) float32, in_weight (3D, D) int8 = queries, keys, values stacked, in_weight_scale (3D,),
     in_bias (3D,), out_weight (D, D) int8, out_weight_scale (D,), out_bias (D,), past (P, 2D)
     float32: keys and values of the frames before x -> (T, D), keys and values (T, 2D), float32
     """
     frames, dim = x.shape
-    width = dim // heads
     qkv = linear_qs8(*quantize_qs8(x), in_weight, in_weight_scale, in_bias)
     kv = qkv[:, dim:].copy()
     seen = after_past(past, kv)
-    queries = qkv[:, :dim].reshape(frames, heads, width).transpose(1, 0, 2)
-    keys, values = seen.reshape(len(seen), 2, heads, width).transpose(1, 2, 0, 3)
-    q, q_scale = quantize_qs8(queries)                          # (heads, T, d), (heads, T)
-    k, k_scale = quantize_qs8(keys)                             # (heads, P + T, d), (heads, P + T)
-    v, v_scale = quantize_qs8(values)
-    v = v.transpose(0, 2, 1)                                    # (heads, d, P + T)
+    q, q_scale = quantize_qs8(by_head(qkv[:, :dim], heads))     # (heads, T, d), (heads, T)
+    k, k_scale = quantize_qs8(by_head(seen[:, :dim], heads))    # (heads, P + T, d), (heads, P + T)
+    v, v_scale = quantize_qs8(by_head(seen[:, dim:], heads))
 
-    q_scale = q_scale * (ONE / np.sqrt(np.float32(width)))
+    q_scale = q_scale * (ONE / np.sqrt(np.float32(dim // heads)))
     mixed = np.empty(q.shape, np.float32)
     for own, window in windows(frames, chunk, left, len(seen) - frames):
-        scales = q_scale[:, own, None] * k_scale[:, None, window]
-        scores = integer_product(q[:, own], k[:, window]).astype(np.float32) * scales
-        high, low, scale = softmax_qs8(scores, v_scale[:, window])
-        mixed[:, own] = digits_product(high, low, v[:, :, window]) * scale[:, :, None]
-
-    context = mixed.transpose(1, 0, 2).reshape(frames, dim)
-    return linear_qs8(*quantize_qs8(context), out_weight, out_weight_scale, out_bias), kv
+        mixed[:, own] = context_qs8(q[:, own], q_scale[:, own], k[:, window], k_scale[:, window],
+                                    v[:, window], v_scale[:, window])
+    return linear_qs8(*quantize_qs8(side_by_side(mixed)), out_weight, out_weight_scale,
+                      out_bias), kv

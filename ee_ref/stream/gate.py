@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 LEAST_POWER = 64
 """Of a value of 16 bits, on average: what is not above is silence (-72 dB of full scale)."""
-BLOCK_ROWS, BLOCKS = 64, 4
-"""The floor is the least power of a row that is no silence, in so many blocks of so many rows: 10 s
-at 25 a second."""
+BLOCK_ROWS = 64
+"""The floor is the least power of a row that is no silence, in the last block of so many rows and
+since: what became quieter is known at once, what became louder in 5 s at most, at 25 rows a
+second."""
 OVER_FLOOR = 2
 """A row is loud above so many times the floor: 3 dB."""
 ROWS_BESIDE = 5
@@ -22,16 +21,15 @@ class Gate:
 
     def __init__(self, row_values: int) -> None:
         self._least = LEAST_POWER * row_values
-        self._minima: deque[int] = deque(maxlen=BLOCKS)  # 0 for a block of silence
-        self._lowest, self._rows = 0, 0  # of the block that is not complete
+        self._complete = 0  # the least power of the last complete block; 0 for one of silence
+        self._lowest, self._rows = 0, 0  # the same of the block that is not complete
 
     def __call__(self, power: int) -> bool:
         """Whether the next row, of this power, is loud."""
-        floor = min(filter(None, self._minima), default=0)
         if power > self._least:  # silence says nothing of a background
             self._lowest = min(self._lowest or power, power)
+        floor = min(self._complete, self._lowest or self._complete)
         self._rows += 1
         if self._rows == BLOCK_ROWS:
-            self._minima.append(self._lowest)
-            self._lowest = self._rows = 0
+            self._complete, self._lowest, self._rows = self._lowest, 0, 0
         return power > max(self._least, OVER_FLOOR * floor)

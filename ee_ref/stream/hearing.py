@@ -21,10 +21,15 @@ from .signal import Signal, frames_of_row
 if TYPE_CHECKING:
     from ..model import Model, Run
 
-PAUSE_ROWS = 7
-"""Blank rows at the end of a block behind which windows that decide more rows than they look back
-at no longer look back: what another speaker said, or another command, costs more words than it
-saves."""
+PAUSE_ROWS = 20
+"""Blank rows at the end of a block over which windows no longer look back: what another speaker
+said, or another command, costs more words than it saves, and silence costs work."""
+KEPT_ROWS = 24
+"""Rows before the end of such a block that windows still begin with: a word wants to be heard with
+the silence ahead of it."""
+SEAM_ROWS = 6
+"""Blank rows that are left to the next block at most: of a longer pause more would be computed
+twice and say nothing."""
 HELD_ROWS = 16
 """Rows after a label in which deeper groups go on, whether exit 1 hears anything or not."""
 
@@ -77,7 +82,7 @@ docs/streaming.md has what others give."""
 PHRASES = Windows(left=48, hop=40, ahead=16)
 """What a stream takes for phrases: they are searched for when an utterance is over, which it often
 is before so many rows have come."""
-LONG = Windows(left=64, hop=200, ahead=32)
+LONG = Windows(left=64, hop=400, ahead=64)
 """What `Model.transcribe` takes for long recordings: where latency does not count."""
 
 
@@ -179,15 +184,15 @@ class _InWindows:
         final = end - block
         if not is_last:
             final, pause = _seam(log_probs.argmax(axis=1) == config.blank, view)
-            if pause >= PAUSE_ROWS and view.hop >= view.left:
-                self._begin = block + final
+            if pause >= PAUSE_ROWS:
+                self._begin = max(self._begin, block + final - KEPT_ROWS)
         return (Block(block, final, run.out.exit, log_probs),
                 config.costs(len(features))[run.out.exit - 1])
 
 
 def _seam(blank: np.ndarray, view: Windows) -> tuple[int, int]:
     """Where a block may end: behind so many of its rows, in the middle of the longest pause near
-    its end, the first of equals; and how long that is.
+    its end, the first of equals, or SEAM_ROWS before the end of that; and how long it is.
 
     blank: (rows,) whether the best label is the blank.
     """
@@ -196,7 +201,7 @@ def _seam(blank: np.ndarray, view: Windows) -> tuple[int, int]:
     for row in range(low, high):
         length = length + 1 if blank[row] else 0
         if length > longest:
-            longest, final = length, row + 1 - length // 2
+            longest, final = length, row + 1 - min(length // 2, SEAM_ROWS)
     return max(1, final), longest
 
 

@@ -191,6 +191,9 @@ def listening(model: ee_ref.Model, samples: NDArray[np.float32]) -> float:
         print(event.text if event.final else f"{event.text} ...")
     for event in stream.finish():
         print(event.text)
+    decoder = model.attention_decoder(beam_width=8, n_best=4, ctc_weight=0.3)
+    result = model.transcribe("a.wav", decoder=decoder)
+    print(result.text)
     patient = ee_ref.stream.Endpoint(before=5.0, after=0.5, longest=30.0)
     events = model.stream("fast", "commands.phrases", endpoint=patient, rate=48000,
                           view=ee_ref.stream.Windows(64, 24, 16)).finish()

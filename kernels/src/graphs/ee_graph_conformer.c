@@ -11,11 +11,7 @@
 #define MATRIX EE_ROW_MATRIX
 #define FLOATS EE_ROW_FLOATS
 
-static const ee_tensor_row STEM[] = {
-    {"positions", 'T', 'D', MATRIX},
-    {"conv1.weight", 'D', 'A', MATRIX}, {"conv1.bias", '1', 'D', FLOATS},
-    {"conv2.weight", 'D', 'B', MATRIX}, {"conv2.bias", '1', 'D', FLOATS},
-};
+static const ee_tensor_row STEM[] = {EE_CONFORMER_STEM_ROWS};
 
 static const ee_tensor_row LAYER[] = {
     {"ff1.norm.weight", '1', 'D', FLOATS}, {"ff1.norm.bias", '1', 'D', FLOATS},
@@ -42,8 +38,9 @@ const ee_tensor_table ee_conformer_stem_table = TABLE(STEM);
 const ee_tensor_table ee_conformer_layer_table = TABLE(LAYER);
 const ee_tensor_table ee_conformer_head_table = TABLE(HEAD);
 
-size_t ee_conformer_size(const ee_config *config, char letter)
+size_t ee_conformer_size(const ee_config *config, uint8_t letter, uint32_t exit)
 {
+    (void)exit;
     switch (letter) {
     case '1':
         return 1;
@@ -243,9 +240,10 @@ static void stem_qs8(const ee_model *model, float *x, const float *inputs, size_
                        c->dim, kernel, stride, rest, ops, team);
 }
 
-void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, size_t rows,
-                       void *scratch, const ee_team *team)
+void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, size_t frames,
+                       size_t rows, void *scratch, const ee_team *team)
 {
+    (void)frames;
 #ifndef EE_NO_F32
     if (model->config.dtype == EE_DTYPE_F32) {
         stem_f32(model, x, inputs, rows, scratch, team);
@@ -337,17 +335,17 @@ void ee_conformer_head(const ee_model *model, uint32_t exit, ee_output *out, con
 
 /* ---- The graph: groups are their layers, one after another ---- */
 
-static uint32_t layers(const ee_config *config, uint32_t exit)
+uint32_t ee_conformer_layers(const ee_config *config, uint32_t exit)
 {
     return config->layers_per_exit[exit];
 }
 
-static size_t reach(const ee_config *config, uint32_t exit)
+size_t ee_conformer_reach(const ee_config *config, uint32_t exit)
 {
     return ee_size_mul(config->layers_per_exit[exit], ee_conformer_layer_reach(config));
 }
 
-static size_t cache_bytes(const ee_config *config, uint32_t exit)
+size_t ee_conformer_group_cache_bytes(const ee_config *config, uint32_t exit)
 {
     return ee_size_mul(config->layers_per_exit[exit], ee_conformer_cache_bytes(config));
 }
@@ -371,9 +369,9 @@ const ee_graph ee_graph_conformer = {
     .check = ee_conformer_check,
     .size = ee_conformer_size,
     .window = ee_conformer_window,
-    .layers = layers,
-    .reach = reach,
-    .cache_bytes = cache_bytes,
+    .layers = ee_conformer_layers,
+    .reach = ee_conformer_reach,
+    .cache_bytes = ee_conformer_group_cache_bytes,
     .scratch = ee_conformer_scratch,
     .stem = ee_conformer_stem,
     .place = ee_conformer_place,

@@ -50,7 +50,10 @@ ee_status ee_config_check(const ee_config *config)
 
 const ee_graph *ee_graph_for(uint32_t architecture)
 {
-    static const ee_graph *const graphs[] = {&ee_graph_conformer, &ee_graph_splitformer};
+    static const ee_graph *const graphs[] = {
+        &ee_graph_conformer, &ee_graph_splitformer, &ee_graph_wav2vec2, &ee_graph_wavlm,
+        &ee_graph_aed,
+    };
 
     for (size_t i = 0; i < sizeof(graphs) / sizeof(graphs[0]); i++) {
         if (graphs[i]->architecture == architecture) {
@@ -60,39 +63,71 @@ const ee_graph *ee_graph_for(uint32_t architecture)
     return NULL;
 }
 
-/* ---- Tensors: those of the stem, then for every exit those of its layers and of its head ---- */
+/* ---- Tensors: those of the stem, then for every exit those of its layers, of its head, and of the
+ * layers and the head of its decoder ---- */
 
-static size_t parts_of(const ee_config *config, const ee_tensor_row *row)
+static size_t parts_of(const ee_config *config, const ee_tensor_row *row, uint32_t exit)
 {
     const ee_graph *const graph = ee_graph_for(config->architecture);
 
-    if (graph->size(config, row->rows) == 0) {
+    if (graph->size(config, row->rows, exit) == 0) {
         return 0;
     }
-    return row->kind == EE_ROW_MATRIX && config->dtype == EE_DTYPE_QS8 ? 2 : 1;
+    return row->kind != EE_ROW_FLOATS && config->dtype == EE_DTYPE_QS8 ? 2 : 1;
 }
 
-static size_t count_in(const ee_config *config, const ee_tensor_table *table)
+static size_t count_in(const ee_config *config, const ee_tensor_table *table, uint32_t exit)
 {
     size_t count = 0;
 
     for (size_t i = 0; i < table->count; i++) {
-        count += parts_of(config, &table->rows[i]);
+        count += parts_of(config, &table->rows[i], exit);
     }
     return count;
 }
 
-/* The tensors before a layer of an exit, or, with as many as it has, before its head. */
-static size_t count_before(const ee_config *config, uint32_t exit, uint32_t layer)
+/* The tensors of one layer of the decoder of an exit, and those of all its layers. */
+static size_t count_in_decoder_layer(const ee_config *config, uint32_t exit)
 {
     const ee_graph *const graph = ee_graph_for(config->architecture);
-    size_t layers = layer;
+
+    return graph->decoder_tensors != NULL ? count_in(config, graph->decoder_tensors, exit) : 0;
+}
+
+static size_t count_in_decoder_layers(const ee_config *config, uint32_t exit)
+{
+    const size_t layer = count_in_decoder_layer(config, exit);
+
+    return layer > 0 ? config->decoder_layers * layer : 0;
+}
+
+/* Those of an exit behind its layers: of its CTC head, and of its decoder with a head of its own. */
+static size_t count_behind_layers(const ee_config *config, uint32_t exit)
+{
+    const ee_graph *const graph = ee_graph_for(config->architecture);
+    const size_t head = count_in(config, graph->head_tensors, exit);
+    const size_t decoder = count_in_decoder_layers(config, exit);
+
+    return decoder > 0 ? head + decoder + head : head;
+}
+
+/* The tensors before a part of an exit: see ee_tensors_of. */
+static size_t count_before(const ee_config *config, uint32_t exit, uint32_t part)
+{
+    const ee_graph *const graph = ee_graph_for(config->architecture);
+    const uint32_t own = exit < config->exits ? graph->layers(config, exit) : 0;
+    size_t layers = part < own ? part : own;
+    size_t count = count_in(config, graph->stem_tensors, 0);
 
     for (uint32_t e = 0; e < exit; e++) {
         layers += graph->layers(config, e);
+        count += count_behind_layers(config, e);
     }
-    return count_in(config, graph->stem_tensors) + layers * count_in(config, graph->layer_tensors)
-           + exit * count_in(config, graph->head_tensors);
+    if (part > own) {
+        count += count_in(config, graph->head_tensors, exit)
+                 + (part - own - 1) * count_in_decoder_layer(config, exit);
+    }
+    return count + layers * count_in(config, graph->layer_tensors, 0);
 }
 
 size_t ee_tensor_count(const ee_config *config)
@@ -100,30 +135,30 @@ size_t ee_tensor_count(const ee_config *config)
     return count_before(config, config->exits, 0);
 }
 
-const void *const *ee_tensors_of(const ee_model *model, uint32_t exit, uint32_t layer)
+const void *const *ee_tensors_of(const ee_model *model, uint32_t exit, uint32_t part)
 {
-    return model->tensors + count_before(&model->config, exit, layer);
+    return model->tensors + count_before(&model->config, exit, part);
 }
 
 /* The tensor `number` of a table. */
 static void describe(ee_tensor_info *info, const ee_config *config, const ee_tensor_table *table,
-                     size_t number)
+                     uint32_t exit, size_t number)
 {
     const ee_graph *const graph = ee_graph_for(config->architecture);
     const ee_tensor_row *row = table->rows;
 
-    for (size_t parts; number >= (parts = parts_of(config, row)); row++) {
+    for (size_t parts; number >= (parts = parts_of(config, row, exit)); row++) {
         number -= parts;
     }
     info->name = row->name;
-    info->rows = graph->size(config, row->rows);
-    info->columns = graph->size(config, row->columns);
+    info->rows = graph->size(config, row->rows, exit);
+    info->columns = graph->size(config, row->columns, exit);
     info->kind = EE_TENSOR_FLOATS;
     if (number == 1) {
         info->kind = EE_TENSOR_SCALES;
         info->columns = info->rows;
         info->rows = 1;
-    } else if (row->kind == EE_ROW_MATRIX && config->dtype == EE_DTYPE_QS8) {
+    } else if (row->kind != EE_ROW_FLOATS && config->dtype == EE_DTYPE_QS8) {
         info->kind = EE_TENSOR_INT8;
     }
     info->bytes = info->kind == EE_TENSOR_INT8
@@ -143,29 +178,48 @@ ee_status ee_tensor_at(const ee_config *config, size_t number, ee_tensor_info *i
         return EE_ERR_ARGUMENT;
     }
     const ee_graph *const graph = ee_graph_for(config->architecture);
-    const size_t in_layer = count_in(config, graph->layer_tensors);
-    const size_t in_head = count_in(config, graph->head_tensors);
+    const size_t in_stem = count_in(config, graph->stem_tensors, 0);
+    const size_t in_layer = count_in(config, graph->layer_tensors, 0);
     size_t rest = number;
 
     info->exit = 0;
     info->layer = 0;
-    if (rest < count_in(config, graph->stem_tensors)) {
-        describe(info, config, graph->stem_tensors, rest);
+    if (rest < in_stem) {
+        describe(info, config, graph->stem_tensors, 0, rest);
         return EE_OK;
     }
-    rest -= count_in(config, graph->stem_tensors);
+    rest -= in_stem;
     for (uint32_t e = 0; e < config->exits; e++) {
-        const size_t in_layers = graph->layers(config, e) * in_layer;
+        const uint32_t layers = graph->layers(config, e);
+        const size_t in_layers = layers * in_layer;
+        const size_t in_head = count_in(config, graph->head_tensors, e);
+        const size_t in_decoder = count_in_decoder_layers(config, e);
 
         info->exit = e + 1;
         if (rest < in_layers) {
             info->layer = (uint32_t)(rest / in_layer) + 1;
-            describe(info, config, graph->layer_tensors, rest % in_layer);
+            describe(info, config, graph->layer_tensors, e, rest % in_layer);
             return EE_OK;
         }
         rest -= in_layers;
         if (rest < in_head) {
-            describe(info, config, graph->head_tensors, rest);
+            describe(info, config, graph->head_tensors, e, rest);
+            return EE_OK;
+        }
+        rest -= in_head;
+        if (in_decoder == 0) {
+            continue;
+        }
+        if (rest < in_decoder) {
+            const size_t in_one = count_in_decoder_layer(config, e);
+
+            info->layer = layers + (uint32_t)(rest / in_one) + 1;
+            describe(info, config, graph->decoder_tensors, e, rest % in_one);
+            return EE_OK;
+        }
+        rest -= in_decoder;
+        if (rest < in_head) {
+            describe(info, config, graph->head_tensors, e, rest);
             return EE_OK;
         }
         rest -= in_head;
@@ -283,27 +337,27 @@ static void pack_matrix(const ee_model *model, void *to, const void *matrix, siz
     }
 }
 
-/* Packs the matrices of a table that products take (positions are added), one behind the other, and
- * puts them in the place of the tensors; with `to` NULL, does nothing of it. Returns the bytes. */
-static size_t pack_table(const ee_model *model, const ee_tensor_table *table, const void **tensors,
-                         char *to)
+/* Packs the matrices of a table, one behind the other, and puts them in the place of the tensors;
+ * with `to` NULL, does nothing of it. Returns the bytes. */
+static size_t pack_table(const ee_model *model, const ee_tensor_table *table, uint32_t exit,
+                         const void **tensors, char *to)
 {
     const ee_config *const config = &model->config;
     size_t bytes = 0;
 
     for (size_t i = 0; i < table->count; i++) {
         const ee_tensor_row *const row = &table->rows[i];
-        const size_t outs = model->graph->size(config, row->rows);
-        const size_t in = model->graph->size(config, row->columns);
+        const size_t outs = model->graph->size(config, row->rows, exit);
+        const size_t in = model->graph->size(config, row->columns, exit);
 
-        if (row->kind == EE_ROW_MATRIX && row->rows != 'T') {
+        if (row->kind == EE_ROW_MATRIX && outs > 0) {
             if (to != NULL) {
                 pack_matrix(model, to + bytes, *tensors, in, outs);
                 *tensors = to + bytes;
             }
             bytes += panel_bytes(model, in, outs);
         }
-        tensors += parts_of(config, row);
+        tensors += parts_of(config, row, exit);
     }
     return bytes;
 }
@@ -315,26 +369,34 @@ static size_t pack_all(const ee_model *model, char *to)
     const void **tensors = model->tensors;
     size_t bytes = 0;
 
-#define PACK(table)                                                                       \
-    (bytes += pack_table(model, table, tensors, to != NULL ? to + bytes : NULL),          \
-     tensors += count_in(config, table))
-    PACK(graph->stem_tensors);
+#define PACK(table, exit)                                                                 \
+    (bytes += pack_table(model, table, exit, tensors, to != NULL ? to + bytes : NULL),    \
+     tensors += count_in(config, table, exit))
+    PACK(graph->stem_tensors, 0);
     for (uint32_t e = 0; e < config->exits; e++) {
         for (uint32_t l = 0; l < graph->layers(config, e); l++) {
-            PACK(graph->layer_tensors);
+            PACK(graph->layer_tensors, e);
         }
-        PACK(graph->head_tensors);
+        PACK(graph->head_tensors, e);
+        for (uint32_t l = 0; graph->decoder_tensors != NULL && l < config->decoder_layers; l++) {
+            PACK(graph->decoder_tensors, e);
+        }
+        if (graph->decoder_tensors != NULL) {
+            PACK(graph->head_tensors, e);
+        }
     }
 #undef PACK
     return bytes;
 }
 
-/* Values begin 2 * dim rows down the matrix of queries, keys and values: so a panel has to. */
+/* Values begin 2 * dim rows down the matrix of queries, keys and values: so a panel has to. In a
+ * decoder so do keys, dim rows down. */
 static int is_packable(const ee_model *model)
 {
     const ee_ops *const ops = model->ops;
+    const size_t multiple = model->graph->decoder_tensors != NULL ? 32 : 16;
 
-    return model->config.dim % 16 == 0
+    return model->config.dim % multiple == 0
            && (model->config.dtype == EE_DTYPE_QS8 ? ops->qs8->pack != NULL && !ops->qs8->is_packed
                                                    : ops->f32->pack != NULL && !ops->f32->is_packed);
 }

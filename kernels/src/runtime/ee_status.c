@@ -54,6 +54,8 @@ const char *ee_strerror(ee_status status)
         return "the system has no threads, or gives no more";
     case EE_ERR_ENDED:
         return "nothing can be fed after the end";
+    case EE_ERR_RANGE:
+        return "a number among the arguments is out of its range";
     }
     return "unknown status";
 }
@@ -107,6 +109,8 @@ const char *ee_status_name(ee_status status)
         return "EE_ERR_THREADS";
     case EE_ERR_ENDED:
         return "EE_ERR_ENDED";
+    case EE_ERR_RANGE:
+        return "EE_ERR_RANGE";
     }
     return "EE_ERR_UNKNOWN";
 }

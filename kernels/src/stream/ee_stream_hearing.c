@@ -8,7 +8,9 @@ enum {
     OVER_FLOOR = 2,
     ROWS_QUIET = 18, /* without a loud one: they end a run */
     ROWS_HELD = 16,  /* behind a label: deeper groups go on, whatever exit 1 hears */
-    ROWS_PAUSE = 7   /* behind which windows that decide more than they look back at do not do so */
+    ROWS_PAUSE = 20, /* over which windows do not look back */
+    ROWS_KEPT = 24,  /* but for these, before the end of the block */
+    ROWS_SEAM = 6    /* of a pause that are left to the next block at most */
 };
 
 /* ---- The gate ---- */
@@ -16,18 +18,14 @@ enum {
 static int is_loud(ee_gate *gate, uint64_t power, size_t span)
 {
     const uint64_t least = (uint64_t)LEAST_POWER * span;
-    uint64_t floor = 0;
 
-    for (size_t i = 0; i < EE_GATE_BLOCKS; i++) {
-        const uint64_t lowest = gate->minima[i];
-        floor = lowest > 0 && (floor == 0 || lowest < floor) ? lowest : floor;
-    }
     if (power > least && (gate->lowest == 0 || power < gate->lowest)) {
         gate->lowest = power;
     }
+    const uint64_t floor =
+        gate->lowest > 0 && gate->lowest < gate->complete ? gate->lowest : gate->complete;
     if (++gate->rows == BLOCK_ROWS) {
-        gate->minima[gate->oldest] = gate->lowest;
-        gate->oldest = (gate->oldest + 1) % EE_GATE_BLOCKS;
+        gate->complete = gate->lowest;
         gate->lowest = 0;
         gate->rows = 0;
     }
@@ -142,7 +140,7 @@ static ee_status feed_rows(ee_stream *stream, int64_t start, int64_t end, int la
 }
 
 /* Rows of a block that is not the last one of its run: up to the middle of the longest pause near
- * its end, the first of equals. *pause: its rows. */
+ * its end, the first of equals, or to ROWS_SEAM before the end of that. *pause: its rows. */
 static size_t rows_up_to_pause(const ee_stream_config *config, const ee_output *out, size_t begin,
                                size_t *pause)
 {
@@ -154,7 +152,7 @@ static size_t rows_up_to_pause(const ee_stream_config *config, const ee_output *
         length = has_label(out, begin + t, begin + t + 1, config->blank) ? 0 : length + 1;
         if (length > *pause) {
             *pause = length;
-            rows = t + 1 - length / 2;
+            rows = t + 1 - ee_size_min(length / 2, ROWS_SEAM);
         }
     }
     return ee_size_max(rows, 1);
@@ -207,8 +205,8 @@ static ee_status hear(ee_stream *stream, int64_t end, int is_last)
         config->rows(config->context, &decided);
     }
     h->block += (int64_t)final;
-    if (pause >= ROWS_PAUSE && config->hop >= config->left) {
-        h->begin = h->block;
+    if (pause >= ROWS_PAUSE && h->begin < h->block - ROWS_KEPT) {
+        h->begin = h->block - ROWS_KEPT;
     }
     return ee_speech_block(stream, log_probs, final, rows - final, out.exit);
 }

@@ -13,7 +13,6 @@
 
 enum {
     EE_ROWS_BESIDE = 5, /* that a run has before its first loud row, and behind its last one */
-    EE_GATE_BLOCKS = 4,
     EE_STEM_ROWS = 8 /* made at once: of 17 frames between the convolutions one is made twice */
 };
 
@@ -38,9 +37,9 @@ typedef struct {
 } ee_signal;
 
 typedef struct {
-    uint64_t minima[EE_GATE_BLOCKS]; /* of blocks, the oldest at `oldest`; 0 for silence */
-    uint64_t lowest;                 /* of the block that is not complete */
-    uint32_t oldest, rows;           /* rows of that block */
+    uint64_t complete; /* the least power of the last complete block; 0 for one of silence */
+    uint64_t lowest;   /* the same of the block that is not complete */
+    uint32_t rows;     /* of that block */
 } ee_gate;
 
 typedef struct {

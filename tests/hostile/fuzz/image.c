@@ -1,4 +1,5 @@
 /* Flash images: what opens is run from samples to text, exit by exit. The input is an image. */
+#include "ee_decoder.h"
 #include "ee_exits.h"
 #include "ee_image.h"
 #include "sign.h"
@@ -37,6 +38,30 @@ static void use_exit(const ee_image *image, const ee_output *out, uint32_t *labe
     free(tokens);
 }
 
+/* Some labels by the decoder of an exit, if it has one. */
+static void use_decoder(const ee_image *image, const ee_output *out)
+{
+    ee_decoder *decoder = NULL;
+    const float *log_probs;
+    size_t bytes = 0;
+
+    if (out->rows == 0
+        || ee_decoder_size(&image->config, out->rows, 1, 2, &bytes) != EE_OK) {
+        return;
+    }
+    void *const arena = fuzz_memory(bytes, EE_MEMORY_ALIGNMENT);
+    if (arena != NULL
+        && ee_decoder_open(&decoder, image->model, out->exit, out->hidden, out->rows, 1, 2, arena,
+                           bytes) == EE_OK) {
+        const uint32_t labels[2] = {image->config.start_token, image->config.pad_token};
+        const uint32_t parents[2] = {0, 0};
+
+        EXPECT(ee_decoder_step(decoder, labels, parents, 2, &log_probs) == EE_OK);
+        EXPECT(ee_decoder_step(decoder, labels, parents, 1, &log_probs) == EE_DONE);
+    }
+    free(arena);
+}
+
 static void run_session(const ee_image *image, const float *features, size_t frames,
                         const ee_ops *ops)
 {
@@ -60,6 +85,7 @@ static void run_session(const ee_image *image, const float *features, size_t fra
             exits++;
             EXPECT(ee_session_output(session, &out) == EE_OK && out.exit == exits);
             use_exit(image, &out, labels, ops);
+            use_decoder(image, &out);
         }
         EXPECT(exits == image->config.exits);
     }
@@ -144,6 +170,17 @@ static void open_image(const unsigned char *data, size_t size, uint32_t exits)
         run_image(&image, ops);
         EXPECT(ee_image_open(&image, data, size, exits, memory, needed - 1, ops)
                == EE_ERR_MODEL_TOO_SMALL);
+    }
+    const ee_status installed = ee_image_open_installed(&image, data, size, exits, memory,
+                                                        planned == EE_OK ? needed : 64, ops);
+    if (status == EE_ERR_IMAGE_CHECKSUM) {
+        EXPECT(ee_image_check(data, size, exits, ops) == status);
+    } else {
+        EXPECT(installed == status);
+    }
+    if (installed == EE_OK && status != EE_OK) {
+        check_places(data, &image);
+        run_image(&image, ops);
     }
     free(memory);
 }

@@ -1,9 +1,9 @@
 /* A model from any configuration: what opens is run, with every tensor in memory of exactly its
  * size. The input is words: exits to max_frames, norm_eps, dtype, the view, the architecture, the
  * layers of four exits, mel frames, how to run, what the tensors hold (its bits also say which
- * exits of a Splitformer have a parallel layer); then pairs of which tensor has how many bytes
+ * exits of a Splitformer have a parallel layer, and what decoders have); then pairs of which tensor has how many bytes
  * more or fewer. */
-#include "ee.h"
+#include "ee_decoder.h"
 #include "fuzz.h"
 
 enum {
@@ -86,17 +86,54 @@ static double work_of(const ee_config *c, const weights *w, double frames)
     return (rows + frames) * (double)w->bytes + rows * rows * c->dim * (double)w->count;
 }
 
-/* Steps to some exit; the rows of the block. */
-static size_t run_block(ee_session *session, const ee_config *c, uint32_t exits,
-                        const unsigned char *end, size_t first)
+/* Sentences by the decoder of an exit, if it has one; which labels and parents, does not matter. */
+static void run_decoder(const ee_model *model, const ee_config *c, const ee_output *out,
+                        fuzz_random *random)
 {
+    enum { WIDTH = 3, LABELS = 5 };
+    const size_t most = c->max_tokens < LABELS ? c->max_tokens : LABELS;
+    ee_decoder *decoder = NULL;
+    const float *log_probs;
+    size_t bytes = 0, before = 1;
+
+    if (out->rows == 0 || ee_decoder_size(c, out->rows, most, WIDTH, &bytes) != EE_OK) {
+        return;
+    }
+    void *const arena = fuzz_memory(bytes, EE_MEMORY_ALIGNMENT);
+    if (arena != NULL) {
+        ee_status status = ee_decoder_open(&decoder, model, out->exit, out->hidden, out->rows, most,
+                                           WIDTH, arena, bytes);
+
+        EXPECT(status == EE_OK || status == EE_ERR_NOT_FINITE);
+        for (size_t step = 0; status == EE_OK; step++) {
+            const size_t count = 1 + fuzz_below(random, WIDTH);
+            uint32_t labels[WIDTH], parents[WIDTH];
+
+            for (size_t n = 0; n < count; n++) {
+                labels[n] = fuzz_below(random, 3) == 0 ? c->pad_token
+                                                       : fuzz_below(random, c->vocab);
+                parents[n] = fuzz_below(random, before);
+            }
+            status = ee_decoder_step(decoder, labels, parents, count, &log_probs);
+            EXPECT(status == (step < most ? EE_OK : EE_DONE));
+            before = count;
+        }
+    }
+    free(arena);
+}
+
+/* Steps to some exit; the rows of the block. */
+static size_t run_block(ee_session *session, const ee_model *model, const ee_config *c,
+                        fuzz_random *random, const unsigned char *end, size_t first)
+{
+    const uint32_t exits = 1 + fuzz_next(random) % c->exits;
     ee_output out = {0};
 
-    exits = 1 + exits % c->exits;
     while (out.exit < exits && ee_session_step(session) == EE_OK) {
         EXPECT(ee_session_output(session, &out) == EE_OK && out.first == first);
         EXPECT((const unsigned char *)(out.data + out.rows * out.columns) <= end);
         EXPECT((const unsigned char *)(out.hidden + out.rows * c->dim) <= end);
+        run_decoder(model, c, &out, random);
     }
     EXPECT(out.exit == exits || out.exit == 0);
     return out.rows;
@@ -147,7 +184,7 @@ static void run_session(const ee_model *model, const ee_config *c, const uint32_
             if (status != EE_OK) {
                 break;
             }
-            rows += run_block(session, c, fuzz_next(&random), (unsigned char *)arena + bytes, rows);
+            rows += run_block(session, model, c, &random, (unsigned char *)arena + bytes, rows);
         } while (at < frames);
         EXPECT(rows == ee_encoder_frames(c, frames) || c->max_frames > 0);
     }
@@ -190,6 +227,11 @@ void fuzz_one(const unsigned char *data, size_t size)
     for (uint32_t e = 0; e < EE_MAX_EXITS; e++) {
         c.parallel[e] = words[VALUES] >> e % 32 & 1;
     }
+    c.decoder_layers = words[VALUES] % 4;
+    c.max_tokens = words[VALUES] / 4 % 8;
+    c.start_token = words[VALUES] / 32 % 8;
+    c.end_token = words[VALUES] / 256 % 8;
+    c.pad_token = words[VALUES] / 2048 % 8;
     memcpy(&c.norm_eps, &words[NORM_EPS], sizeof(c.norm_eps));
     if (ee_model_size(&c, &bytes) != EE_OK) {
         EXPECT(ee_model_open(&w, sizeof(w), &c, w.tensors, 0, some_ops(0), &model) != EE_OK);
@@ -255,7 +297,9 @@ size_t fuzz_mutate(unsigned char *data, size_t size, size_t capacity, fuzz_rando
             break;
         case 6:
             /* A view that a model may have. */
-            fuzz_put(data + 4 * ARCHITECTURE, EE_ARCH_CONFORMER + fuzz_below(random, 2));
+            fuzz_put(data + 4 * ARCHITECTURE,
+                     fuzz_below(random, 3) == 0 ? EE_ARCH_AED
+                                                : EE_ARCH_CONFORMER + fuzz_below(random, 2));
             fuzz_put(data + 4 * CHUNK, fuzz_below(random, 9));
             fuzz_put(data + 4 * LEFT, fuzz_get(data + 4 * CHUNK) > 0 ? fuzz_below(random, 20) : 0);
             fuzz_put(data + 4 * CONV, fuzz_get(data + 4 * CHUNK) > 0 ? 1 + fuzz_below(random, 2)

@@ -23,7 +23,7 @@ from ee_ref.conformance.draw import Stream, random_state_dict
 from ee_ref.conformance.protocol import Body, Frame, Type
 from ee_ref.conformance.suite import op_vectors
 from ee_ref.convert import convert_state_dict
-from ee_ref.families import splitformer
+from ee_ref.families import aed, splitformer
 from ee_ref.families.conformer import Config
 from ee_ref.phrases import load
 from ee_ref.phrases.packed import pack
@@ -42,6 +42,8 @@ IMAGES: dict[str, Config] = {
     "qs8-logmel": replace(TINY, dtype="qs8"),
     "qs8-deep": replace(TINY, dtype="qs8", exits=1, layers_per_exit=(2,), dim=20, heads=5,
                         vocab=20),
+    "qs8-decoder": aed.Config(**asdict(replace(TINY, dtype="qs8", exits=1, layers_per_exit=(1,))),
+                              decoder_layers=1, max_tokens=6, pad_token=3),
     "qs8-parallel": splitformer.Config(**asdict(replace(TINY, dtype="qs8")), parallel=(1, 1)),
 }
 TOKENS = ("@", "\u2581a", "b", "\u2581", "\u00e9", *map(str, range(15)))
@@ -56,11 +58,14 @@ def image(config: Config, said: str = "") -> bytes:
     state = random_state_dict(config, 7)
     if config.max_frames:
         # The last bit of a sinusoid is the C library's choice.
-        state["positional_encoder.pe"] = Stream(7)(config.max_frames, 1, config.dim)
+        for name in ("positional_encoder.pe", "decoder_positions.pe"):
+            if name in state:
+                state[name] = Stream(7)(*state[name].shape)
     front_end = ("frontend", "n_fft", "win_length", "hop_length", "pad", "chunk", "left", "conv",
-                 "positions")
+                 "positions", *aed.DEFAULT_TOKENS)
     made, tensors = convert_state_dict(
-        state, heads=config.heads, extras={name: getattr(config, name) for name in front_end})
+        state, heads=config.heads, extras={
+            name: getattr(config, name) for name in front_end if hasattr(config, name)})
     if config.dtype == "qs8":
         made, tensors = quantize(made, tensors)
     assert made == config
@@ -135,10 +140,14 @@ def model_seeds() -> Iterator[tuple[str, bytes]]:
             ("chunks", chunks, (3, 8, 2, 9, 5, 5, 3, 3, 2, 0, 200)),
             ("causal", causal, (2, 8, 2, 9, 3, 5, 3, 3, 2, 40, 120)),
             ("parallel", full, (3, 8, 2, 9, 3, 5, 3, 3, 2, 40, 150)),
+            ("decoder", full, (2, 8, 2, 9, 3, 5, 3, 3, 2, 40, 60)),
         ):
             exits, *rest, frames = sizes
-            # Of a Splitformer the last word also says which exits have a parallel layer.
-            architecture, values = (2, 0b101) if name == "parallel" else (1, 0)
+            # The last word also says which exits of a Splitformer have a parallel layer, and of
+            # decoders 2 layers, 5 positions, the labels 1, 2 and 3.
+            architecture, values = {
+                "parallel": (2, 0b101), "decoder": (8, 2 + 4 * 5 + 32 * 1 + 256 * 2 + 2048 * 3),
+            }.get(name, (1, 0))
             words = [exits, *rest, 0x3727C5AC, dtype, *view, architecture, *[1] * 4, frames, 0,
                      values]
             yield f"{'qs8' if dtype else 'f32'}-{name}", struct.pack(f"<{len(words)}I", *words)

@@ -14,6 +14,13 @@ void ee_linear_f32_avx512(float *out, const float *x, const float *weight, const
     linear_vector(out, x, weight, bias, rows, in, outs, out_stride, x_stride, weight_stride);
 }
 
+void ee_linear_few_avx512(float *out, const float *x, const float *weight, const float *bias,
+                            size_t rows, size_t in, size_t outs,
+                            size_t out_stride, size_t x_stride, size_t weight_stride)
+{
+    linear_few(out, x, weight, bias, rows, in, outs, out_stride, x_stride, weight_stride);
+}
+
 void ee_pack_linear_avx512(float *to, const float *weight, size_t in, size_t outs,
                            size_t weight_stride)
 {

@@ -15,6 +15,8 @@ enum {
     TILE_OUTS = 2 * EE_LANES,
     PANEL_FLOATS = IN_BLOCK * TILE_OUTS,
     LINE_FLOATS = 16,
+    FEW_ROWS = 2,
+    FEW_OUTS = 4,
     FETCH_FLOATS = 4 * LINE_FLOATS
 };
 
@@ -226,6 +228,70 @@ linear_vector(float *out, const float *x, const float *weight, const float *bias
                 }
             }
         }
+    }
+}
+
+/* `rows` x `outs` dot products with lanes along `in`, both constants where this is called: weights
+ * come from memory once, a stream for each output, and rows from the first-level cache. */
+static inline __attribute__((always_inline)) void
+few_tile(float *out, const float *x, const float *weight, const float *bias, size_t in,
+         size_t out_stride, size_t x_stride, size_t weight_stride, size_t rows, size_t outs)
+{
+    ee_vec sums[FEW_ROWS][FEW_OUTS];
+    size_t i = 0;
+
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t o = 0; o < outs; o++) {
+            sums[r][o] = ee_set(0.0f);
+        }
+    }
+    for (; i < in; i += EE_LANES) {
+        const size_t lanes = in - i < EE_LANES ? in - i : EE_LANES;
+        ee_vec v[FEW_ROWS];
+
+        for (size_t r = 0; r < rows; r++) {
+            const float *const at = x + r * x_stride + i;
+            v[r] = lanes == EE_LANES ? ee_load(at) : ee_load_part(at, lanes);
+        }
+        for (size_t o = 0; o < outs; o++) {
+            const float *const at = weight + o * weight_stride + i;
+            const ee_vec w = lanes == EE_LANES ? ee_load(at) : ee_load_part(at, lanes);
+
+            for (size_t r = 0; r < rows; r++) {
+                sums[r][o] = ee_fma(v[r], w, sums[r][o]);
+            }
+        }
+    }
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t o = 0; o < outs; o++) {
+            const float sum = ee_sum_lanes(sums[r][o]);
+            out[r * out_stride + o] = bias ? sum + bias[o] : sum;
+        }
+    }
+}
+
+static inline void
+linear_few(float *out, const float *x, const float *weight, const float *bias,
+           size_t rows, size_t in, size_t outs,
+           size_t out_stride, size_t x_stride, size_t weight_stride)
+{
+    for (size_t o = 0; o < outs;) {
+        const size_t step = outs - o < FEW_OUTS ? 1 : FEW_OUTS;
+        const float *const w = weight + o * weight_stride;
+        const float *const b = bias ? bias + o : NULL;
+        size_t t = 0;
+
+#define FEW(r, n) \
+    few_tile(out + t * out_stride + o, x + t * x_stride, w, b, in, out_stride, x_stride, \
+             weight_stride, r, n)
+        for (; t + FEW_ROWS <= rows; t += FEW_ROWS) {
+            step == 1 ? FEW(FEW_ROWS, 1) : FEW(FEW_ROWS, FEW_OUTS);
+        }
+        for (; t < rows; t++) {
+            step == 1 ? FEW(1, 1) : FEW(1, FEW_OUTS);
+        }
+#undef FEW
+        o += step;
     }
 }
 
