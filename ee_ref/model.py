@@ -639,7 +639,7 @@ class Model:
         from .decode.attention import AttentionSearch
 
         how = AttentionSearch(beam_width, n_best, rule, length_penalty, ctc_weight)
-        return AttentionDecoder(self._encoder, self.tokens.special, how)
+        return AttentionDecoder(self._encoder, self.tokens.special, how, self)
 
     @cached_property
     def _attention(self) -> AttentionDecoder | None:

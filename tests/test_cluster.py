@@ -330,7 +330,8 @@ def test_errors_are_tried_again(recordings, model_path, tmp_path):
 
 LINE = {"id": "0", "path": "/0.wav", "found": {
     "seconds": 1.0, "texts": ["a", "b", "c"], "times": [0.1, 0.2, 0.3], "costs": [1, 2, 3],
-    "scores": [[0.5] * len(exits.Scores._fields)] * 3, "posteriors": [], "heard": [], "exit": 0,
+    "scores": [[0.5] * len(exits.Scores._fields)] * 3, "posteriors": [], "attention": [],
+    "heard": [], "exit": 0,
     "text": "", "seconds_used": 0.0, "score_seconds": 0.0}}
 
 

@@ -323,13 +323,13 @@ def _words() -> Iterator[tuple[str, bytes]]:
     yield "names.hotwords", b"# names\nada lovelace = 8\nturn = -1e300\n"
 
 
-JOURNAL_ASKED = {"exits": 2, "format": None, "posteriors": True, "phrases": "p"}
+JOURNAL_ASKED = {"exits": 2, "attends": False, "format": None, "posteriors": True, "phrases": "p"}
 """What the journals of the corpus answer."""
 
 
 def _journal(**change: Any) -> bytes:
     found = {"seconds": 1.5, "texts": ["a", ""], "times": [0.1, 0.25], "costs": [3, 5],
-             "scores": [[0.5] * 9 + [2, 7]] * 2, "posteriors": [[0.5, 0.75]] * 2,
+             "scores": [[0.5] * 9 + [2, 7]] * 2, "posteriors": [[0.5, 0.75]] * 2, "attention": [],
              "heard": [{"found": [[-1.5, 3]], "words": ["a"], "scores": [-float("inf"), 1, 0.5],
                         "accepted": True}] * 2,
              "exit": 1, "text": "a", "seconds_used": 0.1, "score_seconds": 0.0, **change}
