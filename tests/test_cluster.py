@@ -203,7 +203,7 @@ def scheduler():
                                         stdout=subprocess.DEVNULL))
         return workers[-1]
 
-    with LocalCluster(n_workers=0, dashboard_address=None, silence_logs=50) as alone:
+    with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as alone:
         yield alone, start
         for worker in workers:
             worker.kill()
