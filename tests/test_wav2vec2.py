@@ -21,7 +21,7 @@ from ee_ref.conformance.draw import SMALL, random_state_dict
 from ee_ref.convert import convert, convert_state_dict
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, CheckpointError, EeError, TooLongError
-from ee_ref.families import wav2vec2, wavlm
+from ee_ref.families import wavlm
 from ee_ref.frontend import front_end
 from ee_ref.plan import multiply_accumulates
 from ee_ref.quantize import quantize, signal_to_noise
@@ -29,6 +29,7 @@ from tests import speech_layouts
 from tests.golden.gen_int8 import exits
 from tests.hostile.checkpoints import torch_file
 from tests.speech_layouts import (
+    BASE,
     LAYOUTS,
     LENGTHS,
     MODELS,
@@ -44,11 +45,6 @@ from tests.speech_layouts import (
 from tests.support import GOLDEN
 from tests.test_families import listed, rows_of
 from weights_io.folder import read
-
-BASE = wav2vec2.Config(
-    exits=6, layers_per_exit=(2,) * 6, dim=768, heads=12, ff=3072, kernel=128, vocab=32,
-    head_norm=(0,) * 6)
-"""The shape of wav2vec2-base with the exits of EE-Wav2Vec2."""
 
 LARGEST_DIFFERENCE = 3e-5
 """Of a log-probability from PyTorch's in double precision; small models are noisier than large
