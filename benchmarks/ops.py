@@ -83,7 +83,8 @@ def _caught(found: dict[tuple, Call], repeated: Mapping[str, int]) -> Iterator[N
         parameters = function.__code__.co_varnames
         return noted
 
-    modules = [importlib.import_module(f"ee_ref.ops.{op}") for op in ops.__all__] + [ops]
+    modules = [importlib.import_module(f"ee_ref.ops.{name}")
+               for name in (*ops.__all__, "_attention")] + [ops]
     originals = {op: getattr(ops, op) for op in ops.__all__}
     places = [(module, op) for module in modules for op in originals
               if getattr(module, op, None) is originals[op]]

@@ -373,6 +373,29 @@ def test_ctc_overrules_a_decoder_that_repeats_itself():
     assert joint.tokens == (5, 4, 3)
 
 
+@pytest.mark.parametrize("heard, text", [
+    (np.full((2, 8), -math.log(8)), 2),  # no more labels than frames
+    (np.log(np.eye(8)[[0, 0]] + 1e-300), 0),  # blanks alone
+])
+def test_ctc_may_leave_no_label_to_go_on_with(heard, text):
+    loop = np.full((8, 8), -60.0)
+    loop[:, [3, 4, 5]] = math.log(1 / 3)
+    for width in (1, 4):
+        found = search(Table(loop), SPECIAL, 12, AttentionSearch(width, ctc_weight=1.0),
+                       CtcPrefixes(heard, 0, SPECIAL))
+        assert len(found[0].tokens) <= text and found[0].score > -math.inf
+
+
+def test_a_ctc_head_that_allows_nothing_gives_the_empty_sentence():
+    heard = np.full((2, 24), -np.inf)
+    heard[:, 6] = 0.0  # which the decoder does not try
+    loop = np.full((24, 24), -60.0)
+    loop[:, 10:20] = math.log(1 / 10)
+    (found,) = search(Table(loop), SPECIAL, 12, AttentionSearch(1, ctc_weight=0.5),
+                      CtcPrefixes(heard, 0, SPECIAL))
+    assert found.tokens == () and found.emitted == ()
+
+
 def test_labels_are_placed_where_ctc_hears_them():
     heard = np.full((7, 8), -8.0)
     heard[:, 0] = -0.5

@@ -267,7 +267,7 @@ HEAVY = {"torch", "torchaudio", "tensorflow", "jax", "onnx", "onnxruntime", "tra
 """What the installed packages never import."""
 
 LAZY = {"scipy", "soundfile", "sounddevice", "gguf", "safetensors", "sentencepiece", "matplotlib",
-        "hassil", "yaml"}
+        "hassil", "yaml", "wyoming", "distributed"}
 """What they import only inside the function that needs it."""
 
 

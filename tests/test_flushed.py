@@ -87,7 +87,8 @@ def test_ops_give_the_same_bytes(op, flushed, isa):
             assert_same_bytes(found, expected, f"{package.__name__}.{op}/{case.name} on {isa}")
 
 
-@pytest.mark.parametrize("config", [SMALL, SMALL_SPLITFORMER, SMALL_AED], ids=lambda one: one.architecture)
+@pytest.mark.parametrize("config", [SMALL, SMALL_SPLITFORMER, SMALL_AED],
+                         ids=lambda one: one.architecture)
 def test_a_whole_model_gives_the_same_bytes(config, flushed, isa):
     config, tensors = random_int8_model(config, SMALL_SEED)
     features = random_features(160, 5, SMALL.mels)

@@ -451,10 +451,12 @@ export class Recogniser {
     if (!navigator.mediaDevices) {
       throw new EeRefError("microphone: browsers give it to pages of https and of localhost alone");
     }
-    let media;
+    let media, stopped = false;
+    this.#halt = () => { stopped = true; };
     try {
       media = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
     } catch (error) {
+      this.#halt = null;
       throw new EeRefError(`microphone: ${MICROPHONE[error.name] ?? error.message}`);
     }
     const context = new AudioContext();
@@ -485,6 +487,7 @@ export class Recogniser {
           resolve();
         };
         this.#halt = () => { give(resampler.finish()); resolve(); };
+        if (stopped) resolve(); // while the browser was asking for leave
         source.connect(tap);
         context.resume();
       });

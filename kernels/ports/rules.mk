@@ -3,7 +3,8 @@ include $(BOARD)/board.mk
 
 LAYOUT ?= board
 POLICY ?=
-BUILD := $(OUT)/$(BOARD)/$(LAYOUT)
+INSTALLED ?= no
+BUILD := $(OUT)/$(BOARD)/$(LAYOUT)$(if $(filter yes,$(INSTALLED)),_installed)
 LIBRARY := $(OUT)/$(BOARD)/library/libee.a
 
 CC := $(or $(COMPILER),$(CROSS)gcc)
@@ -11,8 +12,10 @@ AR := $(CROSS)ar
 NM := $(CROSS)nm
 # Int8 mode alone, unless the board says F32 := yes, in one thread; square roots without errno, an
 # instruction where there is one.
-CFLAGS := $(CPU) -O2 $(if $(filter yes,$(F32)),,-DEE_NO_F32) -DEE_NO_THREADS -fno-math-errno -ffunction-sections -fdata-sections
-FLAGS := $(CFLAGS) -std=c99 -ffp-contract=off -Wall -Wextra -Werror -I../include -Icommon
+OPTIMISE ?= -O2
+CFLAGS := $(CPU) $(OPTIMISE) $(if $(filter yes,$(F32)),,-DEE_NO_F32) -DEE_NO_THREADS -fno-math-errno -ffunction-sections -fdata-sections
+FLAGS := $(CFLAGS) -std=c99 -ffp-contract=off -Wall -Wextra -Werror -I../include -Icommon \
+    $(if $(filter yes,$(INSTALLED)),-DPORT_IMAGE_INSTALLED)
 
 # A bare-metal program gets no start files and no system calls: a heap or stdio would not link.
 ifneq ($(HOSTED),yes)
@@ -124,8 +127,9 @@ SEMIHOSTING := enable=on,target=native,chardev=console,arg=$(PROGRAM)$(subst \
 
 PLUGIN := $(OUT)/plugin/ee_count.so
 # name@function: entering the function begins the stage.
-STAGES_listen := open@ee_image_open listen@ee_stream_open report@report
-STAGES := open@ee_image_open features@ee_features_s16 stem@ee_session_open \
+OPEN := open@ee_image_open$(if $(filter yes,$(INSTALLED)),_installed)
+STAGES_listen := $(OPEN) listen@ee_stream_open report@report
+STAGES := $(OPEN) features@ee_features_s16 stem@ee_session_open \
     layers@ee_conformer_layer_qs8_c head@ee_exit_head_qs8_c policy@ee_policy_stop \
     decode@ee_greedy search@ee_phrase_search_open meaning@ee_phrases_sentence report@report
 ifneq ($(PLUGINS),no)

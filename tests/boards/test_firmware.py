@@ -107,6 +107,17 @@ def test_instructions_of_the_demo_clip(board, exit_, instructions, products, set
     assert number(printed, "matrix products") <= products
 
 
+def test_an_installed_image_is_opened_without_its_checksums(settings):
+    require_tools("mps2_an386")
+    checked, installed = (
+        transcribe("mps2_an386", settings, {"POLICY": "exit=1"}, f"INSTALLED={installed}")
+        for installed in ("no", "yes"))
+    text = re.search("^text: .*", checked, re.MULTILINE)[0]
+    assert text in installed
+    saved = number(checked, "instructions") - number(installed, "instructions")
+    assert saved > 0.8 * number(checked, "open") > 0
+
+
 @pytest.mark.parametrize("kind", ["flash", "undefined", "stack"])
 def test_faults_are_reported(board, kind, settings):
     if board.startswith("wasm") and kind == "flash":
