@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from numbers import Real
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, Union
 
 import numpy as np
 
@@ -22,9 +22,9 @@ from weights_io.files import is_of_system
 
 from . import wav
 from .checks import check_finite
-from .errors import AudioError, AudioFileError, EeWarning, TooLongError, shown_limit
+from .errors import AudioError, AudioFileError, EeWarning, TooLongError, shown, shown_limit
 
-Source = str | os.PathLike[str] | BinaryIO | np.ndarray | tuple[np.ndarray, int]
+Source = Union[str, os.PathLike[str], BinaryIO, np.ndarray, tuple[np.ndarray, int], "Recording"]
 
 MIN_RATE, MAX_RATE = 1000, 1_000_000  # Hz
 MIN_STREAM_RATE = 8000
@@ -37,6 +37,7 @@ _SURPLUS = 1 << 12  # frames more than the header promises that are asked for
 MAX_STREAM_BYTES = 1 << 30
 """Limit for a stream that is not a system file, such as a pipe, and is copied before decoding."""
 _PIECE = 1 << 20
+_BYTES_A_SECOND = 16_000
 _FILTER_REACH = 10  # of SciPy's default filter, in samples of the lower rate
 _LARGEST_HEADER = 4096
 _LONGEST_SAID = 1e6  # seconds: what says more, as headers of pipes do, does not know
@@ -59,7 +60,8 @@ def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
       - (samples, rate): samples (N,) or (N, channels); floats are taken as they are, uint8, int8,
         int16 and int32 are scaled to [-1, 1). 64-bit integers are refused: their full scale is
         anyone's guess;
-      - samples alone, at `rate`.
+      - samples alone, at `rate`;
+      - a `Recording`, whose pieces may still be coming.
 
     A WAV file that ends before its header says so (a cut download, a recorder that died, a header
     written by a pipe) is read as far as it goes, as libsndfile does; so are MP3 files. A FLAC or
@@ -83,7 +85,8 @@ def read(source: Source, rate: int, longest: float | None = None) -> np.ndarray:
 
 
 class Recording:
-    """Mono samples at a rate of their own, a piece at a time. Made by `opened`.
+    """Mono samples at a rate of their own, a piece at a time. Made by `opened`, or of audio that is
+    still coming, whose pieces (N,) float32 are then the maker's to check.
 
     rate: in Hz. name: what to call it in messages. seconds: as many as it says that it has, None
     where it does not.
@@ -126,7 +129,10 @@ def opened(source: Source, rate: int) -> Iterator[Recording]:
     """A recording, to be read in pieces. source, errors: as in `read`; rate: of samples alone."""
     if isinstance(source, np.ndarray):
         source = (source, rate)
-    if isinstance(source, tuple):
+    if isinstance(source, Recording):
+        check_rate(source.rate, source.name)
+        yield source
+    elif isinstance(source, tuple):
         samples, source_rate = _from_array(source)
         check_finite(samples, "samples", source_rate)
         yield Recording("samples", source_rate, iter([samples]), len(samples) / source_rate)
@@ -215,7 +221,7 @@ def _by_libsndfile(plain: BinaryIO, name: str) -> Iterator[Recording]:
 
 def _recording(file: Any, name: str, pieces: Iterator[np.ndarray] | None = None) -> Recording:
     """An open file (`wav.Pcm16` or like it); pieces: None for `_decoded`."""
-    _check_rate(file.samplerate, name)
+    check_rate(file.samplerate, name)
     seconds = file.frames / file.samplerate
     return Recording(name, file.samplerate, _decoded(file, name) if pieces is None else pieces,
                      seconds if seconds < _LONGEST_SAID else None)
@@ -408,7 +414,7 @@ def _from_array(source: tuple) -> tuple[np.ndarray, int]:
     samples, rate = source
     if isinstance(samples, Real) and np.ndim(rate):
         raise AudioError("expected (samples, rate), found (rate, samples): swap them")
-    _check_rate(rate, "samples")
+    check_rate(rate, "samples")
     rate = int(rate)
 
     samples = np.asarray(samples)
@@ -444,6 +450,38 @@ def _as_float(samples: np.ndarray) -> np.ndarray:
     )
 
 
+def rough_seconds(path: str | os.PathLike[str]) -> float:
+    """About how long a file of speech is, by its size alone; 0 for one that is not there.
+
+    FLAC of 16 kHz takes so many bytes; WAV is said to be twice as long, Opus a quarter.
+    """
+    try:
+        return os.stat(path).st_size / _BYTES_A_SECOND
+    except (OSError, ValueError):  # ValueError: a null byte in the path
+        return 0.0
+
+
+def from_pcm(data: bytes, width: Any = 2, channels: Any = 1) -> np.ndarray:
+    """Mono samples (N,) float32, full scale at 1, of little-endian integers; channels alternate.
+
+    width: bytes of each, 1 (unsigned, as in WAV) to 4. Raises AudioError for another width or
+    number of channels, and for bytes that are no whole number of frames.
+    """
+    for name, value, most in (("bytes a sample", width, 4), ("channels", channels, MAX_CHANNELS)):
+        if type(value) is not int or not 1 <= value <= most:
+            raise AudioError(f"samples: expected 1..{most} {name}, found {shown(value)}")
+    if len(data) % (width * channels):
+        raise AudioError(f"samples: expected frames of {width * channels} bytes, found "
+                         f"{len(data)} bytes")
+    if width == 3:  # as the upper bytes of 32 bits
+        wide = np.zeros((len(data) // 3, 4), np.uint8)
+        wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+        samples = wide.reshape(-1).view("<i4")
+    else:
+        samples = np.frombuffer(data, "u1" if width == 1 else f"<i{width}")
+    return _mean(_as_float(samples.reshape(-1, channels)))
+
+
 def _mean(samples: np.ndarray) -> np.ndarray:
     """(N,) of samples (N,) or (N, channels)."""
     if samples.ndim == 1:
@@ -470,7 +508,9 @@ def _warn_if_cancelled(unrelated: float, left: float, name: str) -> None:
             "average is almost silent; give one of them alone", EeWarning, stacklevel=2)
 
 
-def _check_rate(rate: Any, name: str, least: int = MIN_RATE) -> None:
+def check_rate(rate: Any, name: str, least: int = MIN_RATE) -> None:
+    """Raise AudioError, naming what it is the rate of, unless it is a whole number of Hz in
+    least..MAX_RATE."""
     is_number = isinstance(rate, Real) and not isinstance(rate, bool)
     if not (is_number and least <= rate <= MAX_RATE and rate == int(rate)):
         raise AudioError(
@@ -541,7 +581,7 @@ class Resampler:
 
 def check_stream_rate(rate: Any) -> None:
     """Raise AudioError unless it is a rate that speech can be heard at, as it comes."""
-    _check_rate(rate, "stream", MIN_STREAM_RATE)
+    check_rate(rate, "stream", MIN_STREAM_RATE)
 
 
 def _stream_name(stream: BinaryIO) -> str:

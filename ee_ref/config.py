@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 from .errors import ArgumentError
@@ -19,10 +21,13 @@ FRONTENDS = {
     "mel": (1024, 320, 160),
     "logmel": (512, 400, 160),
 }
-"""The kinds of front ends of mel features, in the order of their numbers in flash images and C."""
+"""The kinds of front ends of mel features."""
 
 WAVEFORMS = ("waveform", "samples")
 """Those of models that take samples: of zero mean and unit variance, or as they are."""
+
+KINDS = (*FRONTENDS, *WAVEFORMS)
+"""All kinds of front ends, in the order of their numbers in flash images and C."""
 
 DTYPES = ("f32", "qs8")
 """Arithmetic of the encoder: float32, or int8 products (docs/numerics.md)."""
@@ -66,6 +71,9 @@ class Config(ABC):
 
     frontends: ClassVar[tuple[str, ...]] = tuple(FRONTENDS)
     """The kinds of front ends that its models may have."""
+    own: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """What only this family has of `ee_config`, in its order there and in flash images: names of
+    attributes, and their formats in `struct`."""
     has_decoder: ClassVar[bool] = False
     """Whether its exits have attention decoders besides CTC heads."""
 
@@ -89,6 +97,11 @@ class Config(ABC):
     dtype: str = field(default="f32", metadata={"since": 2})
     chunk: int = field(default=0, metadata={"since": 3})
     left: int = field(default=0, metadata={"since": 3})
+
+    @classmethod
+    def of_own(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a configuration that the attributes `own` are made of, from those."""
+        return values
 
     def first_exits(self: Self, exits: int) -> Self:
         """The configuration of the model that is left when nothing after this exit is."""

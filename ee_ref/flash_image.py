@@ -8,6 +8,7 @@ end of exit k are the image of k exits.
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 import math
 import os
@@ -26,10 +27,11 @@ from weights_io.files import read_limited, write_atomic
 from weights_io.gguf import align
 
 from . import families
-from .config import DTYPES, FRONTENDS, MAX_EXITS, Config
+from .config import DTYPES, KINDS, MAX_EXITS, Config
 from .errors import ArgumentError, ModelFileError, shown_limit
 from .families import TensorSpec
 from .families.conformer import CONVS, POSITIONS
+from .families.wav2vec2 import CONV_NORMS, NORMS
 from .frontend.tables import FrontendTables, frontend_tables, unsupported
 from .model_file import ModelFile, nearest_float32
 
@@ -45,8 +47,9 @@ MAX_SECONDS = 86_400
 
 ARCHITECTURES = {family.Config.number: name for name, family in families.FAMILIES.items()
                  if family.Config.number}
-NAMED = {"dtype": DTYPES, "conv": CONVS, "positions": POSITIONS, "frontend": tuple(FRONTENDS)}
-"""Fields that are a number in the header: that of the name in this list."""
+NAMED = {"dtype": DTYPES, "conv": CONVS, "positions": POSITIONS, "frontend": KINDS,
+         "conv_norm": CONV_NORMS, "norm": NORMS}
+"""Fields that are a number in an image: that of the name in this list."""
 
 
 class Kind(IntEnum):
@@ -143,15 +146,16 @@ class FlashImage:
     config: that of the model it was made from, with the exits and positions that the image holds.
     labels: what each label adds to a text: nothing for the blank and special ones, a space where a
     word begins. tensors: name -> read-only array of the logical shape, `frontend.*` included.
-    tables: of the front end. exit_sizes: bytes of the image up to each exit. size: bytes of the
-    image. model_checksum: header checksum of the model file it was made from. phrases: the section
-    of what may be said, for `ee_ref.phrases.packed.parse`, empty without one.
+    tables: of the front end, None for one of samples. exit_sizes: bytes of the image up to each
+    exit. size: bytes of the image. model_checksum: header checksum of the model file it was made
+    from. phrases: the section of what may be said, for `ee_ref.phrases.packed.parse`, empty without
+    one.
     """
 
     config: Config
     labels: tuple[str, ...]
     tensors: Mapping[str, np.ndarray]
-    tables: FrontendTables
+    tables: FrontendTables | None
     exit_sizes: tuple[int, ...]
     size: int
     model_checksum: int
@@ -275,38 +279,63 @@ def _joined(parts: Iterable[bytes]) -> bytes:
     return b"".join(part.ljust(align(len(part), ALIGNMENT), b"\0") for part in parts)
 
 
-def _own_fields(config: type[Config], type_: str) -> list[str]:
-    """The fields of that type which only this family has."""
-    return [field.name for field in dataclasses.fields(config)
-            if field.type == type_ and field.name not in _Header._fields]
+def _own_bytes(config: Config) -> bytes:
+    """What only this family has, as C reads it; what its kin alone has is 0."""
+    found: list[bytes] = []
+    for name, form in config.own.items():
+        value = getattr(config, name, 0)
+        numbers = value if isinstance(value, tuple) else (_number(name, value),)
+        padded = [*numbers, *[0] * (int(form[:-1] or 1) - len(numbers))]
+        found.append(struct.pack(f"<{form}", *padded))
+    return b"".join(found)
 
 
-def _own(config: Config) -> bytes:
-    """What only this family has: numbers in 32 bits, then small ones with a byte an exit."""
-    numbers = [getattr(config, name) for name in _own_fields(type(config), "int")]
-    parts = [struct.pack(f"<{len(numbers)}I", *numbers)] if numbers else []
-    parts += [bytes(getattr(config, name)).ljust(MAX_EXITS, b"\0")
-              for name in _own_fields(type(config), "tuple[int, ...]")]
-    return _joined(parts)
+def _own_values(config: type[Config], own: bytes, exits: int) -> dict[str, Any]:
+    """The fields of a configuration from these bytes, which may be of another length."""
+    values: dict[str, Any] = {}
+    reader = io.BytesIO(own)
+    for name, form in config.own.items():
+        size = struct.calcsize(f"<{form}")
+        numbers = struct.unpack(f"<{form}", reader.read(size).ljust(size, b"\0"))
+        count = exits if len(numbers) == MAX_EXITS else len(numbers)
+        values[name] = numbers[:count] if len(numbers) > 1 else _value(name, numbers[0])
+    return config.of_own(values)
+
+
+def _number(name: str, value: Any) -> Any:
+    return NAMED[name].index(value) if name in NAMED else value
+
+
+def _value(name: str, number: int) -> Any:
+    names = NAMED.get(name)
+    if names is None:
+        return number
+    if number >= len(names):
+        raise ModelFileError(f"{name}: expected 0..{len(names) - 1}, found {number}")
+    return names[number]
 
 
 def _constants(
     config: Config, labels: Sequence[str], tensors: Mapping[str, np.ndarray]
 ) -> dict[Kind, bytes]:
     """The sections that are no tensors."""
-    tables = [np.asarray(table) for table in frontend_tables(config)]
+    tables = [np.asarray(table) for table in _tables(config) or ()]
     if config.has_floor:
         zeros = np.zeros(config.mels, np.float32)
         tables += [tensors.get(f"frontend.{name}", zeros) for name in ("mean", "scale")]
     text = [label.encode() for label in labels]
     ends = np.array(list(itertools.accumulate(map(len, text))), "<u4")
-    own = _own(config)
-    return {
-        **({Kind.FAMILY: own} if own else {}),
+    sections = {
+        Kind.FAMILY: _joined([_own_bytes(config)]),
         Kind.FRONTEND: _joined(table.astype(table.dtype.newbyteorder("<")).tobytes()
                                for table in tables),
         Kind.LABELS: _joined([ends.tobytes(), b"".join(text)]),
     }
+    return {kind: content for kind, content in sections.items() if content}
+
+
+def _tables(config: Config) -> FrontendTables | None:
+    return None if config.takes_samples else frontend_tables(config)
 
 
 def _build(config: Config, file: ModelFile, phrases: bytes) -> bytes:
@@ -323,11 +352,10 @@ def _build(config: Config, file: ModelFile, phrases: bytes) -> bytes:
 
 def _described(config: Config, model_crc32: int) -> _Header:
     """The header of an image, without its sections."""
-    values = {name: getattr(config, name) for name in _Header._fields if hasattr(config, name)}
+    values = {name: _number(name, getattr(config, name, 0)) if hasattr(config, name) else 0
+              for name in _Header._fields}
     if not config.has_floor:
         values["log_floor"] = 0.0
-    for name, names in NAMED.items():
-        values[name] = names.index(values[name])
     numbers = {name: number for number, name in ARCHITECTURES.items()}
     values |= {"magic": MAGIC, "abi": IMAGE_ABI, "header_crc32": 0, "header_bytes": HEADER_BYTES,
                "model_crc32": model_crc32, "architecture": numbers[config.architecture],
@@ -368,7 +396,8 @@ def parse(data: bytes) -> FlashImage:
 
     whole = _config(header, _content(data, *found.get(Kind.FAMILY, ())[:1]))
     _check_sizes(found, whole)
-    frontend, labels = (_content(data, found[kind][0]) for kind in (Kind.FRONTEND, Kind.LABELS))
+    frontend, labels = (_content(data, *found.get(kind, ())[:1])
+                        for kind in (Kind.FRONTEND, Kind.LABELS))
     texts = _labels(labels, whole.vocab)
     tensors = {}
     if whole.has_floor:
@@ -388,7 +417,7 @@ def parse(data: bytes) -> FlashImage:
             at += align(_stored_bytes(spec), ALIGNMENT)
     return FlashImage(
         config=whole.first_exits(exits), labels=texts, tensors=MappingProxyType(tensors),
-        tables=frontend_tables(whole), exit_sizes=header.exit_ends[:exits], size=len(data),
+        tables=_tables(whole), exit_sizes=header.exit_ends[:exits], size=len(data),
         model_checksum=header.model_crc32, phrases=_content(data, *found.get(Kind.PHRASES, ())))
 
 
@@ -406,9 +435,10 @@ def _name(section: Section, number: int) -> str:
 def _check_sizes(found: Mapping[int, Sequence[Section]], config: Config) -> None:
     """Check that each section has the size that the configuration implies, where it does."""
     for kind in (Kind.FRONTEND, Kind.LABELS, Kind.STEM):
-        if len(found.get(kind, ())) != 1:
-            raise ModelFileError(f"sections: expected one of kind {kind.name.lower()}, found "
-                                 f"{len(found.get(kind, ()))}")
+        expected = 0 if kind is Kind.FRONTEND and config.takes_samples else 1
+        if len(found.get(kind, ())) != expected:
+            raise ModelFileError(f"sections: expected {expected or 'none'} of kind "
+                                 f"{kind.name.lower()}, found {len(found.get(kind, ()))}")
     if len(found.get(Kind.PHRASES, ())) > 1:
         raise ModelFileError("sections: expected one of kind phrases at most, found "
                              f"{len(found[Kind.PHRASES])}")
@@ -479,26 +509,26 @@ def _config(header: _Header, own: bytes) -> Config:
     values: dict[str, Any] = {
         field.name: getattr(header, field.name)
         for field in dataclasses.fields(family.Config) if hasattr(header, field.name)}
-    for name, names in NAMED.items():
-        if values[name] >= len(names):
-            raise ModelFileError(f"{name}: expected 0..{len(names) - 1}, found {values[name]}")
-        values[name] = names[values[name]]
+    for name in NAMED.keys() & values.keys():
+        values[name] = _value(name, values[name])
     values["layers_per_exit"] = header.layers_per_exit[: header.exits]
-    if fields := _own_fields(family.Config, "int"):
-        size = 4 * len(fields)
-        values |= zip(fields, struct.unpack(f"<{len(fields)}I", own[:size].ljust(size, b"\0")))
-        own = own[align(size, ALIGNMENT) :]
-    for number, name in enumerate(_own_fields(family.Config, "tuple[int, ...]")):
-        values[name] = tuple(own[number * MAX_EXITS :][: header.exits])
     values["norm_eps"] = nearest_float32(header.norm_eps)
     if values["frontend"] == "logmel":
         values["log_floor"] = nearest_float32(header.log_floor)
     elif values.pop("log_floor") != 0:
-        raise ModelFileError(f"log_floor: expected 0 for mel, found {header.log_floor}")
+        raise ModelFileError(f"log_floor: expected 0 for {values['frontend']}, found "
+                             f"{header.log_floor}")
+    values |= _own_values(family.Config, own, header.exits)
     try:
         config = family.Config(**values).validate()
     except ArgumentError as error:
         raise ModelFileError(str(error)) from None
+    # What is no field is the same for every model of a family, or not read.
+    for name in NAMED.keys() & {*_Header._fields} - values.keys():
+        expected = getattr(config, name, None)
+        if expected is not None and _value(name, getattr(header, name)) != expected:
+            raise ModelFileError(f"{name}: expected {_number(name, expected)} for "
+                                 f"{config.architecture}, found {getattr(header, name)}")
     if reason := unsupported(config):
         raise ModelFileError(reason)
     return config

@@ -435,7 +435,8 @@ class Model:
                                 "found an attention decoder")
         policy, listener = self._asked(exit, policy, decoder, phrases, stream=True)
         usual = LIVE if listener is None else PHRASES
-        return self._stream(policy, listener, decoder, endpoint, self._view(view, usual), rate)
+        view = self.stream_view(view, usual)
+        return self._stream(policy, listener, decoder, endpoint, view, rate)
 
     def _stream(
         self, policy: AnyPolicy, phrases: PhraseDecoder | None, decoder: Decoder | None,
@@ -458,8 +459,9 @@ class Model:
                    shows and phrases is None),
             to_rate if rate is None else rate, to_rate)
 
-    def _view(self, view: Windows | Chunks | None, usual: Windows) -> Windows | Chunks:
-        """What a stream takes. Raises ArgumentError for a view that the model has not."""
+    def stream_view(self, view: Windows | Chunks | None, usual: Windows) -> Windows | Chunks:
+        """The view that a stream takes when `view` is asked for. usual: in place of None, unless
+        the file names one for `LIVE`. Raises ArgumentError for a view that the model has not."""
         from .stream import LIVE, Chunks, Windows
 
         config = self.config
@@ -544,7 +546,7 @@ class Model:
         """Words of a long recording, of which some pieces were read."""
         from .stream import LONG
 
-        stream = self._stream(policy, phrases, decoder, None, self._view(None, LONG),
+        stream = self._stream(policy, phrases, decoder, None, self.stream_view(None, LONG),
                               recording.rate, shows=False, clock=clock)
         transcript = Transcript(phrases is not None)
 

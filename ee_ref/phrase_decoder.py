@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -74,6 +74,15 @@ class PhraseDecoder:
     def meaning(self, heard: Heard) -> tuple[str | None, dict[str, str | int]]:
         """Intent and slots of the best phrase; None and {} unless it was accepted."""
         return self.phrases.meaning(heard.words) if heard.accepted else (None, {})
+
+    def packed(self) -> bytes:
+        """The section of a flash image that C reads (FORMAT.md). Raises PhraseError for what only
+        a device cannot do."""
+        from .phrases import packed
+
+        section = packed.pack(self.phrases, self.graph, astuple(self.confidence))
+        packed.parse(section)
+        return section
 
     def align(self, log_probs: np.ndarray, number: int) -> Hypothesis:
         """Labels and frames of a sentence that was found in log_probs."""

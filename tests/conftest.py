@@ -181,6 +181,13 @@ def model_golden():
         return dict(arrays)
 
 
+@pytest.fixture(scope="session")
+def wav2vec2_golden():
+    """See tests/golden/gen_wav2vec2.py."""
+    with np.load(GOLDEN / "wav2vec2.npz") as arrays:
+        return dict(arrays)
+
+
 @pytest.fixture(scope="session", params=PROMISES, ids="qk_gain_{}".format)
 def full_model(request):
     """qk_gain and the tensors of the 31.5 M parameter model, for each gain."""

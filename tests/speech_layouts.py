@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
+from ee_ref.config import Config
 from ee_ref.conformance.draw import Stream, random_state_dict
+from ee_ref.convert import convert_state_dict
 from ee_ref.families import wav2vec2, wavlm
+from ee_ref.quantize import quantize
 
 State = dict[str, np.ndarray]
 
@@ -26,6 +30,11 @@ WAVLM = wavlm.Config(**asdict(POST), buckets=16, max_distance=10)
 
 MODELS = {"post": POST, "pre": PRE, "wavlm": WAVLM,
           "wavlm_pre": replace(WAVLM, conv_norm="layer", norm="pre", head_norm=(1, 1))}
+
+BASE = wav2vec2.Config(
+    exits=6, layers_per_exit=(2,) * 6, dim=768, heads=12, ff=3072, kernel=128, vocab=32,
+    head_norm=(0,) * 6)
+"""The shape of wav2vec2-base with the exits of EE-Wav2Vec2."""
 
 LENGTHS = (400, 2001, 9999)
 """Samples of the clips: one encoder frame, an odd number of samples, 30 encoder frames."""
@@ -46,6 +55,18 @@ def state_of(config: wav2vec2.Config, seed: int = SEED) -> State:
         if match := re.match(r"decoders\.\d+\.(.*)", name):
             state[name] = state[f"decoders.0.{match[1]}"]
     return state
+
+
+def settings(config: wav2vec2.Config) -> dict[str, Any]:
+    """What neither names nor shapes of a small model tell, for `convert_state_dict`."""
+    extras = {"max_distance": config.max_distance} if isinstance(config, wavlm.Config) else {}
+    return {"heads": config.heads, "norm": config.norm, "frontend": config.frontend,
+            "exit_layers": (1, 2), "extras": extras}
+
+
+def int8_model(config: wav2vec2.Config) -> tuple[Config, State]:
+    """`state_of` a small model, converted and quantised."""
+    return quantize(*convert_state_dict(plain(state_of(config)), **settings(config)))
 
 
 def plain(state: Mapping[str, np.ndarray], prefix: str = "wav2vec2.") -> State:

@@ -354,7 +354,7 @@ def set_in(*path, value):
 
 
 @pytest.mark.parametrize("change, message", [
-    (set_in("version", value=1), "expected vectors of version 2, found 1"),
+    (set_in("version", value=1), "expected vectors of version 3, found 1"),
     (set_in("version", value=99), "expected vectors of version"),
     (set_in("protocol", value=2), "expected protocol 1"),
     (set_in("format", value="zip"), r"\$.format: expected one of"),

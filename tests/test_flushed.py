@@ -24,6 +24,8 @@ from ee_ref.conformance.draw import (
 )
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.exits import scores
+from ee_ref.frontend import front_end
+from tests import speech_layouts
 from tests.aed_layouts import LABELS
 from tests.support import SMALL_SEED
 from tests.test_native_qs8 import assert_same_bytes, run
@@ -92,6 +94,15 @@ def test_a_whole_model_gives_the_same_bytes(config, flushed, isa):
     features = random_features(160, 5, SMALL.mels)
     for scale in (1.0, 2.0**-35, 2.0**-120):
         judge(config, tensors, features * np.float32(scale), flushed, f"small, {scale:g}, {isa}")
+
+
+@pytest.mark.parametrize("name", speech_layouts.MODELS)
+def test_a_model_of_samples_gives_the_same_bytes(name, flushed, isa):
+    config, tensors = speech_layouts.int8_model(speech_layouts.MODELS[name])
+    for scale in (1.0, 2.0**-35, 2.0**-120):
+        samples = speech_layouts.clip(2001) * np.float32(scale)
+        features = front_end(config, {}, "numpy")(samples)
+        judge(config, tensors, features, flushed, f"{name}, {scale:g}, {isa}")
 
 
 def test_the_bundled_model_gives_the_same_bytes(flushed, isa):

@@ -15,7 +15,7 @@ from ee_ref.config import FRONTENDS
 from ee_ref.conformance.draw import SMALL, Stream, random_state_dict
 from ee_ref.conformance.suite import demo
 from ee_ref.convert import convert_state_dict
-from ee_ref.errors import ArgumentError, EeWarning
+from ee_ref.errors import ArgumentError, AudioError, EeWarning
 from ee_ref.frontend import KINDS, exact, front_end, plain, tables, waveform
 from ee_ref.loading import BACKENDS
 from ee_ref.quantize import quantize
@@ -181,10 +181,14 @@ def test_a_conformer_takes_the_mel_kinds():
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", ["f32", "qs8"])
 def test_waveform_is_the_same_everywhere(dtype, backend):
-    found = front_end(replace(SMALL, frontend="waveform", dtype=dtype), {}, backend)
-    assert found is waveform.extract
-    found = front_end(replace(SMALL, frontend="samples", dtype=dtype), {}, backend)
-    assert found is waveform.unchanged
+    samples = recordings(1)["speech"]
+    sizes = {"mels": 1, "n_fft": 1, "win_length": 1, "hop_length": 1, "pad": 0}
+    for kind, specification in (("waveform", waveform.extract), ("samples", waveform.unchanged)):
+        found = front_end(replace(SMALL, frontend=kind, dtype=dtype, **sizes), {}, backend)
+        assert found(samples).tobytes() == specification(samples).tobytes()
+        assert found(samples[:0]).shape == (0, 1)
+        with pytest.raises(AudioError, match="NaN"):
+            found(np.array([0, np.nan], np.float32))
 
 
 def test_another_kind():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import ee_ref
 from ee_ref import model_file
-from ee_ref.config import FRONTENDS
+from ee_ref.config import FRONTENDS, KINDS
 from ee_ref.conformance.draw import SMALL, Stream, random_state_dict
 from ee_ref.convert import convert_state_dict
 from ee_ref.errors import ArgumentError, AudioError, EeWarning, ShapeError
@@ -69,8 +69,8 @@ def test_energies_of_the_reference(native_front_end, features_golden, config):
 def test_kinds_have_the_numbers_of_the_configuration(native_library):
     from ee_ref.native._lib import lib
 
-    assert lib.EE_FRONTEND_KINDS == len(FRONTENDS)
-    for number, name in enumerate(FRONTENDS):
+    assert lib.EE_FRONTEND_KINDS == len(KINDS)
+    for number, name in enumerate(KINDS):
         assert getattr(lib, f"EE_FRONTEND_{name.upper()}") == number
         assert f"| `{name}` | {number} |" in NUMERICS.read_text()
 

@@ -1,6 +1,7 @@
 """The front end `waveform` against exact fractions."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from ee_ref.conformance.draw import Stream
 from ee_ref.errors import AudioError
-from ee_ref.frontend.waveform import VARIANCE_FLOOR, extract, normalised
+from ee_ref.frontend.waveform import VARIANCE_FLOOR, extract, normalised, unchanged
+from tests.speech_layouts import POST
 
 
 def by_fractions(samples):
@@ -54,6 +56,53 @@ def test_the_loudest_samples():
     top = float(np.finfo(np.float32).max)
     found = extract(np.array([top, -top] * 50))
     np.testing.assert_allclose(found[:, 0], [1, -1] * 50, rtol=1e-6)
+
+
+@pytest.fixture(scope="module", params=["waveform", "samples"])
+def in_c(request, native_front_end):
+    """(that of C, the specification)"""
+    specification = extract if request.param == "waveform" else unchanged
+    return native_front_end(replace(POST, frontend=request.param)), specification
+
+
+@given(
+    length=st.integers(1, 300), offset=st.sampled_from([0.0, 0.3, -1e4, 3e38]),
+    loudness=st.sampled_from([0.0, 1e-45, 1e-30, 1e-4, 1.0, 1e30]), seed=st.integers(0, 999),
+)
+def test_c_gives_the_same_bytes(in_c, length, offset, loudness, seed):
+    run, specification = in_c
+    samples = Stream(seed)(length) * np.float32(loudness) + np.float32(offset)
+    assert run.extract(samples).tobytes() == specification(samples).tobytes()
+
+
+def test_c_takes_integers_as_their_floats(in_c):
+    run, specification = in_c
+    integers = np.array([-32768, 32767, 0, -1, 1, 77] * 50, np.int16)
+    expected = specification(integers.astype(np.float32) / 32768)
+    assert run.extract(integers).tobytes() == expected.tobytes()
+
+
+def test_c_gives_a_part_of_an_utterance(in_c):
+    from ee_ref.native._lib import ensure, ffi, lib, ops
+
+    run, specification = in_c
+    samples, part = Stream(5)(100), np.empty(30, np.float32)
+    ensure(lib.ee_features_f32(ffi.from_buffer("float[]", part), run.handle,
+                               ffi.from_buffer("float[]", samples), 100, 50, 30, ffi.NULL, ops()))
+    assert part.tobytes() == specification(samples)[50:80].tobytes()
+    found = lib.ee_features_f32(ffi.NULL, run.handle, ffi.NULL, 100, 71, 30, ffi.NULL, ops())
+    assert found == lib.EE_ERR_TOO_MANY_FRAMES
+
+
+@pytest.mark.parametrize("field", ["mels", "n_fft", "win_length", "hop_length", "pad"])
+def test_c_asks_for_sizes_of_one(in_c, field):
+    from ee_ref.native._lib import ffi, lib
+
+    run, _ = in_c
+    frontend = ffi.new("ee_frontend *", run.handle[0])
+    assert lib.ee_frontend_check(frontend) == lib.EE_OK
+    setattr(frontend, field, 2)
+    assert lib.ee_frontend_check(frontend) == lib.EE_ERR_CONFIG
 
 
 def test_no_samples_and_bad_samples():

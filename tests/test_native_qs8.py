@@ -11,6 +11,8 @@ from ee_ref.conformance.draw import SMALL, random_features, random_int8_model
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, NativeUnavailable, ShapeError
 from ee_ref.families import tensors as tensor_specs
+from ee_ref.frontend import front_end
+from tests import speech_layouts
 from tests.support import FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_SEED, frozen, in_place
 from tests.test_ops import Guards, assert_same, flat
 
@@ -22,6 +24,10 @@ except NativeUnavailable as error:
 
 ALL = [pytest.param(op, case, id=f"{op}-{case.name}")
        for op in op_names("qs8") for case in cases_of(op)]
+
+
+with np.load(GOLDEN / "int8.npz") as arrays:
+    INT8_GOLDEN = dict(arrays)
 
 
 def run(package, op: str, arguments: dict) -> list[np.ndarray]:
@@ -149,15 +155,31 @@ def test_small_model_gives_the_bytes_of_numpy(frames, small, isa):
     INT8_FULL[0], *(pytest.param(*model, marks=pytest.mark.slow) for model in INT8_FULL[1:])])
 def test_full_shape_gives_the_frozen_bytes(seed, qk_gain, native_library, monkeypatch):
     config, tensors = random_int8_model(FULL, seed, qk_gain)
-    with np.load(GOLDEN / "int8.npz") as arrays:
-        golden = dict(arrays)
     for isa in _lib.available_isas():
         monkeypatch.setenv("EE_REF_ISA", isa)
         model = NativeModel(config, tensors)
         for clip in INT8_CLIPS:
             for out in model.exits(random_features(clip.frames, clip.seed)):
                 name = f"full/{seed}/{qk_gain}/{clip.frames}/{out.exit}"
-                assert np.array_equal(frozen(out.log_probs), golden[name]), f"{name} on {isa}"
+                assert np.array_equal(frozen(out.log_probs), INT8_GOLDEN[name]), f"{name} on {isa}"
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("name", speech_layouts.MODELS)
+def test_models_of_samples_give_the_frozen_bytes(name, threads, isa):
+    """wav2vec 2.0, HuBERT, WavLM; also packed, and fed in pieces."""
+    config, tensors = speech_layouts.int8_model(speech_layouts.MODELS[name])
+    models = [NativeModel(config, tensors, threads, packed) for packed in (False, True)]
+    for samples in speech_layouts.LENGTHS:
+        features = front_end(config, {}, "numpy")(speech_layouts.clip(samples))
+        pieces = models[0].start(samples)
+        pieces.feed(features[:301])
+        pieces.feed(features[301:], last=True)
+        for found in (*(list(model.exits(features)) for model in models), list(pieces.exits())):
+            assert len(found) == config.exits
+            for out in found:
+                key = f"wav2vec2/{name}/{samples}/{out.exit}"
+                assert np.array_equal(frozen(out.log_probs), INT8_GOLDEN[key]), f"{key} on {isa}"
 
 
 def test_tensors_of_a_model_file_are_used_in_place(small):

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ee_ref import ops
-from ee_ref.conformance.cases import cases_of, op_names, outputs
+from ee_ref.conformance.cases import cases_of, numpy_only, op_names, outputs
 from ee_ref.conformance.draw import SMALL, Stream, random_features, random_int8_model
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, ShapeError
@@ -27,7 +27,7 @@ from tests.golden.gen_int8 import exits
 from tests.support import FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_CLIPS, SMALL_SEED, frozen
 
 ALL = [pytest.param(op, case, id=f"{op}-{case.name}")
-       for op in op_names("qs8") for case in cases_of(op)]
+       for op in (*op_names("qs8"), *numpy_only("qs8")) for case in cases_of(op)]
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 seeds = st.integers(0, 2**32 - 1)
@@ -185,6 +185,68 @@ def layer_norm_by_hand(row, weight, bias, eps) -> list[np.float32]:
     return [flush_by_hand(c * inverse * w) + b for c, w, b in zip(centred, weight, bias)]
 
 
+def gelu_by_hand(x) -> np.float32:
+    limit = F("5.361")
+    c = min(max(x, -limit), limit)
+    square = c * c
+    above, below = F("2.2777778e-08"), F("1.2086717e-06")
+    for coefficient in ("6.4901874e-6", "1.7624798e-4", "4.72229e-3", "3.4490373e-2", "0.39894208"):
+        above = above * square + F(coefficient)
+    for coefficient in ("7.6503995e-5", "1.9253895e-3", "2.9026909e-2", "0.2531188", "1"):
+        below = below * square + F(coefficient)
+    return flush_by_hand(x * (min(max(c * above / below, F(-0.5)), F(0.5)) + F(0.5)))
+
+
+def group_norm_by_hand(column, weight, bias, eps) -> list[np.float32]:
+    mean, squares = F(0), F(0)
+    for n in range(0, len(column), 256):
+        block = column[n : n + 256]
+        b = len(block)
+        total = own = F(0)
+        for x in block:
+            total = total + x
+        own_mean = total * (F(1) / F(b))
+        for x in block:
+            own = own + flush_by_hand(x - own_mean) * flush_by_hand(x - own_mean)
+        apart = flush_by_hand(own_mean - mean)
+        mean = mean + apart * (F(b) / F(n + b))
+        squares = squares + own + apart * apart * (F(n) * F(b) / F(n + b))
+    inverse = F(1) / np.sqrt(squares * (F(1) / F(len(column))) + F(eps))
+    return [flush_by_hand(flush_by_hand(x - mean) * inverse * weight) + bias for x in column]
+
+
+def grouped_conv_by_hand(x, weight, weight_scale, bias, groups) -> list[list[np.float32]]:
+    frames, dim = x.shape
+    width = dim // groups
+    kernel = weight.shape[1] // width
+    y = [list(bias) for _ in range(frames)]
+    for first in range(0, dim, width):
+        *digits, scale = digits_by_hand(x[:, first : first + width].ravel())
+        for t in range(frames):
+            for o in range(first, first + width):
+                sums = [0, 0]
+                for j in range(kernel):
+                    for i in range(width):
+                        u = t + j - kernel // 2
+                        if 0 <= u < frames:
+                            for d in (0, 1):
+                                sums[d] += digits[d][u * width + i] * int(weight[o, j * width + i])
+                y[t][o] = (F(sums[0]) * F(128) + F(sums[1])) * (scale * weight_scale[o]) + bias[o]
+    return y
+
+
+def gates_by_hand(x, weight, weight_scale, bias, scale) -> list[list[np.float32]]:
+    """A row a frame, a gate a head."""
+    found = []
+    for row in x:
+        found.append([])
+        for own, c in zip(np.split(row, len(scale)), scale):
+            (z,) = linear_digits_by_hand([own], weight, weight_scale, bias)
+            u, r = (F(1) / (F(1) + exp_by_hand(-(a + b + c + d))) for a, b, c, d in (z[:4], z[4:]))
+            found[-1].append(u * (r * c - F(1)) + F(2))
+    return found
+
+
 def softmax_by_hand(row, value_scales) -> tuple[list[int], np.float32]:
     exponentials = [exp_by_hand(x - max(row)) for x in row]
     weights = [e * scale for e, scale in zip(exponentials, value_scales)]
@@ -196,7 +258,7 @@ def softmax_by_hand(row, value_scales) -> tuple[list[int], np.float32]:
 
 
 def attention_by_hand(x, in_weight, in_weight_scale, in_bias, out_weight, out_weight_scale,
-                      out_bias, heads, chunk=0, left=0, past=None
+                      out_bias, heads, chunk=0, left=0, past=None, gates=None, distances=None
                       ) -> tuple[list[list[np.float32]], list[list[np.float32]]]:
     frames, dim = x.shape
     width = dim // heads
@@ -216,6 +278,10 @@ def attention_by_hand(x, in_weight, in_weight_scale, in_bias, out_weight, out_we
             q, q_scale = quantize_by_hand(row[first : first + width])
             gain = q_scale * (F(1) / np.sqrt(F(width)))
             scores = [F(sum(a * b for a, b in zip(q, k))) * (gain * k_scale) for k, k_scale in keys]
+            if gates is not None:
+                bias = distances[first // width]
+                scores = [score + gates[t][first // width] * bias[u - t + frames - 1]
+                          for u, score in enumerate(scores)]
             p, scale = softmax_by_hand(scores, [v_scale for _, v_scale in values])
             for d in range(width):
                 high = F(sum((a >> 7) * v[d] for a, (v, _) in zip(p, values)))
@@ -381,6 +447,40 @@ def test_silu_glu_and_log_softmax(seed, rows, size, scale):
     assert same(ops.log_softmax_exact(x), expected)
 
 
+@given(floats)
+@example(2.0**-49)
+@example(-(2.0**-50))
+@example(-0.0)
+@example(5.36)
+@example(-5.37)
+@example(-1e38)
+def test_gelu(x):
+    found = ops.gelu_exact(np.array([[x]], np.float32))
+    assert same(found, [gelu_by_hand(F(x))])
+    exact = x * math.erfc(-x / math.sqrt(2)) / 2
+    assert abs(float(found[0, 0]) - exact) <= 3.2e-7 * abs(x) + 2.0**-50
+
+
+@given(seed=seeds, frames=st.integers(1, 600), offset=st.sampled_from([0.0, 8.0]),
+       scale=st.sampled_from([2.0**-70, 1e-4, 1.0]))
+def test_group_norm(seed, frames, offset, scale):
+    draw = Stream(seed)
+    x, (weight, bias) = draw(frames, 2) * F(scale) + F(offset), draw.norm(2)
+    expected = [group_norm_by_hand(*column, 1e-5) for column in zip(x.T, weight, bias)]
+    assert same(ops.group_norm_exact(x, weight, bias, 1e-5), np.transpose(expected))
+
+
+@settings(max_examples=30)
+@given(seed=seeds, frames=st.integers(0, 9), groups=st.integers(1, 3), width=st.integers(1, 4),
+       kernel=st.integers(1, 8))
+def test_grouped_conv(seed, frames, groups, width, kernel):
+    draw, dim = Stream(seed), groups * width
+    arguments = (draw(frames, dim), draw.int8(dim, kernel * width),
+                 draw(dim, low=0.001, high=0.1), draw.bias(dim), groups)
+    found = ops.grouped_conv_qs8(*arguments)
+    assert found.shape == (frames, dim) and same(found, grouped_conv_by_hand(*arguments))
+
+
 @given(seed=seeds, size=sizes, spread=st.sampled_from([0.0, 1.0, 8.0, 1e4]),
        shift=st.sampled_from([0.0, 2.0**-76, 2.0**-40, 1.0, 1e30]), zeros=st.integers(1, 41))
 def test_softmax(seed, size, spread, shift, zeros):
@@ -449,6 +549,21 @@ def attention_arguments(seed, frames, heads, width, gain=1.0) -> dict:
         "out_bias": draw.bias(dim),
         "heads": heads,
     }
+
+
+@settings(max_examples=20)
+@given(seed=seeds, frames=st.integers(1, 6), heads=st.integers(1, 3), width=st.integers(1, 4),
+       gain=st.sampled_from([0.0, 1.0, 5.0]))
+def test_gated_attention(seed, frames, heads, width, gain):
+    arguments = attention_arguments(seed, frames, heads, width, gain)
+    del arguments["heads"]
+    draw = Stream(seed + 1)
+    gate = {"gate_weight": draw.int8(8, width), "gate_weight_scale": draw(8, low=0.001, high=0.03),
+            "gate_bias": draw.bias(8), "gate_scale": draw(heads, low=0.5, high=1.5)}
+    distances = draw(heads, 2 * frames - 1, low=-2, high=2)
+    expected, _ = attention_by_hand(**arguments, heads=heads, distances=distances,
+                                    gates=gates_by_hand(arguments["x"], *gate.values()))
+    assert same(ops.gated_attention_qs8(**arguments, **gate, distances=distances), expected)
 
 
 @given(st.lists(st.lists(st.floats(-200, 0, width=32), min_size=5, max_size=5), max_size=20))

@@ -18,8 +18,8 @@ from ..errors import ArgumentError, EeError, EeWarning, FileError
 from . import _console
 
 COMMANDS = (
-    "transcribe", "listen", "phrases", "info", "eval", "calibrate", "bench", "convert", "quantize",
-    "export", "conformance",
+    "transcribe", "listen", "wyoming", "phrases", "info", "eval", "calibrate", "bench", "convert",
+    "quantize", "export", "web", "conformance",
 )
 """Each is a module here: HELP, DESCRIPTION, add_arguments(parser) and run(args) -> exit code."""
 

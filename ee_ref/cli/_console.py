@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
 from weights_io import files
@@ -97,11 +97,8 @@ def signals_wait() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [number for name in ("SIGINT", "SIGTERM", "SIGHUP")
-               if (number := getattr(signal, name, None)) is not None
-               and callable(signal.getsignal(number))]
     before = {number: signal.signal(number, lambda number, _: came.append(number))
-              for number in numbers}
+              for number in _raising()}
     try:
         yield
     finally:
@@ -109,6 +106,46 @@ def signals_wait() -> Iterator[None]:
             signal.signal(number, handler)
         if came:
             signal.raise_signal(came[0])
+
+
+def _raising() -> list[int]:
+    """The signals that raise something."""
+    return [number for name in ("SIGINT", "SIGTERM", "SIGHUP")
+            if (number := getattr(signal, name, None)) is not None
+            and callable(signal.getsignal(number))]
+
+
+def run_until_signal(serve: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine, which a signal cancels; what the signal would raise is raised when it has
+    ended. Raised in the middle of an event loop it would leave half of a step undone."""
+    import asyncio  # takes as long to load as all else here
+
+    came: list[int] = []
+
+    async def main() -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None  # asyncio runs this in one
+
+        def stop(number: int) -> None:
+            came.append(number)
+            task.cancel()
+
+        with contextlib.suppress(NotImplementedError):  # Windows
+            for number in before:
+                loop.add_signal_handler(number, stop, number)
+        await serve
+
+    before = {number: signal.getsignal(number) for number in _raising()}
+    try:
+        asyncio.run(main())
+    except asyncio.CancelledError:
+        if not came:
+            raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def forget_stdout() -> None:

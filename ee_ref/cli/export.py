@@ -6,7 +6,6 @@ import argparse
 import math
 import os
 import sys
-from dataclasses import astuple
 
 from ..errors import ArgumentError, FileError
 
@@ -42,7 +41,6 @@ def run(args: argparse.Namespace) -> int:
     from .. import c_source, flash_image, model_file
     from ..loading import model_path
     from ..model import Model
-    from ..phrases import packed
     from ..plan import device_plan
 
     model = model_path(args.model)
@@ -55,12 +53,9 @@ def run(args: argparse.Namespace) -> int:
     graph, section = None, b""
     if args.phrases is not None:
         decoder = Model(file, "numpy").phrase_decoder(args.phrases)
-        graph = decoder.graph
-        section = packed.pack(decoder.phrases, graph, astuple(decoder.confidence))
+        graph, section = decoder.graph, decoder.packed()
     data = flash_image.build(file, args.exits, args.seconds, section)
     image = flash_image.parse(data)
-    if section:
-        packed.parse(image.phrases)
     seconds = file.config.max_seconds if args.seconds is None else args.seconds
     length = f"up to {seconds:.2f} s" if math.isfinite(seconds) else "any length"
     plan = None

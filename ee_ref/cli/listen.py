@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import audio
 from ..errors import AudioError, AudioFileError
 from . import _console, _phrases, _policy
 from ._model import add_model
@@ -104,7 +105,7 @@ def _stdin() -> Generator[np.ndarray, None, None]:
         piece = rest + piece
         whole = len(piece) // 2 * 2
         rest = piece[whole:]
-        yield np.frombuffer(piece[:whole], "<i2").astype(np.float32) / np.float32(32768)
+        yield audio.from_pcm(piece[:whole])
     if rest:
         raise AudioError(f"standard input: expected 16-bit samples, found {count} bytes, an odd "
                          "number: the last one is left out")

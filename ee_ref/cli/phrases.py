@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 from ..errors import EeError, PhraseError, shown
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from ..model import Model, Result
     from ..phrase_decoder import PhraseDecoder
 
-HELP = "check a file of phrases"
+HELP = "check and compile files of phrases"
 DESCRIPTION = "Work on files of phrases (docs/phrases.md)."
 
 _MOST_PAIRS = 40
@@ -33,10 +32,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("recordings", nargs="*", metavar="RECORDING",
                        help="audio files of phrases, spoken by whoever will use them")
     add_model(check, "threads, which share the work of a recording")
+    check.set_defaults(act=_check)
+    compile_ = commands.add_parser(
+        "compile", help="for the page of ee-ref web",
+        description="Write what a file of phrases says in the labels of one model, as the page "
+        "that ee-ref web makes takes it (docs/web.md).")
+    compile_.add_argument("file", metavar="FILE", help="as of check")
+    compile_.add_argument("-o", "--output", required=True, metavar="OUT", help="file to write")
+    compile_.add_argument("--model", metavar="M", help="model file, or name of a bundled model "
+                          "(default: english)")
+    compile_.add_argument("--force", action="store_true", help="replace an output that exists")
+    compile_.set_defaults(act=_compile)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check, and try the recordings: a bad one is reported and the others go on."""
+    """Check, or compile."""
+    return args.act(args)
+
+
+def _compile(args: argparse.Namespace) -> int:
+    """Write the section, and print its size on stderr."""
+    from weights_io import files
+
+    from ..loading import load
+
+    files.refuse_shared((args.file, args.output))
+    files.refuse_existing(args.output, args.force)
+    section = load(args.model, backend="numpy").phrase_decoder(args.file).packed()
+    files.write_atomic(args.output, [section], args.force)
+    _console.say(f"{args.output}: {len(section):,} bytes")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    """Print the sizes, and try the recordings: a bad one is reported and the others go on."""
     from ..loading import load, thread_count
 
     model = load(args.model, backend=args.backend, threads=thread_count(args.threads))
@@ -53,10 +82,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _sizes(decoder: PhraseDecoder, model: Model) -> Iterator[str]:
-    from ..phrases.packed import pack
-
     phrases, graph = decoder.phrases, decoder.graph
-    grammar, by = phrases.grammar, decoder.confidence
+    grammar = phrases.grammar
     yield (f"phrases   {shown(phrases.name)}: {len(grammar.templates):,} templates, "
            f"{len(grammar.intents):,} intents, {len(grammar.lists):,} lists")
     yield (f"say       {phrases.count:,} sentences of {len(phrases.words):,} words; at most "
@@ -66,8 +93,7 @@ def _sizes(decoder: PhraseDecoder, model: Model) -> Iterator[str]:
     yield (f"labels    a graph of {graph.states:,} states, {graph.arcs:,} arcs in the "
            f"{model.config.vocab:,} labels of the model")
     try:
-        section = pack(phrases, graph, astuple(by))
-        yield f"flash     {len(section):,} bytes, as a section of an image"
+        yield f"flash     {len(decoder.packed()):,} bytes, as a section of an image"
     except PhraseError as error:  # what only a device cannot do
         yield f"flash     none: {error}"
 

@@ -161,6 +161,19 @@ def random_model(
     return found, tensors
 
 
+def random_tensors(config: Config, seed: int) -> dict[str, np.ndarray]:
+    """The tensors of a float32 model of any family, without a checkpoint before them."""
+    draw, tensors = Stream(seed), {}
+    for spec in families.tensors(config):
+        if len(spec.shape) == 2 and spec.kind is Kind.MATRIX:
+            tensors[spec.name] = draw.weight(*spec.shape, gain=1.2)
+        elif spec.name.endswith("norm.weight"):
+            tensors[spec.name] = draw(*spec.shape, low=0.5, high=1.5)
+        else:
+            tensors[spec.name] = draw(*spec.shape, low=-0.2, high=0.2)
+    return tensors
+
+
 def random_int8_model(
     config: Config, seed: int, qk_gain: float = 1.0
 ) -> tuple[Config, dict[str, np.ndarray]]:

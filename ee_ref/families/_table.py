@@ -33,7 +33,7 @@ class Kind(Enum):
 
     VECTOR = "vector"
     MATRIX = "matrix"  # int8 rows with a scale each in a "qs8" model
-    TAPS = "taps"  # of a depthwise convolution, float32 in both
+    TAPS = "taps"  # few numbers, float32 in both: of a depthwise convolution, of distances
     CONSTANT = "constant"  # a vector that no training step changes
     TABLE = "table"  # a matrix that no training step changes, a row an encoder frame
     SCALE = "scale"  # of the rows of an int8 matrix

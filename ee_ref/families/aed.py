@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -50,6 +51,8 @@ class Config(conformer.Config):
     architecture: ClassVar[str] = "ee-aed"
     number: ClassVar[int] = 8
     since: ClassVar[int] = 3
+    own: ClassVar[Mapping[str, str]] = MappingProxyType(dict.fromkeys(
+        ("decoder_layers", "max_tokens", "start_token", "end_token", "pad_token"), "I"))
     has_decoder: ClassVar[bool] = True
 
     decoder_layers: int

@@ -22,6 +22,7 @@ from .. import config as shared
 from ..config import FRONTENDS
 from ..errors import CheckpointError, some
 from ..ops import LayerPast, View
+from ..ops._names import SUFFIXES
 from . import _checkpoint, _table
 from ._checkpoint import Module, Source
 from ._state import Group, Head, State, Stem
@@ -256,11 +257,11 @@ def groups(config: Config, weights: Weights, ops: ModuleType) -> Iterator[Group]
 
 def stem(config: Config, weights: Mapping[str, np.ndarray], ops: ModuleType) -> Stem:
     """Two convolutions, nothing between them, then the positions."""
-    stem_conv = _op(ops, "stem_conv", config.dtype)
+    stem_conv = op(ops, "stem_conv", config.dtype)
 
     def run(x: np.ndarray, first: int) -> np.ndarray:
         for conv in ("conv1", "conv2"):
-            x = stem_conv(x, *_matrix(weights, f"{conv}."), config.stem_stride)
+            x = stem_conv(x, *matrix(weights, f"{conv}."), config.stem_stride)
         if config.positions == "none":
             return x
         rows = slice(first, first + len(x))
@@ -275,7 +276,7 @@ def stem(config: Config, weights: Mapping[str, np.ndarray], ops: ModuleType) -> 
 def layers(config: Config, weights: Sequence[Mapping[str, np.ndarray]], ops: ModuleType
            ) -> Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]:
     """One layer after another, each with a past of its own: the `run` of a `Group`."""
-    conformer_layer = _op(ops, "conformer_layer", config.dtype)
+    conformer_layer = op(ops, "conformer_layer", config.dtype)
 
     def run(x: np.ndarray, past: Sequence[LayerPast] | None
             ) -> tuple[np.ndarray, Sequence[LayerPast]]:
@@ -291,8 +292,8 @@ def layers(config: Config, weights: Sequence[Mapping[str, np.ndarray]], ops: Mod
 def head(weights: Mapping[str, np.ndarray], ops: ModuleType
          ) -> Callable[[np.ndarray], np.ndarray]:
     """The CTC head of an exit: the `head` of a `Group`."""
-    exit_head = _op(ops, "exit_head", "qs8" if "weight" + SCALE_SUFFIX in weights else "f32")
-    return lambda x: exit_head(x, *_matrix(weights))
+    exit_head = op(ops, "exit_head", "qs8" if "weight" + SCALE_SUFFIX in weights else "f32")
+    return lambda x: exit_head(x, *matrix(weights))
 
 
 def reach(config: Config) -> int:
@@ -303,11 +304,14 @@ def reach(config: Config) -> int:
     return -(-behind // config.chunk) - (-config.left // config.chunk)
 
 
-def _op(ops: ModuleType, name: str, dtype: str) -> Callable[..., Any]:
-    return getattr(ops, name if dtype == "f32" else f"{name}_{dtype}")
+def op(ops: ModuleType, name: str, dtype: str) -> Callable[..., Any]:
+    """The op of this name for models of a dtype."""
+    names = [name] if dtype == "f32" else [name + suffix for suffix in SUFFIXES]
+    (found,) = (name for name in names if name in ops.__all__)
+    return getattr(ops, found)
 
 
-def _matrix(weights: Mapping[str, np.ndarray], prefix: str = "") -> list[np.ndarray]:
+def matrix(weights: Mapping[str, np.ndarray], prefix: str = "") -> list[np.ndarray]:
     """Weight, its scale in an int8 model, and bias."""
     names = (f"{prefix}weight", f"{prefix}weight{SCALE_SUFFIX}", f"{prefix}bias")
     return [weights[name] for name in names if name in weights]

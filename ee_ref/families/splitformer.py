@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import accumulate
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ..config import MAX_EXITS
 from ..errors import CheckpointError
 from . import _checkpoint, conformer
 from ._checkpoint import Source
@@ -41,6 +42,7 @@ class Config(conformer.Config):
     architecture: ClassVar[str] = "ee-splitformer"
     number: ClassVar[int] = 2
     since: ClassVar[int] = 3
+    own: ClassVar[Mapping[str, str]] = MappingProxyType({"parallel": f"{MAX_EXITS}B"})
 
     parallel: tuple[int, ...]
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from types import ModuleType
+from dataclasses import dataclass, fields
+from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,12 +23,13 @@ import numpy as np
 from .. import config as shared
 from ..config import WAVEFORMS
 from ..errors import CheckpointError
+from ..ops._view import strided
 from . import _checkpoint, _speech_layouts, _table
 from ._checkpoint import Module, Source
 from ._speech_layouts import layout, standard
 from ._state import Group, Head, State, Stem
 from ._table import Kind, Part, Row, Weights
-from .conformer import MIN_NORM_EPS
+from .conformer import MIN_NORM_EPS, matrix, op
 
 __all__ = ["Config", "OPTIONS", "described", "groups", "heads", "infer", "inferred",
            "is_checkpoint", "layer_prefix", "layout", "parts", "sizes", "sources", "standard",
@@ -55,8 +56,13 @@ class Config(shared.Config):
     """
 
     architecture: ClassVar[str] = "ee-wav2vec2"
-    number: ClassVar[int] = 0
+    number: ClassVar[int] = 3
     frontends: ClassVar[tuple[str, ...]] = WAVEFORMS
+    positions: ClassVar[str] = "none"
+    own: ClassVar[Mapping[str, str]] = MappingProxyType({
+        "channels": "I", "groups": "I", "conv_bias": "I", "conv_norm": "I", "norm": "I",
+        "buckets": "I", "max_distance": "I", "conv_kernel": f"{MAX_CONVS}H",
+        "conv_stride": f"{MAX_CONVS}H", "head_norm": f"{shared.MAX_EXITS}B"})
 
     max_frames: int = 0
     mels: int = 1
@@ -77,6 +83,24 @@ class Config(shared.Config):
     def conv_sizes(self) -> tuple[tuple[int, int], ...]:
         """Kernel and stride of each convolution of the feature encoder."""
         return tuple((int(kernel), int(stride)) for kernel, stride in _CONV.findall(self.convs))
+
+    @property
+    def conv_kernel(self) -> tuple[int, ...]:
+        """Of each convolution of the feature encoder, as C and flash images have it."""
+        return tuple(kernel for kernel, _ in self.conv_sizes)
+
+    @property
+    def conv_stride(self) -> tuple[int, ...]:
+        """Likewise."""
+        return tuple(stride for _, stride in self.conv_sizes)
+
+    @classmethod
+    def of_own(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """See `ee_ref.config.Config.of_own`."""
+        sizes = zip(values.pop("conv_kernel"), values.pop("conv_stride"), strict=True)
+        convs = " ".join(f"{kernel}/{stride}" for kernel, stride in sizes if kernel)
+        names = {field.name for field in fields(cls)}
+        return {"convs": convs, **{name: values[name] for name in values if name in names}}
 
     @property
     def window(self) -> int:
@@ -106,10 +130,8 @@ class Config(shared.Config):
 
     @property
     def max_seconds(self) -> float:
-        """Longest audio, in seconds, that `max_frames` admits; infinite without a limit."""
-        if not self.max_frames:
-            return math.inf
-        return (self.window + self.stride * self.max_frames - 1) / self.sample_rate
+        """Infinite: nothing limits the length."""
+        return math.inf
 
     def frame_time(self, frame: int) -> float:
         """Centre of encoder frame `frame` in seconds of the audio given."""
@@ -141,8 +163,8 @@ class Config(shared.Config):
         """Return self, or raise ArgumentError naming the first field out of its range."""
         super().validate()
         require = self._require
-        require(self.dtype == "f32", "dtype", f"'f32', which alone {self.architecture} has so far")
         require(self.chunk == 0, "chunk", "0, the full view")
+        require(self.max_frames == 0, "max_frames", "0, as there are no positions")
         self._require_positive("norm_eps")
         require(self.norm_eps >= MIN_NORM_EPS, "norm_eps", "at least 2**-40")
         self._require_count("channels", 1)
@@ -151,6 +173,8 @@ class Config(shared.Config):
         sizes = self.convs.split(" ")
         require(len(sizes) <= MAX_CONVS and all(map(_CONV.fullmatch, sizes)), "convs",
                 f"kernel/stride of 1 to {MAX_CONVS} convolutions, as in '10/5 3/2'")
+        require(max(self.window, self.stride) <= shared.MAX_SIZE, "convs",
+                f"windows and steps of at most {shared.MAX_SIZE} samples")
         require(self.conv_bias in (0, 1), "conv_bias", "0 or 1")
         require(self.conv_norm in CONV_NORMS, "conv_norm", f"one of {list(CONV_NORMS)}")
         require(self.norm in NORMS, "norm", f"one of {list(NORMS)}")
@@ -230,6 +254,33 @@ Attention = Callable[[np.ndarray, Mapping[str, np.ndarray]], np.ndarray]
 """(rows (T, dim), the tensors of a layer) -> (T, dim)."""
 
 
+ONE_DIGIT = (2, 3)
+"""The convolutions whose input int8 mode quantises to one digit: they have three quarters of the
+products of the feature encoder. The others, and the projection, take two (docs/numerics.md)."""
+
+
+class Ops:
+    """The ops of a model's arithmetic, by their names in float32."""
+
+    def __init__(self, config: Config, ops: ModuleType) -> None:
+        self._ops, self._dtype = ops, config.dtype
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return op(self._ops, name, self._dtype)
+
+    def linear(self, x: np.ndarray, *affine: np.ndarray) -> np.ndarray:
+        """affine: weight, its scale in an int8 model, which takes x in one digit, and bias."""
+        if self._dtype == "f32":
+            return self._ops.linear(x, *affine)
+        return self._ops.linear_qs8(*self._ops.quantize_qs8(x), *affine)
+
+    def linear_digits(self, x: np.ndarray, *affine: np.ndarray) -> np.ndarray:
+        """`linear`, in an int8 model with x in two digits."""
+        if self._dtype == "f32":
+            return self._ops.linear(x, *affine)
+        return self._ops.linear_digits_qs8(x, *affine)
+
+
 def heads(config: Config) -> tuple[Head, ...]:
     """The output of each exit: log-probabilities of CTC labels."""
     return (Head("ctc", config.vocab),) * config.exits
@@ -239,36 +290,39 @@ def start(
     config: Config, weights: Weights, ops: ModuleType, capacity: int | None = None
 ) -> State:
     """An utterance at its beginning; see `ee_ref.families.conformer.start`."""
-    return State(config, stem(config, weights["stem."], ops),
-                 [*groups(config, weights, ops, _attention(config, ops))], capacity)
+    own = Ops(config, ops)
+    return State(config, stem(config, weights["stem."], own),
+                 [*groups(config, weights, own, _attention(config, own))], capacity)
 
 
-def stem(config: Config, weights: Mapping[str, np.ndarray], ops: ModuleType) -> Stem:
+def stem(config: Config, weights: Mapping[str, np.ndarray], ops: Ops) -> Stem:
     """The feature encoder, its projection and the positional convolution."""
     no_bias = np.zeros(config.channels, np.float32)
+    biases = {f"conv{number}.bias": no_bias for number in range(1, len(config.conv_sizes) + 1)}
+    weights = {**biases, **weights}
 
     def encoded(x: np.ndarray) -> np.ndarray:
-        for number, (_, stride) in enumerate(config.conv_sizes, start=1):
-            bias = weights.get(f"conv{number}.bias", no_bias)
-            x = ops.stem_conv(x, weights[f"conv{number}.weight"], bias, stride)
+        for number, (kernel, stride) in enumerate(config.conv_sizes, start=1):
+            linear = ops.linear if number in ONE_DIGIT else ops.linear_digits
+            x = linear(strided(x, kernel, stride), *matrix(weights, f"conv{number}."))
             if _has_norm(config, number):
                 norm = ops.group_norm if config.conv_norm == "group" else ops.layer_norm
-                x = norm(x, *_pair(weights, f"conv{number}.norm."), config.norm_eps)
+                x = norm(x, *matrix(weights, f"conv{number}.norm."), config.norm_eps)
             x = ops.gelu(x)
         return x
 
     def run(x: np.ndarray, first: int) -> np.ndarray:
-        x = ops.layer_norm(encoded(x), *_pair(weights, "proj.norm."), config.norm_eps)
-        x = ops.linear(x, *_pair(weights, "proj."))
-        x = x + ops.gelu(ops.grouped_conv(x, *_pair(weights, "positional."), config.groups))
+        x = ops.layer_norm(encoded(x), *matrix(weights, "proj.norm."), config.norm_eps)
+        x = ops.linear_digits(x, *matrix(weights, "proj."))
+        x = x + ops.gelu(ops.grouped_conv(x, *matrix(weights, "positional."), config.groups))
         if config.norm == "post":
-            x = ops.layer_norm(x, *_pair(weights, "norm."), config.norm_eps)
+            x = ops.layer_norm(x, *matrix(weights, "norm."), config.norm_eps)
         return x
 
     return Stem(config.window, config.stride, run)
 
 
-def groups(config: Config, weights: Weights, ops: ModuleType, attend: Attention
+def groups(config: Config, weights: Weights, ops: Ops, attend: Attention
            ) -> Iterator[Group]:
     """The layers and the head of each exit."""
     for number, count in enumerate(config.layers_per_exit, start=1):
@@ -277,24 +331,24 @@ def groups(config: Config, weights: Weights, ops: ModuleType, attend: Attention
                     _head(config, weights[f"head.{number}."], ops), config.vocab, 0)
 
 
-def _attention(config: Config, ops: ModuleType) -> Attention:
+def _attention(config: Config, ops: Ops) -> Attention:
     def attend(x: np.ndarray, own: Mapping[str, np.ndarray]) -> np.ndarray:
-        y, _ = ops.multi_head_attention(x, *_pair(own, "attn.in."), *_pair(own, "attn.out."),
+        y, _ = ops.multi_head_attention(x, *matrix(own, "attn.in."), *matrix(own, "attn.out."),
                                         config.heads)
         return y
 
     return attend
 
 
-def _layers(config: Config, weights: list[dict[str, np.ndarray]], ops: ModuleType,
+def _layers(config: Config, weights: list[dict[str, np.ndarray]], ops: Ops,
             attend: Attention) -> Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]:
     def feed_forward(x: np.ndarray, own: Mapping[str, np.ndarray]) -> np.ndarray:
-        return ops.linear(ops.gelu(ops.linear(x, *_pair(own, "ff.up."))), *_pair(own, "ff.down."))
+        return ops.linear(ops.gelu(ops.linear(x, *matrix(own, "ff.up."))), *matrix(own, "ff.down."))
 
     def run(x: np.ndarray, past: Any) -> tuple[np.ndarray, Any]:
         for own in weights:
             for module, name in ((attend, "attn.norm."), (feed_forward, "ff.norm.")):
-                norm = _pair(own, name)
+                norm = matrix(own, name)
                 if config.norm == "post":
                     x = ops.layer_norm(x + module(x, own), *norm, config.norm_eps)
                 else:
@@ -304,18 +358,14 @@ def _layers(config: Config, weights: list[dict[str, np.ndarray]], ops: ModuleTyp
     return run
 
 
-def _head(config: Config, weights: Mapping[str, np.ndarray], ops: ModuleType
+def _head(config: Config, weights: Mapping[str, np.ndarray], ops: Ops
           ) -> Callable[[np.ndarray], np.ndarray]:
     def run(x: np.ndarray) -> np.ndarray:
         if "norm.weight" in weights:
-            x = ops.layer_norm(x, *_pair(weights, "norm."), config.norm_eps)
-        return ops.exit_head(x, *_pair(weights, ""))
+            x = ops.layer_norm(x, *matrix(weights, "norm."), config.norm_eps)
+        return ops.exit_head(x, *matrix(weights, ""))
 
     return run
-
-
-def _pair(weights: Mapping[str, np.ndarray], prefix: str) -> tuple[np.ndarray, np.ndarray]:
-    return weights[f"{prefix}weight"], weights[f"{prefix}bias"]
 
 
 # ---- Checkpoints, by the names that `standard` gives ----

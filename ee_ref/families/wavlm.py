@@ -19,6 +19,7 @@ from . import _checkpoint, _speech_layouts, wav2vec2
 from ._checkpoint import Module, Source
 from ._state import State
 from ._table import Kind, Part, Row, Weights
+from .conformer import matrix
 from .wav2vec2 import heads, layer_prefix, layout, standard
 
 __all__ = ["Config", "OPTIONS", "buckets", "described", "heads", "infer", "is_checkpoint",
@@ -38,6 +39,7 @@ class Config(wav2vec2.Config):
     """
 
     architecture: ClassVar[str] = "ee-wavlm"
+    number: ClassVar[int] = 4
 
     buckets: int = 320
     max_distance: int = 800
@@ -73,7 +75,7 @@ def sizes(config: Config) -> dict[str, int]:
 
 def parts(config: Config) -> Iterator[Part]:
     """All tensors, in an order in which those up to head k are a model of k exits."""
-    distances = Row("distances", "B H", Kind.MATRIX)
+    distances = Row("distances", "B H", Kind.TAPS)
     for part in wav2vec2.parts(config):
         if part.prefix == "stem.":
             part = part._replace(rows=(*part.rows, distances))
@@ -89,17 +91,18 @@ def start(
     config: Config, weights: Weights, ops: ModuleType, capacity: int | None = None
 ) -> State:
     """An utterance at its beginning; see `ee_ref.families.conformer.start`."""
+    own_ops = wav2vec2.Ops(config, ops)
     table = weights["stem."]["distances"].T
 
     def attend(x: np.ndarray, own: Mapping[str, np.ndarray]) -> np.ndarray:
         frames = len(x)
         between = buckets(np.arange(1 - frames, frames), config.buckets, config.max_distance)
-        names = ("in.weight", "in.bias", "out.weight", "out.bias", "gate.weight", "gate.bias",
-                 "gate.scale")
-        return ops.gated_attention(x, *(own[f"attn.{name}"] for name in names), table[:, between])
+        matrices = [tensor for name in ("in", "out", "gate")
+                    for tensor in matrix(own, f"attn.{name}.")]
+        return own_ops.gated_attention(x, *matrices, own["attn.gate.scale"], table[:, between])
 
-    return State(config, wav2vec2.stem(config, weights["stem."], ops),
-                 [*wav2vec2.groups(config, weights, ops, attend)], capacity)
+    return State(config, wav2vec2.stem(config, weights["stem."], own_ops),
+                 [*wav2vec2.groups(config, weights, own_ops, attend)], capacity)
 
 
 def buckets(distance: np.ndarray, count: int, max_distance: int) -> np.ndarray:
@@ -112,7 +115,8 @@ def buckets(distance: np.ndarray, count: int, max_distance: int) -> np.ndarray:
     far = np.abs(distance)
     with np.errstate(divide="ignore"):  # log(0), where it is not taken
         steps = np.log(far / exact) / math.log(max_distance / exact) * (half - exact)
-    logarithmic = np.minimum(half - 1, exact + np.maximum(steps, 0).astype(np.int64))
+    # Where a step begins at a whole distance, rounding must not miss it.
+    logarithmic = np.minimum(half - 1, exact + np.maximum(steps + 1e-9, 0).astype(np.int64))
     return np.where(far < exact, far, logarithmic) + half * (distance > 0)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checks import check_finite
-from ..config import FRONTENDS, WAVEFORMS, Config
+from ..config import KINDS, Config
 from ..errors import ArgumentError, AudioError, EeWarning
 from ._shared import checked_samples, float_samples
 from .tables import unsupported
@@ -35,8 +35,6 @@ No samples give no rows. Raises AudioError for samples that are not a one-dimens
 finite floats, or so large that their power overflows float32.
 """
 
-KINDS = (*FRONTENDS, *WAVEFORMS)
-
 
 if not TYPE_CHECKING:  # of the front ends a model needs one
 
@@ -51,14 +49,15 @@ def front_end(config: Config, tensors: Mapping[str, np.ndarray], backend: str) -
 
     tensors: those of the model by name; `frontend.mean` and `frontend.scale` are used, if there.
 
-    "native" has the mel kinds in C. "numpy" has the exact ones for an int8 model, whose results are
-    the same bytes on both backends from the samples on, and the plain ones for a float32 model.
+    "native" has all kinds in C. "numpy" has the exact mel kinds for an int8 model, whose results
+    are the same bytes on both backends from the samples on, and the plain ones for a float32 model;
+    those of samples are always the same bytes.
     Where exact and native cannot do the configuration, an EeWarning says why, and the plain one is
     used. Raises ArgumentError for another kind, and what the front end raises.
     """
     if config.frontend not in KINDS:
         raise ArgumentError(f"frontend: expected one of {list(KINDS)}, found {config.frontend!r}")
-    if config.takes_samples:  # each of its operations rounds the same way everywhere
+    if config.takes_samples and backend == "numpy":
         from . import waveform
 
         return waveform.extract if config.frontend == "waveform" else waveform.unchanged

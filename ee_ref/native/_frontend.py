@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..config import FRONTENDS, Config
+from ..config import KINDS, Config
 from ..errors import AudioError
 from ..frontend.tables import frontend_tables
 from ._arrays import check, pointer
@@ -22,7 +22,7 @@ class NativeFrontEnd:
         self, config: Config, mean: np.ndarray | None = None, scale: np.ndarray | None = None
     ):
         self.config = config
-        tables = frontend_tables(config)._asdict()
+        tables = {} if config.takes_samples else frontend_tables(config)._asdict()
         for name, values in (("mean", mean), ("scale", scale)):
             if config.has_floor and values is not None:
                 check(name, values, config.mels)
@@ -33,7 +33,7 @@ class NativeFrontEnd:
             for name in ("mels", "n_fft", "win_length", "hop_length", "pad")
         })
         self.handle.log_floor = config.log_floor if config.has_floor else 0.0
-        self.handle.kind = list(FRONTENDS).index(config.frontend)
+        self.handle.kind = KINDS.index(config.frontend)
         for name, table in tables.items():
             setattr(self.handle, name, _address(table))
         ensure(lib.ee_frontend_check(self.handle))

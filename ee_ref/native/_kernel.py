@@ -40,6 +40,8 @@ class Call(NamedTuple):
 
 OTHERWISE: dict[str, dict[str, Any]] = {
     "silu": {"sizes": "T*D"},
+    "gelu": {"sizes": "T*D"},
+    "gated_attention": {"sizes": "T D H", "scratch": "T D H"},
     "linear": {"sizes": "T I O O I I"},
     "depthwise_conv": {"sizes": "N before after D K ahead D"},
     "conv_module": {"scratch": "T D K ahead P"},
@@ -63,13 +65,18 @@ def call_of(op: str) -> Call:
     """
     stem, mode = stem_and_mode(op)
     sizes = dict.fromkeys(word for argument in lines()[op].inputs for word in argument.words)
-    needs_scratch = hasattr(lib, f"ee_{stem}_{mode}_scratch")
+    needs_scratch = hasattr(lib, f"{_composite(op)}_scratch")
     usual = Call(
         sizes=" ".join(sizes),
         scratch=" ".join(word for word in sizes if word != "eps" and needs_scratch),
         is_composite=stem not in dict(ffi.typeof(f"ee_ops_{mode}").fields),
     )
     return usual._replace(**OTHERWISE.get(op, OTHERWISE.get(stem, {})))
+
+
+def _composite(op: str) -> str:
+    """What its name in C begins with."""
+    return f"ee_{op}" if stem_and_mode(op)[1] == "qs8" else f"ee_{op}_f32"
 
 
 def adapter(op: str) -> Callable[..., Any]:
@@ -91,6 +98,7 @@ def adapter(op: str) -> Callable[..., Any]:
         for argument in line.inputs:
             if argument.shape is not None:
                 _take(argument, given[argument.name], sizes)
+                _infer(line, sizes)
         _obey(line, sizes)
         outputs = [_made(argument, sizes, None if number else given.get("x"))
                    for number, argument in enumerate(line.outputs)]
@@ -142,15 +150,26 @@ def _learn(name: str, axis: tuple[str, ...], size: int, sizes: dict[str, int]) -
     sizes[letter] = size // others
 
 
+def _infer(line: Line, sizes: dict[str, int]) -> None:
+    """The letters that rules make of those known so far."""
+    for rule in line.rules:
+        match rule:
+            case (letter, "is", first, "times", second) if first in sizes and second not in sizes:
+                if sizes[letter] % sizes[first]:
+                    raise ShapeError(f"{_first_with(line, first)}: expected a divisor of "
+                                     f"{sizes[letter]} columns, found {sizes[first]}")
+                sizes[second] = sizes[letter] // sizes[first]
+            case (letter, "spans", frames) if sizes.get(frames) and letter not in sizes:
+                sizes[letter] = 2 * sizes[frames] - 1
+
+
 def _obey(line: Line, sizes: dict[str, int]) -> None:
     for rule in line.rules:
         match rule:
             case (letter, "odd"):
-                name = next(argument.name for argument in line.inputs
-                            if argument.shape and (letter,) in argument.shape)
                 if sizes[letter] % 2 == 0:
-                    raise ShapeError(
-                        f"{name}: expected an odd number of taps, found {sizes[letter]}")
+                    raise ShapeError(f"{_first_with(line, letter)}: expected an odd number of "
+                                     f"taps, found {sizes[letter]}")
             case (scalar, "divides", letter):
                 if sizes[scalar] < 1 or sizes[letter] % sizes[scalar]:
                     raise ArgumentError(f"{scalar}: expected a divisor of {sizes[letter]}, "
@@ -170,12 +189,23 @@ def _obey(line: Line, sizes: dict[str, int]) -> None:
                     raise ArgumentError(
                         f"{', '.join(around)}: expected at least 0, and at most {sizes[frames]} "
                         f"together, found {', '.join(str(sizes[scalar]) for scalar in around)}")
+            case (letter, "taps", "of", dim, groups):
+                width = sizes[dim] // sizes[groups]
+                if sizes[letter] % width:
+                    raise ShapeError(f"{_first_with(line, letter)}: expected a multiple of {width} "
+                                     f"columns, found {sizes[letter]}")
             case (scalar, "positive"):
                 if sizes[scalar] < 1:
                     raise ArgumentError(f"{scalar}: expected at least 1, found {sizes[scalar]}")
             case (letter, "frames", "of", frames, kernel, stride):
                 sizes[letter] = lib.ee_stem_conv_f32_frames(
                     sizes[frames], sizes[kernel], sizes[stride])
+
+
+def _first_with(line: Line, letter: str) -> str:
+    """The name of the first array of which an axis is this letter."""
+    return next(argument.name for argument in line.inputs
+                if argument.shape and (letter,) in argument.shape)
 
 
 def _made(argument: Argument, sizes: Mapping[str, int], x: np.ndarray | None) -> np.ndarray:
@@ -215,7 +245,7 @@ def kernel(op: str, call: Call, sizes: Mapping[str, int]) -> Callable[..., None]
     table = getattr(ops(), mode)
     if not call.is_composite:
         return getattr(table, stem)
-    name = f"ee_{stem}_{mode}"
+    name = _composite(op)
     function = getattr(lib, f"{name}_c")
     if not call.scratch:
         return lambda *arguments: function(*arguments, table, team())

@@ -208,7 +208,7 @@ def _in_layout(spec: TensorSpec, array: np.ndarray | None) -> np.ndarray:
 
 
 _PREFIXES = {"architecture": "EE_ARCH_", "dtype": "EE_DTYPE_", "conv": "EE_CONV_",
-             "positions": "EE_POSITIONS_"}
+             "positions": "EE_POSITIONS_", "conv_norm": "EE_CONV_NORM_", "norm": "EE_NORM_"}
 """Fields of `ee_config` whose values are texts in Python, and what their numbers are called."""
 
 
@@ -220,7 +220,7 @@ def _c_config(config: Config):
     fields: dict[str, Any] = {}
     for name, _ in ffi.typeof("ee_config").fields:
         value: Any = getattr(config, name, None)
-        if name in _PREFIXES:
+        if name in _PREFIXES and value is not None:
             constant = _PREFIXES[name] + value.removeprefix("ee-").upper()
             if not hasattr(lib, constant):
                 raise ArgumentError(f"the C library: expected a model whose {name} it knows, "

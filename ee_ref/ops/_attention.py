@@ -29,14 +29,15 @@ def context(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 def context_qs8(
     q: np.ndarray, q_scale: np.ndarray, k: np.ndarray, k_scale: np.ndarray, v: np.ndarray,
-    v_scale: np.ndarray,
+    v_scale: np.ndarray, bias: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The same on int8 products, probabilities in two digits; q_scale has 1 / sqrt(d) in it.
+    """softmax(q k' + bias) v on int8 products, probabilities, with the scales of the values in
+    them, in two digits; q_scale has 1 / sqrt(d) in it.
 
-    q (heads, T, d), k and v (heads, S, d) int8, a scale for each of their rows
-    -> (heads, T, d) float32
+    q (heads, T, d), k and v (heads, S, d) int8, a scale for each of their rows, bias (heads, T, S)
+    float32 -> (heads, T, d) float32
     """
     scales = q_scale[:, :, None] * k_scale[:, None]
     scores = integer_product(q, k).astype(np.float32) * scales
-    high, low, scale = softmax_qs8(scores, v_scale)
+    high, low, scale = softmax_qs8(scores if bias is None else scores + bias, v_scale)
     return digits_product(high, low, v.transpose(0, 2, 1)) * scale[:, :, None]

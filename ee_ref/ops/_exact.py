@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 
-def _constant(hexadecimal: str) -> np.ndarray:
-    constant = np.array(float.fromhex(hexadecimal), np.float32)
-    constant.setflags(write=False)
-    return constant
+def constant(hexadecimal: str) -> np.ndarray:
+    """A float32 from a C99 hexadecimal float, as an array without axes."""
+    value = np.array(float.fromhex(hexadecimal), np.float32)
+    value.setflags(write=False)
+    return value
 
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -25,15 +26,15 @@ TOP = np.float32(127 * 128)
 _SMALLEST = np.float32(2.0**-50)
 
 _LANES = 8
-_ROUNDER = _constant("0x1.8p+23")
+_ROUNDER = constant("0x1.8p+23")
 _EXACT_COLUMNS = 1024
-_LOG2_E = _constant("0x1.715476p+0")
-_LN2_HIGH, _LN2_LOW = _constant("0x1.63p-1"), _constant("-0x1.bd0106p-13")
-_EXP_LOW, _EXP_HIGH = _constant("-0x57"), _constant("0x58")
-_EXP = tuple(map(_constant, (
+_LOG2_E = constant("0x1.715476p+0")
+_LN2_HIGH, _LN2_LOW = constant("0x1.63p-1"), constant("-0x1.bd0106p-13")
+_EXP_LOW, _EXP_HIGH = constant("-0x57"), constant("0x58")
+_EXP = tuple(map(constant, (
     "0x1.a0d2cep-13", "0x1.6e879cp-10", "0x1.11121p-7", "0x1.555382p-5", "0x1.555554p-3", "0x1p-1",
 )))
-_LOG = tuple(map(_constant, (
+_LOG = tuple(map(constant, (
     "0x1.204376p-4", "-0x1.d7a37p-4", "0x1.de4a34p-4", "-0x1.fcba9ep-4", "0x1.23d37ep-3",
     "-0x1.555cap-3", "0x1.999d58p-3", "-0x1.fffff8p-3", "0x1.555554p-2",
 )))
@@ -69,7 +70,7 @@ def exp(x: np.ndarray) -> np.ndarray:
     x = np.minimum(np.maximum(x, _EXP_LOW), _EXP_HIGH)
     n = round_even(x * _LOG2_E)
     r = (x - n * _LN2_HIGH) - n * _LN2_LOW
-    y = (_horner(_EXP, r) * (r * r) + r) + ONE
+    y = (horner(_EXP, r) * (r * r) + r) + ONE
     return y * ((n.astype(np.int32) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
@@ -79,13 +80,14 @@ def log(x: np.ndarray) -> np.ndarray:
     e = (bits >> np.int32(23)).astype(np.float32)
     m = ((bits & np.int32(0x7FFFFF)) + _SQRT_HALF_BITS).view(np.float32) - ONE
     z = m * m
-    y = (_horner(_LOG, m) * m) * z
+    y = (horner(_LOG, m) * m) * z
     y = y + e * _LN2_LOW
     y = y - HALF * z
     return (m + y) + e * _LN2_HIGH
 
 
-def _horner(coefficients: tuple[np.ndarray, ...], x: np.ndarray) -> np.ndarray:
+def horner(coefficients: tuple[np.ndarray, ...], x: np.ndarray) -> np.ndarray:
+    """The polynomial with these coefficients, that of the highest power first."""
     y: Any = coefficients[0]
     for coefficient in coefficients[1:]:
         y = y * x + coefficient

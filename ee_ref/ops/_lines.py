@@ -5,9 +5,10 @@
 A letter is a size, the same wherever it stands in a line; `3D` is three times D, `KC` is K times C.
 Arrays are float32 unless they say int8; one with a `?` may be None, and then has no rows. Scalars
 have no shape: `eps` is a float, the others are integers. Rules: `K odd`, `heads divides D`, `stride
-positive`, `chunk natural` (0 or more), `ahead below K` (None is K // 2), `N of T without before
-after`, which is what is left, and `N frames of F K stride`, the outputs of a convolution without
-padding.
+positive`, `chunk natural` (0 or more), `ahead below K` (None is K // 2), `D is W times H`, `N spans
+T`, the distances of T frames, 2 T - 1, `I taps of D groups`, a multiple of D / groups, `N of T
+without before after`, which is what is left, and `N frames of F K stride`, the outputs of a
+convolution without padding.
 
 The adapters of `ee_ref.native`, the outputs of the conformance cases and the contract test follow
 these lines. `weights` of a layer is a mapping of its tensors by name

@@ -8,8 +8,8 @@ SUFFIXES = ("_qs8", "_exact")
 """How the names of int8 mode's ops end: those with int8 among their arrays, and those of floats
 alone, whose rounding is fixed."""
 
-NUMPY_ONLY = frozenset({"gated_attention", "gelu", "group_norm", "grouped_conv"})
-"""Ops that the C library does not have yet: those of wav2vec 2.0 and WavLM."""
+NUMPY_ONLY: frozenset[str] = frozenset()
+"""Ops that the C library does not have yet."""
 
 OLD_NAMES = {f"{stem}_qs8": f"{stem}_exact"
              for stem in ("depthwise_conv", "glu", "layer_norm", "log_softmax", "silu")}

@@ -64,3 +64,12 @@ def newest(past: LayerPast | None, kv: np.ndarray, gated: np.ndarray, view: View
     counts = (view.left, behind) if view.chunk else (0, 0)
     rows = (after_past(old, new) for old, new in zip(past or (None, None), (kv, gated)))
     return LayerPast(*(row[max(len(row) - count, 0) :].copy() for row, count in zip(rows, counts)))
+
+
+def strided(x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
+    """What each frame of a convolution without padding sees: `kernel` rows from stride t on.
+
+    x (T, C) -> (T', kernel C), taps outer, T' = (T - kernel) // stride + 1, or none for T < kernel
+    """
+    starts = stride * np.arange((len(x) - kernel) // stride + 1)
+    return x[starts[:, None] + np.arange(kernel)].reshape(-1, kernel * x.shape[1])

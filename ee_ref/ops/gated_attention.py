@@ -7,7 +7,7 @@ from .softmax import softmax
 
 LINE = (
     "x (T D), in_weight (3D D), in_bias (3D), out_weight (D D), out_bias (D), gate_weight (8 W), "
-    "gate_bias (8), gate_scale (H), distances (H N) -> y (T D)"
+    "gate_bias (8), gate_scale (H), distances (H N) -> y (T D); D is W times H, N spans T"
 )
 
 

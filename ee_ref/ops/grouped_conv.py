@@ -4,7 +4,9 @@ import numpy as np
 
 from .linear import linear
 
-LINE = "x (T D), weight (D KE), bias (D), groups -> y (T D); groups divides D"
+LINE = (
+    "x (T D), weight (D I), bias (D), groups -> y (T D); groups divides D, I taps of D groups"
+)
 
 
 def grouped_conv(

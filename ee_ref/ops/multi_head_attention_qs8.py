@@ -22,8 +22,7 @@ def multi_head_attention_qs8(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Self-attention, softmax(q k' / sqrt(d)) v, on int8 products; also keys and values.
 
-    Queries, keys and values are quantised by frame and head; probabilities, with the scales of the
-    values in them, are integers of 14 bits in two digits. A frame sees what it sees in
+    What is quantised and how says `context_qs8`. A frame sees what it sees in
     `multi_head_attention`.
     x (T, D) float32, in_weight (3D, D) int8 = queries, keys, values stacked, in_weight_scale (3D,),
     in_bias (3D,), out_weight (D, D) int8, out_weight_scale (D,), out_bias (D,), past (P, 2D)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._view import strided
 from .linear import linear
 
 LINE = (
@@ -18,7 +19,4 @@ def stem_conv(
     x (T, C), weight (out, kernel C), bias (out,) -> (T', out), T' = (T - kernel) // stride + 1,
     or no frames when T < kernel
     """
-    kernel = weight.shape[1] // x.shape[1]
-    starts = stride * np.arange((len(x) - kernel) // stride + 1)
-    windows = x[starts[:, None] + np.arange(kernel)]
-    return linear(windows.reshape(-1, weight.shape[1]), weight, bias)
+    return linear(strided(x, weight.shape[1] // x.shape[1], stride), weight, bias)

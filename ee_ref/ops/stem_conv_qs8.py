@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._view import strided
 from .linear_digits_qs8 import linear_digits_qs8
 
 LINE = (
@@ -19,7 +20,5 @@ def stem_conv_qs8(
     x (T, C) float32, weight (out, kernel C) int8, weight_scale (out,), bias (out,)
     -> (T', out) float32, T' = (T - kernel) // stride + 1, or no frames when T < kernel
     """
-    kernel = weight.shape[1] // x.shape[1]
-    starts = stride * np.arange((len(x) - kernel) // stride + 1)
-    windows = x[starts[:, None] + np.arange(kernel)].reshape(-1, weight.shape[1])
+    windows = strided(x, weight.shape[1] // x.shape[1], stride)
     return linear_digits_qs8(windows, weight, weight_scale, bias)

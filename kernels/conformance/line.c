@@ -164,8 +164,8 @@ static void without(question *q, operands *o, char word[MAX_WORDS][NAME_BYTES])
     *size_of(o, *word[0]) = (size_t)left;
 }
 
-/* "K odd", "heads divides D", "stride positive", "chunk natural", "ahead below K", "N of T without
- * before after", "N frames of F K stride" */
+/* "K odd", "heads divides D", "stride positive", "chunk natural", "ahead below K",
+ * "D is W times H", "N spans T", "I taps of D groups", "N of T without before after", "N frames of F K stride" */
 static void obey(question *q, operands *o, char word[MAX_WORDS][NAME_BYTES])
 {
     if (strcmp(word[1], "odd") == 0) {
@@ -189,6 +189,20 @@ static void obey(question *q, operands *o, char word[MAX_WORDS][NAME_BYTES])
         const int32_t number = eec_integer(q, word[0]);
         if (number < 0 || (size_t)number >= *size_of(o, *word[2])) {
             eec_fail(q, CODE_ARGUMENT, "a number from 0 to the taps less 1 expected", word[0]);
+        }
+    } else if (strcmp(word[1], "is") == 0) {
+        if (*size_of(o, *word[0]) != eec_product(*size_of(o, *word[2]), *size_of(o, *word[4]))) {
+            eec_fail(q, CODE_ARGUMENT, "as many columns as those of all heads expected", word[0]);
+        }
+    } else if (strcmp(word[1], "spans") == 0) {
+        const size_t frames = *size_of(o, *word[2]);
+        if (frames > 0 && *size_of(o, *word[0]) != 2 * frames - 1) {
+            eec_fail(q, CODE_ARGUMENT, "a column a distance of two frames expected", word[0]);
+        }
+    } else if (strcmp(word[1], "taps") == 0) {
+        const size_t width = *size_of(o, *word[3]) / (size_t)eec_integer(q, word[4]);
+        if (*size_of(o, *word[0]) % width != 0) {
+            eec_fail(q, CODE_ARGUMENT, "columns for whole taps expected", word[0]);
         }
     } else if (strcmp(word[1], "of") == 0) {
         without(q, o, word);

@@ -61,6 +61,12 @@ static void wrong_silu(float *out, const float *x, size_t count)
     flip(out, count);
 }
 
+static void wrong_gelu(float *out, const float *x, size_t count)
+{
+    right->gelu(out, x, count);
+    flip(out, count);
+}
+
 static void wrong_glu(float *out, const float *x, size_t rows, size_t dim)
 {
     right->glu(out, x, rows, dim);
@@ -120,6 +126,7 @@ const ee_ops *ee_conformance_wrong(const ee_ops *all, const char *op)
     WRONG(linear, qs8)
     WRONG(layer_norm, exact)
     WRONG(silu, exact)
+    WRONG(gelu, exact)
     WRONG(glu, exact)
     WRONG(softmax, qs8)
     WRONG(log_softmax, exact)

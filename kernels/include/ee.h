@@ -31,6 +31,7 @@ enum {
     EE_TENSOR_ALIGNMENT = 16, /* of the data of every tensor, in bytes */
     EE_MAX_EXITS = 64,
     EE_MAX_LAYERS_PER_EXIT = 64,
+    EE_MAX_CONVS = 16,        /* of the feature encoder of a model that takes samples */
     EE_MAX_SIZE = 65536 /* of every dimension in ee_config */
 };
 
@@ -72,6 +73,8 @@ enum {
 enum {
     EE_ARCH_CONFORMER = 1,
     EE_ARCH_SPLITFORMER = 2, /* without chunks */
+    EE_ARCH_WAV2VEC2 = 3,    /* takes samples: mels 1; without chunks and positions */
+    EE_ARCH_WAVLM = 4,       /* likewise */
     EE_ARCH_AED = 8          /* a Conformer with attention decoders (ee_decoder.h) */
 };
 
@@ -87,12 +90,26 @@ enum {
     EE_POSITIONS_NONE = 1   /* there is no such tensor, and no limit of length */
 };
 
+/* Norms of the feature encoder: one of each channel over the utterance after the first convolution,
+ * or one of each frame after each. */
+enum {
+    EE_CONV_NORM_GROUP = 0,
+    EE_CONV_NORM_LAYER = 1
+};
+
+/* Norms of a transformer layer: after each sum, or before each module. */
+enum {
+    EE_NORM_POST = 0,
+    EE_NORM_PRE = 1
+};
+
 /* The configuration. Every size is in 1..EE_MAX_SIZE unless it says otherwise. */
 typedef struct {
     uint32_t architecture;                  /* EE_ARCH_... */
     uint32_t exits;                         /* 1..EE_MAX_EXITS */
     uint32_t layers_per_exit[EE_MAX_EXITS]; /* 1..EE_MAX_LAYERS_PER_EXIT each; `exits` are read */
-    uint32_t dim, heads, ff, kernel, vocab, mels; /* dim a multiple of heads, kernel odd */
+    uint32_t dim, heads, ff, kernel, vocab, mels; /* dim a multiple of heads; kernel odd, but that
+                                                     of a positional convolution any */
     uint32_t stem_kernel, stem_stride; /* of both stem convolutions; stride <= kernel */
     uint32_t max_frames;               /* rows of the position table; 0 without one */
     uint32_t chunk;                    /* encoder frames of a chunk; 0: every frame sees all */
@@ -103,6 +120,19 @@ typedef struct {
     uint32_t dtype;                    /* EE_DTYPE_F32 or EE_DTYPE_QS8 */
     uint8_t parallel[EE_MAX_EXITS];    /* of a Splitformer: layers at half rate beside a group,
                                           0 or 1; others do not read it */
+    /* What only wav2vec 2.0 and WavLM read, which do not read the fields of the stem: */
+    uint32_t channels;                   /* of the feature encoder */
+    uint32_t groups;                     /* of the positional convolution; a divisor of dim */
+    uint32_t conv_bias;                  /* 1 where the convolutions have a bias, else 0 */
+    uint32_t conv_norm;                  /* EE_CONV_NORM_... */
+    uint32_t norm;                       /* EE_NORM_... */
+    uint32_t buckets, max_distance;      /* of WavLM alone: rows of the table of distances, a
+                                            multiple of 4, and frames, more than a quarter of them,
+                                            from which on distances share a row */
+    uint16_t conv_kernel[EE_MAX_CONVS];  /* of each convolution, 0 after the last; a row takes at
+                                            most EE_MAX_SIZE samples */
+    uint16_t conv_stride[EE_MAX_CONVS];
+    uint8_t head_norm[EE_MAX_EXITS];     /* 1 where a head begins with a norm, else 0 */
     /* Of attention decoders; others do not read them. */
     uint32_t decoder_layers;           /* of each exit's, 1..EE_MAX_LAYERS_PER_EXIT */
     uint32_t max_tokens;               /* rows of their position table */
@@ -204,7 +234,7 @@ ee_status ee_model_packed_size(const ee_model *model, size_t *bytes);
  * results are the same bytes. With 0 bytes needed, nothing is done. */
 ee_status ee_model_pack(ee_model *model, void *memory, size_t bytes);
 
-/* Encoder frames (rows) of `frames` mel frames: two stem convolutions, 0 when there are too few. */
+/* Encoder frames (rows) of `frames` frames of features, 0 when there are too few. */
 size_t ee_encoder_frames(const ee_config *config, size_t frames);
 
 /* Bytes of arena that a session of this capacity uses on this team (NULL: the calling thread), to
@@ -264,7 +294,7 @@ ee_status ee_session_output(const ee_session *session, ee_output *output);
 ee_exit_row ee_exit_row_avx2, ee_exit_row_avx512;
 ee_crc32 ee_crc32_avx2, ee_crc32_dot, ee_crc32_dsp;
 ee_mel_block ee_mel_block_avx2, ee_mel_block_avx512, ee_mel_block_neon,
-    ee_mel_block_mve;
+    ee_mel_block_mve, ee_mel_block_simd128;
 
 #ifdef __cplusplus
 }

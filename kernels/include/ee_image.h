@@ -2,7 +2,8 @@
  * the phrases that may be said, in one block of const data, used in place. `ee-ref export` writes
  * them.
  *
- *   ee_image_memory -> ee_image_open     once
+ *   ee_image_memory -> ee_image_open     once; or ee_image_check when it is installed, and
+ *                                        ee_image_open_installed at every start
  *   ee_features_s16                      samples to features, with opened.frontend
  *   ee_session_open ...                  with opened.model
  *   ee_greedy, ee_text                   with opened.blank and opened.labels
@@ -52,7 +53,7 @@ typedef struct {
     ee_frontend frontend;
     ee_labels labels;
     ee_phrases phrases;      /* phrases.graph.states is 0 where the image has none */
-    uint32_t sample_rate;    /* of the samples, in Hz */
+    uint32_t sample_rate;    /* of the samples, 1000..1000000 Hz */
     uint32_t blank;          /* the label of the CTC blank */
     uint32_t model_checksum; /* that `ee-ref info` prints for the model file */
     size_t bytes;            /* of the image, up to the last exit opened */
@@ -77,11 +78,22 @@ ee_status ee_image_memory(const void *image, size_t bytes, uint32_t exits, size_
  * EE_ERR_IMAGE_TRUNCATED       fewer bytes than its header says, or not the end of an exit
  * EE_ERR_IMAGE_CHECKSUM        damaged
  * EE_ERR_IMAGE_EXITS           more exits asked for than the image holds
- * EE_ERR_IMAGE_LAYOUT          sizes or offsets that contradict each other
+ * EE_ERR_IMAGE_LAYOUT          sizes or offsets that contradict each other, or something where the
+ *                              header has zeros
  * EE_ERR_MODEL_TOO_SMALL       memory smaller than ee_image_memory
  * and those of ee_model_open and ee_frontend_check. */
 ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint32_t exits,
                         void *memory, size_t size, const ee_ops *ops);
+
+/* The checksums of an image up to the last of its first `exits` exits: most of what opening takes
+ * where a core is slow. bytes, exits, errors: as of ee_image_open, up to EE_ERR_IMAGE_EXITS. */
+ee_status ee_image_check(const void *image, size_t bytes, uint32_t exits, const ee_ops *ops);
+
+/* As ee_image_open, for an image that ee_image_check found right when it was installed: the
+ * checksums of its sections are not computed again. All else is checked, so that no image leads the
+ * library out of its memory; but if the flash has changed since, other words are found. */
+ee_status ee_image_open_installed(ee_image *opened, const void *image, size_t bytes,
+                                  uint32_t exits, void *memory, size_t size, const ee_ops *ops);
 /* cdef:end */
 
 #ifdef __cplusplus

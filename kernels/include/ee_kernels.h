@@ -74,6 +74,11 @@ ee_layer_norm_f32 ee_layer_norm_f32_c;
 typedef void ee_silu_f32(float *out, const float *x, size_t count);
 ee_silu_f32 ee_silu_f32_c;
 
+/* out[i] = x[i] P(x[i]), P the distribution function of the normal distribution, `count` finite
+ * values. out may be x. */
+typedef void ee_gelu_f32(float *out, const float *x, size_t count);
+ee_gelu_f32 ee_gelu_f32_c;
+
 /* out[t, d] = x[t, d] / (1 + exp(-x[t, dim + d]))
  * x (rows, 2*dim): values, then gates; out (rows, dim). */
 typedef void ee_glu_f32(float *out, const float *x, size_t rows, size_t dim);
@@ -105,6 +110,7 @@ typedef struct {
     ee_linear_f32 *linear;
     ee_layer_norm_f32 *layer_norm;
     ee_silu_f32 *silu;
+    ee_gelu_f32 *gelu;
     ee_glu_f32 *glu;
     ee_softmax_f32 *softmax;
     ee_log_softmax_f32 *log_softmax;
@@ -164,6 +170,23 @@ void ee_stem_conv_f32_c(float *out, const float *x, const float *weight, const f
 /* (frames - kernel) / stride + 1, or 0 when frames < kernel. */
 size_t ee_stem_conv_f32_frames(size_t frames, size_t kernel, size_t stride);
 
+/* out[t, d] = (x[t, d] - mean_d) / sqrt(var_d + eps) * weight[d] + bias[d]
+ * mean and biased variance of a channel over all rows. x, out (rows, dim); weight, bias (dim). out
+ * may be x. */
+void ee_group_norm_f32_c(float *out, const float *x, const float *weight, const float *bias,
+                         size_t rows, size_t dim, float eps, const ee_ops_f32 *ops,
+                         const ee_team *team);
+
+/* out[t, own] = weight[own] @ (x[t - taps/2, own], ..., x[t - taps/2 + taps-1, own]) + bias[own]
+ * for the dim/groups channels `own` of each group, frames outside x being 0.
+ * x, out (rows, dim); weight (dim, in), in = taps * dim/groups, taps outer, the channels of the group
+ * inner, never packed; bias (dim). dim is a multiple of groups. */
+void ee_grouped_conv_f32_c(float *out, const float *x, const float *weight, const float *bias,
+                           size_t rows, size_t dim, size_t in, size_t groups, float *scratch,
+                           const ee_ops_f32 *ops, const ee_team *team);
+size_t ee_grouped_conv_f32_scratch(size_t rows, size_t dim, size_t in, size_t groups,
+                                   const ee_team *team);
+
 /* For each head h of width e = dim/heads, with (q, k, v) = in_weight @ x + in_bias:
  *   context_h = softmax(q_h k_h^T / sqrt(e)) v_h;  out = out_weight @ context + out_bias
  * A frame sees its chunk and `left` frames before that, also past ones (ee_view).
@@ -179,6 +202,20 @@ void ee_multi_head_attention_f32_c(float *out, float *kv, const float *x,
                                    float *scratch, const ee_ops_f32 *ops, const ee_team *team);
 size_t ee_multi_head_attention_f32_scratch(size_t rows, size_t dim, size_t heads, size_t chunk,
                                            size_t left, size_t past, const ee_team *team);
+
+/* As ee_multi_head_attention_f32_c with all frames seen, and to the score of query t for key s in
+ * head h is added gate[h, t] * distances[h, s - t + rows - 1], with x_h the columns h of x[t]:
+ *   z = gate_weight @ x_h + gate_bias;  u = sigmoid(z0 + .. + z3), r = sigmoid(z4 + .. + z7)
+ *   gate[h, t] = u * (r * gate_scale[h] - 1) + 2
+ * gate_weight (8, e), gate_bias (8), gate_scale (heads), distances (heads, 2*rows - 1), contiguous.
+ * out may be x. */
+void ee_gated_attention_f32_c(float *out, const float *x, const float *in_weight,
+                              const float *in_bias, const float *out_weight, const float *out_bias,
+                              const float *gate_weight, const float *gate_bias,
+                              const float *gate_scale, const float *distances, size_t rows,
+                              size_t dim, size_t heads, float *scratch, const ee_ops_f32 *ops,
+                              const ee_team *team);
+size_t ee_gated_attention_f32_scratch(size_t rows, size_t dim, size_t heads, const ee_team *team);
 
 /* out = down_weight @ silu(up_weight @ layer_norm(x) + up_bias) + down_bias
  * x, out (rows, dim); norm_weight, norm_bias, down_bias (dim); up_weight (ff, dim), up_bias (ff);
@@ -257,6 +294,7 @@ ee_pack_linear ee_pack_linear_avx2, ee_pack_linear_avx512;
 ee_linear_f32 ee_linear_few_avx2, ee_linear_few_avx512;
 ee_layer_norm_f32 ee_layer_norm_f32_avx2, ee_layer_norm_f32_avx512, ee_layer_norm_f32_neon;
 ee_silu_f32 ee_silu_f32_avx2, ee_silu_f32_avx512, ee_silu_f32_neon;
+ee_gelu_f32 ee_gelu_f32_avx2, ee_gelu_f32_avx512, ee_gelu_f32_neon;
 ee_glu_f32 ee_glu_f32_avx2, ee_glu_f32_avx512, ee_glu_f32_neon;
 ee_softmax_f32 ee_softmax_f32_avx2, ee_softmax_f32_avx512, ee_softmax_f32_neon;
 ee_log_softmax_f32 ee_log_softmax_f32_avx2, ee_log_softmax_f32_avx512, ee_log_softmax_f32_neon;

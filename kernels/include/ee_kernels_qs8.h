@@ -65,6 +65,11 @@ ee_layer_norm_exact ee_layer_norm_exact_c;
 typedef void ee_silu_exact(float *out, const float *x, size_t count);
 ee_silu_exact ee_silu_exact_c;
 
+/* out[i] = x[i] P(x[i]), P the distribution function of the normal distribution, `count` values. out
+ * may be x. */
+typedef void ee_gelu_exact(float *out, const float *x, size_t count);
+ee_gelu_exact ee_gelu_exact_c;
+
 /* out[t, d] = x[t, d] / (1 + exp(-x[t, dim + d]))
  * x (rows, 2*dim): values, then gates; out (rows, dim). */
 typedef void ee_glu_exact(float *out, const float *x, size_t rows, size_t dim);
@@ -117,6 +122,7 @@ typedef struct {
     ee_linear_qs8 *linear;
     ee_layer_norm_exact *layer_norm;
     ee_silu_exact *silu;
+    ee_gelu_exact *gelu;
     ee_glu_exact *glu;
     ee_softmax_qs8 *softmax;
     ee_log_softmax_exact *log_softmax;
@@ -149,6 +155,25 @@ void ee_stem_conv_qs8_c(float *out, const float *x, const int8_t *weight,
 size_t ee_stem_conv_qs8_scratch(size_t frames, size_t channels, size_t outs, size_t kernel,
                                 size_t stride, const ee_team *team);
 
+/* out[t, d] = (x[t, d] - mean_d) / sqrt(var_d + eps) * weight[d] + bias[d]
+ * mean and biased variance of a channel over all rows. x, out (rows, dim); weight, bias (dim). out
+ * may be x. */
+void ee_group_norm_exact_c(float *out, const float *x, const float *weight, const float *bias,
+                           size_t rows, size_t dim, float eps, const ee_ops_qs8 *ops,
+                           const ee_team *team);
+
+/* out[t, own] = weight[own] @ (x[t - taps/2, own], ..., x[t - taps/2 + taps-1, own]) + bias[own]
+ * for the dim/groups channels `own` of each group, these in two digits with one scale for all rows;
+ * frames outside x are 0.
+ * x, out (rows, dim); weight (dim, in), in = taps * dim/groups, taps outer, the channels of the group
+ * inner, never packed; weight_scale, bias (dim). dim is a multiple of groups. */
+void ee_grouped_conv_qs8_c(float *out, const float *x, const int8_t *weight,
+                           const float *weight_scale, const float *bias, size_t rows, size_t dim,
+                           size_t in, size_t groups, void *scratch, const ee_ops_qs8 *ops,
+                           const ee_team *team);
+size_t ee_grouped_conv_qs8_scratch(size_t rows, size_t dim, size_t in, size_t groups,
+                                   const ee_team *team);
+
 /* For each head h of width e = dim/heads, with (q, k, v) = in_weight @ x + in_bias:
  *   context_h = softmax(q_h k_h^T / sqrt(e)) v_h;  out = out_weight @ context + out_bias
  * A frame sees its chunk and `left` frames before that, also past ones (ee_view).
@@ -165,6 +190,22 @@ void ee_multi_head_attention_qs8_c(float *out, float *kv, const float *x, const 
                                    const ee_team *team);
 size_t ee_multi_head_attention_qs8_scratch(size_t rows, size_t dim, size_t heads, size_t chunk,
                                            size_t left, size_t past, const ee_team *team);
+
+/* As ee_multi_head_attention_qs8_c with all frames seen, and to the score of query t for key s in
+ * head h is added gate[h, t] * distances[h, s - t + rows - 1], with x_h the columns h of x[t]:
+ *   z = gate_weight @ x_h + gate_bias, by linear_digits;
+ *   u = sigmoid(z0 + .. + z3), r = sigmoid(z4 + .. + z7);  gate[h, t] = u * (r * gate_scale[h] - 1) + 2
+ * gate_weight (8, e), gate_weight_scale, gate_bias (8), gate_scale (heads), distances
+ * (heads, 2*rows - 1), contiguous. out may be x. */
+void ee_gated_attention_qs8_c(float *out, const float *x, const int8_t *in_weight,
+                              const float *in_weight_scale, const float *in_bias,
+                              const int8_t *out_weight, const float *out_weight_scale,
+                              const float *out_bias, const int8_t *gate_weight,
+                              const float *gate_weight_scale, const float *gate_bias,
+                              const float *gate_scale, const float *distances, size_t rows,
+                              size_t dim, size_t heads, void *scratch, const ee_ops_qs8 *ops,
+                              const ee_team *team);
+size_t ee_gated_attention_qs8_scratch(size_t rows, size_t dim, size_t heads, const ee_team *team);
 
 /* out = down_weight @ silu(up_weight @ layer_norm(x) + up_bias) + down_bias
  * x, out (rows, dim); norm_weight, norm_bias, down_bias (dim); up_weight (ff, dim), up_bias (ff);
@@ -249,25 +290,29 @@ size_t ee_row_stride_qs8(size_t n);
 /* ---- Variants of the primitives: as in ee_kernels.h, with the same bytes -------------------- */
 
 ee_quantize_qs8 ee_quantize_qs8_avx2, ee_quantize_qs8_avx512, ee_quantize_qs8_neon,
-    ee_quantize_qs8_dsp, ee_quantize_qs8_mve;
+    ee_quantize_qs8_dsp, ee_quantize_qs8_mve, ee_quantize_qs8_simd128;
 ee_quantize_digits_qs8 ee_quantize_digits_qs8_avx2, ee_quantize_digits_qs8_avx512,
-    ee_quantize_digits_qs8_neon, ee_quantize_digits_qs8_dsp, ee_quantize_digits_qs8_mve;
+    ee_quantize_digits_qs8_neon, ee_quantize_digits_qs8_dsp, ee_quantize_digits_qs8_mve,
+    ee_quantize_digits_qs8_simd128;
 ee_linear_qs8 ee_linear_qs8_avx2, ee_linear_qs8_vnni, ee_linear_qs8_amx, ee_linear_qs8_neon,
-    ee_linear_qs8_dot, ee_linear_qs8_i8mm, ee_linear_qs8_dsp, ee_linear_qs8_mve;
+    ee_linear_qs8_dot, ee_linear_qs8_i8mm, ee_linear_qs8_dsp, ee_linear_qs8_mve,
+    ee_linear_qs8_simd128;
 ee_pack_linear_int8 ee_pack_linear_vnni, ee_pack_linear_amx;
 ee_digits_product ee_linear_digits_qs8_vnni, ee_linear_digits_qs8_dsp, ee_linear_digits_qs8_mve;
 ee_layer_norm_exact ee_layer_norm_exact_avx2, ee_layer_norm_exact_avx512, ee_layer_norm_exact_neon,
-    ee_layer_norm_exact_dsp, ee_layer_norm_exact_mve;
+    ee_layer_norm_exact_dsp, ee_layer_norm_exact_mve, ee_layer_norm_exact_simd128;
 ee_silu_exact ee_silu_exact_avx2, ee_silu_exact_avx512, ee_silu_exact_neon,
-    ee_silu_exact_dsp, ee_silu_exact_mve;
+    ee_silu_exact_dsp, ee_silu_exact_mve, ee_silu_exact_simd128;
+ee_gelu_exact ee_gelu_exact_avx2, ee_gelu_exact_avx512, ee_gelu_exact_neon;
 ee_glu_exact ee_glu_exact_avx2, ee_glu_exact_avx512, ee_glu_exact_neon,
-    ee_glu_exact_dsp, ee_glu_exact_mve;
+    ee_glu_exact_dsp, ee_glu_exact_mve, ee_glu_exact_simd128;
 ee_softmax_qs8 ee_softmax_qs8_avx2, ee_softmax_qs8_avx512, ee_softmax_qs8_neon,
-    ee_softmax_qs8_dsp, ee_softmax_qs8_mve;
+    ee_softmax_qs8_dsp, ee_softmax_qs8_mve, ee_softmax_qs8_simd128;
 ee_log_softmax_exact ee_log_softmax_exact_avx2, ee_log_softmax_exact_avx512,
-    ee_log_softmax_exact_neon, ee_log_softmax_exact_mve;
+    ee_log_softmax_exact_neon, ee_log_softmax_exact_mve, ee_log_softmax_exact_simd128;
 ee_depthwise_conv_exact ee_depthwise_conv_exact_avx2, ee_depthwise_conv_exact_avx512,
-    ee_depthwise_conv_exact_neon, ee_depthwise_conv_exact_dsp, ee_depthwise_conv_exact_mve;
+    ee_depthwise_conv_exact_neon, ee_depthwise_conv_exact_dsp, ee_depthwise_conv_exact_mve,
+    ee_depthwise_conv_exact_simd128;
 
 #ifdef __cplusplus
 }

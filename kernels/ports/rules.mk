@@ -3,16 +3,19 @@ include $(BOARD)/board.mk
 
 LAYOUT ?= board
 POLICY ?=
-BUILD := $(OUT)/$(BOARD)/$(LAYOUT)
+INSTALLED ?= no
+BUILD := $(OUT)/$(BOARD)/$(LAYOUT)$(if $(filter yes,$(INSTALLED)),_installed)
 LIBRARY := $(OUT)/$(BOARD)/library/libee.a
 
-CC := $(CROSS)gcc
+CC := $(or $(COMPILER),$(CROSS)gcc)
 AR := $(CROSS)ar
 NM := $(CROSS)nm
 # Int8 mode alone, unless the board says F32 := yes, in one thread; square roots without errno, an
 # instruction where there is one.
-CFLAGS := $(CPU) -O2 $(if $(filter yes,$(F32)),,-DEE_NO_F32) -DEE_NO_THREADS -fno-math-errno -ffunction-sections -fdata-sections
-FLAGS := $(CFLAGS) -std=c99 -ffp-contract=off -Wall -Wextra -Werror -I../include -Icommon
+OPTIMISE ?= -O2
+CFLAGS := $(CPU) $(OPTIMISE) $(if $(filter yes,$(F32)),,-DEE_NO_F32) -DEE_NO_THREADS -fno-math-errno -ffunction-sections -fdata-sections
+FLAGS := $(CFLAGS) -std=c99 -ffp-contract=off -Wall -Wextra -Werror -I../include -Icommon \
+    $(if $(filter yes,$(INSTALLED)),-DPORT_IMAGE_INSTALLED)
 
 # A bare-metal program gets no start files and no system calls: a heap or stdio would not link.
 ifneq ($(HOSTED),yes)
@@ -25,7 +28,7 @@ endif
 SHARED := common/runner.c $(START)
 HEADERS := $(wildcard common/*.h ../include/* ../src/*/*.h ../src/ops/*/*.h)
 
-.PHONY: run listen conformance symbols build execute command library tools c-library FORCE
+.PHONY: web run listen conformance symbols build execute command library tools c-library FORCE
 build: $(BUILD)/transcribe.elf $(BUILD)/listen.elf $(BUILD)/conformance.elf $(BUILD)/faults.elf
 
 library:
@@ -35,7 +38,7 @@ $(LIBRARY): library ;
 
 # What has to be installed, for who wants to know before: programs, and a C library.
 tools:
-	echo $(CC) $(firstword $(EMULATOR))
+	echo $(CC) $(TOOLS) $(firstword $(EMULATOR))
 c-library:
 	printf '#include <%s.h>\n' math string | $(CC) $(CFLAGS) -fsyntax-only -xc -
 
@@ -57,6 +60,13 @@ IMAGE ?= $(OUT)/image.bin
 $(OUT)/image.bin: $(MODEL)
 	mkdir -p $(@D)
 	cd ../.. && $(PYTHON) -m ee_ref export $(abspath $(MODEL)) -o $@ --force
+
+# What web pages load (wasm/web.c), where ee-ref web finds it.
+WEB := ../../ee_ref/web
+$(BUILD)/web.wasm: $(call objects,wasm/web.c wasm/string.c) $(LIBRARY)
+	$(CC) $(FLAGS) -Wl,--strip-all -o $@ $^ $(LIBRARIES)
+web: $(BUILD)/web.wasm
+	cp $< $(WEB)/ee-ref-$(if $(findstring simd128,$(BOARD)),simd128,portable).wasm
 
 # Holds the name of the image, so that another one is linked when the name changes.
 $(BUILD)/image.name: FORCE
@@ -117,8 +127,9 @@ SEMIHOSTING := enable=on,target=native,chardev=console,arg=$(PROGRAM)$(subst \
 
 PLUGIN := $(OUT)/plugin/ee_count.so
 # name@function: entering the function begins the stage.
-STAGES_listen := open@ee_image_open listen@ee_stream_open report@report
-STAGES := open@ee_image_open features@ee_features_s16 stem@ee_session_open \
+OPEN := open@ee_image_open$(if $(filter yes,$(INSTALLED)),_installed)
+STAGES_listen := $(OPEN) listen@ee_stream_open report@report
+STAGES := $(OPEN) features@ee_features_s16 stem@ee_session_open \
     layers@ee_conformer_layer_qs8_c head@ee_exit_head_qs8_c policy@ee_policy_stop \
     decode@ee_greedy search@ee_phrase_search_open meaning@ee_phrases_sentence report@report
 ifneq ($(PLUGINS),no)

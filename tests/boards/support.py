@@ -23,9 +23,12 @@ ISAS = {
     "mps3_an547": ("c", "mve"),
     "virt_rv32": ("c",),
     "linux_aarch64": ("c", "neon", "dot", "i8mm"),
+    "wasm": ("c",),
+    "wasm_simd128": ("c", "simd128"),
 }
 """Boards, and their kernels from the portable to the best."""
-BARE_METAL = tuple(board for board in ISAS if not board.startswith("linux"))
+BARE_METAL = tuple(board for board in ISAS if not board.startswith(("linux", "wasm")))
+"""Those with flash, and start-up code; of these the plugin counts instructions."""
 
 
 def make(*arguments: str, check: bool = True) -> subprocess.CompletedProcess:

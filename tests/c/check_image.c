@@ -259,6 +259,34 @@ static void check_opening(void)
     }
 }
 
+/* A byte of each section that is another: noticed by whoever computes checksums of that section. */
+static void check_damage(void)
+{
+    guarded copy = copy_of(end);
+    unsigned char *const data = (unsigned char *)copy.data;
+    ee_image image;
+
+    for (uint32_t exit = 1; exit <= ALL_EXITS; exit++) {
+        unsigned char *const last = data + exit_ends[exit - 1] - 64;
+
+        *last ^= 1;
+        for (uint32_t exits = 1; exits <= ALL_EXITS; exits++) {
+            const ee_status expected = exits < exit ? EE_OK : EE_ERR_IMAGE_CHECKSUM;
+
+            CHECK(ee_image_check(data, end, exits, ops) == expected, "exit %u of %u",
+                  (unsigned)exit, (unsigned)exits);
+            CHECK(ee_image_open(&image, data, end, exits, memory, sizeof(memory), ops) == expected,
+                  "exit %u of %u", (unsigned)exit, (unsigned)exits);
+            CHECK(ee_image_open_installed(&image, data, end, exits, memory, sizeof(memory), ops)
+                  == EE_OK && image.config.exits == exits, "exit %u of %u", (unsigned)exit,
+                  (unsigned)exits);
+        }
+        *last ^= 1;
+    }
+    CHECK(ee_image_check(data, end, 0, ops) == EE_OK, "all");
+    guarded_free(&copy);
+}
+
 static uint32_t crc32_of_a_port(uint32_t crc, const void *data, size_t bytes)
 {
     return ~ee_crc32_c(crc, data, bytes);
@@ -287,6 +315,10 @@ static void check_arguments(void)
     EXPECT(EE_ERR_IMAGE_CHECKSUM, &image, data, end, 0, memory, sizeof(memory), &port);
 #undef EXPECT
     CHECK(image.model == NULL, "no model after an error");
+    CHECK(ee_image_check(data, end, 0, NULL) == EE_ERR_ARGUMENT, "no ops");
+    CHECK(ee_image_check(NULL, end, 0, ops) == EE_ERR_ARGUMENT, "no image");
+    CHECK(ee_image_check(data, end, UINT32_MAX, ops) == EE_ERR_IMAGE_EXITS, "exits");
+    CHECK(ee_image_check(data, end, 0, &port) == EE_ERR_IMAGE_CHECKSUM, "checksums of a port");
     CHECK(ee_image_memory(data, end, 0, NULL) == EE_ERR_ARGUMENT, "no size");
     CHECK(ee_image_memory(NULL, end, 0, &size) == EE_ERR_ARGUMENT, "no image");
     for (size_t i = 0; i < sizeof(memory); i++) {
@@ -404,6 +436,9 @@ static void check_names(void)
         {4 * LAYERS, 3, 1, EE_ERR_IMAGE_LAYOUT}, {4 * SECTION_COUNT, 1, 1, EE_ERR_IMAGE_LAYOUT},
         {4 * (SECTIONS + OFFSET), 4, 1, EE_ERR_IMAGE_LAYOUT},
         {4 * (SECTIONS + KIND), 8, 1, EE_ERR_IMAGE_LAYOUT},
+        {4 * SAMPLE_RATE + 2, 0x10, 1, EE_ERR_CONFIG}, /* above a million */
+        {4 * (LAYERS + EE_MAX_EXITS - 1), 1, 1, EE_ERR_IMAGE_LAYOUT},
+        {EE_IMAGE_HEADER_BYTES - 1, 1, 1, EE_ERR_IMAGE_LAYOUT},
     };
     guarded copy = copy_of(end);
     unsigned char *const data = (unsigned char *)copy.data;
@@ -483,6 +518,7 @@ int main(void)
         build_image(dtype);
         check_opening();
         check_arguments();
+        check_damage();
         check_lengths();
         check_lies();
         check_names();

@@ -123,6 +123,7 @@ static void check_primitives(void)
         check_linear(n, n, n, 0, 1);
         check_layer_norm(3, n);
         check_row_op("silu", silu_isa, silu_portable, 1, n, n, 1);
+        check_row_op("gelu", gelu_isa, gelu_portable, 1, n, n, 1);
         check_row_op("glu", isa->glu, portable->glu, 3, n, 2 * n, 0);
         check_row_op("softmax", isa->softmax, portable->softmax, 3, n, n, 1);
         check_row_op("log_softmax", isa->log_softmax, portable->log_softmax, 3, n, n, 1);
@@ -144,11 +145,13 @@ static void check_primitives(void)
 }
 
 typedef enum {
-    FEED_FORWARD, ATTENTION, CONV_MODULE, CONFORMER_LAYER, EXIT_HEAD, STEM_CONV, COMPOSITE_COUNT
+    FEED_FORWARD, ATTENTION, GATED_ATTENTION, GROUP_NORM, CONV_MODULE, CONFORMER_LAYER, EXIT_HEAD,
+    STEM_CONV, GROUPED_CONV, COMPOSITE_COUNT
 } composite;
 
-static const char *const COMPOSITES[] = {"feed_forward", "multi_head_attention", "conv_module",
-                                         "conformer_layer", "exit_head", "stem_conv"};
+static const char *const COMPOSITES[] = {
+    "feed_forward", "multi_head_attention", "gated_attention", "group_norm", "conv_module",
+    "conformer_layer", "exit_head", "stem_conv", "grouped_conv"};
 
 typedef struct {
     size_t rows, dim, heads, ff, kernel;
@@ -178,12 +181,13 @@ static void run_composite(composite op, float *out, const float *x, const shape 
     const size_t sizes[COMPOSITE_COUNT] = {
         ee_feed_forward_f32_scratch(rows, dim, ff, team),
         ee_multi_head_attention_f32_scratch(rows, dim, heads, chunk, left, past, team),
+        ee_gated_attention_f32_scratch(rows, dim, heads, team), 0,
         ee_conv_module_f32_scratch(rows, dim, kernel, view.ahead, past, team),
         ee_conformer_layer_f32_scratch(&view, rows, dim, heads, ff, kernel, team), 0, 0,
+        ee_grouped_conv_f32_scratch(rows, dim, kernel * (dim / heads), heads, team),
     };
     guarded g = guarded_floats(sizes[op]);
     guarded more = guarded_floats(rows * 2 * dim);
-    layer_past kept = take_past(v, s->past, dim, kernel);
 
     switch (op) {
     case FEED_FORWARD:
@@ -193,15 +197,28 @@ static void run_composite(composite op, float *out, const float *x, const shape 
         ee_multi_head_attention_f32_c(out, more.data, x, w, w, w, w, s->past, rows, dim, heads,
                                       chunk, left, past, g.data, table, team);
         break;
+    case GATED_ATTENTION:
+        ee_gated_attention_f32_c(out, x, w, w, w, w, w, w, w, w, rows, dim, heads, g.data, table,
+                                 team);
+        break;
+    case GROUP_NORM:
+        ee_group_norm_f32_c(out, x, w, w, rows, dim, 1e-5f, table, team);
+        break;
+    case GROUPED_CONV:
+        ee_grouped_conv_f32_c(out, x, w, w, rows, dim, kernel * (dim / heads), heads, g.data, table,
+                              team);
+        break;
     case CONV_MODULE:
         ee_conv_module_f32_c(out, more.data, x, w, w, w, w, w, w, w, w, s->past, rows, dim, kernel,
                              1e-5f, view.ahead, chunk, past, g.data, table, team);
         break;
-    case CONFORMER_LAYER:
+    case CONFORMER_LAYER: {
+        layer_past kept = take_past(v, s->past, dim, kernel);
         ee_conformer_layer_f32_c(out, x, &s->layer, chunk > 0 ? &kept.rows : NULL, &view, rows,
                                  dim, heads, ff, kernel, 1e-5f, g.data, table, team);
         check_past(&kept, v, rows, kernel);
         break;
+    }
     case EXIT_HEAD:
         ee_exit_head_f32_c(out, x, w, w, rows, dim, ff, table, team);
         break;
@@ -219,7 +236,8 @@ static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, s
                              const viewing *viewing)
 {
     const size_t row = ee_row_stride(dim);
-    const size_t matrix = 3 * dim * row + ff * 3 * row + dim * ee_row_stride(ff) + kernel * row;
+    const size_t matrix = 3 * dim * row + ff * 3 * row + dim * ee_row_stride(ff) + kernel * row
+                          + 2 * rows * heads;
     guarded weights = random_floats(matrix, 0.3f);
     guarded past = random_floats(viewing->past * 2 * dim, 1.0f);
     shape s = {.rows = rows, .dim = dim, .heads = heads, .ff = ff, .kernel = kernel,

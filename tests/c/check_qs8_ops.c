@@ -229,6 +229,7 @@ static void check_primitives(void)
         check_softmax(2, n, 1);
         check_layer_norm(3, n);
         check_row_op("silu", silu_isa, silu_portable, 1, n, n, 1);
+        check_row_op("gelu", gelu_isa, gelu_portable, 1, n, n, 1);
         check_row_op("glu", isa->glu, portable->glu, 3, n, 2 * n, 0);
         check_row_op("log_softmax", isa->log_softmax, portable->log_softmax, 3, n, n, 1);
         check_depthwise_conv(n, 9, 5, n % 5);
@@ -247,12 +248,13 @@ static void check_primitives(void)
 }
 
 typedef enum {
-    FEED_FORWARD, ATTENTION, CONV_MODULE, CONFORMER_LAYER, LINEAR_DIGITS, STEM_CONV, EXIT_HEAD,
-    COMPOSITE_COUNT
+    FEED_FORWARD, ATTENTION, CONV_MODULE, CONFORMER_LAYER, GROUP_NORM, GATED_ATTENTION,
+    GROUPED_CONV, LINEAR_DIGITS, STEM_CONV, EXIT_HEAD, COMPOSITE_COUNT
 } composite;
 
 static const char *const COMPOSITES[] = {"feed_forward", "multi_head_attention", "conv_module",
-                                         "conformer_layer", "linear_digits", "stem_conv",
+                                         "conformer_layer", "group_norm", "gated_attention",
+                                         "grouped_conv", "linear_digits", "stem_conv",
                                          "exit_head"};
 
 typedef struct {
@@ -264,6 +266,12 @@ typedef struct {
     ee_conformer_weights_qs8 layer;
 } shape;
 
+/* What a frame of the grouped convolution sees: an even number of taps. */
+static size_t positional_window(size_t dim, size_t groups, size_t kernel)
+{
+    return (kernel + 1) * (dim / groups);
+}
+
 /* The composite with scratch of exactly the size asked for. */
 static void run_composite(composite op, float *out, const float *x, const shape *s,
                           const ee_ops_qs8 *table, const ee_team *team)
@@ -272,6 +280,7 @@ static void run_composite(composite op, float *out, const float *x, const shape 
     const viewing *const v = &s->viewing;
     const ee_view view = view_of(v, kernel);
     const size_t chunk = v->chunk, left = v->left, past = v->past;
+    const size_t positional = positional_window(s->dim, heads, kernel);
     const int8_t *const m = s->matrix;
     const float *const f = s->floats;
     const size_t sizes[COMPOSITE_COUNT] = {
@@ -279,13 +288,15 @@ static void run_composite(composite op, float *out, const float *x, const shape 
         ee_multi_head_attention_qs8_scratch(rows, dim, heads, chunk, left, past, team),
         ee_conv_module_qs8_scratch(rows, dim, kernel, view.ahead, past, team),
         ee_conformer_layer_qs8_scratch(&view, rows, dim, heads, ff, kernel, team),
+        0,
+        ee_gated_attention_qs8_scratch(rows, dim, heads, team),
+        ee_grouped_conv_qs8_scratch(rows, dim, positional, heads, team),
         ee_linear_digits_qs8_scratch(rows, dim, ff, team),
         ee_stem_conv_qs8_scratch(rows, dim, ff, 1, 1, team),
         ee_exit_head_qs8_scratch(rows, dim, ff, team),
     };
     guarded g = guarded_floats(sizes[op] / sizeof(float));
     guarded more = guarded_floats(rows * 2 * dim);
-    layer_past kept = take_past(v, s->past, dim, kernel);
 
     CHECK(sizes[op] % 16 == 0, "%zu bytes of scratch", sizes[op]);
     switch (op) {
@@ -301,10 +312,22 @@ static void run_composite(composite op, float *out, const float *x, const shape 
         ee_conv_module_qs8_c(out, more.data, x, f, f, m, f, f, f, f, m, f, f, s->past, rows, dim, kernel,
                              1e-5f, view.ahead, chunk, past, g.data, table, team);
         break;
-    case CONFORMER_LAYER:
+    case CONFORMER_LAYER: {
+        layer_past kept = take_past(v, s->past, dim, kernel);
         ee_conformer_layer_qs8_c(out, x, &s->layer, chunk > 0 ? &kept.rows : NULL, &view, rows,
                                  dim, heads, ff, kernel, 1e-5f, g.data, table, team);
         check_past(&kept, v, rows, kernel);
+        break;
+    }
+    case GROUP_NORM:
+        ee_group_norm_exact_c(out, x, f, f, rows, dim, 1e-5f, table, team);
+        break;
+    case GATED_ATTENTION:
+        ee_gated_attention_qs8_c(out, x, m, f, f, m, f, f, m, f, f, f, f, rows, dim, heads, g.data,
+                                 table, team);
+        break;
+    case GROUPED_CONV:
+        ee_grouped_conv_qs8_c(out, x, m, f, f, rows, dim, positional, heads, g.data, table, team);
         break;
     case LINEAR_DIGITS:
         ee_linear_digits_qs8_c(out, x, m, f, f, rows, dim, ff, dim, g.data, table, team);
@@ -325,10 +348,14 @@ static void run_composite(composite op, float *out, const float *x, const shape 
 static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel,
                              const viewing *viewing)
 {
-    const size_t widest = 3 * dim > ff ? 3 * dim : ff;
-    const size_t row = ee_row_stride_qs8(dim > ff ? dim : ff);
+    const size_t gates = 8, wide = 3 * dim > ff ? 3 * dim : ff;
+    const size_t widest = wide > gates ? wide : gates;
+    const size_t positional = positional_window(dim, heads, kernel);
+    const size_t matrix_row = dim > ff ? dim : ff;
+    const size_t row = ee_row_stride_qs8(matrix_row > positional ? matrix_row : positional);
     guarded matrix = random_rows(widest, row, row, 1);
-    guarded floats = random_floats(kernel * ee_row_stride(dim) + widest, 0.02f);
+    guarded floats = random_floats(kernel * ee_row_stride(dim) + widest + heads * 2 * rows,
+                                   0.02f);
     guarded past = random_floats(viewing->past * 2 * dim, 1.0f);
     shape s = {.rows = rows, .dim = dim, .heads = heads, .ff = ff, .kernel = kernel,
                .matrix = bytes_of(&matrix), .floats = floats.data, .viewing = *viewing,
@@ -351,7 +378,7 @@ static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, s
             guarded out = guarded_floats(count);
             run_composite(op, out.data, x.data, &s, isa, TEAMS[t]);
             expect(COMPOSITES[op], &out, &expected, rows, dim);
-            if (op < LINEAR_DIGITS) {
+            if (op < GROUPED_CONV) {
                 memcpy(out.data, x.data, count * sizeof(float));
                 run_composite(op, out.data, out.data, &s, isa, TEAMS[t]);
                 expect(COMPOSITES[op], &out, &expected, rows, dim);

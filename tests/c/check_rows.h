@@ -35,6 +35,16 @@ static void silu_portable(float *out, const float *x, size_t rows, size_t dim)
     portable->silu(out, x, rows * dim);
 }
 
+static void gelu_isa(float *out, const float *x, size_t rows, size_t dim)
+{
+    isa->gelu(out, x, rows * dim);
+}
+
+static void gelu_portable(float *out, const float *x, size_t rows, size_t dim)
+{
+    portable->gelu(out, x, rows * dim);
+}
+
 static void check_layer_norm(size_t rows, size_t dim)
 {
     guarded x = random_floats(rows * dim, 3.0f);

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ee_ref import ops
-from ee_ref.conformance.cases import cases_of, op_names, outputs
+from ee_ref.conformance.cases import cases_of, numpy_only, op_names, outputs
 from ee_ref.conformance.draw import (
     SMALL,
     SMALL_SPLITFORMER,
@@ -19,16 +19,18 @@ from ee_ref.conformance.draw import (
 )
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.exits import frame_entropy
+from ee_ref.frontend import front_end
+from tests import speech_layouts
 from tests.support import FULL, INT8_CLIPS, INT8_FULL, SMALL_CLIPS, SMALL_SEED, frozen
 
 
 def generate() -> dict[str, np.ndarray]:
     """`op/case/N` -> output N of the op, and log-probabilities and entropies of whole models:
-    `small/FRAMES/EXIT`, `splitformer/FRAMES/EXIT`, `full/SEED/QK_GAIN/FRAMES/EXIT`, each also
-    with `/entropy`. See `frozen`.
+    `small/FRAMES/EXIT`, `splitformer/FRAMES/EXIT`, `wav2vec2/MODEL/SAMPLES/EXIT`,
+    `full/SEED/QK_GAIN/FRAMES/EXIT`, each also with `/entropy`. See `frozen`.
     """
     goldens = {}
-    for op in op_names("qs8"):
+    for op in (*op_names("qs8"), *numpy_only("qs8")):
         for case in cases_of(op):
             result = getattr(ops, op)(**case.arguments())
             for number, output in enumerate(outputs(op, result)):
@@ -38,6 +40,11 @@ def generate() -> dict[str, np.ndarray]:
         for frames in SMALL_CLIPS:
             features = random_features(frames, SMALL_SEED, config.mels)
             goldens |= exits(f"{name}/{frames}", small, features)
+    for name, kin in speech_layouts.MODELS.items():
+        encoder = ReferenceEncoder(*speech_layouts.int8_model(kin))
+        for samples in speech_layouts.LENGTHS:
+            features = front_end(kin, {}, "numpy")(speech_layouts.clip(samples))
+            goldens |= exits(f"wav2vec2/{name}/{samples}", encoder, features)
     for seed, qk_gain in INT8_FULL:
         full = ReferenceEncoder(*random_int8_model(FULL, seed, qk_gain))
         for clip in INT8_CLIPS:

@@ -30,6 +30,11 @@ def op_names(dtype: str = "f32") -> list[str]:
                   if stem_and_mode(module.name)[1] == dtype and module.name not in NUMPY_ONLY)
 
 
+def numpy_only(dtype: str) -> list[str]:
+    """Those that C does not have."""
+    return sorted(op for op in NUMPY_ONLY if stem_and_mode(op)[1] == dtype)
+
+
 def cases_of(op: str) -> list[Case]:
     """The cases of one op."""
     return importlib.import_module(f"{__name__}.{op}").CASES

@@ -21,7 +21,11 @@ ee_image device_open_image(runner_memory *memory, const ee_ops *ops)
 
     check(ee_image_memory(port_image, bytes, 0, &needed), "flash image");
     void *const model = runner_take(memory, needed);
+#ifdef PORT_IMAGE_INSTALLED /* whoever wrote the flash has called ee_image_check */
+    check(ee_image_open_installed(&image, port_image, bytes, 0, model, needed, ops), "flash image");
+#else
     check(ee_image_open(&image, port_image, bytes, 0, model, needed, ops), "flash image");
+#endif
     return image;
 }
 

@@ -28,6 +28,8 @@ typedef struct {
     float *qk;     /* (seen, 2*dim): queries and keys; then the context in place of the queries */
     float *values; /* (dim, seen) */
     ee_kept_kv kept;
+    const float *gates;     /* (rows, heads), of a gated attention; else NULL */
+    const float *distances; /* (heads, 2 rows - 1), likewise */
     const ee_ops_f32 *ops;
 } ee_multi_head_attention_f32;
 
@@ -48,6 +50,20 @@ void ee_multi_head_attention_f32_attend(const ee_multi_head_attention_f32 *op, s
                                         float *scratch);
 void ee_multi_head_attention_f32_output(const ee_multi_head_attention_f32 *op, float *out,
                                         size_t first, size_t count);
+
+/* The gates of a gated attention, block by block. */
+typedef struct {
+    const float *weight, *bias, *scale;
+    size_t dim, heads;
+    float *gates; /* (rows, heads) */
+    const ee_ops_f32 *ops;
+} ee_gates_f32;
+
+size_t ee_gates_f32_block_scratch(size_t block, size_t heads);
+
+/* x: the block's own. */
+void ee_gates_f32_block(const ee_gates_f32 *op, const float *x, size_t first, size_t count,
+                        float *scratch);
 
 /* gate for all blocks; output for all blocks. */
 typedef struct {

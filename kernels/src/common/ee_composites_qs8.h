@@ -21,10 +21,11 @@ static inline size_t ee_weight_stride_qs8(const ee_ops_qs8 *ops, size_t n)
     return ops->is_packed ? 0 : ee_row_stride_qs8(n);
 }
 
-/* x (rows, count) becomes silu(x), and that is quantised to q and scale: a few rows at a time, so
- * that the second op finds them in the first-level cache. */
-static inline void ee_silu_quantize_qs8(int8_t *q, float *scale, float *x, size_t rows,
-                                        size_t count, const ee_ops_qs8 *ops)
+/* x (rows, count) becomes activate(x), an op of the table, and that is quantised to q and scale: a few
+ * rows at a time, so that the second op finds them in the first-level cache. */
+static inline void ee_activate_quantize_qs8(ee_silu_exact *activate, int8_t *q, float *scale,
+                                            float *x, size_t rows, size_t count,
+                                            const ee_ops_qs8 *ops)
 {
     const size_t fitting = 4096;
     const size_t stride = ee_row_stride_qs8(count);
@@ -33,7 +34,7 @@ static inline void ee_silu_quantize_qs8(int8_t *q, float *scale, float *x, size_
     for (size_t t = 0; t < rows; t += step) {
         const size_t some = ee_size_min(rows - t, step);
 
-        ops->silu(x + t * count, x + t * count, some * count);
+        activate(x + t * count, x + t * count, some * count);
         ops->quantize(q + t * stride, scale + t, x + t * count, some, count, stride, count);
     }
 }
@@ -65,6 +66,54 @@ void ee_digits_product_qs8(float *out, const int8_t *digits, const float *scale,
                            size_t rows, size_t in, size_t outs, size_t out_stride,
                            size_t weight_stride, void *scratch, const ee_ops_qs8 *ops);
 
+/* The same from the sums of both digits, already float, (rows, outs). */
+void ee_join_digits_qs8(float *out, const float *high, const float *low, const float *scale,
+                        const float *weight_scale, const float *bias, size_t rows, size_t outs,
+                        size_t out_stride);
+
+/* linear_digits of the rows of a block: x and out its own, as in ee_linear_digits_qs8_c.
+ * weight_stride: 0 says that the weight is packed. */
+size_t ee_linear_digits_qs8_block_scratch(size_t block, size_t in, size_t outs);
+void ee_linear_digits_qs8_block(float *out, const float *x, const int8_t *weight,
+                                const float *weight_scale, const float *bias, size_t rows,
+                                size_t in, size_t outs, size_t x_stride, size_t weight_stride,
+                                void *scratch, const ee_ops_qs8 *ops);
+
+/* Mean and sum of squared differences from it, of up to EE_MOMENTS_EXACT channels over rows that come
+ * in blocks of EE_MOMENTS_ROWS, the last of which may be shorter. All zeros before the first. */
+enum { EE_MOMENTS_EXACT = 64, EE_MOMENTS_ROWS = 256 };
+
+typedef struct {
+    float mean[EE_MOMENTS_EXACT], squares[EE_MOMENTS_EXACT];
+    size_t rows;
+} ee_moments_exact;
+
+/* x (rows, channels), with its stride; at least one row. */
+void ee_moments_exact_add(ee_moments_exact *moments, const float *x, size_t rows, size_t channels,
+                          size_t stride);
+/* inverse[c] = 1 / sqrt(variance + eps) */
+void ee_moments_exact_inverse(const ee_moments_exact *moments, float *inverse, size_t channels,
+                              float eps);
+/* What group_norm does when the moments are known. x, out (rows, channels) with their stride; out may
+ * be x. */
+void ee_group_norm_exact_rows(float *out, const float *x, const float *mean, const float *inverse,
+                              const float *weight, const float *bias, size_t rows, size_t channels,
+                              size_t stride);
+
+/* The gates of a gated attention, block by block. */
+typedef struct {
+    const int8_t *weight;
+    const float *weight_scale, *bias, *scale;
+    size_t dim, heads;
+    float *gates; /* (rows, heads) */
+    const ee_ops_qs8 *ops;
+} ee_gates_qs8;
+
+size_t ee_gates_qs8_block_scratch(size_t block, size_t dim, size_t heads);
+/* x: the block's own. */
+void ee_gates_qs8_block(const ee_gates_qs8 *op, const float *x, size_t first, size_t count,
+                        void *scratch);
+
 /* recall once; then project for all blocks; attend for items 0..ee_query_items() - 1; output for all
  * blocks. */
 typedef struct {
@@ -80,6 +129,8 @@ typedef struct {
     float *key_scale, *value_scale;  /* (heads, seen) */
     int8_t *value;                   /* (dim, rows) where attention is whole, or (heads, seen, width) */
     ee_kept_kv kept;
+    const float *gates;     /* (rows, heads), of a gated attention; else NULL */
+    const float *distances; /* (heads, 2 rows - 1), likewise */
     const ee_ops_qs8 *ops;
 } ee_multi_head_attention_qs8;
 

@@ -33,26 +33,21 @@ enum { EE_EXP_VECTORS = 4 };
 
 #define EACH EE_UNROLL for (size_t i = 0; i < count; i++)
 
-/* exp in two factors, of `count` vectors, a constant: power is 2^n, x becomes exp(x) / 2^n. With
- * is_negative, a constant too, x is the negative of the argument. Arguments lie in -87..88. The
- * product of n, of 8 bits, and the first part of ln 2, of 9, is exact. */
+/* exp of `count` vectors, a constant. With is_negative, a constant too, x is the negative of the
+ * argument. Arguments lie in -88..88. The product of n, of 8 bits, and the first part of ln 2, of 9,
+ * is exact, and so is that with 2^n, but where it is subnormal. */
 static inline __attribute__((always_inline)) void
-ee_exact_exp_factors(__m512 *x, __m512 *power, size_t count, int is_negative)
+ee_exact_exps_within(__m512 *x, size_t count, int is_negative)
 {
     static const float COEFFICIENTS[5] = {0x1.6e879cp-10f, 0x1.11121p-7f, 0x1.555382p-5f,
                                           0x1.555554p-3f, 0x1p-1f};
-    const __m512 rounder = _mm512_set1_ps(0x1.8p+23f);
     const __m512 log2e = _mm512_set1_ps(is_negative ? -0x1.715476p+0f : 0x1.715476p+0f);
     const __m512 first = _mm512_set1_ps(0x1.63p-1f);
     const __m512 second = _mm512_set1_ps(-0x1.bd0106p-13f);
     __m512 n[EE_EXP_VECTORS], p[EE_EXP_VECTORS];
 
-    EACH n[i] = _mm512_add_ps(_mm512_mul_ps(x[i], log2e), rounder);
-    EACH {
-        const __m512i bits = _mm512_add_epi32(_mm512_castps_si512(n[i]), _mm512_set1_epi32(127));
-        power[i] = _mm512_castsi512_ps(_mm512_slli_epi32(bits, 23));
-    }
-    EACH n[i] = _mm512_sub_ps(n[i], rounder);
+    EACH n[i] = _mm512_roundscale_ps(_mm512_mul_ps(x[i], log2e),
+                                     _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     EACH x[i] = is_negative ? _mm512_fnmsub_ps(n[i], first, x[i])
                             : _mm512_fnmadd_ps(n[i], first, x[i]);
     EACH x[i] = _mm512_sub_ps(x[i], _mm512_mul_ps(n[i], second));
@@ -63,31 +58,28 @@ ee_exact_exp_factors(__m512 *x, __m512 *power, size_t count, int is_negative)
     }
     EACH p[i] = _mm512_mul_ps(p[i], _mm512_mul_ps(x[i], x[i]));
     EACH x[i] = _mm512_add_ps(_mm512_add_ps(p[i], x[i]), _mm512_set1_ps(1.0f));
+    EACH x[i] = _mm512_scalef_ps(x[i], n[i]);
 }
 
 /* exp(x) of `count` vectors, a constant. */
 static inline __attribute__((always_inline)) void ee_exact_exps(__m512 *x, size_t count)
 {
-    __m512 power[EE_EXP_VECTORS];
-
     EACH x[i] = _mm512_max_ps(x[i], _mm512_set1_ps(-87.0f));
     EACH x[i] = _mm512_min_ps(x[i], _mm512_set1_ps(88.0f));
-    ee_exact_exp_factors(x, power, count, 0);
-    EACH x[i] = _mm512_mul_ps(x[i], power[i]);
+    ee_exact_exps_within(x, count, 0);
 }
 
-/* value becomes value / (1 + exp(-gate)), of `count` vectors, a constant; the product with 2^n is
- * exact. */
+/* value becomes value / (1 + exp(-gate)), of `count` vectors, a constant. An argument of less than
+ * -87 need not become -87: the sum is 1 in either case. */
 static inline __attribute__((always_inline)) void
 ee_exact_gates(__m512 *value, __m512 *gate, size_t count)
 {
+    enum { SMALLER_MAGNITUDE = 2 };
     const __m512 one = _mm512_set1_ps(1.0f);
-    __m512 power[EE_EXP_VECTORS];
 
-    EACH gate[i] = _mm512_min_ps(gate[i], _mm512_set1_ps(87.0f));
-    EACH gate[i] = _mm512_max_ps(gate[i], _mm512_set1_ps(-88.0f));
-    ee_exact_exp_factors(gate, power, count, 1);
-    EACH value[i] = _mm512_div_ps(value[i], _mm512_fmadd_ps(gate[i], power[i], one));
+    EACH gate[i] = _mm512_range_ps(gate[i], _mm512_set1_ps(88.0f), SMALLER_MAGNITUDE);
+    ee_exact_exps_within(gate, count, 1);
+    EACH value[i] = _mm512_div_ps(value[i], _mm512_add_ps(gate[i], one));
 }
 
 #undef EACH

@@ -1,16 +1,8 @@
-#include "ee_frontend.h"
-
 #include <float.h>
 
 #include "../common/ee_exact.h"
 #include "../common/ee_size.h"
-
-/* The samples of an utterance: one of the two pointers is set. */
-typedef struct {
-    const float *f32;
-    const int16_t *s16;
-    size_t count;
-} utterance;
+#include "ee_waveform.h"
 
 /* A complex number. */
 typedef struct {
@@ -34,6 +26,13 @@ ee_status ee_frontend_check(const ee_frontend *frontend)
 {
     if (frontend == NULL) {
         return EE_ERR_ARGUMENT;
+    }
+    if (ee_takes_samples(frontend)) {
+        return frontend->mels == 1 && frontend->n_fft == 1 && frontend->win_length == 1
+                       && frontend->hop_length == 1 && frontend->pad == 0
+                       && frontend->log_floor == 0.0f
+                   ? EE_OK
+                   : EE_ERR_CONFIG;
     }
     if (frontend->kind >= EE_FRONTEND_KINDS
         || !in_range(frontend->n_fft, 4, EE_MAX_SIZE)
@@ -63,8 +62,8 @@ ee_status ee_frontend_check(const ee_frontend *frontend)
 
 size_t ee_frontend_frames(const ee_frontend *frontend, size_t count)
 {
-    if (count == 0) {
-        return 0;
+    if (count == 0 || ee_takes_samples(frontend)) {
+        return count;
     }
     return 1 + ee_size_add(count, 2 * (size_t)frontend->pad) / frontend->hop_length;
 }
@@ -73,6 +72,9 @@ size_t ee_frontend_scratch(const ee_frontend *frontend, const ee_ops *ops)
 {
     const size_t one = 2 * (size_t)frontend->n_fft;
 
+    if (ee_takes_samples(frontend)) {
+        return 0;
+    }
     return ops->mel_block == NULL ? one : ops->mel_frames * one + CACHE_LINE;
 }
 
@@ -88,13 +90,8 @@ static size_t reach_before(const ee_frontend *frontend)
     return frontend->n_fft / 2 - (frontend->n_fft - frontend->win_length) / 2;
 }
 
-static float sample_at(const utterance *audio, size_t i)
-{
-    return audio->f32 != NULL ? audio->f32[i] : (float)audio->s16[i] * (1.0f / 32768.0f);
-}
-
 /* s(position - before) */
-static float signal_at(const ee_frontend *frontend, const utterance *audio, size_t position)
+static float signal_at(const ee_frontend *frontend, const ee_utterance *audio, size_t position)
 {
     const size_t before = reach_before(frontend);
     const size_t last = signal_length(frontend, audio->count) - 1;
@@ -106,19 +103,19 @@ static float signal_at(const ee_frontend *frontend, const utterance *audio, size
     if (i < frontend->pad || i - frontend->pad >= audio->count) {
         return 0.0f;
     }
-    return sample_at(audio, i - frontend->pad);
+    return ee_sample_at(audio, i - frontend->pad);
 }
 
 /* v: a windowed frame, then zeros up to n_fft values. The sum with 0.0234375 rounds to a multiple
  * of 2^-30, so that no sum of the transform is subnormal. */
-static void load_frame(float *v, const ee_frontend *frontend, const utterance *audio, size_t frame)
+static void load_frame(float *v, const ee_frontend *frontend, const ee_utterance *audio, size_t frame)
 {
     const size_t start = frame * frontend->hop_length;
     const size_t before = reach_before(frontend) + frontend->pad;
     const int inside = start >= before && start - before + frontend->win_length <= audio->count;
 
     for (size_t j = 0; j < frontend->win_length; j++) {
-        const float sample = inside ? sample_at(audio, start - before + j)
+        const float sample = inside ? ee_sample_at(audio, start - before + j)
                                     : signal_at(frontend, audio, start + j);
         v[j] = (sample * frontend->window[j] + 0x1.8p-6f) - 0x1.8p-6f;
     }
@@ -250,10 +247,28 @@ static int mel_features(float *out, const float *power, const ee_frontend *front
     return 1;
 }
 
+/* Whether float samples begin..stop-1 are finite. An exponent of ones carries into the sign. No way
+ * out of the loop: so it is vectorised. */
+static int are_finite(const ee_utterance *audio, size_t begin, size_t stop)
+{
+    uint32_t carry = 0;
+
+    for (size_t i = begin; i < stop; i++) {
+        carry |= (ee_float_bits(audio->f32[i]) & 0x7F800000u) + 0x00800000u;
+    }
+    return carry >> 31 == 0;
+}
+
 /* Whether the float samples that a range of frames reads are finite; frames >= 1. */
-static int samples_finite(const ee_frontend *frontend, const utterance *audio,
+static int samples_finite(const ee_frontend *frontend, const ee_utterance *audio,
                           size_t first, size_t frames)
 {
+    if (frontend->kind == EE_FRONTEND_SAMPLES) {
+        return are_finite(audio, first, first + frames);
+    }
+    if (frontend->kind == EE_FRONTEND_WAVEFORM) {
+        return are_finite(audio, 0, audio->count);
+    }
     const size_t before = reach_before(frontend);
     const size_t last = signal_length(frontend, audio->count) - 1;
     const size_t low = first * frontend->hop_length;
@@ -269,17 +284,13 @@ static int samples_finite(const ee_frontend *frontend, const utterance *audio,
         begin = ee_size_min(begin, 2 * last - end);
         end = last;
     }
-    /* An exponent of ones carries into the sign. No way out of the loop: so it is vectorised. */
-    uint32_t carry = 0;
-    const size_t stop = ee_size_min(end + 1, frontend->pad + audio->count);
-    for (size_t i = ee_size_max(begin, frontend->pad); i < stop; i++) {
-        carry |= (ee_float_bits(audio->f32[i - frontend->pad]) & 0x7F800000u) + 0x00800000u;
-    }
-    return carry >> 31 == 0;
+    begin = ee_size_max(begin, frontend->pad) - frontend->pad;
+    end = ee_size_min(end + 1, frontend->pad + audio->count);
+    return end <= frontend->pad || are_finite(audio, begin, end - frontend->pad);
 }
 
 /* to[j] = s(position + j - before), j < count */
-static void copy_signal(float *to, const ee_frontend *frontend, const utterance *audio,
+static void copy_signal(float *to, const ee_frontend *frontend, const ee_utterance *audio,
                         size_t position, size_t count)
 {
     const size_t first = reach_before(frontend) + frontend->pad;
@@ -290,7 +301,7 @@ static void copy_signal(float *to, const ee_frontend *frontend, const utterance 
         to[at - position] = signal_at(frontend, audio, at);
     }
     for (size_t at = low; at < high; at++) {
-        to[at - position] = sample_at(audio, at - first);
+        to[at - position] = ee_sample_at(audio, at - first);
     }
     for (size_t at = high; at < position + count; at++) {
         to[at - position] = signal_at(frontend, audio, at);
@@ -299,7 +310,7 @@ static void copy_signal(float *to, const ee_frontend *frontend, const utterance 
 
 /* The samples of `frames` frames from `first` on, with *stride floats from one frame to the next:
  * where they lie, or in `copy`. */
-static const float *rows_of(const ee_frontend *frontend, const utterance *audio,
+static const float *rows_of(const ee_frontend *frontend, const ee_utterance *audio,
                             size_t first, size_t frames, size_t *stride, float *copy)
 {
     const size_t hop = frontend->hop_length, length = frontend->win_length;
@@ -321,7 +332,7 @@ static const float *rows_of(const ee_frontend *frontend, const utterance *audio,
 }
 
 /* Blocks of frames by the kernel of the ops; 0 when an energy overflows. */
-static int features_of_blocks(float *out, const ee_frontend *frontend, const utterance *audio,
+static int features_of_blocks(float *out, const ee_frontend *frontend, const ee_utterance *audio,
                               size_t first, size_t frames, float *scratch, const ee_ops *ops)
 {
     const size_t past = (uintptr_t)scratch / sizeof(float) % CACHE_LINE;
@@ -341,7 +352,7 @@ static int features_of_blocks(float *out, const ee_frontend *frontend, const utt
     return 1;
 }
 
-static ee_status features(float *out, const ee_frontend *frontend, const utterance *audio,
+static ee_status features(float *out, const ee_frontend *frontend, const ee_utterance *audio,
                           size_t first, size_t frames, float *scratch, const ee_ops *ops)
 {
     const ee_status status = ee_frontend_check(frontend);
@@ -360,12 +371,16 @@ static ee_status features(float *out, const ee_frontend *frontend, const utteran
     if (frames == 0) {
         return EE_OK;
     }
-    if (out == NULL || scratch == NULL || ops == NULL
+    if (out == NULL || (scratch == NULL && !ee_takes_samples(frontend)) || ops == NULL
         || (audio->f32 == NULL && audio->s16 == NULL)) {
         return EE_ERR_ARGUMENT;
     }
     if (audio->f32 != NULL && !samples_finite(frontend, audio, first, frames)) {
         return EE_ERR_NOT_FINITE;
+    }
+    if (ee_takes_samples(frontend)) {
+        ee_waveform(out, frontend, audio, first, frames);
+        return EE_OK;
     }
     if (ops->mel_block != NULL) {
         return features_of_blocks(out, frontend, audio, first, frames, scratch, ops)
@@ -390,7 +405,7 @@ ee_status ee_features_f32(float *out, const ee_frontend *frontend,
                           const float *samples, size_t count, size_t first, size_t frames,
                           float *scratch, const ee_ops *ops)
 {
-    const utterance audio = {samples, NULL, count};
+    const ee_utterance audio = {samples, NULL, count};
 
     return features(out, frontend, &audio, first, frames, scratch, ops);
 }
@@ -399,7 +414,7 @@ ee_status ee_features_s16(float *out, const ee_frontend *frontend,
                           const int16_t *samples, size_t count, size_t first, size_t frames,
                           float *scratch, const ee_ops *ops)
 {
-    const utterance audio = {NULL, samples, count};
+    const ee_utterance audio = {NULL, samples, count};
 
     return features(out, frontend, &audio, first, frames, scratch, ops);
 }

@@ -15,7 +15,7 @@ extern const ee_tensor_table ee_conformer_stem_table, ee_conformer_layer_table,
     ee_conformer_head_table;
 
 ee_status ee_conformer_check(const ee_config *config);
-size_t ee_conformer_size(const ee_config *config, char letter);
+size_t ee_conformer_size(const ee_config *config, uint8_t letter, uint32_t exit);
 ee_window ee_conformer_window(const ee_config *config);
 
 /* Of a group: see layers, reach and cache_bytes of a graph. */
@@ -31,8 +31,8 @@ size_t ee_conformer_cache_bytes(const ee_config *config);
 size_t ee_conformer_layer_scratch(const ee_config *config, size_t rows, const ee_team *team);
 size_t ee_conformer_scratch(const ee_config *config, size_t rows, const ee_team *team);
 
-void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, size_t rows,
-                       void *scratch, const ee_team *team);
+void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, size_t frames,
+                       size_t rows, void *scratch, const ee_team *team);
 void ee_conformer_place(const ee_model *model, float *x, size_t first, size_t rows);
 /* tensors: those of ee_conformer_layer_table; cache: of this layer alone. */
 void ee_conformer_layer(const ee_model *model, const void *const *tensors, float *x, size_t rows,

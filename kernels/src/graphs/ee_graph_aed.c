@@ -113,9 +113,9 @@ static ee_status check(const ee_config *config)
     return ee_conformer_check(config);
 }
 
-static size_t size(const ee_config *config, char letter)
+static size_t size(const ee_config *config, uint8_t letter, uint32_t exit)
 {
-    return letter == 'U' ? config->max_tokens : ee_conformer_size(config, letter);
+    return letter == 'U' ? config->max_tokens : ee_conformer_size(config, letter, exit);
 }
 
 const ee_graph ee_graph_aed = {

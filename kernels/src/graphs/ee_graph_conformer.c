@@ -38,8 +38,9 @@ const ee_tensor_table ee_conformer_stem_table = TABLE(STEM);
 const ee_tensor_table ee_conformer_layer_table = TABLE(LAYER);
 const ee_tensor_table ee_conformer_head_table = TABLE(HEAD);
 
-size_t ee_conformer_size(const ee_config *config, char letter)
+size_t ee_conformer_size(const ee_config *config, uint8_t letter, uint32_t exit)
 {
+    (void)exit;
     switch (letter) {
     case '1':
         return 1;
@@ -239,9 +240,10 @@ static void stem_qs8(const ee_model *model, float *x, const float *inputs, size_
                        c->dim, kernel, stride, rest, ops, team);
 }
 
-void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, size_t rows,
-                       void *scratch, const ee_team *team)
+void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, size_t frames,
+                       size_t rows, void *scratch, const ee_team *team)
 {
+    (void)frames;
 #ifndef EE_NO_F32
     if (model->config.dtype == EE_DTYPE_F32) {
         stem_f32(model, x, inputs, rows, scratch, team);

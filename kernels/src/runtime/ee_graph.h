@@ -8,15 +8,15 @@
 
 #include "ee.h"
 
-/* Kinds of rows: a matrix of an int8 model is int8, and the scales of its rows follow it. A table is
- * a matrix whose rows are added and not multiplied. */
+/* Kinds of rows: matrices and tables of an int8 model are int8, and the scales of their rows follow
+ * them. A table is none that products take as it is: it is never packed. */
 enum { EE_ROW_FLOATS, EE_ROW_MATRIX, EE_ROW_TABLE };
 
 /* A tensor: its name within the stem, a layer or a head, sizes by their letters, and its kind. One
  * of no rows is left out. A vector has '1' row. */
 typedef struct {
     const char *name;
-    char rows, columns;
+    uint8_t rows, columns;
     uint8_t kind;
 } ee_tensor_row;
 
@@ -45,11 +45,14 @@ typedef struct {
     /* The bytes of ee_config that only this architecture reads; a flash image stores them in a
      * section of their own. */
     size_t own_offset, own_bytes;
+    /* Whether a row depends on all inputs: the stem runs at the last feed, once. */
+    int is_whole;
 
     /* EE_OK or EE_ERR_CONFIG: the fields that are this architecture's own. Below, configurations
      * are checked, and exits are counted from 0. */
     ee_status (*check)(const ee_config *config);
-    size_t (*size)(const ee_config *config, char letter);
+    /* What a letter stands for, in the tables of an exit (of the stem 0). */
+    size_t (*size)(const ee_config *config, uint8_t letter, uint32_t exit);
     ee_window (*window)(const ee_config *config);
     /* How many layers the group of an exit has, each with the tensors of layer_tensors. */
     uint32_t (*layers)(const ee_config *config, uint32_t exit);
@@ -61,9 +64,10 @@ typedef struct {
     /* Bytes of scratch of each of the functions below, for 1 row or more. */
     size_t (*scratch)(const ee_config *config, size_t rows, const ee_team *team);
 
-    /* inputs -> x (rows, dim), the same wherever in an utterance the rows are */
-    void (*stem)(const ee_model *model, float *x, const float *inputs, size_t rows, void *scratch,
-                 const ee_team *team);
+    /* inputs -> x (rows, dim), the same wherever in an utterance the rows are; frames: how many
+     * inputs there are, those of the rows or, of a whole utterance, a few more */
+    void (*stem)(const ee_model *model, float *x, const float *inputs, size_t frames, size_t rows,
+                 void *scratch, const ee_team *team);
     /* Adds to rows of the stem that they are the rows `first`, first + 1, ... of the utterance. */
     void (*place)(const ee_model *model, float *x, size_t first, size_t rows);
     /* x (rows, dim) -> x through the layers of a group. In a limited view x begins with a chunk,
@@ -75,7 +79,8 @@ typedef struct {
                  void *scratch, const ee_team *team);
 } ee_graph;
 
-extern const ee_graph ee_graph_conformer, ee_graph_splitformer, ee_graph_aed;
+extern const ee_graph ee_graph_conformer, ee_graph_splitformer, ee_graph_wav2vec2, ee_graph_wavlm,
+    ee_graph_aed;
 
 /* The graph of an architecture, or NULL. */
 const ee_graph *ee_graph_for(uint32_t architecture);

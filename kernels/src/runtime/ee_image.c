@@ -5,7 +5,11 @@
 #include "../common/ee_size.h"
 #include "ee_graph.h"
 
-enum { MAGIC = 0x4D494545 }; /* the bytes "EEIM" */
+enum {
+    MAGIC = 0x4D494545, /* the bytes "EEIM" */
+    MIN_RATE = 1000,
+    MAX_RATE = 1000000
+};
 
 typedef struct {
     uint32_t kind, offset, bytes, crc32;
@@ -62,6 +66,23 @@ static int has_its_sections(const image_header *header)
     return exits == header->exits && exits >= 1 && exits <= EE_MAX_EXITS;
 }
 
+/* Zeros where there are no more exits, and no more sections. */
+static int is_filled_up(const image_header *header)
+{
+    const unsigned char *const bytes = (const unsigned char *)header;
+    unsigned any = 0;
+
+    for (uint32_t e = header->exits; e < EE_MAX_EXITS; e++) {
+        any |= header->layers_per_exit[e] != 0;
+    }
+    for (size_t i = offsetof(image_header, sections)
+                    + header->section_count * sizeof(image_section);
+         i < EE_IMAGE_HEADER_BYTES; i++) {
+        any |= bytes[i];
+    }
+    return any == 0;
+}
+
 /* The section of an exit, from 1; 0: the one before those of exits. */
 static const image_section *exit_section(const image_header *header, uint32_t exit)
 {
@@ -94,8 +115,12 @@ static ee_status check_header(const image_header *header, size_t bytes, uint32_t
     if (header_crc(header) != header->header_crc32) {
         return EE_ERR_IMAGE_CHECKSUM;
     }
-    if (header->header_bytes != EE_IMAGE_HEADER_BYTES || !has_its_sections(header)) {
+    if (header->header_bytes != EE_IMAGE_HEADER_BYTES || !has_its_sections(header)
+        || !is_filled_up(header)) {
         return EE_ERR_IMAGE_LAYOUT;
+    }
+    if (header->sample_rate < MIN_RATE || header->sample_rate > MAX_RATE) {
+        return EE_ERR_CONFIG;
     }
     uint32_t held = 0;
     while (held < header->exits && end_of(exit_section(header, held + 1)) <= bytes) {
@@ -227,8 +252,11 @@ static ee_status open_frontend(ee_frontend *frontend, const image_header *header
     section_reader reader = reader_of(header, section_of(header, EE_SECTION_FRONTEND));
     const size_t mels = header->mels;
     size_t weights = 0;
-    const int has_floor = header->frontend != EE_FRONTEND_MEL;
+    const int takes_samples = header->frontend == EE_FRONTEND_WAVEFORM
+                              || header->frontend == EE_FRONTEND_SAMPLES;
+    const int has_floor = header->frontend != EE_FRONTEND_MEL && !takes_samples;
 
+    memset(frontend, 0, sizeof(*frontend));
     frontend->kind = header->frontend;
     frontend->mels = header->mels;
     frontend->n_fft = header->n_fft;
@@ -236,14 +264,16 @@ static ee_status open_frontend(ee_frontend *frontend, const image_header *header
     frontend->hop_length = header->hop_length;
     frontend->pad = header->pad;
     frontend->log_floor = header->log_floor;
-    frontend->window = take_floats(&reader, header->win_length);
-    frontend->sines = take_floats(&reader, header->n_fft);
-    frontend->mel_first = take(&reader, mels * sizeof(uint16_t));
-    frontend->mel_count = take(&reader, mels * sizeof(uint16_t));
-    for (size_t m = 0; frontend->mel_count != NULL && m < mels; m++) {
-        weights += frontend->mel_count[m];
+    if (!takes_samples) {
+        frontend->window = take_floats(&reader, header->win_length);
+        frontend->sines = take_floats(&reader, header->n_fft);
+        frontend->mel_first = take(&reader, mels * sizeof(uint16_t));
+        frontend->mel_count = take(&reader, mels * sizeof(uint16_t));
+        for (size_t m = 0; frontend->mel_count != NULL && m < mels; m++) {
+            weights += frontend->mel_count[m];
+        }
+        frontend->mel_weights = take_floats(&reader, weights);
     }
-    frontend->mel_weights = take_floats(&reader, weights);
     frontend->mean = has_floor ? take_floats(&reader, mels) : NULL;
     frontend->scale = has_floor ? take_floats(&reader, mels) : NULL;
 
@@ -344,8 +374,18 @@ ee_status ee_image_memory(const void *image, size_t bytes, uint32_t exits, size_
     return status == EE_OK ? ee_model_size(&config, size) : status;
 }
 
-ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint32_t exits,
-                        void *memory, size_t size, const ee_ops *ops)
+ee_status ee_image_check(const void *image, size_t bytes, uint32_t exits, const ee_ops *ops)
+{
+    if (ops == NULL) {
+        return EE_ERR_ARGUMENT;
+    }
+    const ee_status status = check_header(image, bytes, &exits);
+    return status == EE_OK ? check_sections(image, exits, ops->crc32) : status;
+}
+
+/* is_installed: the sections have their checksums. */
+static ee_status open_image(ee_image *opened, const void *image, size_t bytes, uint32_t exits,
+                            void *memory, size_t size, const ee_ops *ops, int is_installed)
 {
     const image_header *const header = image;
     ee_image result;
@@ -361,7 +401,7 @@ ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint3
         return EE_ERR_ALIGNMENT;
     }
     ee_status status = check_header(header, bytes, &exits);
-    if (status == EE_OK) {
+    if (status == EE_OK && !is_installed) {
         status = check_sections(header, exits, ops->crc32);
     }
     if (status == EE_OK) {
@@ -395,4 +435,16 @@ ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint3
     result.bytes = end_of(exit_section(header, exits));
     *opened = result;
     return EE_OK;
+}
+
+ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint32_t exits,
+                        void *memory, size_t size, const ee_ops *ops)
+{
+    return open_image(opened, image, bytes, exits, memory, size, ops, 0);
+}
+
+ee_status ee_image_open_installed(ee_image *opened, const void *image, size_t bytes,
+                                  uint32_t exits, void *memory, size_t size, const ee_ops *ops)
+{
+    return open_image(opened, image, bytes, exits, memory, size, ops, 1);
 }

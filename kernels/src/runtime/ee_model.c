@@ -50,8 +50,10 @@ ee_status ee_config_check(const ee_config *config)
 
 const ee_graph *ee_graph_for(uint32_t architecture)
 {
-    static const ee_graph *const graphs[] = {&ee_graph_conformer, &ee_graph_splitformer,
-                                             &ee_graph_aed};
+    static const ee_graph *const graphs[] = {
+        &ee_graph_conformer, &ee_graph_splitformer, &ee_graph_wav2vec2, &ee_graph_wavlm,
+        &ee_graph_aed,
+    };
 
     for (size_t i = 0; i < sizeof(graphs) / sizeof(graphs[0]); i++) {
         if (graphs[i]->architecture == architecture) {
@@ -64,69 +66,68 @@ const ee_graph *ee_graph_for(uint32_t architecture)
 /* ---- Tensors: those of the stem, then for every exit those of its layers, of its head, and of the
  * layers and the head of its decoder ---- */
 
-static size_t parts_of(const ee_config *config, const ee_tensor_row *row)
+static size_t parts_of(const ee_config *config, const ee_tensor_row *row, uint32_t exit)
 {
     const ee_graph *const graph = ee_graph_for(config->architecture);
 
-    if (graph->size(config, row->rows) == 0) {
+    if (graph->size(config, row->rows, exit) == 0) {
         return 0;
     }
     return row->kind != EE_ROW_FLOATS && config->dtype == EE_DTYPE_QS8 ? 2 : 1;
 }
 
-static size_t count_in(const ee_config *config, const ee_tensor_table *table)
+static size_t count_in(const ee_config *config, const ee_tensor_table *table, uint32_t exit)
 {
     size_t count = 0;
 
     for (size_t i = 0; i < table->count; i++) {
-        count += parts_of(config, &table->rows[i]);
+        count += parts_of(config, &table->rows[i], exit);
     }
     return count;
 }
 
-/* How many tensors there are in each kind of part, and how many parts behind a head. */
-typedef struct {
-    size_t stem, layer, head, decoder_layer, decoder_layers;
-} tensor_counts;
-
-static tensor_counts counts_of(const ee_config *config)
+/* The tensors of one layer of the decoder of an exit, and those of all its layers. */
+static size_t count_in_decoder_layer(const ee_config *config, uint32_t exit)
 {
     const ee_graph *const graph = ee_graph_for(config->architecture);
-    const int has_decoder = graph->decoder_tensors != NULL;
-    const tensor_counts counts = {
-        .stem = count_in(config, graph->stem_tensors),
-        .layer = count_in(config, graph->layer_tensors),
-        .head = count_in(config, graph->head_tensors),
-        .decoder_layer = has_decoder ? count_in(config, graph->decoder_tensors) : 0,
-        .decoder_layers = has_decoder ? config->decoder_layers : 0,
-    };
 
-    return counts;
+    return graph->decoder_tensors != NULL ? count_in(config, graph->decoder_tensors, exit) : 0;
 }
 
-/* The tensors of an exit behind those of its CTC head. */
-static size_t count_in_decoder(const tensor_counts *counts)
+static size_t count_in_decoder_layers(const ee_config *config, uint32_t exit)
 {
-    return counts->decoder_layer > 0
-               ? counts->decoder_layers * counts->decoder_layer + counts->head
-               : 0;
+    const size_t layer = count_in_decoder_layer(config, exit);
+
+    return layer > 0 ? config->decoder_layers * layer : 0;
+}
+
+/* Those of an exit behind its layers: of its CTC head, and of its decoder with a head of its own. */
+static size_t count_behind_layers(const ee_config *config, uint32_t exit)
+{
+    const ee_graph *const graph = ee_graph_for(config->architecture);
+    const size_t head = count_in(config, graph->head_tensors, exit);
+    const size_t decoder = count_in_decoder_layers(config, exit);
+
+    return decoder > 0 ? head + decoder + head : head;
 }
 
 /* The tensors before a part of an exit: see ee_tensors_of. */
 static size_t count_before(const ee_config *config, uint32_t exit, uint32_t part)
 {
     const ee_graph *const graph = ee_graph_for(config->architecture);
-    const tensor_counts counts = counts_of(config);
     const uint32_t own = exit < config->exits ? graph->layers(config, exit) : 0;
-    size_t count = counts.stem + exit * (counts.head + count_in_decoder(&counts));
+    size_t layers = part < own ? part : own;
+    size_t count = count_in(config, graph->stem_tensors, 0);
 
     for (uint32_t e = 0; e < exit; e++) {
-        count += graph->layers(config, e) * counts.layer;
+        layers += graph->layers(config, e);
+        count += count_behind_layers(config, e);
     }
-    if (part <= own) {
-        return count + part * counts.layer;
+    if (part > own) {
+        count += count_in(config, graph->head_tensors, exit)
+                 + (part - own - 1) * count_in_decoder_layer(config, exit);
     }
-    return count + own * counts.layer + counts.head + (part - own - 1) * counts.decoder_layer;
+    return count + layers * count_in(config, graph->layer_tensors, 0);
 }
 
 size_t ee_tensor_count(const ee_config *config)
@@ -141,17 +142,17 @@ const void *const *ee_tensors_of(const ee_model *model, uint32_t exit, uint32_t 
 
 /* The tensor `number` of a table. */
 static void describe(ee_tensor_info *info, const ee_config *config, const ee_tensor_table *table,
-                     size_t number)
+                     uint32_t exit, size_t number)
 {
     const ee_graph *const graph = ee_graph_for(config->architecture);
     const ee_tensor_row *row = table->rows;
 
-    for (size_t parts; number >= (parts = parts_of(config, row)); row++) {
+    for (size_t parts; number >= (parts = parts_of(config, row, exit)); row++) {
         number -= parts;
     }
     info->name = row->name;
-    info->rows = graph->size(config, row->rows);
-    info->columns = graph->size(config, row->columns);
+    info->rows = graph->size(config, row->rows, exit);
+    info->columns = graph->size(config, row->columns, exit);
     info->kind = EE_TENSOR_FLOATS;
     if (number == 1) {
         info->kind = EE_TENSOR_SCALES;
@@ -177,43 +178,51 @@ ee_status ee_tensor_at(const ee_config *config, size_t number, ee_tensor_info *i
         return EE_ERR_ARGUMENT;
     }
     const ee_graph *const graph = ee_graph_for(config->architecture);
-    const tensor_counts counts = counts_of(config);
-    const size_t in_decoder = counts.decoder_layers * counts.decoder_layer;
+    const size_t in_stem = count_in(config, graph->stem_tensors, 0);
+    const size_t in_layer = count_in(config, graph->layer_tensors, 0);
     size_t rest = number;
 
     info->exit = 0;
     info->layer = 0;
-    if (rest < counts.stem) {
-        describe(info, config, graph->stem_tensors, rest);
+    if (rest < in_stem) {
+        describe(info, config, graph->stem_tensors, 0, rest);
         return EE_OK;
     }
-    rest -= counts.stem;
+    rest -= in_stem;
     for (uint32_t e = 0; e < config->exits; e++) {
         const uint32_t layers = graph->layers(config, e);
-        const size_t in_layers = layers * counts.layer;
+        const size_t in_layers = layers * in_layer;
+        const size_t in_head = count_in(config, graph->head_tensors, e);
+        const size_t in_decoder = count_in_decoder_layers(config, e);
 
         info->exit = e + 1;
         if (rest < in_layers) {
-            info->layer = (uint32_t)(rest / counts.layer) + 1;
-            describe(info, config, graph->layer_tensors, rest % counts.layer);
+            info->layer = (uint32_t)(rest / in_layer) + 1;
+            describe(info, config, graph->layer_tensors, e, rest % in_layer);
             return EE_OK;
         }
         rest -= in_layers;
-        if (rest < counts.head) {
-            describe(info, config, graph->head_tensors, rest);
+        if (rest < in_head) {
+            describe(info, config, graph->head_tensors, e, rest);
             return EE_OK;
         }
-        rest -= counts.head;
+        rest -= in_head;
+        if (in_decoder == 0) {
+            continue;
+        }
         if (rest < in_decoder) {
-            info->layer = layers + (uint32_t)(rest / counts.decoder_layer) + 1;
-            describe(info, config, graph->decoder_tensors, rest % counts.decoder_layer);
+            const size_t in_one = count_in_decoder_layer(config, e);
+
+            info->layer = layers + (uint32_t)(rest / in_one) + 1;
+            describe(info, config, graph->decoder_tensors, e, rest % in_one);
             return EE_OK;
         }
-        if (rest < count_in_decoder(&counts)) {
-            describe(info, config, graph->head_tensors, rest - in_decoder);
+        rest -= in_decoder;
+        if (rest < in_head) {
+            describe(info, config, graph->head_tensors, e, rest);
             return EE_OK;
         }
-        rest -= count_in_decoder(&counts);
+        rest -= in_head;
     }
     return EE_DONE;
 }
@@ -328,27 +337,27 @@ static void pack_matrix(const ee_model *model, void *to, const void *matrix, siz
     }
 }
 
-/* Packs the matrices of a table that products take, one behind the other, and
- * puts them in the place of the tensors; with `to` NULL, does nothing of it. Returns the bytes. */
-static size_t pack_table(const ee_model *model, const ee_tensor_table *table, const void **tensors,
-                         char *to)
+/* Packs the matrices of a table, one behind the other, and puts them in the place of the tensors;
+ * with `to` NULL, does nothing of it. Returns the bytes. */
+static size_t pack_table(const ee_model *model, const ee_tensor_table *table, uint32_t exit,
+                         const void **tensors, char *to)
 {
     const ee_config *const config = &model->config;
     size_t bytes = 0;
 
     for (size_t i = 0; i < table->count; i++) {
         const ee_tensor_row *const row = &table->rows[i];
-        const size_t outs = model->graph->size(config, row->rows);
-        const size_t in = model->graph->size(config, row->columns);
+        const size_t outs = model->graph->size(config, row->rows, exit);
+        const size_t in = model->graph->size(config, row->columns, exit);
 
-        if (row->kind == EE_ROW_MATRIX) {
+        if (row->kind == EE_ROW_MATRIX && outs > 0) {
             if (to != NULL) {
                 pack_matrix(model, to + bytes, *tensors, in, outs);
                 *tensors = to + bytes;
             }
             bytes += panel_bytes(model, in, outs);
         }
-        tensors += parts_of(config, row);
+        tensors += parts_of(config, row, exit);
     }
     return bytes;
 }
@@ -360,20 +369,20 @@ static size_t pack_all(const ee_model *model, char *to)
     const void **tensors = model->tensors;
     size_t bytes = 0;
 
-#define PACK(table)                                                                       \
-    (bytes += pack_table(model, table, tensors, to != NULL ? to + bytes : NULL),          \
-     tensors += count_in(config, table))
-    PACK(graph->stem_tensors);
+#define PACK(table, exit)                                                                 \
+    (bytes += pack_table(model, table, exit, tensors, to != NULL ? to + bytes : NULL),    \
+     tensors += count_in(config, table, exit))
+    PACK(graph->stem_tensors, 0);
     for (uint32_t e = 0; e < config->exits; e++) {
         for (uint32_t l = 0; l < graph->layers(config, e); l++) {
-            PACK(graph->layer_tensors);
+            PACK(graph->layer_tensors, e);
         }
-        PACK(graph->head_tensors);
+        PACK(graph->head_tensors, e);
         for (uint32_t l = 0; graph->decoder_tensors != NULL && l < config->decoder_layers; l++) {
-            PACK(graph->decoder_tensors);
+            PACK(graph->decoder_tensors, e);
         }
         if (graph->decoder_tensors != NULL) {
-            PACK(graph->head_tensors);
+            PACK(graph->head_tensors, e);
         }
     }
 #undef PACK

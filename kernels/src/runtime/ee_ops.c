@@ -23,6 +23,7 @@
     .linear = ee_linear_f32_c,               \
     .layer_norm = ee_layer_norm_f32_c,       \
     .silu = ee_silu_f32_c,                   \
+    .gelu = ee_gelu_f32_c,                   \
     .glu = ee_glu_f32_c,                     \
     .softmax = ee_softmax_f32_c,             \
     .log_softmax = ee_log_softmax_f32_c,     \
@@ -33,6 +34,7 @@
     .linear = ee_linear_f32_avx2,                 \
     .layer_norm = ee_layer_norm_f32_avx2,         \
     .silu = ee_silu_f32_avx2,                     \
+    .gelu = ee_gelu_f32_avx2,                     \
     .glu = ee_glu_f32_avx2,                       \
     .softmax = ee_softmax_f32_avx2,               \
     .log_softmax = ee_log_softmax_f32_avx2,       \
@@ -46,6 +48,7 @@
     .linear = ee_linear_f32_avx512,                 \
     .layer_norm = ee_layer_norm_f32_avx512,         \
     .silu = ee_silu_f32_avx512,                     \
+    .gelu = ee_gelu_f32_avx512,                     \
     .glu = ee_glu_f32_avx512,                       \
     .softmax = ee_softmax_f32_avx512,               \
     .log_softmax = ee_log_softmax_f32_avx512,       \
@@ -62,6 +65,7 @@
     .linear = ee_linear_f32_neon,               \
     .layer_norm = ee_layer_norm_f32_neon,       \
     .silu = ee_silu_f32_neon,                   \
+    .gelu = ee_gelu_f32_neon,                   \
     .glu = ee_glu_f32_neon,                     \
     .softmax = ee_softmax_f32_neon,             \
     .log_softmax = ee_log_softmax_f32_neon,     \
@@ -71,6 +75,7 @@
 #define F32_I8MM F32_NEON
 #define F32_DSP F32_C
 #define F32_MVE F32_C
+#define F32_SIMD128 F32_C
 
 #define QS8_C                                    \
     .quantize = ee_quantize_qs8_c,               \
@@ -78,6 +83,7 @@
     .linear = ee_linear_qs8_c,                   \
     .layer_norm = ee_layer_norm_exact_c,         \
     .silu = ee_silu_exact_c,                     \
+    .gelu = ee_gelu_exact_c,                     \
     .glu = ee_glu_exact_c,                       \
     .softmax = ee_softmax_qs8_c,                 \
     .log_softmax = ee_log_softmax_exact_c,       \
@@ -90,6 +96,7 @@
     .linear = ee_linear_qs8_avx2,                   \
     .layer_norm = ee_layer_norm_exact_avx2,         \
     .silu = ee_silu_exact_avx2,                     \
+    .gelu = ee_gelu_exact_avx2,                     \
     .glu = ee_glu_exact_avx2,                       \
     .softmax = ee_softmax_qs8_avx2,                 \
     .log_softmax = ee_log_softmax_exact_avx2,       \
@@ -101,6 +108,7 @@
     .quantize_digits = ee_quantize_digits_qs8_avx512, \
     .layer_norm = ee_layer_norm_exact_avx512,         \
     .silu = ee_silu_exact_avx512,                     \
+    .gelu = ee_gelu_exact_avx512,                     \
     .glu = ee_glu_exact_avx512,                       \
     .softmax = ee_softmax_qs8_avx512,                 \
     .log_softmax = ee_log_softmax_exact_avx512,       \
@@ -126,6 +134,7 @@
     .linear = ee_linear_qs8_neon,                   \
     .layer_norm = ee_layer_norm_exact_neon,         \
     .silu = ee_silu_exact_neon,                     \
+    .gelu = ee_gelu_exact_neon,                     \
     .glu = ee_glu_exact_neon,                       \
     .softmax = ee_softmax_qs8_neon,                 \
     .log_softmax = ee_log_softmax_exact_neon,       \
@@ -166,6 +175,18 @@
 #define MEL_MVE .mel_block = ee_mel_block_mve, .mel_frames = 4
 #endif
 
+#define QS8_SIMD128                                    \
+    QS8_C,                                             \
+    .quantize = ee_quantize_qs8_simd128,               \
+    .quantize_digits = ee_quantize_digits_qs8_simd128, \
+    .linear = ee_linear_qs8_simd128,                   \
+    .layer_norm = ee_layer_norm_exact_simd128,         \
+    .silu = ee_silu_exact_simd128,                     \
+    .glu = ee_glu_exact_simd128,                       \
+    .softmax = ee_softmax_qs8_simd128,                 \
+    .log_softmax = ee_log_softmax_exact_simd128,       \
+    .depthwise_conv = ee_depthwise_conv_exact_simd128
+
 #define BOTH_C .exit_row = ee_exit_row_c, .crc32 = ee_crc32_c
 #define BOTH_AVX2                                         \
     .exit_row = ee_exit_row_avx2, .crc32 = ee_crc32_avx2, \
@@ -180,6 +201,7 @@
 #define BOTH_I8MM BOTH_DOT
 #define BOTH_DSP BOTH_C, .crc32 = ee_crc32_dsp
 #define BOTH_MVE BOTH_DSP, MEL_MVE
+#define BOTH_SIMD128 BOTH_C, .mel_block = ee_mel_block_simd128, .mel_frames = 4
 
 #ifdef EE_NO_F32
 #define TABLE_F32(NAME)

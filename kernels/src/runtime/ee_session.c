@@ -11,8 +11,9 @@ typedef struct {
     uint32_t held; /* rows run since its caches were empty */
 } progress;
 
-/* An arena, from its start: the session in SESSION_BYTES; progress of every group; join, the mel
- * frames that the next row needs, and room for what makes rows of them; caches of every group;
+/* An arena, from its start: the session in SESSION_BYTES; progress of every group; join, the
+ * frames of features that the next row needs, and room for what makes rows of them, or all frames
+ * where a row depends on all; caches of every group;
  * x (rows, dim); scratch. Each but `join` and x begins and ends at a cache line.
  *
  * x: rows that some group still lacks, each as the last group left it that has seen it, then the
@@ -26,8 +27,8 @@ struct ee_session {
     char *caches;
     float *x;
     void *scratch;
-    size_t capacity;   /* in mel frames */
-    size_t joined;     /* mel frames in join */
+    size_t capacity;   /* in frames of features */
+    size_t joined;     /* frames in join */
     size_t before;     /* rows of the utterance before x[0] */
     size_t rows;       /* that the stem has made of x */
     size_t first, end; /* the block: rows first..end-1 of x */
@@ -64,10 +65,12 @@ static size_t reach_from(const ee_config *config, uint32_t exit)
     return rows;
 }
 
-/* Mel frames of join: fewer than a window, and those that make rows of each of these. */
-static size_t join_frames(const ee_config *config)
+/* Frames of join: fewer than a window, and those that make rows of each of these; or all. */
+static size_t join_frames(const ee_config *config, size_t capacity)
 {
-    return 2 * (ee_graph_for(config->architecture)->window(config).span - 1);
+    const ee_graph *const graph = ee_graph_for(config->architecture);
+
+    return graph->is_whole ? capacity : 2 * (graph->window(config).span - 1);
 }
 
 /* Offsets of the parts of an arena. */
@@ -75,14 +78,16 @@ typedef struct {
     size_t join, caches, x, scratch, end;
 } arena_plan;
 
-static arena_plan plan_arena(const ee_config *config, size_t rows, const ee_team *team)
+static arena_plan plan_arena(const ee_config *config, size_t capacity, const ee_team *team)
 {
     const ee_graph *const graph = ee_graph_for(config->architecture);
+    const size_t rows = ee_encoder_frames(config, capacity);
+    const size_t join = ee_size_mul(join_frames(config, capacity), config->mels);
     const size_t x_rows = ee_size_add(rows, reach_from(config, 1));
     arena_plan plan;
 
     plan.join = ee_whole_lines(SESSION_BYTES + config->exits * sizeof(progress));
-    plan.caches = ee_whole_lines(plan.join + join_frames(config) * config->mels * sizeof(float));
+    plan.caches = ee_whole_lines(ee_size_add(plan.join, ee_size_mul(join, sizeof(float))));
     plan.x = plan.caches;
     for (uint32_t e = 0; e < config->exits; e++) {
         plan.x = ee_size_add(plan.x, graph->cache_bytes(config, e));
@@ -120,7 +125,7 @@ ee_status ee_arena_size(const ee_config *config, size_t capacity, const ee_team 
     if (!has_positions(config, rows)) {
         return EE_ERR_TOO_MANY_FRAMES;
     }
-    const size_t end = plan_arena(config, rows, team).end;
+    const size_t end = plan_arena(config, capacity, team).end;
     if (end == SIZE_MAX || rows > UINT32_MAX / 2) {
         return EE_ERR_TOO_LARGE;
     }
@@ -151,7 +156,7 @@ ee_status ee_session_open(ee_session **session, const ee_model *model, const ee_
     if (bytes < needed) {
         return EE_ERR_ARENA_TOO_SMALL;
     }
-    const arena_plan plan = plan_arena(config, ee_encoder_frames(config, capacity), team);
+    const arena_plan plan = plan_arena(config, capacity, team);
     char *const start = arena;
     ee_session *const opened = arena;
 
@@ -256,15 +261,23 @@ static void leave_block(ee_session *s)
     s->exit = 0;
 }
 
-void ee_session_stem(ee_session *session, float *rows, const float *features, size_t count)
+/* The stem over so many frames of features, which make `count` rows. */
+static void run_graph_stem(const ee_session *s, float *rows, const float *features, size_t frames,
+                           size_t count)
 {
-    const ee_model *const model = session->model;
     shorter_blocks shorter;
 
     if (count > 0) {
-        model->graph->stem(model, rows, features, count, session->scratch,
-                           team_for(session, count, &shorter));
+        s->model->graph->stem(s->model, rows, features, frames, count, s->scratch,
+                              team_for(s, count, &shorter));
     }
+}
+
+void ee_session_stem(ee_session *session, float *rows, const float *features, size_t count)
+{
+    const ee_window window = session->model->graph->window(&session->model->config);
+
+    run_graph_stem(session, rows, features, count * window.hop + window.span - window.hop, count);
 }
 
 static float *behind_rows(ee_session *s)
@@ -279,6 +292,24 @@ static void add_rows(ee_session *s, size_t rows)
     s->rows += rows;
 }
 
+/* Keeps the features; of the last ones, and all before them, the rows. */
+static void run_whole_stem(ee_session *s, const float *features, size_t frames, int last)
+{
+    const size_t mels = s->model->config.mels;
+    const int is_all = last && s->joined == 0;
+
+    if (frames > 0 && !is_all) {
+        memcpy(s->join + s->joined * mels, features, frames * mels * sizeof(float));
+    }
+    s->joined += frames;
+    if (last) {
+        const size_t rows = rows_of(s->model->graph->window(&s->model->config), s->joined);
+
+        run_graph_stem(s, s->x, is_all ? features : s->join, s->joined, rows);
+        add_rows(s, rows);
+    }
+}
+
 /* Rows of what is joined and of the features; what the next row needs of both is joined then. */
 static void run_stem(ee_session *s, const float *features, size_t frames)
 {
@@ -290,7 +321,7 @@ static void run_stem(ee_session *s, const float *features, size_t frames)
     const size_t next = rows * window.hop; /* where the next row begins */
 
     if (joined > 0) {
-        const size_t copied = ee_size_min(frames, join_frames(config) - joined);
+        const size_t copied = ee_size_min(frames, join_frames(config, s->capacity) - joined);
         memcpy(s->join + joined * mels, features, copied * mels * sizeof(float));
     }
     ee_session_stem(s, behind_rows(s), s->join, seam);
@@ -331,7 +362,7 @@ ee_status ee_session_feed(ee_session *session, const float *features, size_t fra
     const ee_config *const config = &s->model->config;
     const ee_window window = s->model->graph->window(config);
     const size_t stepped = s->exit > 0 ? s->end : s->first;
-    const size_t waiting = (s->rows - stepped) * window.hop + s->joined; /* mel frames */
+    const size_t waiting = (s->rows - stepped) * window.hop + s->joined; /* frames */
 
     if (s->is_over) {
         return EE_ERR_ENDED;
@@ -350,7 +381,9 @@ ee_status ee_session_feed(ee_session *session, const float *features, size_t fra
     if (s->exit > 0) {
         leave_block(s);
     }
-    if (frames > 0) {
+    if (s->model->graph->is_whole) {
+        run_whole_stem(s, features, frames, last);
+    } else if (frames > 0) {
         run_stem(s, features, frames);
     }
     find_block(s, last);

@@ -50,6 +50,7 @@ static ee_status check(const ee_stream_config *config)
     }
     if (config->frontend->mels != model->mels || config->labels->vocab != model->vocab
         || config->blank >= model->vocab || !in_range(config->after, 1)
+        || config->frontend->kind > EE_FRONTEND_LOGMEL || config->model->graph->is_whole
         || !in_range(config->longest, 1) || !in_range(config->before, 0)) {
         return EE_ERR_CONFIG;
     }

@@ -171,6 +171,17 @@ static void open_image(const unsigned char *data, size_t size, uint32_t exits)
         EXPECT(ee_image_open(&image, data, size, exits, memory, needed - 1, ops)
                == EE_ERR_MODEL_TOO_SMALL);
     }
+    const ee_status installed = ee_image_open_installed(&image, data, size, exits, memory,
+                                                        planned == EE_OK ? needed : 64, ops);
+    if (status == EE_ERR_IMAGE_CHECKSUM) {
+        EXPECT(ee_image_check(data, size, exits, ops) == status);
+    } else {
+        EXPECT(installed == status);
+    }
+    if (installed == EE_OK && status != EE_OK) {
+        check_places(data, &image);
+        run_image(&image, ops);
+    }
     free(memory);
 }
 

@@ -58,7 +58,7 @@ void ee_conv_module_qs8_output(const ee_conv_module_qs8 *op, float *out, size_t 
                             op->frames.kernel, op->frames.ahead, ee_row_stride(dim));
         done += part.count;
     }
-    ee_silu_quantize_qs8(q, scale, convolved, count, dim, ops);
+    ee_activate_quantize_qs8(ops->silu, q, scale, convolved, count, dim, ops);
     ops->linear(out, q, scale, op->out_weight, op->out_weight_scale, op->out_bias, count, dim, dim,
                 dim, stride, ee_weight_stride_qs8(ops, dim));
 }

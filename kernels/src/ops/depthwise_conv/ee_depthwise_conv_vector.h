@@ -3,7 +3,7 @@
  *
  * Channels lie across lanes, and every output is one chain of taps in order. TILE_ROWS rows side by
  * side share the weights and hide the latency of the additions. */
-enum { TILE_ROWS = 8, TILE_VECTORS = EE_LANES / 8 };
+enum { TILE_ROWS = 8, TILE_VECTORS = EE_LANES > 8 ? 2 : 1 };
 
 EE_TARGET_BEGIN(EE_VECTOR_TARGET)
 

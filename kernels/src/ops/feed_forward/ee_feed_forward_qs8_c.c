@@ -32,7 +32,7 @@ void ee_feed_forward_qs8_block(const ee_feed_forward_qs8 *op, float *out, const 
     ops->quantize(q, scale, wide, rows, dim, dim_stride, dim);
     ops->linear(wide, q, scale, op->up_weight, op->up_weight_scale, op->up_bias, rows, dim, ff, ff,
                 dim_stride, ee_weight_stride_qs8(ops, dim));
-    ee_silu_quantize_qs8(q, scale, wide, rows, ff, ops);
+    ee_activate_quantize_qs8(ops->silu, q, scale, wide, rows, ff, ops);
     ops->linear(out, q, scale, op->down_weight, op->down_weight_scale, op->down_bias, rows, ff, dim,
                 dim, ff_stride, ee_weight_stride_qs8(ops, ff));
 }

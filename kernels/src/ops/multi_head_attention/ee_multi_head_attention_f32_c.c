@@ -72,6 +72,19 @@ void ee_multi_head_attention_f32_project(const ee_multi_head_attention_f32 *op, 
     ee_transpose(op->values + at, scratch, count, dim, op->frames.seen, dim);
 }
 
+/* To the scores of these queries their gates times the distances, key less query: a row of all pairs
+ * is a window on the row of all distances. */
+static void add_distances(const ee_multi_head_attention_f32 *op, const ee_queries *q, float *scores)
+{
+    const size_t rows = op->frames.rows;
+    const float *const distances = op->distances + q->head * (2 * rows - 1);
+
+    for (size_t t = q->first; t < q->first + q->count; t++, scores += q->seen_count) {
+        ee_add_scaled(scores, scores, distances + rows - 1 - t + q->seen_first,
+                      op->gates[t * op->heads + q->head], q->seen_count);
+    }
+}
+
 void ee_multi_head_attention_f32_attend(const ee_multi_head_attention_f32 *op, size_t item,
                                         float *scratch)
 {
@@ -85,6 +98,9 @@ void ee_multi_head_attention_f32_attend(const ee_multi_head_attention_f32 *op, s
 
     op->ops->linear(scratch, queries, keys, NULL, q.count, width, q.seen_count, q.seen_count,
                     stride, stride);
+    if (op->gates != NULL) {
+        add_distances(op, &q, scratch);
+    }
     op->ops->softmax(scratch, scratch, q.count, q.seen_count);
     /* These queries are not needed again: the context takes their place. */
     op->ops->linear(queries, scratch, values, NULL, q.count, q.seen_count, width, stride,
@@ -141,7 +157,7 @@ void ee_multi_head_attention_f32_c(float *out, float *kv, const float *x,
     job j = {
         .op = {in_weight, in_bias, out_weight, out_bias, dim, heads,
                ee_attention_frames_of(rows, past, chunk, left, team), NULL, NULL, {kv, 0, dim},
-               ops},
+               NULL, NULL, ops},
         .out = out, .x = x,
     };
     float *const rest = ee_multi_head_attention_f32_place(&j.op, scratch);

@@ -186,6 +186,18 @@ void ee_multi_head_attention_qs8_project(const ee_multi_head_attention_qs8 *op, 
     ee_keep(&op->kept, dim, wide, dim, first, count);
 }
 
+/* As in float32 mode. */
+static void add_distances(const ee_multi_head_attention_qs8 *op, const ee_queries *q, float *scores)
+{
+    const size_t rows = op->frames.rows;
+    const float *const distances = op->distances + q->head * (2 * rows - 1);
+
+    for (size_t t = q->first; t < q->first + q->count; t++, scores += q->seen_count) {
+        ee_add_scaled(scores, scores, distances + rows - 1 - t + q->seen_first,
+                      op->gates[t * op->heads + q->head], q->seen_count);
+    }
+}
+
 void ee_multi_head_attention_qs8_attend(const ee_multi_head_attention_qs8 *op, size_t item,
                                         void *scratch)
 {
@@ -213,6 +225,9 @@ void ee_multi_head_attention_qs8_attend(const ee_multi_head_attention_qs8 *op, s
     ops->linear(scores, op->query + query * stride, op->query_scale + query,
                 op->key + seen * stride, op->key_scale + seen, NULL, count, width, window, window,
                 stride, stride);
+    if (op->gates != NULL) {
+        add_distances(op, &queries, scores);
+    }
     ops->softmax(digits, digits + count * time_stride, scale, scores, op->value_scale + seen, count,
                  window, time_stride);
     ee_digits_product_qs8(op->context + queries.first * op->dim + queries.head * width, digits,
