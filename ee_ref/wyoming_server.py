@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from wyoming.event import Event, Eventable
 
     from .exits import AnyPolicy
-    from .model import Decoder, Model
+    from .model import AnyDecoder, Model
     from .phrase_decoder import PhraseDecoder
     from .stream import Event as Heard
 
@@ -89,7 +89,7 @@ class Service:
 
     model: Model
     policy: AnyPolicy
-    decoder: Decoder | None = None
+    decoder: AnyDecoder | None = None
     phrases: PhraseDecoder | None = None
     language: str = "en"
     live: bool = False

@@ -433,10 +433,11 @@ def _exits(model: Reference, name: str, features, log_probs, bound: Bound) -> Ve
 
 def _utterances(model: Reference) -> dict[str, np.ndarray]:
     """Features of an int8 model: random ones for the small model, of the demo for the bundled."""
-    mels = model.config.mels
-    if model.config.takes_samples:
-        counts = {"no_features": 0, "no_frames": model.config.window - 1} | {
-            name: model.config.window + (frames - 1) * model.config.stride + 1
+    config: Any = model.config
+    mels = config.mels
+    if config.takes_samples:
+        counts = {"no_features": 0, "no_frames": config.window - 1} | {
+            name: config.window + (frames - 1) * config.stride + 1
             for name, frames in ENCODER_FRAMES.items()}
         found = {name: Stream(count)(count, 1, low=-0.5, high=0.5)
                  for name, count in counts.items()}
