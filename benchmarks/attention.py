@@ -12,13 +12,6 @@ many labels are those of PyTorch.
 
 from __future__ import annotations
 
-import json
-import os
-
-# Before NumPy and PyTorch are imported.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"
-
 import time
 from collections.abc import Callable
 from dataclasses import replace

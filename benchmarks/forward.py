@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
-from common import Line, emit, frames_of, load, machine, parser_of, ratio
-from peers import KINDS, Peer, split
+from common import Line, emit, load, machine, parser_of, ratio
+from peers import KINDS, Peer, features_of, split
 
 from ee_ref.bench import WARM_UP, spread
 from ee_ref.quantize import signal_to_noise
@@ -42,7 +42,8 @@ def measure(names: list[str], seconds: float, runs: int) -> Iterator[Line]:
     for peer in peers:
         ends = list(zip(*peer.runs))
         line = {"benchmark": "forward", "peer": peer.kind, "threads": peer.threads, **common,
-                "mel_frames": frames_of(seconds), **spread(ends[-1]), **peer.about, **load()}
+                "mel_frames": len(features_of(peer.kind, seconds)), **spread(ends[-1]),
+                **peer.about, **load()}
         if len(ends) > 1:
             line["exit_ms"] = [spread(end)["median_ms"] for end in ends]
             line["exit_ratio"] = [ratio(end, ends[-1])["median"] for end in ends]

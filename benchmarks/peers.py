@@ -13,9 +13,20 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from common import FULL, FULL_SEED, frames_of, have, random_state_dict, yardstick
+from common import (
+    CONFORMER,
+    FULL,
+    FULL_SEED,
+    SPLITFORMER,
+    frames_of,
+    have,
+    random_state_dict,
+    yardstick,
+)
 
 from ee_ref.conformance.draw import random_features
+from ee_ref.frontend import waveform
+from tests.speech_layouts import clip
 
 Run = Callable[[np.ndarray], Iterator[np.ndarray]]
 """features -> the log-probabilities of each exit, as they are reached."""
@@ -30,11 +41,12 @@ REST = 0.02
 # In the process of a peer.
 
 
-def native(dtype: str, threads: int, packed: bool = False) -> tuple[Run, dict]:
+def native(dtype: str, threads: int, packed: bool = False, shape: str = CONFORMER
+           ) -> tuple[Run, dict]:
     """The C runtime."""
     from ee_ref.native._session import NativeModel
 
-    config, tensors = yardstick(dtype)
+    config, tensors = yardstick(dtype, shape)
     return _log_probs(NativeModel(config, tensors, threads, packed)), {}
 
 
@@ -67,16 +79,21 @@ def torch_modules(dtype: str, threads: int) -> tuple[Run, dict]:
     return run, {"torch": torch.__version__}
 
 
-def onnx(kind: str, seconds: float, threads: int) -> tuple[Run, dict]:
+def onnx(kind: str, seconds: float, threads: int, shape: str = CONFORMER) -> tuple[Run, dict]:
     """ONNX Runtime, which gives all exits at once."""
-    import onnxruntime
     from onnx_export import exported
+
+    return onnx_session(str(exported(seconds, kind, shape)), threads)
+
+
+def onnx_session(path: str, threads: int) -> tuple[Run, dict]:
+    """A model of ONNX Runtime, of one input and one output."""
+    import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    path = str(exported(seconds, kind))
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return (lambda features: iter([session.run(None, {name: features})[0]]),
@@ -115,26 +132,86 @@ KINDS: dict[str, Callable[[float, int], tuple[Run, dict]]] = {
     "openvino-f32": lambda seconds, threads: openvino("f32", seconds, threads),
     "torch": lambda seconds, threads: torch_modules("float32", threads),
     "torch-bf16": lambda seconds, threads: torch_modules("bfloat16", threads),
+    "splitformer-native-int8": lambda seconds, threads: native("qs8", threads, shape=SPLITFORMER),
+    "splitformer-native-f32": lambda seconds, threads: native("f32", threads, shape=SPLITFORMER),
+    "splitformer-onnx-int8": lambda seconds, threads: onnx("int8", seconds, threads, SPLITFORMER),
+    "splitformer-onnx-f32": lambda seconds, threads: onnx("f32", seconds, threads, SPLITFORMER),
 }
+
+def speech_native(dtype: str, threads: int, packed: bool = False) -> tuple[Run, dict]:
+    """The C runtime on the base shape of wav2vec 2.0."""
+    from speech_model import yardstick as of_speech
+
+    from ee_ref.native._session import NativeModel
+
+    return _log_probs(NativeModel(*of_speech(dtype), threads, packed)), {}
+
+
+def speech_torch(threads: int) -> tuple[Run, dict]:
+    """The class of transformers, which gives all exits at once."""
+    import torch
+    import transformers
+    from speech_model import torch_model
+
+    torch.set_num_threads(threads)
+    model = torch_model()
+
+    def run(features):
+        with torch.inference_mode():
+            yield model(torch.from_numpy(features.T)).numpy()
+
+    return run, {"torch": torch.__version__, "transformers": transformers.__version__}
+
+
+def speech_onnx(kind: str, seconds: float, threads: int) -> tuple[Run, dict]:
+    """ONNX Runtime on an export of that."""
+    from speech_model import exported
+
+    run, about = onnx_session(str(exported(seconds, kind)), threads)
+    return lambda features: run(features.T), about
+
+
+SPEECH: dict[str, Callable[[float, int], tuple[Run, dict]]] = {
+    "wav2vec2-int8": lambda seconds, threads: speech_native("qs8", threads),
+    "wav2vec2-int8-packed": lambda seconds, threads: speech_native("qs8", threads, packed=True),
+    "wav2vec2-f32": lambda seconds, threads: speech_native("f32", threads),
+    "wav2vec2-f32-packed": lambda seconds, threads: speech_native("f32", threads, packed=True),
+    "wav2vec2-onnx-int8": lambda seconds, threads: speech_onnx("int8", seconds, threads),
+    "wav2vec2-onnx-int8-products":
+        lambda seconds, threads: speech_onnx("int8-products", seconds, threads),
+    "wav2vec2-onnx-f32": lambda seconds, threads: speech_onnx("f32", seconds, threads),
+    "wav2vec2-transformers": lambda seconds, threads: speech_torch(threads),
+}
+"""On the base shape of wav2vec 2.0, which `speech.py` measures."""
+
+
+def features_of(kind: str, seconds: float) -> np.ndarray:
+    """What a peer is given: samples, normalised, or mel features."""
+    if kind in SPEECH:
+        return waveform.extract(clip(int(seconds * 16_000)))
+    return random_features(frames_of(seconds), 3)
+
 
 MODULES = {"onnx": ("torchaudio", "onnx", "onnxruntime"),
            "openvino": ("torchaudio", "onnx", "onnxruntime", "openvino"),
            "openvino-int8": ("nncf",), "torch": ("torchaudio",)}
+MODULES |= {f"{SPLITFORMER}-onnx-{kind}": MODULES["onnx"] for kind in ("int8", "f32")}
 """What a kind needs besides ee_ref: of the kind itself, and of all whose name begins like that."""
 
 
-def installed() -> list[str]:
-    """The kinds whose modules are here."""
-    return [kind for kind in KINDS if have(
-        *MODULES.get(kind, ()), *MODULES.get(kind.partition("-")[0], ()))]
+def installed(shape: str = CONFORMER) -> list[str]:
+    """The kinds of a shape whose modules are here."""
+    return [kind for kind in KINDS
+            if kind.startswith(f"{SPLITFORMER}-") == (shape == SPLITFORMER)
+            and have(*MODULES.get(kind, ()), *MODULES.get(kind.partition("-")[0], ()))]
 
 
 def serve(kind: str, threads: int, seconds: float, outputs: str, clock: str) -> None:
     """Write the last exit's log-probabilities to `outputs`, say what runs here, then answer each
     line on stdin with the seconds after which each exit was reached."""
     now = CLOCKS[clock]
-    run, about = KINDS[kind](seconds, threads)
-    features = random_features(frames_of(seconds), 3)
+    run, about = {**KINDS, **SPEECH}[kind](seconds, threads)
+    features = features_of(kind, seconds)
     *_, last = run(features)
     np.save(outputs, last[-1] if last.ndim == 3 else last)
     print(json.dumps(about), flush=True)
@@ -152,8 +229,9 @@ def serve(kind: str, threads: int, seconds: float, outputs: str, clock: str) -> 
 def split(name: str) -> tuple[str, int]:
     """(kind, threads) of a peer, `kind` or `kind@threads`."""
     kind, _, threads = name.partition("@")
-    if kind not in KINDS:
-        raise SystemExit(f"peers: expected one of {', '.join(KINDS)}, found {kind!r}")
+    if kind not in {**KINDS, **SPEECH}:
+        known = ", ".join({**KINDS, **SPEECH})
+        raise SystemExit(f"peers: expected one of {known}, found {kind!r}")
     return kind, int(threads or 1)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import check
 import instructions
+import speech
 from common import ROOT, Line, of, results
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -19,7 +20,8 @@ PAGE = ROOT / "docs" / "performance.md"
 def update(page: Path = PAGE) -> None:
     """Replace the tables of the page."""
     text = page.read_text(encoding="utf-8")
-    for name, make in (("tables", tables), ("instructions", instruction_table)):
+    for name, make in (("tables", tables), ("instructions", instruction_table),
+                       ("speech", speech_table)):
         begin, end = marks(name)
         before, rest = text.split(begin)
         _, after = rest.split(end)
@@ -49,6 +51,31 @@ def instruction_table() -> str:
     return _table(head, rows) + "\n"
 
 
+def speech_table() -> str:
+    """The base shape of wav2vec 2.0: times up to each exit, and ratios."""
+    lines = speech.read()
+    about, forward = of(lines, "machine")[0], of(lines, "forward")
+    loads = [line["load"] for line in forward]
+    head = (f"{forward[0]['seconds']:g} s, 1 thread, CPU time", "median ms", "quartiles",
+            "ms up to each exit")
+    return (
+        f"\n{about['cpu']}, {about['isa']}, commit {about['commit']}, load average "
+        f"{min(loads)} to {max(loads)}.\n"
+        + _table(head, [
+            (line["peer"], f"{line['median_ms']:g}", "{:g}, {:g}".format(*line["quartiles_ms"]),
+             " ".join(f"{end:g}" for end in line.get("exit_ms", [])) or "all at once")
+            for line in forward])
+        + _table(("time of", "by that of", "ratio", "quartiles", "largest difference"), [
+            (line["above"], line["below"], f"{line['median']:.3f}",
+             "{:.3f}, {:.3f}".format(*line["quartiles"]), f"{line['largest_difference']:g}")
+            for line in of(lines, "ratio") if not _is_own(line["below"]) and _is_own(line["above"])]
+        ) + "\n")
+
+
+def _is_own(peer: str) -> bool:
+    return "onnx" not in peer and "transformers" not in peer
+
+
 def _machine(lines: list[Line], path: Path) -> str:
     about = of(lines, "machine")[0]
     loads = [line["load"] for line in lines if "load" in line]
@@ -68,7 +95,8 @@ def _machine(lines: list[Line], path: Path) -> str:
     ]
     parts.append(_ratios(lines))
     lengths = sorted({line["seconds"] for line in of(lines, "forward")})
-    peers = list(dict.fromkeys(line["peer"] for line in of(lines, "forward")))
+    peers = [peer for peer in dict.fromkeys(line["peer"] for line in of(lines, "forward"))
+             if len({line["seconds"] for line in of(lines, "forward", peer=peer)}) > 1]
     parts.append(_table(("median ms, CPU time", *(f"{length:g} s" for length in lengths)), [
         (peer, *(_first(of(lines, "forward", peer=peer, threads=1, seconds=length))
                  for length in lengths)) for peer in peers]))

@@ -8,14 +8,17 @@ after each exit, so whoever stops iterating has stopped the work.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from . import families, ops
 from .config import Config
 from .families import ExitOutput as ExitOutput
-from .families import State, aed
+from .families import State
+
+if TYPE_CHECKING:
+    from .families.aed import Steps
 
 
 class Session(Protocol):
@@ -51,7 +54,7 @@ class Encoder(Protocol):
         """
         ...
 
-    def decoder(self, exit_: int, hidden: np.ndarray, width: int, labels: int) -> aed.Steps:
+    def decoder(self, exit_: int, hidden: np.ndarray, width: int, labels: int) -> Steps:
         """The attention decoder of an exit over its rows, at the start of a sentence.
 
         hidden: `ExitOutput.hidden`, at least one row. width: the most hypotheses side by side;
@@ -76,10 +79,10 @@ class ReferenceEncoder:
         """An utterance at its beginning, to be fed in pieces; capacity: see `State`."""
         return families.of(self.config).start(self.config, self._weights, ops, capacity)
 
-    def decoder(self, exit_: int, hidden: np.ndarray, width: int, labels: int) -> aed.Steps:
+    def decoder(self, exit_: int, hidden: np.ndarray, width: int, labels: int) -> Steps:
         """See `Encoder.decoder`."""
-        aed.require_decoder(self.config)
-        return aed.AttentionDecoder(self.config, self._weights, exit_, hidden, ops)
+        families.aed.require_decoder(self.config)
+        return families.aed.AttentionDecoder(self.config, self._weights, exit_, hidden, ops)
 
     def exits(self, features: np.ndarray) -> Generator[ExitOutput, None, None]:
         """See `Encoder.exits`."""

@@ -84,11 +84,12 @@ def make_folder(folder: str | Path) -> None:
 def output_path(folder: str | Path, format: str, name: str, partial: bool = False) -> Path:
     """Where `write` puts the text of recording `name`: folder/STEM.EXTENSION, "stdin" for "-".
 
-    partial: of its beginning alone: folder/STEM.partial.EXTENSION.
+    partial: of its beginning alone: folder/STEM.EXTENSION.partial, which is the output of no other
+    recording.
     """
     from pathlib import Path
 
-    return Path(folder) / (_stem(name) + ".partial" * partial + _format(format).extension)
+    return Path(folder) / (_stem(name) + _format(format).extension + ".partial" * partial)
 
 
 def utterance_id(name: str) -> str:

@@ -15,18 +15,16 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
 from . import audio as audio_stage
 from . import encoder, exits, model_file
-from .attention_decoder import Attended, AttentionDecoder
 from .checks import check_count
 from .clock import StageClock
 from .config import Config
 from .decode import Alignment, Hypothesis, Parts, WordHypothesis, token_confidences
-from .decode.attention import AttentionSearch
 from .decode.greedy import align
 from .errors import ArgumentError, ModelFileError, TooLongError, shown, shown_limit
 from .exits import AnyPolicy, Confidence, Decision, Policy, Scores, Utterance
@@ -34,7 +32,8 @@ from .exits.policy import Course, require_phrases
 from .frontend import FrontEnd, front_end
 from .tokens import Tokens, Word
 
-if TYPE_CHECKING:  # phrases and streams are loaded when there are some
+if TYPE_CHECKING:  # phrases, streams and attention decoders are loaded when there are some
+    from .attention_decoder import Attended, AttentionDecoder
     from .decode.graph import PhraseGraph
     from .phrase_decoder import Heard, PhraseDecoder, Search
     from .phrases import Phrases
@@ -43,10 +42,10 @@ if TYPE_CHECKING:  # phrases and streams are loaded when there are some
 
     AnyPhrases = PhraseDecoder | Phrases | str | os.PathLike[str]
     Following = Callable[[Sequence[Event], float, float | None], None]
+    AnyDecoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]] | AttentionDecoder
 
 Audio = audio_stage.Source
 Decoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]]
-AnyDecoder = Decoder | AttentionDecoder
 
 DEFAULT_POLICY = "balanced"
 """Operating point that `Model.transcribe` uses when it is given neither exit nor policy."""
@@ -171,6 +170,17 @@ class Run:
     every_attended: tuple[Attended, ...] = ()
 
 
+def attends(decoder: AnyDecoder | None) -> TypeGuard[AttentionDecoder]:
+    """Whether a decoder is asked with exits, and not with log-probabilities."""
+    return hasattr(decoder, "attend")
+
+
+def of_log_probs(decoder: AnyDecoder | None) -> Decoder | None:
+    """A decoder that does not `attend`, for the type checker."""
+    plain: Any = decoder
+    return plain
+
+
 def _encoder(
     config: Config, tensors: Mapping[str, np.ndarray], backend: str, threads: int, packed: bool
 ) -> encoder.Encoder:
@@ -252,7 +262,8 @@ class Model:
     ) -> Result:
         """Words of a recording, at the exit chosen.
 
-        audio: a path, a binary file object, (samples, rate), or samples at `config.sample_rate`.
+        audio: a path, a binary file object, (samples, rate), samples at `config.sample_rate`, or an
+        `audio.Recording`, whose pieces may still be coming.
         exit: stop at this exit, 1-based. policy: stop where it says; a name is one of `policies`.
         Neither: the policy `balanced` where the model has it, else the last exit; with phrases the
         policy `phrases` goes before `balanced`.
@@ -270,7 +281,7 @@ class Model:
         the recording, None where they are not known.
 
         Raises AudioError, AudioFileError, ArgumentError, or as `phrase_decoder` does; TooLongError
-        for such a recording and a model that takes samples, which streams do not have yet.
+        for such a recording and a model of a family without streams.
         """
         policy, listener = self._asked(exit, policy, decoder, phrases)
         clock = StageClock()
@@ -278,16 +289,17 @@ class Model:
         longest = min(WHOLE_SECONDS, self.config.max_seconds)
         with audio_stage.opened(audio, self.config.sample_rate) as recording:
             pieces, whole = recording.upto(longest)
-            if not whole and self.config.takes_samples:
+            if not whole and not self.config.has_streams:
                 raise TooLongError(
                     f"{recording.name}: expected at most {shown_limit(longest)} s of audio for "
                     f"{self.config.architecture}, which streams cannot have yet, found more")
             if not whole:
-                if isinstance(decoder, AttentionDecoder):
+                if attends(decoder):
                     raise TooLongError(
                         f"{recording.name}: expected at most {shown_limit(longest)} s of audio for "
                         "an attention decoder, which streams do not have, found more")
-                return self._long(recording, pieces, policy, decoder, listener, heard, clock)
+                return self._long(recording, pieces, policy, of_log_probs(decoder), listener, heard,
+                                  clock)
             samples = recording.resampled(pieces, self.config.sample_rate)
         clock.lap("audio")
 
@@ -419,7 +431,7 @@ class Model:
 
         if not isinstance(endpoint, Endpoint | None):
             raise ArgumentError(f"endpoint: expected an Endpoint, found {shown(endpoint)}")
-        if isinstance(decoder, AttentionDecoder):
+        if attends(decoder):
             raise ArgumentError("decoder: expected one of log-probabilities, which streams have, "
                                 "found an attention decoder")
         policy, listener = self._asked(exit, policy, decoder, phrases, stream=True)
@@ -454,8 +466,8 @@ class Model:
         from .stream import LIVE, Chunks, Windows
 
         config = self.config
-        if config.takes_samples:
-            raise ArgumentError("a stream: expected a model of mel features, found "
+        if not config.has_streams:
+            raise ArgumentError("a stream: expected a model of a family that has streams, found "
                                 f"{config.architecture}, which hears whole recordings alone")
         if config.chunk:
             own = Chunks(config.chunk, config.left)
@@ -606,13 +618,13 @@ class Model:
         decoder of the run says, or the greedy path that the run walked."""
         if phrases is not None and heard is not None:
             return [phrases.align(run.out.log_probs, number) for _, number in heard.found]
-        if isinstance(decoder, AttentionDecoder):
+        if attends(decoder):
             return decoder(run.out, run.inputs)
         if decoder is None and run.attended is not None:
             return run.attended.hypotheses
         if decoder is None and run.greedy:
             return [run.greedy.best]
-        return self._decoded(run.out.log_probs, decoder)
+        return self._decoded(run.out.log_probs, of_log_probs(decoder))
 
     def attention_decoder(
         self, beam_width: int = 1, n_best: int = 1, *, rule: str = "end",
@@ -623,8 +635,11 @@ class Model:
 
         Raises ArgumentError for a model without attention decoders.
         """
+        from .attention_decoder import AttentionDecoder
+        from .decode.attention import AttentionSearch
+
         how = AttentionSearch(beam_width, n_best, rule, length_penalty, ctc_weight)
-        return AttentionDecoder(self._encoder, self.tokens.special, how)
+        return AttentionDecoder(self._encoder, self.tokens.special, how, self)
 
     @cached_property
     def _attention(self) -> AttentionDecoder | None:

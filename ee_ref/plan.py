@@ -81,7 +81,7 @@ def device_plan(
 def _decoder_arena(config: Any, rows: int, inputs: int) -> int:
     """Bytes of a decoder for the longest sentence of one hypothesis."""
     from .decode.attention import AttentionSearch
-    from .native._lib import ffi, lib
+    from .native._lib import lib
     from .native._session import _c_config, _size
 
     labels = min(AttentionSearch().limit(rows, inputs), config.max_tokens)

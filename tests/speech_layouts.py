@@ -31,6 +31,11 @@ WAVLM = wavlm.Config(**asdict(POST), buckets=16, max_distance=10)
 MODELS = {"post": POST, "pre": PRE, "wavlm": WAVLM,
           "wavlm_pre": replace(WAVLM, conv_norm="layer", norm="pre", head_norm=(1, 1))}
 
+BASE = wav2vec2.Config(
+    exits=6, layers_per_exit=(2,) * 6, dim=768, heads=12, ff=3072, kernel=128, vocab=32,
+    head_norm=(0,) * 6)
+"""The shape of wav2vec2-base with the exits of EE-Wav2Vec2."""
+
 LENGTHS = (400, 2001, 9999)
 """Samples of the clips: one encoder frame, an odd number of samples, 30 encoder frames."""
 

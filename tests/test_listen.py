@@ -159,8 +159,8 @@ def test_an_interrupt_keeps_what_was_heard_of_a_long_recording(tmp_path):
         "transcribe", tmp_path / "long.wav", "--output-dir", tmp_path / "out", *QUICK,
         before=INTERRUPT))
     assert code == 130 and "Traceback" not in err
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["long.partial.txt"]
-    assert (tmp_path / "out" / "long.partial.txt").read_text().startswith("COMP")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["long.txt.partial"]
+    assert (tmp_path / "out" / "long.txt.partial").read_text().startswith("COMP")
     assert "the first" in err
 
 
@@ -169,9 +169,13 @@ def test_a_long_recording_that_is_cut_keeps_what_was_heard(tmp_path, capsys):
     path = tmp_path / "long.flac"
     soundfile.write(path, samples, RATE)
     os.truncate(path, path.stat().st_size // 2)
+    (tmp_path / "out").mkdir()
+    other = tmp_path / "out" / "long.partial.txt"  # of another recording, long.partial.flac
+    other.write_text("OTHER")
     assert main(["transcribe", str(path), "--output-dir", str(tmp_path / "out"), *QUICK]) == 1
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["long.partial.txt"]
-    words = (tmp_path / "out" / "long.partial.txt").read_text().split()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"long.txt.partial", other.name}
+    assert other.read_text() == "OTHER"
+    words = (tmp_path / "out" / "long.txt.partial").read_text().split()
     assert 45 < len(words) < 75 and " ".join(words).count("COMPUTER") > 12
     assert "cut short" in (err := capsys.readouterr().err) and "the first" in err
 

@@ -19,6 +19,7 @@ ROOMS = (
     # What is done with a model
     "ee_ref.plan", "ee_ref.info", "ee_ref.phrase_decoder", "ee_ref.attention_decoder",
     "ee_ref.stream", "ee_ref.model", "ee_ref.loading", "ee_ref.formats", "ee_ref.web",
+    "ee_ref.cluster", "ee_ref.wyoming_server",
     "ee_ref.bench", "ee_ref.evaluation", "ee_ref.calibration", "ee_ref.conformance",
     # The doors: the command line, the package, old names
     "ee_ref", "ee_ref.cli", "ee_ref.__main__", "ee_ref.features", "ee_ref.frontend_tables",

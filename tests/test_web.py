@@ -113,7 +113,8 @@ def test_what_exists_is_kept(commands, tmp_path):
     (folder / "other").write_text("too")
     with pytest.raises(FileError, match="ee-ref.mjs: the output exists already"):
         web.write(folder, commands)
-    assert names(folder) == {"ee-ref.mjs", "other"} and (folder / "ee-ref.mjs").read_text() == "mine"
+    assert names(folder) == {"ee-ref.mjs", "other"}
+    assert (folder / "ee-ref.mjs").read_text() == "mine"
     web.write(folder, commands, overwrite=True)
     assert (folder / "ee-ref.mjs").read_bytes() == (SITE / "ee-ref.mjs").read_bytes()
     assert (folder / "other").read_text() == "too"

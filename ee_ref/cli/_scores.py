@@ -15,7 +15,8 @@ _ONLY_HERE = ("errors", "layers", "points")
 _ONLY_WITH_A_MODEL: dict[str, Any] = {
     "model": None, "backend": "native", "threads": None, "normaliser": "plain", "phrases": None,
     "filler": None, "beam": None, "lm": None, "lm_weight": None, "word_score": None,
-    "lexicon": None, "hotwords": None, "deadline": None, "posterior": False}
+    "lexicon": None, "hotwords": None, "deadline": None, "posterior": False, "dask": None,
+    "workers": None, "journal": None}
 """Options and their defaults."""
 
 LEVELS = (0.5, 0.6, 0.7)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError
-from . import _phrases, _progress, _recordings, _scores
+from . import _cluster, _phrases, _progress, _recordings, _scores
 from .eval import add_inputs
 
 if TYPE_CHECKING:
     from ..evaluation.manifest import Recording
+    from ..evaluation.run import Spread
     from ..model import Model
 
 HELP = "fit exit policies to a manifest and store them in the model file"
@@ -94,12 +95,14 @@ def run(args: argparse.Namespace) -> int:
     files.refuse_shared(outputs)
     for path in outputs:
         files.refuse_existing(path, args.force)
-    recordings = manifest.read(args.manifest)
+    recordings = _cluster.manifest_of(args)
     if args.where is not None:
         recordings = manifest.where(recordings, args.where)
     model = load(args.model, backend=args.backend)
     left_out = _recordings.LeftOut(len(recordings))
-    report, points = fit(model, recordings, threads, left_out)
+    asked = _cluster.question_of(args, model, posteriors=args.posterior)
+    with _cluster.spread_of(args, threads, recordings, asked) as (spread, threads):
+        report, points = fit(model, recordings, threads, spread, left_out)
     code = left_out.exit_code()
     report.update({"split": args.manifest.stem, "where": args.where,
                    "normaliser": args.normaliser, "left_out": left_out.count})
@@ -119,9 +122,10 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-Fit = Callable[["Model", "Sequence[Recording]", int, _recordings.LeftOut],
+Fit = Callable[["Model", "Sequence[Recording]", int, "Spread", _recordings.LeftOut],
                tuple[dict[str, Any], dict[str, Any]]]
-"""(model, recordings, threads, who hears of those left out) -> (report, operating points)."""
+"""(model, recordings, threads, what runs them, who hears of those left out) -> (report, operating
+points)."""
 
 
 def _policies(args: argparse.Namespace) -> Fit:
@@ -137,11 +141,11 @@ def _policies(args: argparse.Namespace) -> Fit:
     of_phrases = Target.parse(targets.pop(PHRASES_POLICY)) if args.phrases else None
     calibrator = Calibrator(targets, confidence=args.confidence, progress=_progress.bar)
 
-    def fit(model: Model, recordings: Sequence[Recording], threads: int,
+    def fit(model: Model, recordings: Sequence[Recording], threads: int, spread: Spread,
             left_out: _recordings.LeftOut) -> tuple[dict[str, Any], dict[str, Any]]:
         phrases = _phrases.decoder_of(args, model)
         utterances = runs.run(model, recordings, posteriors=args.posterior, phrases=phrases,
-                              threads=threads, progress=_progress.bar, failed=left_out)
+                              progress=_progress.bar, failed=left_out, spread=spread)
         left_out.require_some()
         table = runs.table(model, utterances, args.normaliser)
         groups = [manifest.group(utterance.recording, args.group) for utterance in utterances]
@@ -170,11 +174,12 @@ def _view(args: argparse.Namespace) -> Fit:
     from ..model import STREAM_POINT
 
     check_number("--stream", args.stream, 0)
-    for option in ("phrases", "target", "point", "confidence", "posterior", "plot"):
+    for option in ("phrases", "target", "point", "confidence", "posterior", "plot", "dask",
+                   "workers", "journal"):
         if getattr(args, option):
             raise ArgumentError(f"expected --{option} or --stream, found both")
 
-    def fit(model: Model, recordings: Sequence[Recording], threads: int,
+    def fit(model: Model, recordings: Sequence[Recording], threads: int, spread: Spread,
             left_out: _recordings.LeftOut) -> tuple[dict[str, Any], dict[str, Any]]:
         report = streams.measure(model, recordings, args.normaliser, threads, _progress.bar,
                                  left_out)

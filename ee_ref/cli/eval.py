@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import _console, _decoder, _phrases, _policy, _progress, _recordings, _scores
+from . import _cluster, _console, _decoder, _phrases, _policy, _progress, _recordings, _scores
 from ._model import add_model
 
 FORMATS = ("table", "json", "csv", "trn", "ctm")
@@ -38,13 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
-    """The options for manifest, scores, model and backend, which `ee-ref calibrate` has too."""
+    """The options for manifest, scores, model, backend and where it runs, which `ee-ref calibrate`
+    has too."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--manifest", type=Path, metavar="M",
                         help="JSON lines with path and text, a LibriSpeech folder, or a Kaldi "
                         "folder with wav.scp and text")
     _scores.add_arguments(source, parser)
     add_model(parser, "recordings that run at once, each in one thread")
+    _cluster.add_arguments(parser)
+    _cluster.add_journal(parser)
     parser.add_argument("--normaliser", choices=("none", "plain"), default="plain",
                         help="what is done to both texts before they are compared")
 
@@ -56,28 +59,31 @@ def run(args: argparse.Namespace) -> int:
     _scores.refuse_without_scores(args)
     from weights_io import files
 
-    from ..evaluation import manifest, report
+    from ..evaluation import report
     from ..evaluation import run as runs
     from ..loading import load, thread_count
 
     threads = thread_count(args.threads)
     if args.output:
         files.refuse_existing(args.output, args.force)
-    recordings = manifest.read(args.manifest)
+    recordings = _cluster.manifest_of(args)
     model = load(args.model, backend=args.backend)
     policy = None if args.exit == _policy.ALL else _policy.policy_of(args, model)
     phrases = _phrases.decoder_of(args, model)
     left_out = _recordings.LeftOut(len(recordings))
-    how: dict[str, Any] = {"threads": threads, "progress": _progress.bar, "failed": left_out,
-                           "phrases": phrases, "decoder": _decoder.decoder_of(args, model)}
-    begun = time.perf_counter()
-    if args.format in ("trn", "ctm"):
-        texts = runs.rendered(model, recordings, args.format, policy, **how)
-    else:
-        utterances = runs.run(model, recordings, policy, **how)
-    seconds = time.perf_counter() - begun
+    how: dict[str, Any] = {"progress": _progress.bar, "failed": left_out, "phrases": phrases,
+                           "decoder": _decoder.decoder_of(args, model)}
+    transcripts = args.format if args.format in ("trn", "ctm") else None
+    asked = _cluster.question_of(args, model, policy, format=transcripts)
+    with _cluster.spread_of(args, threads, recordings, asked) as (spread, threads):
+        begun = time.perf_counter()
+        if transcripts is not None:
+            texts = runs.rendered(model, recordings, transcripts, policy, spread=spread, **how)
+        else:
+            utterances = runs.run(model, recordings, policy, spread=spread, **how)
+        seconds = time.perf_counter() - begun
     code = left_out.exit_code()
-    if args.format in ("trn", "ctm"):
+    if transcripts is not None:
         text = "".join(texts)
     elif args.format == "csv":
         text = _console.csv_text(report.rows(utterances, args.normaliser))

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from weights_io import files
 
 from ..errors import ArgumentError, AudioFileError, EeError
-from . import _console, _decoder, _phrases, _policy, _progress
+from . import _cluster, _console, _decoder, _phrases, _policy, _progress
 from ._model import add_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from .. import exits
+    from ..cluster import Cluster
     from ..model import Result
     from ..stream import Event
+
+    Results = Generator[tuple[int, Callable[[], Result]], None, None]
 
 
 HELP = "words of audio files"
@@ -41,8 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         default="txt")
     parser.add_argument("--output-dir", type=_console.path, metavar="D",
                         help="write D/NAME.FORMAT for each file instead of stdout; what an "
-                        "interrupt or an error leaves of a long one, D/NAME.partial.FORMAT")
-    parser.add_argument("--force", action="store_true", help="replace outputs that exist")
+                        "interrupt or an error leaves of a long one, D/NAME.FORMAT.partial")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--force", action="store_true", help="replace outputs that exist")
+    existing.add_argument("--resume", action="store_true",
+                          help="leave out files whose output exists in --output-dir")
+    _cluster.add_arguments(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
 
@@ -52,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     from ..loading import load, thread_count
 
     fmt = formats.FORMATS[args.format]
+    if args.resume and args.output_dir is None:
+        raise ArgumentError("--resume needs --output-dir D")
     if args.output_dir is None and len(args.files) > 1 and not fmt.concatenates:
         raise ArgumentError(
             f"--format {args.format} holds one recording; expected --output-dir for "
@@ -64,10 +74,12 @@ def run(args: argparse.Namespace) -> int:
         _refuse_shared_outputs(args)
     names, failures = _without_outputs_that_exist(args)
     if not names:
-        return 1
+        return 1 if failures else 0
     threads = thread_count(args.threads)
     at_once = min(threads, len(names))
     model = load(args.model, backend=args.backend, threads=1 if at_once > 1 else threads)
+    if "-" in names and not (args.dask is None and args.workers is None):
+        raise ArgumentError("expected files with --dask or --workers, found - (standard input)")
     policy = _policy.policy_of(args, model)
     decoder = _decoder.decoder_of(args, model, args.n_best)
     phrases = _phrases.decoder_of(args, model, args.n_best)
@@ -80,10 +92,18 @@ def run(args: argparse.Namespace) -> int:
             return model.transcribe(audio, policy=policy, decoder=decoder, phrases=phrases,
                                     heard=long)
 
-    with closing(_results(transcribe, names, policy, at_once)) as results:
-        for number, (name, result_of) in enumerate(zip(names, results), 1):
+    with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(_cluster.cluster_of(args, threads))
+        if cluster is not None:
+            heard = partial(model.transcribe, policy=policy, decoder=decoder, phrases=phrases)
+            results = _from_cluster(cluster, heard, names, args.output_dir is None)
+        else:
+            results = _results(transcribe, names, policy, at_once)
+        stack.enter_context(contextlib.closing(results))
+        for count, (number, result_of) in enumerate(results, 1):
+            name = names[number]
             if progress:
-                _console.say(f"[{number}/{len(names)}] {name}")
+                _console.say(f"[{count}/{len(names)}] {name}")
             try:
                 text = formats.render(args.format, name, result_of())
                 if args.output_dir is None:
@@ -95,6 +115,33 @@ def run(args: argparse.Namespace) -> int:
                 failures += 1
                 _console.say_of(name, error)
     return 1 if failures else 0
+
+
+def _from_cluster(
+    cluster: Cluster, heard: Callable[[str], Result], names: list[str], in_order: bool
+) -> Results:
+    """Results of a cluster, in the order of the names or as they come."""
+    from ..audio import rough_seconds
+    from ..evaluation.run import Tried
+
+    paths = [os.path.abspath(name) for name in names]
+    there = [path for path in paths if os.access(path, os.R_OK)]
+    outcomes = cluster.map(Tried(heard), paths, list(map(rough_seconds, paths)), there[:1])
+    waiting: dict[int, Callable[[], Result]] = {}
+    following = 0
+    for number, outcome in outcomes:
+        waiting[number] = partial(_raised_or_given, outcome)
+        if not in_order:
+            following = number
+        while following in waiting:
+            yield following, waiting.pop(following)
+            following += 1
+
+
+def _raised_or_given(outcome: Result | EeError) -> Result:
+    if isinstance(outcome, EeError):
+        raise outcome
+    return outcome
 
 
 def _stdin() -> BinaryIO:
@@ -156,16 +203,16 @@ class _Stoppable:
 def _results(
     transcribe: Callable[[str, exits.AnyPolicy], Result], names: list[str], policy: exits.AnyPolicy,
     at_once: int,
-) -> Generator[Callable[[], Result], None, None]:
-    """For each name, in order, a function that gives its result or raises its error.
+) -> Results:
+    """For each name, in order, its number and a function that gives its result or raises its error.
 
     With several at once their work goes on while one is waited for. Leaving early, as by
     KeyboardInterrupt, stops those under way at their next exit and begins no other; they are not
     waited for, as one may wait for a pipe that nobody writes to.
     """
     if at_once == 1:
-        for name in names:
-            yield partial(transcribe, name, policy)
+        for number, name in enumerate(names):
+            yield number, partial(transcribe, name, policy)
         return
     from concurrent.futures import ThreadPoolExecutor
 
@@ -173,8 +220,9 @@ def _results(
     executor = ThreadPoolExecutor(at_once)
     try:
         stoppable = _Stoppable(policy, stopped)
-        for future in [executor.submit(transcribe, name, stoppable) for name in names]:
-            yield future.result
+        futures = [executor.submit(transcribe, name, stoppable) for name in names]
+        for number, future in enumerate(futures):
+            yield number, future.result
     finally:
         stopped.set()
         executor.shutdown(wait=False, cancel_futures=True)
@@ -194,18 +242,21 @@ def _refuse_shared_outputs(args: argparse.Namespace) -> None:
 
 def _without_outputs_that_exist(args: argparse.Namespace) -> tuple[list[str], int]:
     """The files to transcribe, and how many are left out, with a message, because their output
-    exists."""
+    exists; with --resume that is no failure."""
     from .. import formats
 
     if args.output_dir is None:
         return args.files, 0
     formats.make_folder(args.output_dir)
-    names = []
+    names, failures = [], 0
     for name in args.files:
+        path = formats.output_path(args.output_dir, args.format, name)
+        if args.resume and path.is_file():
+            continue
         try:
-            files.refuse_existing(
-                formats.output_path(args.output_dir, args.format, name), args.force)
+            files.refuse_existing(path, args.force)
             names.append(name)
         except EeError as error:
+            failures += 1
             _console.say(error)
-    return names, len(args.files) - len(names)
+    return names, failures

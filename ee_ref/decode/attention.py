@@ -1,9 +1,9 @@
 """Searches for the labels that an attention decoder says, each from those before it.
 
-A decoder is asked in steps: the newest label of every hypothesis goes in, the
-log-probabilities of the next one come out. Greedy decoding is a beam of one. Beside the decoder the
-CTC head of the same exit may be asked what it thinks of each sentence (Watanabe et al.,
-doi:10.1109/JSTSP.2017.2763455). docs/decoding.md has the definitions.
+A decoder is asked in steps: the newest label of every hypothesis goes in, the log-probabilities of
+the next one come out. Greedy decoding is a beam of one. Beside the decoder the CTC head of the same
+exit may be asked what it thinks of each sentence (Watanabe et al., doi:10.1109/JSTSP.2017.2763455).
+docs/decoding.md has the definitions.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class AttentionSearch:
 
     beam_width: hypotheses side by side; 1 is greedy decoding. n_best: how many to give, at most
     beam_width. rule: of RULES. With "end" a hypothesis is over with the label of the end, or of
-    padding, and counts length_penalty: its score is the sum of its log-probabilities by
-    ((5 + labels) / 6) ** length_penalty (Wu et al., arXiv:1609.08144). The search is over when no
+    padding, and its score is the sum of its log-probabilities by ((5 + labels) / 6) **
+    length_penalty (Wu et al., arXiv:1609.08144). The search is over when no
     hypothesis that goes on can come before the n_best that are over. With "authors" the
-    log-probabilities of step i, from 1, count by (6 / (5 + i)) ** length_penalty, no sentence ends
-    before AUTHORS_LEAST steps, and labels behind an end are part of the result, of which those that
-    are special give no text.
+    log-probabilities of step i, from 1, are divided by ((5 + i) / 6) ** length_penalty, no sentence
+    ends before AUTHORS_LEAST steps, and labels behind an end are part of the result, of which those
+    that are special give no text. length_penalty: None for `penalty`.
     ctc_weight: 0..1, how much the CTC head's log-probability of a sentence counts, and the
     decoder's the rest; with "end" alone.
     """
@@ -199,6 +199,8 @@ def _to_the_end(steps: Steps, special: SpecialLabels, limit: int, how: Attention
                 going.append(sentence)
                 parents.append(row)
                 labels.append(label)
+        if not going and not over:  # the CTC head has no frames for another label
+            break
         live = going
         best = sorted((sentence.score for sentence in over), reverse=True)
         if not live or (len(best) >= how.n_best and best[how.n_best - 1] >= _by_length(
@@ -262,7 +264,8 @@ class CtcPrefixes:
         self._grown: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def joined(self, sums: np.ndarray, how: AttentionSearch, ends: Sequence[int]) -> np.ndarray:
-        """(hypotheses, vocab) scores of both; -inf for labels too bad for the decoder to be tried.
+        """(hypotheses, vocab) scores of both; -inf for labels that are too bad for the decoder to
+        be tried, as ends always are.
 
         sums: the decoder's log-probabilities of the same.
         """
@@ -270,9 +273,9 @@ class CtcPrefixes:
         tried = min(sums.shape[1], 2 * how.beam_width + 8)
         self._grown = {}
         for row, own in enumerate(sums):
-            labels = np.argsort(-own, kind="stable")[:tried]
+            labels = np.union1d(np.argsort(-own, kind="stable")[:tried], ends)
             ended = np.isin(labels, ends)
-            prefix = np.full(tried, -math.inf)
+            prefix = np.full(len(labels), -math.inf)
             prefix[ended] = np.logaddexp(self._in_label[row, -1], self._in_blank[row, -1])
             spoken = ~ended & ~np.isin(labels, self._silent)
             if spoken.any():

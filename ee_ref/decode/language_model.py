@@ -71,6 +71,9 @@ class LanguageModel:
         self._contexts = [g.contexts.data for g in grams]
         self._begins = [g.begins.data for g in grams]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LanguageModel, (self.words, self.grams)  # views of memory are nothing to be copied
+
     def __repr__(self) -> str:
         counts = ", ".join(str(len(g.log_probs)) for g in self.grams)
         return f"<LanguageModel of order {self.order}: {counts} n-grams>"

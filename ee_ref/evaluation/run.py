@@ -2,34 +2,82 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate, zip_longest
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from .. import audio, exits, formats
-from ..attention_decoder import AttentionDecoder
 from ..clock import StageClock
 from ..errors import EeError
 from ..exits.attention import ATTENTION_SCORES
 from ..exits.phrase import PHRASE_SCORES
 from ..exits.scores import POSTERIORS
 from ..loading import thread_count
-from ..model import AnyDecoder, Model
+from ..model import Model, Result, attends, of_log_probs
 from ..phrase_decoder import Heard, PhraseDecoder
 from . import scoring
 from .manifest import Recording
 
+if TYPE_CHECKING:
+    from ..model import AnyDecoder
+
 T = TypeVar("T")
+R = TypeVar("R")
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 """Wraps an iteration over (items, their number)."""
 
 Failed = Callable[[Recording, EeError], None]
+
+
+Spread = Callable[[Callable[[T], R], Sequence[T], Sequence[float]], Iterable[tuple[int, R]]]
+"""(function, items, about how many seconds each is) -> (number of an item, what the function gives
+for it), in any order: `here`, or `cluster.Cluster.map`."""
+
+
+def here(threads: int | None = 1) -> Spread:
+    """Items in order, so many side by side. None takes EE_REF_THREADS, or 1.
+
+    Raises ArgumentError for another number of threads.
+    """
+    threads = thread_count(threads)
+
+    def spread(function: Callable[[T], R], items: Sequence[T], seconds: Sequence[float]
+               ) -> Iterator[tuple[int, R]]:
+        if threads == 1:
+            yield from enumerate(map(function, items))
+            return
+        pool = ThreadPoolExecutor(threads)
+        try:
+            yield from enumerate(pool.map(function, items))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    return spread
+
+
+@dataclass(frozen=True)
+class Tried:
+    """`one`, which gives its EeError instead of raising it where errors are kept."""
+
+    one: Callable[[Any], Any]
+    keeps: bool = True
+
+    def __call__(self, item: Any) -> Any:
+        try:
+            return self.one(item)
+        except EeError as error:
+            if self.keeps:
+                return error
+            raise
 
 
 def each(
@@ -38,40 +86,32 @@ def each(
     threads: int | None = 1,
     progress: Progress = lambda items, total: items,
     failed: Failed | None = None,
+    spread: Spread | None = None,
 ) -> list[T]:
     """What `one` gives for each recording, in order.
 
-    threads: how many recordings run side by side; None takes EE_REF_THREADS, or 1. failed: called
-    for each recording for which `one` raised an EeError, and which is then left out; without it the
-    first such error is raised. Raises ArgumentError for another number of threads.
+    threads: as of `here`. failed: called for each recording for which `one` raised an EeError, and
+    which is then left out; without it the first such error is raised. spread: runs `one` elsewhere,
+    which then has to be pickled; `threads` counts for nothing. Raises ArgumentError for another
+    number of threads, and what `spread` raises.
     """
-    threads = thread_count(threads)
+    found: dict[int, T] = {}
+    outcomes = (spread or here(threads))(
+        Tried(one, failed is not None), recordings, [seconds_of(each) for each in recordings])
+    for number, outcome in progress(outcomes, len(recordings)):
+        if not isinstance(outcome, EeError):
+            found[number] = outcome
+        elif failed is not None:
+            failed(recordings[number], outcome)
+    return [found[number] for number in sorted(found)]
 
-    def tried(recording: Recording) -> T | EeError:
-        try:
-            return one(recording)
-        except EeError as error:
-            if failed is None:
-                raise
-            return error
 
-    def kept(outcomes: Iterable[T | EeError]) -> list[T]:
-        found = []
-        # The outcomes first: so they are asked for an end, and whatever shows progress sees it.
-        for outcome, recording in zip(progress(outcomes, len(recordings)), recordings):
-            if not isinstance(outcome, EeError):
-                found.append(outcome)
-            elif failed is not None:
-                failed(recording, outcome)
-        return found
-
-    if threads == 1:
-        return kept(map(tried, recordings))
-    pool = ThreadPoolExecutor(threads)
-    try:
-        return kept(pool.map(tried, recordings))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+def seconds_of(recording: Recording) -> float:
+    """About how long it is: what its manifest says, or the size of its file."""
+    said = recording.fields.get("seconds")
+    if isinstance(said, (int, float)) and 0 <= said < math.inf:
+        return float(said)
+    return audio.rough_seconds(recording.path)
 
 
 def samples_of(recording: Recording, model: Model) -> np.ndarray:
@@ -123,16 +163,15 @@ def run(
     policy: also run on its own, from the first layer again, so that its times include nothing else.
     posteriors: measure these too, by a beam search at every exit. phrases: all that may be said.
     decoder: as `Model.transcribe` takes it, in place of greedy decoding.
-    how: threads, progress and failed of `each`.
+    how: threads, progress, failed and spread of `each`.
     Raises AudioError, AudioFileError or TooLongError of a recording, ArgumentError.
     """
-    return each(recordings,
-                lambda recording: _measured(model, recording, policy, posteriors, phrases, decoder),
-                **how)
+    one = partial(_measured, model, policy, posteriors, phrases, decoder)
+    return each(recordings, one, **how)
 
 
-def _measured(model: Model, recording: Recording, policy: exits.AnyPolicy | None,
-              posteriors: bool, phrases: PhraseDecoder | None, decoder: AnyDecoder | None
+def _measured(model: Model, policy: exits.AnyPolicy | None, posteriors: bool,
+              phrases: PhraseDecoder | None, decoder: AnyDecoder | None, recording: Recording
               ) -> Measurement:
     config = model.config
     samples = samples_of(recording, model)
@@ -141,14 +180,14 @@ def _measured(model: Model, recording: Recording, policy: exits.AnyPolicy | None
     heard = tuple(phrases(out.log_probs) for out in whole.outputs) if phrases else ()
     if heard:
         texts = tuple(found.text for found in heard)
-    elif isinstance(decoder, AttentionDecoder):
+    elif attends(decoder):
         texts = tuple(model.tokens.text(decoder(out, len(features))[0].tokens)
                       for out in whole.outputs)
     elif decoder is None and whole.every_attended:
         texts = tuple(model.tokens.text(attended.hypotheses[0].tokens)
                       for attended in whole.every_attended)
     elif decoder is not None:
-        texts = tuple(model.text(out.log_probs, decoder) for out in whole.outputs)
+        texts = tuple(model.text(out.log_probs, of_log_probs(decoder)) for out in whole.outputs)
     else:
         texts = tuple(model.tokens.text(greedy.best.tokens) for _, greedy in whole.measured)
     chosen: dict[str, Any] = {}
@@ -180,8 +219,8 @@ def rendered(
 ) -> list[str]:
     """The transcription of each recording, in order, as text of a format: ctm or trn.
 
-    policy: None is the last exit. phrases, decoder: as `run` takes them. how: threads, progress and
-    failed of `each`.
+    policy: None is the last exit. phrases, decoder: as `run` takes them. how: threads, progress,
+    failed and spread of `each`.
     Raises as `run` does, and ArgumentError for recordings that one file cannot tell apart.
     """
     formats.refuse_shared_ids(format, (
@@ -189,12 +228,12 @@ def rendered(
     if policy is None:
         policy = exits.Fixed(model.config.exits)
 
-    def one(recording: Recording) -> str:
-        result = model.transcribe(recording.path, policy=policy, decoder=decoder,
-                                  phrases=phrases)
-        return formats.render(format, recording.id, result, id=recording.id)
+    heard = partial(model.transcribe, policy=policy, decoder=decoder, phrases=phrases)
+    return each(recordings, partial(_rendered, heard, format), **how)
 
-    return each(recordings, one, **how)
+
+def _rendered(heard: Callable[[Path], Result], format: str, recording: Recording) -> str:
+    return formats.render(format, recording.id, heard(recording.path), id=recording.id)
 
 
 @dataclass(frozen=True)

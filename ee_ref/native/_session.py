@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +14,10 @@ from ..config import Config
 from ..errors import ArgumentError, ShapeError, StateError, TooLongError
 from ..families import ExitOutput, TensorSpec
 from ._arrays import address, aligned, pointer
-from ._decoder import Decoder
 from ._lib import ensure, ffi, lib, ops
+
+if TYPE_CHECKING:
+    from ..families.aed import Steps
 
 
 class NativeModel:
@@ -71,8 +73,10 @@ class NativeModel:
         """An utterance at its beginning, to be fed in pieces; capacity: see `Session`."""
         return Session(self, capacity)
 
-    def decoder(self, exit_: int, hidden: np.ndarray, width: int, labels: int) -> Decoder:
+    def decoder(self, exit_: int, hidden: np.ndarray, width: int, labels: int) -> Steps:
         """See `ee_ref.encoder.Encoder.decoder`."""
+        from ._decoder import Decoder
+
         families.aed.require_decoder(self.config)
         return Decoder(self, exit_, hidden, width, labels)
 
@@ -217,7 +221,7 @@ def _c_config(config: Config):
     for name, _ in ffi.typeof("ee_config").fields:
         value: Any = getattr(config, name, None)
         if name in _PREFIXES and value is not None:
-            constant = _PREFIXES[name] + value.removeprefix("ee-").upper()
+            constant = _PREFIXES[name] + value.removeprefix("ee-").replace("-", "_").upper()
             if not hasattr(lib, constant):
                 raise ArgumentError(f"the C library: expected a model whose {name} it knows, "
                                     f"found {value!r}; backend='numpy' runs it")

@@ -53,7 +53,7 @@ typedef struct {
     ee_frontend frontend;
     ee_labels labels;
     ee_phrases phrases;      /* phrases.graph.states is 0 where the image has none */
-    uint32_t sample_rate;    /* of the samples, in Hz */
+    uint32_t sample_rate;    /* of the samples, 1000..1000000 Hz */
     uint32_t blank;          /* the label of the CTC blank */
     uint32_t model_checksum; /* that `ee-ref info` prints for the model file */
     size_t bytes;            /* of the image, up to the last exit opened */
@@ -78,7 +78,8 @@ ee_status ee_image_memory(const void *image, size_t bytes, uint32_t exits, size_
  * EE_ERR_IMAGE_TRUNCATED       fewer bytes than its header says, or not the end of an exit
  * EE_ERR_IMAGE_CHECKSUM        damaged
  * EE_ERR_IMAGE_EXITS           more exits asked for than the image holds
- * EE_ERR_IMAGE_LAYOUT          sizes or offsets that contradict each other
+ * EE_ERR_IMAGE_LAYOUT          sizes or offsets that contradict each other, or something where the
+ *                              header has zeros
  * EE_ERR_MODEL_TOO_SMALL       memory smaller than ee_image_memory
  * and those of ee_model_open and ee_frontend_check. */
 ee_status ee_image_open(ee_image *opened, const void *image, size_t bytes, uint32_t exits,

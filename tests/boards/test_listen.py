@@ -77,7 +77,7 @@ def test_what_is_kept_does_not_grow(bundled, settings, tmp_path):
     assert number(once, "arena") <= 256 << 10
 
 
-LIMITS = {"silence": 0.7e6, "ear": 16e6, "exit=1": 15.5e6, "exit=6": 49e6}
+LIMITS = {"silence": 0.7e6, "ear": 12e6, "exit=1": 15.5e6, "exit=6": 49e6}
 """Instructions a second of audio on a Cortex-M55, with some room."""
 
 

@@ -436,6 +436,9 @@ static void check_names(void)
         {4 * LAYERS, 3, 1, EE_ERR_IMAGE_LAYOUT}, {4 * SECTION_COUNT, 1, 1, EE_ERR_IMAGE_LAYOUT},
         {4 * (SECTIONS + OFFSET), 4, 1, EE_ERR_IMAGE_LAYOUT},
         {4 * (SECTIONS + KIND), 8, 1, EE_ERR_IMAGE_LAYOUT},
+        {4 * SAMPLE_RATE + 2, 0x10, 1, EE_ERR_CONFIG}, /* above a million */
+        {4 * (LAYERS + EE_MAX_EXITS - 1), 1, 1, EE_ERR_IMAGE_LAYOUT},
+        {EE_IMAGE_HEADER_BYTES - 1, 1, 1, EE_ERR_IMAGE_LAYOUT},
     };
     guarded copy = copy_of(end);
     unsigned char *const data = (unsigned char *)copy.data;

@@ -166,8 +166,8 @@ static void check_session_open(const ee_model *model)
     CHECK(ee_session_open(&session, model, NULL, arena, 0, FRAMES)
           == EE_ERR_ARENA_TOO_SMALL, "nothing");
 
-    /* 60 positions: 243 mel frames give 60 encoder frames, 247 give 61. */
-    CHECK(ee_encoder_frames(&config, 246) == 60 && ee_encoder_frames(&config, 247) == 61, "limit");
+    CHECK(ee_encoder_frames(&config, 246) == config.max_frames
+          && ee_encoder_frames(&config, 247) == config.max_frames + 1, "limit");
     CHECK(ee_session_open(&session, model, NULL, arena, bytes, 247)
           == EE_ERR_TOO_MANY_FRAMES, "too many frames");
     CHECK(ee_session_open(&session, model, NULL, arena, bytes, SIZE_MAX)
@@ -218,14 +218,14 @@ static void check_feed(const ee_model *model, float *features)
     CHECK(ee_session_feed(session, features, SIZE_MAX, 1) == EE_ERR_TOO_MANY_FRAMES, "absurd");
     const float wrong[] = {NAN, INFINITY, -INFINITY};
     for (size_t i = 0; i < 3; i++) {
-        const float right = features[FRAMES * MELS - 1];
-        features[FRAMES * MELS - 1] = wrong[i];
-        CHECK(ee_session_feed(session, features + 20 * MELS, FRAMES - 20, 1) == EE_ERR_NOT_FINITE,
+        const float right = features[FRAMES * config.mels - 1];
+        features[FRAMES * config.mels - 1] = wrong[i];
+        CHECK(ee_session_feed(session, features + 20 * config.mels, FRAMES - 20, 1) == EE_ERR_NOT_FINITE,
               "%g among the features", (double)wrong[i]);
-        features[FRAMES * MELS - 1] = right;
+        features[FRAMES * config.mels - 1] = right;
     }
     CHECK(memcmp(before, session, bytes) == 0, "an error changed the session");
-    CHECK(ee_session_feed(session, features + 20 * MELS, FRAMES - 20, 1) == EE_OK, "the rest");
+    CHECK(ee_session_feed(session, features + 20 * config.mels, FRAMES - 20, 1) == EE_OK, "the rest");
     CHECK(ee_session_feed(session, features, 0, 1) == EE_ERR_ENDED, "after the end");
     CHECK(step(session, &out) && out.exit == 1 && out.first == 0, "exit 1");
     CHECK(ee_session_feed(session, features, 1, 0) == EE_ERR_ENDED, "after the end");
@@ -307,8 +307,8 @@ static void check_same_bytes(const ee_model *model, const float *features, size_
         for (size_t at = 0; at < frames; at += slices[i]) {
             const size_t fed = frames - at < slices[i] ? frames - at : slices[i];
             /* A copy of its own: nothing of it is read later. */
-            float *const slice = aligned_memory(fed * MELS * sizeof(float));
-            memcpy(slice, features + at * MELS, fed * MELS * sizeof(float));
+            float *const slice = aligned_memory(fed * config.mels * sizeof(float));
+            memcpy(slice, features + at * config.mels, fed * config.mels * sizeof(float));
             CHECK(ee_session_feed(session, slice, fed, 0) == EE_OK, "frame %zu", at);
             free(slice);
         }
@@ -339,7 +339,7 @@ static void check_two_sessions(const ee_model *model, const float *features)
 
     for (int i = 0; i < 3; i++) {
         sessions[i] = open_session(model, i == 2 ? NULL : &SEVENS, FRAMES);
-        CHECK(ee_session_feed(sessions[i], i == 1 ? features + MELS : features, FRAMES - (i == 1),
+        CHECK(ee_session_feed(sessions[i], i == 1 ? features + config.mels : features, FRAMES - (i == 1),
                               1) == EE_OK, "session %d", i);
     }
     while (step(sessions[0], &first)) {
@@ -388,22 +388,57 @@ static void free_tensors(void)
 static const ee_config SMALL = {
     .architecture = EE_ARCH_CONFORMER, .exits = 2, .layers_per_exit = {1, 2}, .dim = 10,
     .heads = 2, .ff = 22, .kernel = 5, .vocab = 7, .mels = MELS, .stem_kernel = 3,
-    .stem_stride = 2, .max_frames = 60, .norm_eps = 1e-5f, .parallel = {1},
+    .stem_stride = 2, .max_frames = 60, .norm_eps = 1e-5f, .parallel = {1}, .lstm_layers = 2,
+    .lstm_width = 3,
 };
 
-static void check_runtime(uint32_t architecture, uint32_t dtype, float *features)
+/* An architecture, and how many tensors the model above has of it, in float32 and in int8 mode. */
+static const struct {
+    uint32_t architecture;
+    size_t tensors[2];
+} MODELS[] = {
+    {EE_ARCH_CONFORMER, {93, 122}},
+    {EE_ARCH_SPLITFORMER, {93 + 28, 122 + 36}},
+    {EE_ARCH_ZIPFORMER, {93 - 2, 122 - 3}},
+    {EE_ARCH_CONFORMER_LSTM, {93 + 4 * 4, 122 + 4 * 7}},
+};
+
+/* What only some architectures refuse. */
+static void check_own(void)
 {
+    const ee_config right = config;
+
+    if (config.architecture == EE_ARCH_ZIPFORMER) {
+        expect_config("layers", &config.layers_per_exit[1], 19);
+    }
+    if (config.architecture == EE_ARCH_CONFORMER_LSTM) {
+        expect_config("lstm_layers", &config.lstm_layers, 0);
+        expect_config("lstm_layers", &config.lstm_layers, EE_MAX_LSTM_LAYERS + 1);
+        expect_config("lstm_width", &config.lstm_width, 0);
+        expect_config("lstm_width", &config.lstm_width, EE_MAX_SIZE / 8 + 1);
+    }
+    if (config.architecture != EE_ARCH_CONFORMER) {
+        config.conv = EE_CONV_CHUNK;
+        expect_config("chunk", &config.chunk, 4);
+    }
+    config = right;
+}
+
+static void check_runtime(size_t number, uint32_t dtype, float *features)
+{
+    const uint32_t architecture = MODELS[number].architecture;
     const size_t all_frames[] = {0, 1, 6, 7, 10, 11, FRAMES, 192, 195, 199, 243};
     ee_config made = SMALL;
 
     made.architecture = architecture;
     made.dtype = dtype;
+    /* Its first window is shorter, so that as many features make one frame more. */
+    made.max_frames += architecture == EE_ARCH_ZIPFORMER;
     ops = ee_ops_for(EE_ISA_C);
     make_model(&made);
-    const size_t plain = dtype == EE_DTYPE_F32 ? 93 : 122, layer = dtype == EE_DTYPE_F32 ? 28 : 36;
-    CHECK(tensor_count == (architecture == EE_ARCH_SPLITFORMER ? plain + layer : plain),
-          "%zu tensors", tensor_count);
+    CHECK(tensor_count == MODELS[number].tensors[dtype], "%zu tensors", tensor_count);
     check_config();
+    check_own();
     if (architecture == EE_ARCH_SPLITFORMER) {
         check_parallel();
     }
@@ -424,6 +459,96 @@ static void check_runtime(uint32_t architecture, uint32_t dtype, float *features
         check_two_sessions(model, features);
         free(model);
     }
+    free_tensors();
+}
+
+/* ---- Models that take samples ---- */
+
+static const ee_config SPEECH = {
+    .exits = 2, .layers_per_exit = {1, 2}, .dim = 12, .heads = 2, .ff = 22, .kernel = 6, .vocab = 7,
+    .mels = 1, .positions = EE_POSITIONS_NONE, .norm_eps = 1e-5f, .channels = 10, .groups = 3,
+    .conv_kernel = {4, 3}, .conv_stride = {2, 2},
+};
+
+static void expect_uint16(const char *field, uint16_t *value, uint16_t wrong)
+{
+    const uint16_t right = *value;
+    size_t bytes;
+
+    *value = wrong;
+    CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "%s = %u", field, (unsigned)wrong);
+    *value = right;
+}
+
+static void check_speech_config(void)
+{
+    size_t bytes;
+
+    expect_config("dim", &config.dim, 0);
+    expect_config("heads", &config.heads, 5);
+    expect_config("kernel", &config.kernel, 0);
+    expect_config("mels", &config.mels, 2);
+    expect_config("chunk", &config.chunk, 4);
+    expect_config("conv", &config.conv, EE_CONV_CAUSAL);
+    expect_config("positions", &config.positions, EE_POSITIONS_TABLE);
+    expect_config("max_frames", &config.max_frames, 9);
+    expect_config("channels", &config.channels, 0);
+    expect_config("groups", &config.groups, 0);
+    expect_config("groups", &config.groups, 5);
+    expect_config("conv_bias", &config.conv_bias, 2);
+    expect_config("conv_norm", &config.conv_norm, 2);
+    expect_config("norm", &config.norm, 2);
+    expect_config("buckets", &config.buckets, 6);
+    if (config.architecture == EE_ARCH_WAVLM) {
+        expect_config("buckets", &config.buckets, 0);
+        expect_config("max_distance", &config.max_distance, config.buckets / 4);
+        expect_config("max_distance", &config.max_distance, EE_MAX_SIZE + 1);
+    } else {
+        expect_config("buckets", &config.buckets, 8);
+    }
+    expect_uint16("no convolution", &config.conv_kernel[0], 0);
+    expect_uint16("a kernel without a stride", &config.conv_stride[1], 0);
+    expect_uint16("a stride without a kernel", &config.conv_stride[2], 1);
+    expect_uint16("a kernel after the last", &config.conv_kernel[3], 1);
+    expect_uint16("a window of more than EE_MAX_SIZE", &config.conv_kernel[1], 65535);
+    expect_uint16("a step of more than EE_MAX_SIZE", &config.conv_stride[0], 65535);
+    config.head_norm[1] = 2;
+    CHECK(ee_model_size(&config, &bytes) == EE_ERR_CONFIG, "head_norm = 2");
+    config.head_norm[1] = 1;
+    CHECK(ee_model_size(&config, &bytes) == EE_OK, "head_norm = 1");
+}
+
+static void check_speech(uint32_t architecture, uint32_t norm, uint32_t dtype, float *features)
+{
+    const size_t all_frames[] = {0, 1, 7, 8, 9, 11, FRAMES, 199, 243};
+    ee_config made = SPEECH;
+
+    made.architecture = architecture;
+    made.dtype = dtype;
+    made.norm = norm;
+    made.conv_norm = norm == EE_NORM_PRE ? EE_CONV_NORM_LAYER : EE_CONV_NORM_GROUP;
+    made.conv_bias = norm == EE_NORM_PRE;
+    made.head_norm[1] = norm == EE_NORM_PRE;
+    made.buckets = architecture == EE_ARCH_WAVLM ? 8 : 0;
+    made.max_distance = architecture == EE_ARCH_WAVLM ? 20 : 0;
+    ops = ee_ops_for(EE_ISA_C);
+    make_model(&made);
+    for (int i = EE_ISA_C; i <= (int)ee_isa_best(); i++) {
+        ops = ee_ops_for((ee_isa)i);
+        if (ops == NULL) {
+            continue;
+        }
+        ee_model *const model = open_model();
+        check_feed(model, features);
+        for (size_t f = 0; f < sizeof(all_frames) / sizeof(all_frames[0]); f++) {
+            check_plan(model, features, all_frames[f], NULL);
+            check_plan(model, features, all_frames[f], &ON_LAST);
+            check_same_bytes(model, features, all_frames[f]);
+        }
+        check_two_sessions(model, features);
+        free(model);
+    }
+    check_speech_config();
     free_tensors();
 }
 
@@ -665,10 +790,13 @@ int main(void)
         features[i] = random_float();
     }
     check_names();
-    for (uint32_t architecture = EE_ARCH_CONFORMER; architecture <= EE_ARCH_SPLITFORMER;
-         architecture++) {
-        check_runtime(architecture, EE_DTYPE_F32, features);
-        check_runtime(architecture, EE_DTYPE_QS8, features);
+    for (size_t m = 0; m < sizeof(MODELS) / sizeof(MODELS[0]); m++) {
+        check_runtime(m, EE_DTYPE_F32, features);
+        check_runtime(m, EE_DTYPE_QS8, features);
+    }
+    for (uint32_t norm = EE_NORM_POST; norm <= EE_NORM_PRE; norm++) {
+        check_speech(EE_ARCH_WAV2VEC2, norm, EE_DTYPE_F32, features);
+        check_speech(EE_ARCH_WAVLM, norm, EE_DTYPE_F32, features);
     }
     check_pack(EE_DTYPE_F32, 10, features);
     check_pack(EE_DTYPE_F32, 16, features);

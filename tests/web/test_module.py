@@ -180,6 +180,23 @@ def test_wav_files_are_those_of_python(tmp_path):
     assert found[2:4] == [None, None] and found[5:] == [None, None]
 
 
+def test_damaged_wav_files_are_read_as_far_as_they_go(tmp_path):
+    """Whatever the header says: no error, and no more samples than the file has."""
+    draw = np.random.default_rng(4)
+    soundfile.write(tmp_path / "good.wav", draw.uniform(-1, 1, (100, 2)), RATE, "PCM_16")
+    good = (tmp_path / "good.wav").read_bytes()
+    paths = []
+    for number in range(300):
+        data = bytearray(good[: draw.integers(1, len(good))] if number % 3 == 0 else good)
+        for _ in range(draw.integers(1, 5)):
+            data[draw.integers(min(44, len(data)))] = draw.choice([0, 1, 127, 128, 255])
+        paths.append(tmp_path / f"{number}.wav")
+        paths[-1].write_bytes(data)
+    found = node("wav", files=paths)
+    assert len(found) == 300 and any(found) and not all(found)
+    assert all(len(wav["samples"]) <= 100 * 2 for wav in found if wav)
+
+
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100, 48000])
 def test_resampling_is_that_of_python(rate, tmp_path):
     samples = np.random.default_rng(3).uniform(-1, 1, 9000).astype(np.float32)

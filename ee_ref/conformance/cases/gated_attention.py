@@ -1,6 +1,6 @@
 import numpy as np
 
-from ..draw import Case, Stream
+from ..draw import EDGES, Case, Stream
 
 
 def case(name, frames, width, heads, *, scale=1.0, gain=1.0, tolerance=3e-6,
@@ -23,7 +23,7 @@ def case(name, frames, width, heads, *, scale=1.0, gain=1.0, tolerance=3e-6,
 
 
 CASES = [
-    *(case(f"frames_{n}", n, 6, 2) for n in (1, 2, 9, 17)),
+    *(case(f"frames_{n}", n, 6, 2) for n in EDGES),
     *(case(f"width_{n}", 6, n, 3) for n in (5, 16)),
     case("one_head", 6, 12, 1),
     case("zeros", 6, 4, 4, scale=0.0),

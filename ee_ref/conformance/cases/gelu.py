@@ -1,6 +1,6 @@
 import numpy as np
 
-from ..draw import Case, Stream
+from ..draw import EDGES, Case, Stream
 
 FITTED = "the tail is fitted to 5e-7 of itself, and multiplied by at most 0.17"
 
@@ -18,7 +18,7 @@ def _column(*values):
 
 CASES = [
     *(case(f"size_{n}", 2, n, tolerance=2e-6, reason="a row may hold tails alone")
-      for n in (1, 8, 33)),
+      for n in EDGES),
     case("rows_7", 7, 13),
     case("zeros", 3, 5, scale=0.0),
     Case("tail", lambda: _column(-1, -2, -3, -5), 2e-6,

@@ -1,4 +1,4 @@
-from ..draw import Case, Stream
+from ..draw import EDGES, Case, Stream
 
 
 def case(name, rows, size, *, scale=1.0, offset=0.0, eps=1e-5, tolerance=3e-6,
@@ -15,7 +15,7 @@ def case(name, rows, size, *, scale=1.0, offset=0.0, eps=1e-5, tolerance=3e-6,
 CASES = [
     *(case(f"rows_{n}", n, 13) for n in (2, 3, 9, 33)),  # of one, PyTorch gives no variance
     *(case(f"size_{n}", 9, n, tolerance=1e-5, reason="a row of few values, where terms may cancel")
-      for n in (1, 8)),
+      for n in EDGES),
     case("zeros", 3, 5, scale=0.0),
     case("eps", 9, 5, scale=0.01, eps=1e-3),
     case("small", 9, 8, scale=1e-4),

@@ -1,4 +1,4 @@
-from ..draw import Case, Stream
+from ..draw import EDGES, Case, Stream
 
 
 def case(name, frames, width, groups, kernel, *, scale=1.0, tolerance=3e-6,
@@ -17,7 +17,7 @@ def case(name, frames, width, groups, kernel, *, scale=1.0, tolerance=3e-6,
 
 
 CASES = [
-    *(case(f"frames_{n}", n, 3, 4, 8) for n in (1, 3, 8, 17)),
+    *(case(f"frames_{n}", n, 3, 4, 8) for n in EDGES),
     *(case(f"kernel_{n}", 9, 3, 2, n) for n in (1, 3, 4, 16)),
     *(case(f"width_{n}", 6, n, 3, 4) for n in (1, 5)),
     case("one_group", 9, 12, 1, 4),

@@ -65,5 +65,6 @@ try {
   process.exitCode = instance.exports.start();
 } catch (error) {
   if (!(error instanceof WebAssembly.RuntimeError)) throw error;
-  port.exit((fs.writeSync(1, `\nfault: ${error.message}\n`), FAULT_STATUS));
+  fs.writeSync(1, `\nfault: ${error.message}\n`);
+  process.exitCode = FAULT_STATUS;
 }

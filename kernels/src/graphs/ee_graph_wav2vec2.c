@@ -151,7 +151,8 @@ ee_status ee_wav2vec2_check(const ee_config *config)
             span = (span - 1) * stride + kernel;
             hop *= stride;
         }
-        if (span > EE_MAX_SIZE || hop > EE_MAX_SIZE) {
+        /* No sum of int8 products may be longer. */
+        if (span > EE_MAX_SIZE || hop > EE_MAX_SIZE || conv_window(config, n) > EE_MAX_SIZE) {
             return EE_ERR_CONFIG;
         }
     }
@@ -160,13 +161,16 @@ ee_status ee_wav2vec2_check(const ee_config *config)
             return EE_ERR_CONFIG;
         }
     }
+    if (config->dim % config->groups != 0 || positional_window(config) > EE_MAX_SIZE) {
+        return EE_ERR_CONFIG;
+    }
     /* NaN fails too. */
     const int has_eps = config->norm_eps >= 0x1p-40f && config->norm_eps <= 1.0f;
     const int is_whole = config->chunk == 0 && config->positions == EE_POSITIONS_NONE
                          && config->conv == EE_CONV_CENTRED;
 
     return has_eps && is_whole && convs > 0 && config->mels == 1
-                   && config->dim % config->heads == 0 && config->dim % config->groups == 0
+                   && config->dim % config->heads == 0
                    && config->conv_bias <= 1 && config->conv_norm <= EE_CONV_NORM_LAYER
                    && config->norm <= EE_NORM_PRE
                ? EE_OK
@@ -482,19 +486,20 @@ typedef struct {
     float *x;
 } layer_job;
 
-/* A worker, in turn: a block normed before attention, and what projecting it takes; the scores;
- * what a module gives, the block normed before it, and the wide values. */
+/* A worker, in turn: a block normed before attention, and behind it what projecting takes; the
+ * scores; what a module gives, and the wide values. */
 static size_t layer_worker(const ee_config *config, const ee_attention_frames *frames,
                            const ee_team *team)
 {
     const size_t dim = config->dim, block = ee_block_frames(frames->rows, team);
     const size_t gates = config->buckets > 0
                              ? ee_gates_f32_block_scratch(block, config->heads) : 0;
-    const size_t attention = ee_multi_head_attention_f32_block_scratch(frames, dim, team);
     const size_t normed = config->norm == EE_NORM_PRE ? ee_size_mul(block, dim) : 0;
+    const size_t projecting = ee_size_add(normed, ee_size_max(ee_size_mul(block, dim), gates));
+    const size_t attention = ee_multi_head_attention_f32_block_scratch(frames, dim, team);
     const size_t wide = ee_size_mul(block, ee_size_add(dim, config->ff));
 
-    return ee_size_add(normed, ee_size_max(ee_size_max(attention, gates), wide));
+    return ee_size_max(ee_size_max(projecting, attention), wide);
 }
 
 static size_t layer_f32_floats(const ee_config *config, size_t rows, const ee_team *team)
@@ -642,17 +647,18 @@ static void head_f32(const ee_model *model, const void *const *tensors, int has_
 
 /* ---- The graph ---- */
 
-size_t ee_wav2vec2_scratch(const ee_config *config, size_t rows, const ee_team *team)
+size_t ee_wav2vec2_scratch(const ee_config *config, size_t rows, size_t before,
+                           const ee_team *team)
 {
 #ifndef EE_NO_F32
     if (config->dtype == EE_DTYPE_F32) {
-        const size_t floats = ee_size_max(stem_f32_floats(config, rows, team),
-                                          ee_size_max(layer_f32_floats(config, rows, team),
-                                                      head_f32_floats(config, rows)));
-        return ee_size_mul(floats, sizeof(float));
+        const size_t others = ee_size_max(stem_f32_floats(config, rows, team),
+                                          head_f32_floats(config, rows));
+        const size_t layer = ee_size_mul(layer_f32_floats(config, rows, team), sizeof(float));
+        return ee_size_max(ee_size_mul(others, sizeof(float)), ee_size_add(before, layer));
     }
 #endif
-    return ee_wav2vec2_qs8_scratch(config, rows, team);
+    return ee_wav2vec2_qs8_scratch(config, rows, before, team);
 }
 
 void ee_wav2vec2_stem(const ee_model *model, float *x, const float *inputs, size_t frames,
@@ -702,6 +708,11 @@ void ee_wav2vec2_head(const ee_model *model, uint32_t exit, ee_output *out, cons
                          (char *)scratch + ee_floats_qs8(rows, c->vocab), team);
 }
 
+static size_t scratch_bytes(const ee_config *config, size_t rows, const ee_team *team)
+{
+    return ee_wav2vec2_scratch(config, rows, 0, team);
+}
+
 static ee_status check(const ee_config *config)
 {
     return config->buckets == 0 ? ee_wav2vec2_check(config) : EE_ERR_CONFIG;
@@ -725,10 +736,12 @@ const ee_graph ee_graph_wav2vec2 = {
     .check = check,
     .size = ee_wav2vec2_size,
     .window = ee_wav2vec2_window,
+    .frames = ee_as_many_rows,
+    .x_rows = ee_as_many_rows,
     .layers = ee_wav2vec2_layers,
     .reach = ee_wav2vec2_nothing,
     .cache_bytes = ee_wav2vec2_nothing,
-    .scratch = ee_wav2vec2_scratch,
+    .scratch = scratch_bytes,
     .stem = ee_wav2vec2_stem,
     .place = ee_wav2vec2_place,
     .group = group,

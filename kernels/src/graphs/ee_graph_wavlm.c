@@ -75,7 +75,7 @@ static size_t distance_bytes(const ee_config *config, size_t rows)
 
 static size_t scratch_bytes(const ee_config *config, size_t rows, const ee_team *team)
 {
-    return ee_size_add(distance_bytes(config, rows), ee_wav2vec2_scratch(config, rows, team));
+    return ee_wav2vec2_scratch(config, rows, distance_bytes(config, rows), team);
 }
 
 static void group(const ee_model *model, uint32_t exit, float *x, size_t rows,
@@ -99,6 +99,8 @@ const ee_graph ee_graph_wavlm = {
     .check = check,
     .size = ee_wav2vec2_size,
     .window = ee_wav2vec2_window,
+    .frames = ee_as_many_rows,
+    .x_rows = ee_as_many_rows,
     .layers = ee_wav2vec2_layers,
     .reach = ee_wav2vec2_nothing,
     .cache_bytes = ee_wav2vec2_nothing,

@@ -21,7 +21,9 @@ ee_window ee_wav2vec2_window(const ee_config *config);
 uint32_t ee_wav2vec2_layers(const ee_config *config, uint32_t exit);
 /* Of reach and cache_bytes: in a full view nothing is behind. */
 size_t ee_wav2vec2_nothing(const ee_config *config, uint32_t exit);
-size_t ee_wav2vec2_scratch(const ee_config *config, size_t rows, const ee_team *team);
+/* before: bytes that lie before the scratch of layers. */
+size_t ee_wav2vec2_scratch(const ee_config *config, size_t rows, size_t before,
+                           const ee_team *team);
 
 void ee_wav2vec2_stem(const ee_model *model, float *x, const float *inputs, size_t frames,
                       size_t rows, void *scratch, const ee_team *team);
@@ -33,7 +35,8 @@ void ee_wav2vec2_head(const ee_model *model, uint32_t exit, ee_output *out, cons
                       size_t rows, void *scratch, const ee_team *team);
 
 /* The parts of the above in int8 mode; scratch in bytes, tensors those of a layer or of a head. */
-size_t ee_wav2vec2_qs8_scratch(const ee_config *config, size_t rows, const ee_team *team);
+size_t ee_wav2vec2_qs8_scratch(const ee_config *config, size_t rows, size_t before,
+                               const ee_team *team);
 void ee_wav2vec2_qs8_stem(const ee_model *model, float *x, const float *inputs, size_t frames,
                           size_t rows, void *scratch, const ee_team *team);
 void ee_wav2vec2_qs8_layer(const ee_model *model, const void *const *tensors, float *x, size_t rows,

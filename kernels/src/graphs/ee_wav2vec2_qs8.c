@@ -520,11 +520,12 @@ void ee_wav2vec2_qs8_head(const ee_model *model, const void *const *tensors, int
     ee_exit_head_qs8_c(out, x, w.weight, w.scale, w.bias, rows, c->dim, c->vocab, rest, ops, team);
 }
 
-size_t ee_wav2vec2_qs8_scratch(const ee_config *config, size_t rows, const ee_team *team)
+size_t ee_wav2vec2_qs8_scratch(const ee_config *config, size_t rows, size_t before,
+                               const ee_team *team)
 {
     const size_t head = ee_size_add(ee_floats_qs8(rows, config->vocab),
                                     head_bytes(config, rows, team));
 
     return ee_size_max(stem_bytes(config, rows, team),
-                       ee_size_max(layer_bytes(config, rows, team), head));
+                       ee_size_max(ee_size_add(before, layer_bytes(config, rows, team)), head));
 }

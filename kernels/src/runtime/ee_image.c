@@ -5,7 +5,11 @@
 #include "../common/ee_size.h"
 #include "ee_graph.h"
 
-enum { MAGIC = 0x4D494545 }; /* the bytes "EEIM" */
+enum {
+    MAGIC = 0x4D494545, /* the bytes "EEIM" */
+    MIN_RATE = 1000,
+    MAX_RATE = 1000000
+};
 
 typedef struct {
     uint32_t kind, offset, bytes, crc32;
@@ -62,6 +66,23 @@ static int has_its_sections(const image_header *header)
     return exits == header->exits && exits >= 1 && exits <= EE_MAX_EXITS;
 }
 
+/* Zeros where there are no more exits, and no more sections. */
+static int is_filled_up(const image_header *header)
+{
+    const unsigned char *const bytes = (const unsigned char *)header;
+    unsigned any = 0;
+
+    for (uint32_t e = header->exits; e < EE_MAX_EXITS; e++) {
+        any |= header->layers_per_exit[e] != 0;
+    }
+    for (size_t i = offsetof(image_header, sections)
+                    + header->section_count * sizeof(image_section);
+         i < EE_IMAGE_HEADER_BYTES; i++) {
+        any |= bytes[i];
+    }
+    return any == 0;
+}
+
 /* The section of an exit, from 1; 0: the one before those of exits. */
 static const image_section *exit_section(const image_header *header, uint32_t exit)
 {
@@ -94,8 +115,12 @@ static ee_status check_header(const image_header *header, size_t bytes, uint32_t
     if (header_crc(header) != header->header_crc32) {
         return EE_ERR_IMAGE_CHECKSUM;
     }
-    if (header->header_bytes != EE_IMAGE_HEADER_BYTES || !has_its_sections(header)) {
+    if (header->header_bytes != EE_IMAGE_HEADER_BYTES || !has_its_sections(header)
+        || !is_filled_up(header)) {
         return EE_ERR_IMAGE_LAYOUT;
+    }
+    if (header->sample_rate < MIN_RATE || header->sample_rate > MAX_RATE) {
+        return EE_ERR_CONFIG;
     }
     uint32_t held = 0;
     while (held < header->exits && end_of(exit_section(header, held + 1)) <= bytes) {
