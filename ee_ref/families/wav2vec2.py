@@ -58,6 +58,7 @@ class Config(shared.Config):
     architecture: ClassVar[str] = "ee-wav2vec2"
     number: ClassVar[int] = 3
     frontends: ClassVar[tuple[str, ...]] = WAVEFORMS
+    has_streams: ClassVar[bool] = False
     positions: ClassVar[str] = "none"
     own: ClassVar[Mapping[str, str]] = MappingProxyType({
         "channels": "I", "groups": "I", "conv_bias": "I", "conv_norm": "I", "norm": "I",

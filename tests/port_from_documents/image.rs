@@ -30,6 +30,10 @@ pub struct Model {
     pub layers: Vec<usize>,
     /// Whether each of them has a layer at half rate.
     pub parallel: Vec<bool>,
+    /// Whether it is a Zipformer.
+    pub has_stacks: bool,
+    /// LSTMs of a head.
+    pub lstms: usize,
     pub window: Vec<f32>,
     pub sines: Vec<f32>,
     /// First bin and weights of each mel filter.
@@ -151,13 +155,22 @@ impl Model {
             parallel = family.take(64)?[..exits].to_vec();
             family.end()?;
         }
+        let (mut lstms, mut lstm_width) = (0, 0);
+        if architecture == 6 {
+            let mut family = only(5)?;
+            let counts = words(family.take(8)?);
+            family.end()?;
+            (lstms, lstm_width) = (counts[0], counts[1]);
+            check((1..=8).contains(&lstms) && (1..=8192).contains(&lstm_width), CONFIG)?;
+        }
+        check(architecture != 5 || layers[..exits].iter().sum::<usize>() <= 19, CONFIG)?;
         let mut speech = None;
         if architecture == 3 || architecture == 4 {
             let mut family = only(5)?;
             speech = Some(Speech::read(family.take(156)?));
             family.end()?;
         }
-        check(architecture == 1 || matches!(architecture, 2..=4) && chunk == 0, CONFIG)?;
+        check(architecture == 1 || matches!(architecture, 2..=6) && chunk == 0, CONFIG)?;
         let takes_samples = speech.is_some();
         if let Some(s) = &speech {
             let divides = |n: usize| (1..=1 << 16).contains(&n) && dim % n == 0;
@@ -211,7 +224,10 @@ impl Model {
             labels.push(label_text.get(from..end).ok_or_else(|| refused(LAYOUT))?.to_vec());
             from = end;
         }
-        let shapes = Shapes { int8: dtype == 1, dim, ff, kernel, vocab, mels, stem_kernel, max_frames };
+        let has_stacks = architecture == 5;
+        #[rustfmt::skip]
+        let shapes = Shapes { int8: dtype == 1, dim, ff, kernel, vocab, mels, stem_kernel, max_frames, has_stacks,
+            lstms, lstm_width };
         let readers = of_exits[..exits].iter().map(|section| Reader { rest: content(section) });
         let lists = match &speech {
             Some(speech) => shapes.speech(speech, heads, &layers[..exits]),
@@ -244,6 +260,8 @@ impl Model {
             norm_eps,
             layers: layers[..exits].to_vec(),
             parallel: parallel.iter().map(|&n| n == 1).collect(),
+            has_stacks,
+            lstms,
             window,
             sines,
             filters,
@@ -295,6 +313,9 @@ struct Shapes {
     mels: usize,
     stem_kernel: usize,
     max_frames: usize,
+    has_stacks: bool,
+    lstms: usize,
+    lstm_width: usize,
 }
 
 type Described = (String, Vec<usize>, u8);
@@ -323,10 +344,15 @@ impl Shapes {
         ];
         let mut list = Vec::new();
         if self.max_frames > 0 {
-            self.matrix(&mut list, "stem.positions", self.max_frames, d);
+            let rows = if self.has_stacks { 2 * self.max_frames } else { self.max_frames };
+            self.matrix(&mut list, "stem.positions", rows, d);
         }
-        self.part(&mut list, "stem.conv1", d, self.stem_kernel * self.mels);
-        self.part(&mut list, "stem.conv2", d, self.stem_kernel * d);
+        if self.has_stacks {
+            self.part(&mut list, "stem.conv", d, self.stem_kernel * self.mels);
+        } else {
+            self.part(&mut list, "stem.conv1", d, self.stem_kernel * self.mels);
+            self.part(&mut list, "stem.conv2", d, self.stem_kernel * d);
+        }
         let mut lists = vec![list];
         for (g, &count) in layers.iter().enumerate() {
             let mut list = Vec::new();
@@ -336,7 +362,14 @@ impl Shapes {
                     self.part(&mut list, &format!("group.{}.{}.{}", g + 1, layer, name), rows, cols);
                 }
             }
-            self.part(&mut list, &format!("head.{}", g + 1), self.vocab, d);
+            let (head, w) = (format!("head.{}", g + 1), self.lstm_width);
+            for n in 1..=self.lstms {
+                let lstm = format!("{}.lstm.{}", head, n);
+                self.part(&mut list, &format!("{}.in", lstm), 8 * w, if n == 1 { d } else { 2 * w });
+                self.matrix(&mut list, &format!("{}.forward.weight", lstm), 4 * w, w);
+                self.matrix(&mut list, &format!("{}.backward.weight", lstm), 4 * w, w);
+            }
+            self.part(&mut list, &head, self.vocab, if self.lstms > 0 { 2 * w } else { d });
             lists.push(list);
         }
         lists

@@ -251,6 +251,7 @@ fn op_case(mut case: Body, result: &mut Body) -> Result<(), Failure> {
             mode.conformer_layer(&x, &w, number("heads")?, eps()?, &view, (&kv, &gated))?
         }
         "exit_head" => mode.exit_head(&x()?, &w)?,
+        "lstm" => mode.lstm(&x()?, &w)?,
         "softmax" if op == case.name => float32::softmax(&x()?),
         "softmax" => return softmax_qs8(&x()?, &w, result),
         "quantize" if op != case.name => return quantize_qs8(&x()?, result),

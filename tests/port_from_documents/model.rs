@@ -10,7 +10,23 @@ use crate::tensors::{Matrix, Weights};
 
 fn encoder_frames(model: &Model, frames: usize) -> usize {
     let conv = |n: usize| n.checked_sub(model.stem_kernel).map_or(0, |n| 1 + n / model.stem_stride);
-    conv(conv(frames))
+    match model.has_stacks {
+        true => conv(frames).div_ceil(2),
+        false => conv(conv(frames)),
+    }
+}
+
+/// numerics.md, "The encoder": the layers of a Zipformer by the rates of their stacks.
+const RATES: [usize; 19] = [1, 1, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 8, 4, 4, 4, 4, 2, 2];
+
+/// Rows 0, rate, 2 rate, ...
+fn every(x: &Matrix, rate: usize) -> Matrix {
+    Matrix::from_fn(x.rows.div_ceil(rate), x.cols, |t, d| x.at(rate * t, d))
+}
+
+/// Each row `rate` times, up to so many.
+fn repeated(x: &Matrix, rate: usize, rows: usize) -> Matrix {
+    Matrix::from_fn(rows, x.cols, |t, d| x.at(t / rate, d))
 }
 
 /// Whether the encoder takes these features.
@@ -35,6 +51,9 @@ struct Encoder<'a> {
     model: &'a Model,
     mode: &'a dyn Mode,
     x: Matrix,
+    /// Of a Zipformer, the rows of the stack.
+    slow: Matrix,
+    layers_done: usize,
     exits_done: usize,
 }
 
@@ -46,17 +65,21 @@ impl<'a> Encoder<'a> {
         session(model, features)?;
         let mode: &dyn Mode = if model.int8 { &Qs8 } else { &Float32 };
         let stem = Weights::new(&model.tensors).at("stem");
+        let slow = Matrix::new(0, model.dim);
         if let Some(speech) = &model.speech {
             let x = speech_stem(speech, mode, &stem, features, model.norm_eps)?;
-            return Ok(Encoder { model, mode, x, exits_done: 0 });
+            return Ok(Encoder { model, mode, x, slow, layers_done: 0, exits_done: 0 });
         }
-        let x = mode.stem_conv(features, &stem.at("conv1"), model.stem_stride)?;
-        let x = mode.stem_conv(&x, &stem.at("conv2"), model.stem_stride)?;
+        let convs: &[&str] = if model.has_stacks { &["conv"] } else { &["conv1", "conv2"] };
+        let mut x = features.clone();
+        for conv in convs {
+            x = mode.stem_conv(&x, &stem.at(conv), model.stem_stride)?;
+        }
         let x = match model.max_frames {
             0 => x,
             _ => x.plus(&mode.positions(&stem, x.rows)?, 1.0),
         };
-        Ok(Encoder { model, mode, x, exits_done: 0 })
+        Ok(Encoder { model, mode, x, slow, layers_done: 0, exits_done: 0 })
     }
 
     /// The log-probabilities of the next exit.
@@ -73,17 +96,45 @@ impl<'a> Encoder<'a> {
             self.mode.conformer_layer(x, layer, model.heads, model.norm_eps, &view, nothing)
         };
         let mut x = self.x.clone();
+        let mut slow = self.slow.clone();
         for l in 1..=model.layers[self.exits_done] {
-            x = run(&x, &group.at("layer").at(&l.to_string()))?;
+            let layer = group.at("layer").at(&l.to_string());
+            let rate = if model.has_stacks { RATES[self.layers_done] } else { 1 };
+            let before = if self.layers_done > 0 { RATES[self.layers_done - 1] } else { 1 };
+            if model.has_stacks && rate != before {
+                if before > 1 {
+                    x = x.plus(&repeated(&slow, before, x.rows), 1.0);
+                }
+                slow = every(&x, rate);
+            }
+            match rate {
+                1 => x = run(&x, &layer)?,
+                _ => slow = run(&slow, &layer)?,
+            }
+            self.layers_done += usize::from(model.has_stacks);
         }
         if model.parallel[self.exits_done] {
-            let even = Matrix::from_fn(self.x.rows.div_ceil(2), x.cols, |t, d| self.x.at(2 * t, d));
-            let slow = run(&even, &group.at("parallel"))?;
-            x = Matrix::from_fn(x.rows, x.cols, |t, d| x.at(t, d) + slow.at(t / 2, d));
+            let beside = run(&every(&self.x, 2), &group.at("parallel"))?;
+            x = x.plus(&repeated(&beside, 2, x.rows), 1.0);
         }
         self.x = x;
+        self.slow = slow;
         self.exits_done += 1;
-        self.mode.exit_head(&self.x, &weights.at("head").at(&self.exits_done.to_string()))
+        self.head(&weights.at("head").at(&self.exits_done.to_string()))
+    }
+
+    fn head(&self, w: &Weights) -> Answer {
+        let (x, rate) = (&self.x, if self.layers_done > 0 { RATES[self.layers_done - 1] } else { 1 });
+        let mut y = match (self.layers_done, rate) {
+            (0, _) => x.clone(),
+            (19, _) => every(&x.plus(&repeated(&self.slow, rate, x.rows), 1.0), 2),
+            (_, 1) => every(x, 2),
+            _ => every(&repeated(&self.slow, rate, x.rows), 2),
+        };
+        for n in 1..=self.model.lstms {
+            y = self.mode.lstm(&y, &w.at("lstm").at(&n.to_string()))?;
+        }
+        self.mode.exit_head(&y, w)
     }
 }
 

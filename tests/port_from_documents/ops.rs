@@ -133,6 +133,40 @@ pub trait Mode {
         self.layer_norm(&x, &w.at("norm"), eps)
     }
 
+    fn lstm(&self, x: &Matrix, w: &Weights) -> Answer {
+        let gates = self.linear(x, &w.at("in"))?;
+        if gates.cols % 8 != 0 {
+            return Err(argument("in_weight"));
+        }
+        let width = gates.cols / 8;
+        let forward = self.direction(&gates.columns(0..4 * width), &w.at("forward"))?;
+        let backward = self.direction(&gates.columns(4 * width..8 * width).reversed(), &w.at("backward"))?;
+        Ok(forward.beside(&backward.reversed()))
+    }
+
+    /// One direction of an LSTM; gates: what its input adds, in the order of its frames.
+    fn direction(&self, gates: &Matrix, w: &Weights) -> Answer {
+        let width = gates.cols / 4;
+        let tanh = |x: &Matrix| -> Answer {
+            let pairs = x.map(|_| 2.0).beside(&x.map(|x| x + x));
+            Ok(self.glu(&pairs)?.map(|y| y - 1.0))
+        };
+        let (mut h, mut c, mut y) = (Matrix::new(1, width), Matrix::new(1, width), Matrix::new(0, width));
+        for t in 0..gates.rows {
+            let sum = self.linear(&h, w)?;
+            if sum.cols != gates.cols {
+                return Err(argument("forward_weight or backward_weight"));
+            }
+            let sum = sum.plus(&gates.part(t..t + 1), 1.0);
+            let gate = |n: usize| sum.columns(n * width..(n + 1) * width);
+            let entering = self.glu(&tanh(&gate(2))?.beside(&gate(0)))?;
+            c = self.glu(&c.beside(&gate(1)))?.plus(&entering, 1.0);
+            h = self.glu(&tanh(&c)?.beside(&gate(3)))?;
+            y = y.then(&h);
+        }
+        Ok(y)
+    }
+
     fn exit_head(&self, x: &Matrix, w: &Weights) -> Answer {
         Ok(self.log_softmax(&self.stem_conv(x, w, 1)?))
     }

@@ -58,6 +58,17 @@ impl Matrix {
         Matrix { rows: self.rows + rows.rows, cols: self.cols, data }
     }
 
+    /// Of each row these columns, and then those.
+    pub fn beside(&self, other: &Matrix) -> Matrix {
+        let value = |t, d| if d < self.cols { self.at(t, d) } else { other.at(t, d - self.cols) };
+        Matrix::from_fn(self.rows, self.cols + other.cols, value)
+    }
+
+    /// The last row first.
+    pub fn reversed(&self) -> Matrix {
+        Matrix::from_fn(self.rows, self.cols, |t, d| self.at(self.rows - 1 - t, d))
+    }
+
     /// x + y * factor, two operations a value.
     pub fn plus(&self, y: &Matrix, factor: f32) -> Matrix {
         let sums = self.data.iter().zip(&y.data).map(|(x, y)| x + y * factor);
