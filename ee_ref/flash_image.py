@@ -353,7 +353,7 @@ def _build(config: Config, file: ModelFile, phrases: bytes) -> bytes:
 def _described(config: Config, model_crc32: int) -> _Header:
     """The header of an image, without its sections."""
     values: dict[str, Any] = {
-        name: _number(name, getattr(config, name, 0)) if hasattr(config, name) else 0
+        name: _number(name, getattr(config, name)) if hasattr(config, name) else 0
         for name in _Header._fields}
     if not config.has_floor:
         values["log_floor"] = 0.0

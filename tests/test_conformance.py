@@ -138,7 +138,8 @@ EDGES = [
     "frontend/features/*_silence", "frontend/features/*_no_samples",
     *(f"model/exits/{model}_{edge}" for model in ("small-int8", "small-f32", "commands")
       for edge in ("one_frame", "longest")),
-    *(f"model/exits/splitformer-int8_{edge}" for edge in ("one_frame", "frames_15", "longest")),
+    *(f"model/exits/{model}-int8_{edge}" for model in ("splitformer", "zipformer", "lstm")
+      for edge in ("one_frame", "frames_15", "longest")),
     "model/exits/small-int8_no_features", "model/exits/small-int8_no_frames",
     "decision/decide/*_entropy_equal", "decision/decide/*_entropy_one_bit_less",
     "decision/decide/ties-int8_constant_exit_1",
