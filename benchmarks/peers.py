@@ -177,6 +177,8 @@ SPEECH: dict[str, Callable[[float, int], tuple[Run, dict]]] = {
     "wav2vec2-f32": lambda seconds, threads: speech_native("f32", threads),
     "wav2vec2-f32-packed": lambda seconds, threads: speech_native("f32", threads, packed=True),
     "wav2vec2-onnx-int8": lambda seconds, threads: speech_onnx("int8", seconds, threads),
+    "wav2vec2-onnx-int8-products":
+        lambda seconds, threads: speech_onnx("int8-products", seconds, threads),
     "wav2vec2-onnx-f32": lambda seconds, threads: speech_onnx("f32", seconds, threads),
     "wav2vec2-transformers": lambda seconds, threads: speech_torch(threads),
 }

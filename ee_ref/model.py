@@ -262,7 +262,8 @@ class Model:
     ) -> Result:
         """Words of a recording, at the exit chosen.
 
-        audio: a path, a binary file object, (samples, rate), or samples at `config.sample_rate`.
+        audio: a path, a binary file object, (samples, rate), samples at `config.sample_rate`, or an
+        `audio.Recording`, whose pieces may still be coming.
         exit: stop at this exit, 1-based. policy: stop where it says; a name is one of `policies`.
         Neither: the policy `balanced` where the model has it, else the last exit; with phrases the
         policy `phrases` goes before `balanced`.
@@ -638,7 +639,7 @@ class Model:
         from .decode.attention import AttentionSearch
 
         how = AttentionSearch(beam_width, n_best, rule, length_penalty, ctc_weight)
-        return AttentionDecoder(self._encoder, self.tokens.special, how)
+        return AttentionDecoder(self._encoder, self.tokens.special, how, self)
 
     @cached_property
     def _attention(self) -> AttentionDecoder | None:

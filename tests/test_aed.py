@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import pickle
 import re
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
+import soundfile
 
 import ee_ref
 from ee_ref import decode, exits, families, flash_image, model_file
@@ -36,6 +38,7 @@ from ee_ref.decode.attention import (
 from ee_ref.decode.hypothesis import AttentionHypothesis
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, CheckpointError, EeError, ShapeError, TooLongError
+from ee_ref.evaluation import journal, manifest, run
 from ee_ref.info import describe
 from tests.aed_layouts import AED_CLIPS, FULL_AED, LABELS, authors, small_state
 from tests.conftest import ISAS
@@ -525,6 +528,23 @@ def audio_model(tmp_path, native_library):
     tokens = ["@", "<s>", "</s>", *(f"\u2581{c}" for c in "abcd"), "<pad>", *"xyz"]
     model_file.write(path, config, tokens, {1, 2, 7}, tensors)
     return path
+
+
+def test_what_was_measured_is_read_back_and_decoders_can_be_sent(audio_model, tmp_path):
+    """A journal has the scores of attention decoders; a copy of one is that of its model again."""
+    model = ee_ref.load(audio_model)
+    soundfile.write(tmp_path / "a.wav", SAMPLES, 16000)
+    recordings = [manifest.Recording("a", tmp_path / "a.wav", "a b")]
+    decoder = pickle.loads(pickle.dumps(model.attention_decoder(2, ctc_weight=0.3)))
+    assert decoder.how == model.attention_decoder(2, ctc_weight=0.3).how
+    asked = journal.question(model)
+    first, again = (run.run(model, recordings, decoder=decoder, spread=journal.resumed(
+        tmp_path / "j", asked, run.here(1))) for _ in range(2))
+    assert first == again and len(first[0].attention) == model.config.exits
+    assert first[0].texts == run.run(
+        model, recordings, decoder=model.attention_decoder(2, ctc_weight=0.3))[0].texts
+    with pytest.raises(TypeError, match="expected the decoder of a model"):
+        pickle.dumps(AttentionDecoder(model._encoder, model.tokens.special))
 
 
 def test_transcribe_decodes_by_attention(audio_model):

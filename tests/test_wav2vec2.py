@@ -196,6 +196,8 @@ def test_frames_and_times():
     ({"convs": "999/9 999/9 999/9"}, "convs: expected windows and steps of at most 65536 samples"),
     ({"max_frames": 9}, "max_frames: expected 0, as there are no positions"),
     ({"groups": 5}, "groups: expected a divisor of dim 12"),
+    ({"channels": 21846}, "channels: expected with kernels of 3 at most 65536 values a window"),
+    ({"kernel": 16385}, "kernel: expected with 4 channels a group at most 65536 values a window"),
     ({"norm": "both"}, "norm: expected one of ['post', 'pre']"),
     ({"conv_norm": "batch"}, "conv_norm: expected one of"),
     ({"conv_bias": 2}, "conv_bias: expected 0 or 1"),

@@ -451,17 +451,17 @@ def _exits(model: Reference, name: str, features, log_probs, bound: Bound) -> Ve
 def _utterances(model: Reference) -> dict[str, np.ndarray]:
     """Features of an int8 model: random ones for the small model, of the demo for the bundled."""
     mels = model.config.mels
-    if model.config.takes_samples:
-        counts = {"no_features": 0, "no_frames": model.config.window - 1} | {
-            name: model.config.window + (frames - 1) * model.config.stride + 1
-            for name, frames in ENCODER_FRAMES.items()}
+    if isinstance(model.config, wav2vec2.Config):
+        window, stride = model.config.window, model.config.stride
+        counts = {"no_features": 0, "no_frames": window - 1} | {
+            name: window + (frames - 1) * stride + 1 for name, frames in ENCODER_FRAMES.items()}
         found = {name: Stream(count)(count, 1, low=-0.5, high=0.5)
                  for name, count in counts.items()}
-        longest = counts["frames_80"]
-        return {**found, "zeros": np.zeros((longest, 1), np.float32),
-                "constant": np.ones((longest, 1), np.float32),
-                "huge": Stream(3)(longest, 1, low=-1e6, high=1e6),
-                "subnormal": Stream(4)(longest, 1, low=-1e-39, high=1e-39)}
+        count = counts["frames_80"]
+        return {**found, "zeros": np.zeros((count, 1), np.float32),
+                "constant": np.ones((count, 1), np.float32),
+                "huge": Stream(3)(count, 1, low=-1e6, high=1e6),
+                "subnormal": Stream(4)(count, 1, low=-1e-39, high=1e-39)}
     if model.name != "commands":
         # Log-mel features are normalised: of unit size, and of either sign.
         first = next(n for n in itertools.count() if model.config.encoder_frames(n))

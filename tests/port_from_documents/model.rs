@@ -2,8 +2,8 @@
 
 use crate::exact::{exp, sum};
 use crate::float32::Float32;
-use crate::image::Model;
-use crate::ops::{Answer, Mode, View};
+use crate::image::{Model, Speech};
+use crate::ops::{windows, Answer, Mode, View};
 use crate::protocol::{argument, refused, Body, Data, Failure};
 use crate::qs8::Qs8;
 use crate::tensors::{Matrix, Weights};
@@ -65,6 +65,11 @@ impl<'a> Encoder<'a> {
         session(model, features)?;
         let mode: &dyn Mode = if model.int8 { &Qs8 } else { &Float32 };
         let stem = Weights::new(&model.tensors).at("stem");
+        let slow = Matrix::new(0, model.dim);
+        if let Some(speech) = &model.speech {
+            let x = speech_stem(speech, mode, &stem, features, model.norm_eps)?;
+            return Ok(Encoder { model, mode, x, slow, layers_done: 0, exits_done: 0 });
+        }
         let convs: &[&str] = if model.has_stacks { &["conv"] } else { &["conv1", "conv2"] };
         let mut x = features.clone();
         for conv in convs {
@@ -74,7 +79,6 @@ impl<'a> Encoder<'a> {
             0 => x,
             _ => x.plus(&mode.positions(&stem, x.rows)?, 1.0),
         };
-        let slow = Matrix::new(0, model.dim);
         Ok(Encoder { model, mode, x, slow, layers_done: 0, exits_done: 0 })
     }
 
@@ -82,6 +86,9 @@ impl<'a> Encoder<'a> {
     fn next_exit(&mut self) -> Answer {
         let model = self.model;
         let weights = Weights::new(&model.tensors);
+        if let Some(speech) = &model.speech {
+            return self.next_speech_exit(speech, &weights);
+        }
         let view = View { chunk: model.chunk, left: model.left, ahead: model.ahead };
         let nothing = (&Matrix::new(0, 2 * model.dim), &Matrix::new(0, model.dim));
         let group = weights.at("group").at(&(self.exits_done + 1).to_string());
@@ -128,6 +135,85 @@ impl<'a> Encoder<'a> {
             y = self.mode.lstm(&y, &w.at("lstm").at(&n.to_string()))?;
         }
         self.mode.exit_head(&y, w)
+    }
+}
+
+/// numerics.md, "The encoder of wav2vec 2.0, HuBERT and WavLM".
+fn speech_stem(s: &Speech, mode: &dyn Mode, stem: &Weights, samples: &Matrix, eps: f32) -> Answer {
+    let mut x = samples.clone();
+    for (n, &(kernel, stride)) in s.convs.iter().enumerate() {
+        let w = stem.at(&format!("conv{}", n + 1));
+        x = match n {
+            1 | 2 => mode.linear(&windows(&x, kernel * x.cols, stride)?, &w)?,
+            _ => mode.stem_conv(&x, &w, stride)?,
+        };
+        if s.layer_norms {
+            x = mode.layer_norm(&x, &w.at("norm"), eps)?;
+        } else if n == 0 {
+            x = mode.group_norm(&x, &w.at("norm"), eps)?;
+        }
+        x = mode.gelu(&x);
+    }
+    let x = mode.stem_conv(&mode.layer_norm(&x, &stem.at("proj").at("norm"), eps)?, &stem.at("proj"), 1)?;
+    let positional = mode.grouped_conv(&x, &stem.at("positional"), s.groups)?;
+    let x = x.plus(&mode.gelu(&positional), 1.0);
+    if s.is_pre { Ok(x) } else { mode.layer_norm(&x, &stem.at("norm"), eps) }
+}
+
+/// The row of the table for a distance, key less query.
+fn bucket(s: &Speech, distance: isize) -> usize {
+    let (half, exact, far) = (s.buckets / 2, s.buckets / 4, distance.unsigned_abs());
+    let row = if far < exact {
+        far
+    } else {
+        let ratio = |n: usize| (n as f64 / exact as f64).ln();
+        let steps = ratio(far) / ratio(s.max_distance) * (half - exact) as f64;
+        (exact + (steps + 1e-9) as usize).min(half - 1)
+    };
+    row + if distance > 0 { half } else { 0 }
+}
+
+impl Encoder<'_> {
+    fn next_speech_exit(&mut self, s: &Speech, weights: &Weights) -> Answer {
+        let (model, mode, eps) = (self.model, self.mode, self.model.norm_eps);
+        let group = weights.at("group").at(&(self.exits_done + 1).to_string());
+        let frames = self.x.rows as isize;
+        let distances = match s.buckets {
+            0 => Matrix::new(0, 0),
+            _ => {
+                let table = weights.at("stem").matrix("distances", model.heads)?;
+                Matrix::from_fn(model.heads, (2 * frames - 1).max(0) as usize, |h, i| {
+                    table.at(bucket(s, i as isize - frames + 1), h)
+                })
+            }
+        };
+        let view = View { chunk: 0, left: 0, ahead: 0 };
+        let attention = |x: &Matrix, w: &Weights| match s.buckets {
+            0 => Ok(mode.multi_head_attention(x, w, model.heads, &view, &Matrix::new(0, 2 * model.dim))?.0),
+            _ => mode.gated_attention(x, w, w.at("gate").vector("scale", model.heads)?, &distances),
+        };
+        let feed_forward = |x: &Matrix, w: &Weights| {
+            mode.linear(&mode.gelu(&mode.linear(x, &w.at("up"))?), &w.at("down"))
+        };
+        for l in 1..=model.layers[self.exits_done] {
+            let layer = group.at("layer").at(&l.to_string());
+            for part in ["attn", "ff"] {
+                let w = layer.at(part);
+                let run = |x: &Matrix| if part == "attn" { attention(x, &w) } else { feed_forward(x, &w) };
+                let norm = |x: &Matrix| mode.layer_norm(x, &w.at("norm"), eps);
+                self.x = match s.is_pre {
+                    true => self.x.plus(&run(&norm(&self.x)?)?, 1.0),
+                    false => norm(&self.x.plus(&run(&self.x)?, 1.0))?,
+                };
+            }
+        }
+        let head = weights.at("head").at(&(self.exits_done + 1).to_string());
+        let normed = match s.head_norm[self.exits_done] {
+            true => mode.layer_norm(&self.x, &head.at("norm"), eps)?,
+            false => self.x.clone(),
+        };
+        self.exits_done += 1;
+        mode.exit_head(&normed, &head)
     }
 }
 

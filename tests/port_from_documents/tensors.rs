@@ -122,6 +122,11 @@ impl<'a> Weights<'a> {
         }
     }
 
+    /// The bias of n outputs, of a convolution that may have none.
+    pub fn bias_or_zeros(&self, n: usize) -> Result<Vec<f32>, Failure> {
+        if self.has("bias") { Ok(self.vector("bias", n)?.to_vec()) } else { Ok(vec![0.0; n]) }
+    }
+
     pub fn any_matrix(&self, name: &str) -> Result<Matrix, Failure> {
         match self.find(name)? {
             Tensor { shape, data: Data::Float(values) } if shape.len() == 2 => {
