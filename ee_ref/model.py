@@ -411,7 +411,7 @@ class Model:
         phrases: AnyPhrases | None = None,
         *,
         exit: int | None = None,
-        decoder: Decoder | None = None,
+        decoder: AnyDecoder | None = None,
         endpoint: Endpoint | None = None,
         view: Windows | Chunks | None = None,
         rate: int | None = None,
@@ -437,7 +437,7 @@ class Model:
         policy, listener = self._asked(exit, policy, decoder, phrases, stream=True)
         usual = LIVE if listener is None else PHRASES
         view = self.stream_view(view, usual)
-        return self._stream(policy, listener, decoder, endpoint, view, rate)
+        return self._stream(policy, listener, of_log_probs(decoder), endpoint, view, rate)
 
     def _stream(
         self, policy: AnyPolicy, phrases: PhraseDecoder | None, decoder: Decoder | None,

@@ -574,6 +574,17 @@ def test_what_streams_do_not_have(audio_model):
     assert model.transcribe(np.zeros(16_000 * 6, np.float32)).duration == 6.0  # CTC, in windows
 
 
+def test_long_recordings_are_heard_by_ctc_unless_attention_is_asked_for(
+        audio_model, tmp_path, capsys):
+    from scipy.io import wavfile
+
+    path = tmp_path / "long.wav"
+    wavfile.write(path, 16_000, np.zeros(16_000 * 6, np.int16))
+    assert main(["transcribe", str(path), "--model", str(audio_model)]) == 0
+    assert main(["transcribe", str(path), "--model", str(audio_model), "--beam", "2"]) == 1
+    assert "for an attention decoder, which streams do not have" in capsys.readouterr().err
+
+
 def test_rules_go_by_the_decoder(audio_model):
     model = ee_ref.load(audio_model)
     features = model.features(SAMPLES)
@@ -747,6 +758,7 @@ def test_a_plain_model_refuses_the_decoder(tmp_path, capsys):
 
 def test_evaluation_and_calibration_measure_the_decoder(audio_model, tmp_path):
     from ee_ref.calibration import fit
+    from ee_ref.evaluation import journal
     from ee_ref.evaluation.manifest import Recording
     from ee_ref.evaluation.run import run, table
 
@@ -761,4 +773,7 @@ def test_evaluation_and_calibration_measure_the_decoder(audio_model, tmp_path):
     found = table(model, measured, "plain")
     assert {*exits.ATTENTION_SCORES} <= {*found.scores}
     assert {*exits.ATTENTION_SCORES} <= {*fit.families(found)}
+    asked = journal.question(model, policy)
+    for one in measured:
+        assert journal._from_plain(one.recording, journal._plain(one), asked) == one
     assert list(fit.choices(policy, found)) == [0, 0]
