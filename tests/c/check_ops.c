@@ -43,15 +43,16 @@ static void expect_bytes(const char *op, const guarded *actual, const guarded *e
     CHECK(sentinels_intact(actual), "%s %s on team %d: wrote before out", isa_name, op, team);
 }
 
+typedef struct {
+    guarded x, weight, bias;
+} factors;
+
 /* linear, or linear_few. */
-static void check_product(ee_linear_f32 *linear, const char *name, size_t rows, size_t in,
-                          size_t outs, size_t padding, int has_bias)
+static void check_product(ee_linear_f32 *linear, const char *name, const factors *of, size_t rows,
+                          size_t in, size_t outs, size_t padding, int has_bias)
 {
     const size_t out_stride = outs + padding, x_stride = in + padding, w_stride = in + 2 * padding;
-    /* The last row of each has no padding: what lies behind it is out of bounds. */
-    guarded x = random_floats((rows - 1) * x_stride + in, 1.0f);
-    guarded weight = random_floats((outs - 1) * w_stride + in, 1.0f);
-    guarded bias = random_floats(outs, 1.0f);
+    const guarded x = of->x, weight = of->weight, bias = of->bias;
     guarded out = guarded_floats((rows - 1) * out_stride + outs);
     guarded expected = guarded_floats((rows - 1) * out_stride + outs);
     const float *const b = has_bias ? bias.data : NULL;
@@ -95,19 +96,26 @@ static void check_product(ee_linear_f32 *linear, const char *name, size_t rows, 
     CHECK(memcmp(row.data, out.data + (rows - 1) * out_stride, outs * sizeof(float)) == 0,
           "%s %s %zu x %zu -> %zu: the last row differs by itself", isa_name, name, rows, in, outs);
     guarded_free(&row);
-    guarded_free(&x);
-    guarded_free(&weight);
-    guarded_free(&bias);
     guarded_free(&out);
     guarded_free(&expected);
 }
 
 static void check_linear(size_t rows, size_t in, size_t outs, size_t padding, int has_bias)
 {
-    check_product(isa->linear, "linear", rows, in, outs, padding, has_bias);
+    const size_t x_stride = in + padding, w_stride = in + 2 * padding;
+    /* The last row of each has no padding: what lies behind it is out of bounds. */
+    factors of;
+
+    of.x = random_floats((rows - 1) * x_stride + in, 1.0f);
+    of.weight = random_floats((outs - 1) * w_stride + in, 1.0f);
+    of.bias = random_floats(outs, 1.0f);
+    check_product(isa->linear, "linear", &of, rows, in, outs, padding, has_bias);
     if (isa->linear_few != NULL) {
-        check_product(isa->linear_few, "linear_few", rows, in, outs, padding, has_bias);
+        check_product(isa->linear_few, "linear_few", &of, rows, in, outs, padding, has_bias);
     }
+    guarded_free(&of.x);
+    guarded_free(&of.weight);
+    guarded_free(&of.bias);
 }
 
 enum { ROW_RANGE = 20 };
