@@ -352,8 +352,9 @@ def _build(config: Config, file: ModelFile, phrases: bytes) -> bytes:
 
 def _described(config: Config, model_crc32: int) -> _Header:
     """The header of an image, without its sections."""
-    values = {name: _number(name, getattr(config, name, 0)) if hasattr(config, name) else 0
-              for name in _Header._fields}
+    values: dict[str, Any] = {
+        name: _number(name, getattr(config, name)) if hasattr(config, name) else 0
+        for name in _Header._fields}
     if not config.has_floor:
         values["log_floor"] = 0.0
     numbers = {name: number for number, name in ARCHITECTURES.items()}
@@ -435,9 +436,9 @@ def _name(section: Section, number: int) -> str:
 def _check_sizes(found: Mapping[int, Sequence[Section]], config: Config) -> None:
     """Check that each section has the size that the configuration implies, where it does."""
     for kind in (Kind.FRONTEND, Kind.LABELS, Kind.STEM):
-        expected = 0 if kind is Kind.FRONTEND and config.takes_samples else 1
-        if len(found.get(kind, ())) != expected:
-            raise ModelFileError(f"sections: expected {expected or 'none'} of kind "
+        count = 0 if kind is Kind.FRONTEND and config.takes_samples else 1
+        if len(found.get(kind, ())) != count:
+            raise ModelFileError(f"sections: expected {count or 'none'} of kind "
                                  f"{kind.name.lower()}, found {len(found.get(kind, ()))}")
     if len(found.get(Kind.PHRASES, ())) > 1:
         raise ModelFileError("sections: expected one of kind phrases at most, found "
