@@ -20,6 +20,7 @@ import peers
 import process
 from common import (
     PEAK_OF,
+    SPLITFORMER,
     Line,
     emit,
     machine,
@@ -38,6 +39,8 @@ OTHER_LENGTHS = (3.0, 15.0)
 AGAINST_PEERS = (("native-f32", "onnx-f32", 0.80), ("native-int8", "onnx-int8", 0.40),
                  ("native-int8", "torch", 0.24), ("numpy", "torch", 1.30))
 WITH_TILES = 0.25  # native-int8 by onnx-int8 where the CPU has AMX
+SPLITFORMERS = (("splitformer-native-f32", "splitformer-onnx-f32", 0.85),
+                ("splitformer-native-int8", "splitformer-onnx-int8", 0.60))
 AGAINST_OPENVINO = 0.80  # native-int8 by OpenVINO in its fastest precision
 WITHIN = 0.15
 
@@ -80,6 +83,8 @@ def figures(lines: list[Line]) -> list[Figure]:
                    if line["below"].startswith("openvino-")]
     made.append(Figure("native-int8 / OpenVINO's fastest, time", max(to_openvino, default=None),
                        AGAINST_OPENVINO))
+    made += [Figure(f"{above} / {below}, time", ratio(above, below), limit)
+             for above, below, limit in SPLITFORMERS]
     made += [Figure(f"native-f32 / onnx-f32 at {seconds:g} s, time",
                     ratio("native-f32", "onnx-f32", seconds), AGAINST_PEERS[0][2])
              for seconds in OTHER_LENGTHS]
@@ -154,6 +159,7 @@ def measure(runs: int) -> Iterator[Line]:
     one = peers.installed()
     yield from forward.measure(one, YARDSTICK, runs)
     yield peaks()
+    yield from forward.measure(peers.installed(SPLITFORMER), YARDSTICK, runs)
     if machine()["cores"] > 1:
         yield from threads(YARDSTICK, runs)
     without_numpy = [name for name in one if name != "numpy"]

@@ -24,7 +24,7 @@ if str(ROOT) not in sys.path:
 from ee_ref import bench
 from ee_ref.conformance.draw import random_state_dict
 from ee_ref.plan import multiply_accumulates
-from tests.support import FULL, FULL_SEED
+from tests.support import FULL, FULL_SEED, FULL_SPLITFORMER
 
 Line = dict[str, Any]
 
@@ -65,13 +65,19 @@ def cache() -> Path:
     return path
 
 
+CONFORMER, SPLITFORMER = "conformer", "splitformer"
+SHAPES = {CONFORMER: FULL, SPLITFORMER: FULL_SPLITFORMER}
+"""The published shapes of which there are forward passes. The yardstick is the first one, of which
+everything is that does not say otherwise."""
+
+
 @cached
-def yardstick(dtype: str):
-    """(config, tensors) of the 31.5 M parameter shape, random weights, "f32" or "qs8"."""
+def yardstick(dtype: str, shape: str = CONFORMER):
+    """(config, tensors) of a published shape, random weights, "f32" or "qs8"."""
     from ee_ref.convert import convert_state_dict
     from ee_ref.quantize import quantize
 
-    config, tensors = convert_state_dict(random_state_dict(FULL, FULL_SEED))
+    config, tensors = convert_state_dict(random_state_dict(SHAPES[shape], FULL_SEED))
     return (config, tensors) if dtype == "f32" else quantize(config, tensors)
 
 

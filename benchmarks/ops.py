@@ -1,4 +1,5 @@
-"""Every op of the C library over the shapes of the 31.5 M parameter model.
+"""Every op of the C library over the shapes of the 31.5 M parameter model, and of its relatives
+where it does not call them.
 
     python benchmarks/ops.py --seconds 10 --dtypes f32 qs8
 
@@ -25,9 +26,10 @@ from common import PEAK_OF, Line, emit, frames_of, load, machine, parser_of, pea
 
 from ee_ref import ops
 from ee_ref.bench import spread
-from ee_ref.conformance.draw import random_features
+from ee_ref.conformance.draw import Stream, random_features
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.ops._names import stem_and_mode
+from tests.support import FULL_LSTM
 
 DTYPES = ("f32", "qs8")
 SECONDS_A_KERNEL, FEWEST, MOST = 0.12, 3, 25  # samples of one kernel and shape
@@ -57,7 +59,24 @@ def trace(dtype: str, seconds: float) -> list[Call]:
     with _caught(found, repeated):
         for _ in ReferenceEncoder(short, tensors).exits(random_features(frames, 3)):
             pass
-    return list(found.values())
+    return [*found.values(), _lstm(dtype, config.encoder_frames(frames))]
+
+
+def _lstm(dtype: str, rows: int) -> Call:
+    """The second of the LSTMs in a head, as the authors' models with such heads call it."""
+    draw, width = Stream(3), FULL_LSTM.lstm_width
+    arguments = {"x": draw(rows, 2 * width), "in_weight": draw.weight(8 * width, 2 * width),
+                 "in_bias": draw.bias(8 * width), "forward_weight": draw.weight(4 * width, width),
+                 "backward_weight": draw.weight(4 * width, width)}
+    op = "lstm"
+    if dtype == "qs8":
+        op = "lstm_qs8"
+        for name in ("in_weight", "forward_weight", "backward_weight"):
+            arguments[name], arguments[f"{name}_scale"] = ops.quantize_qs8(arguments[name])
+    found: dict[tuple, Call] = {}
+    with _caught(found, {"lstm": FULL_LSTM.exits * (FULL_LSTM.lstm_layers - 1)}):
+        getattr(ops, op)(**arguments)
+    return next(call for call in found.values() if call.op == op)
 
 
 @contextmanager

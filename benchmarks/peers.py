@@ -13,7 +13,16 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from common import FULL, FULL_SEED, frames_of, have, random_state_dict, yardstick
+from common import (
+    CONFORMER,
+    FULL,
+    FULL_SEED,
+    SPLITFORMER,
+    frames_of,
+    have,
+    random_state_dict,
+    yardstick,
+)
 
 from ee_ref.conformance.draw import random_features
 from ee_ref.frontend import waveform
@@ -32,11 +41,12 @@ REST = 0.02
 # In the process of a peer.
 
 
-def native(dtype: str, threads: int, packed: bool = False) -> tuple[Run, dict]:
+def native(dtype: str, threads: int, packed: bool = False, shape: str = CONFORMER
+           ) -> tuple[Run, dict]:
     """The C runtime."""
     from ee_ref.native._session import NativeModel
 
-    config, tensors = yardstick(dtype)
+    config, tensors = yardstick(dtype, shape)
     return _log_probs(NativeModel(config, tensors, threads, packed)), {}
 
 
@@ -69,11 +79,11 @@ def torch_modules(dtype: str, threads: int) -> tuple[Run, dict]:
     return run, {"torch": torch.__version__}
 
 
-def onnx(kind: str, seconds: float, threads: int) -> tuple[Run, dict]:
+def onnx(kind: str, seconds: float, threads: int, shape: str = CONFORMER) -> tuple[Run, dict]:
     """ONNX Runtime, which gives all exits at once."""
     from onnx_export import exported
 
-    return onnx_session(str(exported(seconds, kind)), threads)
+    return onnx_session(str(exported(seconds, kind, shape)), threads)
 
 
 def onnx_session(path: str, threads: int) -> tuple[Run, dict]:
@@ -122,6 +132,10 @@ KINDS: dict[str, Callable[[float, int], tuple[Run, dict]]] = {
     "openvino-f32": lambda seconds, threads: openvino("f32", seconds, threads),
     "torch": lambda seconds, threads: torch_modules("float32", threads),
     "torch-bf16": lambda seconds, threads: torch_modules("bfloat16", threads),
+    "splitformer-native-int8": lambda seconds, threads: native("qs8", threads, shape=SPLITFORMER),
+    "splitformer-native-f32": lambda seconds, threads: native("f32", threads, shape=SPLITFORMER),
+    "splitformer-onnx-int8": lambda seconds, threads: onnx("int8", seconds, threads, SPLITFORMER),
+    "splitformer-onnx-f32": lambda seconds, threads: onnx("f32", seconds, threads, SPLITFORMER),
 }
 
 def speech_native(dtype: str, threads: int, packed: bool = False) -> tuple[Run, dict]:
@@ -163,6 +177,8 @@ SPEECH: dict[str, Callable[[float, int], tuple[Run, dict]]] = {
     "wav2vec2-f32": lambda seconds, threads: speech_native("f32", threads),
     "wav2vec2-f32-packed": lambda seconds, threads: speech_native("f32", threads, packed=True),
     "wav2vec2-onnx-int8": lambda seconds, threads: speech_onnx("int8", seconds, threads),
+    "wav2vec2-onnx-int8-products":
+        lambda seconds, threads: speech_onnx("int8-products", seconds, threads),
     "wav2vec2-onnx-f32": lambda seconds, threads: speech_onnx("f32", seconds, threads),
     "wav2vec2-transformers": lambda seconds, threads: speech_torch(threads),
 }
@@ -179,13 +195,15 @@ def features_of(kind: str, seconds: float) -> np.ndarray:
 MODULES = {"onnx": ("torchaudio", "onnx", "onnxruntime"),
            "openvino": ("torchaudio", "onnx", "onnxruntime", "openvino"),
            "openvino-int8": ("nncf",), "torch": ("torchaudio",)}
+MODULES |= {f"{SPLITFORMER}-onnx-{kind}": MODULES["onnx"] for kind in ("int8", "f32")}
 """What a kind needs besides ee_ref: of the kind itself, and of all whose name begins like that."""
 
 
-def installed() -> list[str]:
-    """The kinds whose modules are here."""
-    return [kind for kind in KINDS if have(
-        *MODULES.get(kind, ()), *MODULES.get(kind.partition("-")[0], ()))]
+def installed(shape: str = CONFORMER) -> list[str]:
+    """The kinds of a shape whose modules are here."""
+    return [kind for kind in KINDS
+            if kind.startswith(f"{SPLITFORMER}-") == (shape == SPLITFORMER)
+            and have(*MODULES.get(kind, ()), *MODULES.get(kind.partition("-")[0], ()))]
 
 
 def serve(kind: str, threads: int, seconds: float, outputs: str, clock: str) -> None:

@@ -95,7 +95,8 @@ def _machine(lines: list[Line], path: Path) -> str:
     ]
     parts.append(_ratios(lines))
     lengths = sorted({line["seconds"] for line in of(lines, "forward")})
-    peers = list(dict.fromkeys(line["peer"] for line in of(lines, "forward")))
+    peers = [peer for peer in dict.fromkeys(line["peer"] for line in of(lines, "forward"))
+             if len({line["seconds"] for line in of(lines, "forward", peer=peer)}) > 1]
     parts.append(_table(("median ms, CPU time", *(f"{length:g} s" for length in lengths)), [
         (peer, *(_first(of(lines, "forward", peer=peer, threads=1, seconds=length))
                  for length in lengths)) for peer in peers]))

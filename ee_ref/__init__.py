@@ -17,18 +17,19 @@ from .errors import EeError
 
 if TYPE_CHECKING:
     from . import (
-        audio, bench, calibration, config, conformance, convert, decode, encoder, errors,
+        audio, bench, calibration, cluster, config, conformance, convert, decode, encoder, errors,
         evaluation, exits, families, flash_image, formats, frontend, info, loading, model,
-        model_file, native, ops, phrases, plan, quantize, stream, tokens,
+        model_file, native, ops, phrases, plan, quantize, stream, tokens, wyoming_server,
     )
     from .loading import load
     from .model import Model
 
 __version__ = "0.1.0"
-__all__ = ["EeError", "Model", "load", "audio", "bench", "calibration", "config", "conformance",
-           "convert", "decode", "encoder", "errors", "evaluation", "exits", "families",
-           "flash_image", "formats", "frontend", "info", "loading", "model", "model_file", "native",
-           "ops", "phrases", "plan", "quantize", "stream", "tokens"]
+__all__ = ["EeError", "Model", "load", "audio", "bench", "calibration", "cluster", "config",
+           "conformance", "convert", "decode", "encoder", "errors", "evaluation", "exits",
+           "families", "flash_image", "formats", "frontend", "info", "loading", "model",
+           "model_file", "native", "ops", "phrases", "plan", "quantize", "stream", "tokens",
+           "wyoming_server"]
 
 _ROOMS = {"Model": "model", "load": "loading"}
 _OLD_NAMES = ("features", "frontend_tables", "pipeline")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,15 +26,22 @@ class AttentionDecoder:
     """The attention decoders of a model, and how they are searched. Made by
     `Model.attention_decoder`.
 
-    silent: labels that are no text. Raises ArgumentError for a model without such decoders.
+    silent: labels that are no text. owner: the model of the encoder, by which a decoder is pickled.
+    Raises ArgumentError for a model without such decoders.
     """
 
     encoder: Encoder
     silent: frozenset[int]
     how: AttentionSearch = AttentionSearch()
+    owner: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         aed.require_decoder(self.config)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.owner is None:
+            raise TypeError("expected the decoder of a model to be pickled, found one without it")
+        return _of_model, (self.owner, self.how)
 
     @property
     def config(self) -> Any:
@@ -54,6 +61,10 @@ class AttentionDecoder:
     def attend(self, out: ExitOutput, inputs: int) -> Attended:
         """The same, no further than it is asked for."""
         return Attended(self, out, inputs)
+
+
+def _of_model(model: Any, how: AttentionSearch) -> AttentionDecoder:
+    return replace(model.attention_decoder(), how=how)
 
 
 class Attended:

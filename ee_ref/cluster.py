@@ -120,8 +120,8 @@ def local(workers: int, threads: int = 1) -> Iterator[Cluster]:
     from distributed import Client, LocalCluster
 
     with (
-        LocalCluster(n_workers=workers, threads_per_worker=threads, dashboard_address=None,
-                     silence_logs=logging.CRITICAL) as processes,
+        LocalCluster(n_workers=workers, threads_per_worker=threads,
+                     dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL) as processes,
         Client(processes, set_as_default=False) as client,
     ):
         yield Cluster(client)

@@ -76,6 +76,8 @@ class Config(ABC):
     attributes, and their formats in `struct`."""
     has_decoder: ClassVar[bool] = False
     """Whether its exits have attention decoders besides CTC heads."""
+    has_streams: ClassVar[bool] = True
+    """Whether its models hear audio that comes in pieces."""
 
     exits: int
     layers_per_exit: tuple[int, ...]

@@ -130,7 +130,7 @@ def _family(state: Mapping[str, np.ndarray]) -> Family:
 
 _INFERRED = ("exits", "dim", "ff", "kernel", "vocab", "max_frames", "mels", "stem_kernel",
              "stem_stride", "dtype", "channels", "conv_bias", "conv_norm", "groups", "buckets",
-             "decoder_layers", "max_tokens")
+             "decoder_layers", "max_tokens", "lstm_layers", "lstm_width")
 """Fields of configurations that shapes tell, as they do those with one entry an exit, or that a
 checkpoint has no choice of."""
 
@@ -206,6 +206,9 @@ def _tensors(source: Source, get: Callable[[str], np.ndarray]
     if source.module is Module.TENSOR:
         yield source.name, get(source.source)
         return
+    if source.module is Module.LSTM:
+        yield from _lstm(source, get)
+        return
     bias: np.ndarray | None
     if source.module is Module.NORMED_CONV:
         weight, bias = _fold_batch_norm(source, get)
@@ -217,6 +220,19 @@ def _tensors(source: Source, get: Callable[[str], np.ndarray]
     yield f"{source.name}.weight", weight
     if bias is not None:
         yield f"{source.name}.bias", bias
+
+
+def _lstm(source: Source, get: Callable[[str], np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    """The products of the input in one matrix for both directions, with one bias."""
+    def both(part: str) -> list[np.ndarray]:
+        return [get(direction.replace("*", part)) for direction in source.directions()]
+
+    yield f"{source.name}.in.weight", np.concatenate(both("weight_ih"))
+    with np.errstate(over="ignore"):  # found by who stores it as float32
+        bias = np.concatenate(both("bias_ih")) + np.concatenate(both("bias_hh"))
+    yield f"{source.name}.in.bias", bias
+    for name, weight in zip(("forward", "backward"), both("weight_hh")):
+        yield f"{source.name}.{name}.weight", weight
 
 
 def _fold_batch_norm(source: Source, get: Callable[[str], np.ndarray]

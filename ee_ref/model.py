@@ -262,7 +262,8 @@ class Model:
     ) -> Result:
         """Words of a recording, at the exit chosen.
 
-        audio: a path, a binary file object, (samples, rate), or samples at `config.sample_rate`.
+        audio: a path, a binary file object, (samples, rate), samples at `config.sample_rate`, or an
+        `audio.Recording`, whose pieces may still be coming.
         exit: stop at this exit, 1-based. policy: stop where it says; a name is one of `policies`.
         Neither: the policy `balanced` where the model has it, else the last exit; with phrases the
         policy `phrases` goes before `balanced`.
@@ -280,7 +281,7 @@ class Model:
         the recording, None where they are not known.
 
         Raises AudioError, AudioFileError, ArgumentError, or as `phrase_decoder` does; TooLongError
-        for such a recording and a model that takes samples, which streams do not have yet.
+        for such a recording and a model of a family without streams.
         """
         policy, listener = self._asked(exit, policy, decoder, phrases)
         clock = StageClock()
@@ -288,7 +289,7 @@ class Model:
         longest = min(WHOLE_SECONDS, self.config.max_seconds)
         with audio_stage.opened(audio, self.config.sample_rate) as recording:
             pieces, whole = recording.upto(longest)
-            if not whole and self.config.takes_samples:
+            if not whole and not self.config.has_streams:
                 raise TooLongError(
                     f"{recording.name}: expected at most {shown_limit(longest)} s of audio for "
                     f"{self.config.architecture}, which streams cannot have yet, found more")
@@ -410,7 +411,7 @@ class Model:
         phrases: AnyPhrases | None = None,
         *,
         exit: int | None = None,
-        decoder: Decoder | None = None,
+        decoder: AnyDecoder | None = None,
         endpoint: Endpoint | None = None,
         view: Windows | Chunks | None = None,
         rate: int | None = None,
@@ -436,7 +437,7 @@ class Model:
         policy, listener = self._asked(exit, policy, decoder, phrases, stream=True)
         usual = LIVE if listener is None else PHRASES
         view = self.stream_view(view, usual)
-        return self._stream(policy, listener, decoder, endpoint, view, rate)
+        return self._stream(policy, listener, of_log_probs(decoder), endpoint, view, rate)
 
     def _stream(
         self, policy: AnyPolicy, phrases: PhraseDecoder | None, decoder: Decoder | None,
@@ -465,8 +466,8 @@ class Model:
         from .stream import LIVE, Chunks, Windows
 
         config = self.config
-        if config.takes_samples:
-            raise ArgumentError("a stream: expected a model of mel features, found "
+        if not config.has_streams:
+            raise ArgumentError("a stream: expected a model of a family that has streams, found "
                                 f"{config.architecture}, which hears whole recordings alone")
         if config.chunk:
             own = Chunks(config.chunk, config.left)
@@ -638,7 +639,7 @@ class Model:
         from .decode.attention import AttentionSearch
 
         how = AttentionSearch(beam_width, n_best, rule, length_penalty, ctc_weight)
-        return AttentionDecoder(self._encoder, self.tokens.special, how)
+        return AttentionDecoder(self._encoder, self.tokens.special, how, self)
 
     @cached_property
     def _attention(self) -> AttentionDecoder | None:

@@ -24,12 +24,13 @@ import numpy as np
 from . import __version__, audio
 from .checks import check_count, check_number
 from .errors import ArgumentError, AudioError, EeError, FileError, shown
+from .model import attends, of_log_probs
 
 if TYPE_CHECKING:
     from wyoming.event import Event, Eventable
 
     from .exits import AnyPolicy
-    from .model import Decoder, Model
+    from .model import AnyDecoder, Model
     from .phrase_decoder import PhraseDecoder
     from .stream import Event as Heard
 
@@ -89,7 +90,7 @@ class Service:
 
     model: Model
     policy: AnyPolicy
-    decoder: Decoder | None = None
+    decoder: AnyDecoder | None = None
     phrases: PhraseDecoder | None = None
     language: str = "en"
     live: bool = False
@@ -99,6 +100,9 @@ class Service:
 
     def __post_init__(self) -> None:
         check_count("clients", self.clients, 1, MAX_CLIENTS)
+        if self.live and attends(self.decoder):
+            raise ArgumentError("live: expected a decoder of log-probabilities, found attention "
+                                "decoders, which hear whole utterances")
         for name in ("longest", "patience"):
             check_number(name, getattr(self, name), 0.001)
 
@@ -143,7 +147,7 @@ class Service:
             if text and not said:
                 say(text)
             return text
-        stream = self.model.stream(self.policy, self.phrases, decoder=self.decoder,
+        stream = self.model.stream(self.policy, self.phrases, decoder=of_log_probs(self.decoder),
                                    rate=recording.rate)
         for piece in recording.pieces():
             tell(stream.feed(piece))

@@ -10,16 +10,17 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 import ee_ref
+from ee_ref.conformance.draw import SMALL, SMALL_ZIPFORMER
 from ee_ref.conformance.judge import error
 from ee_ref.conformance.manifest import Vectors
 from ee_ref.conformance.vector import Vector
-from ee_ref.families import splitformer
+from ee_ref.families import conformer_lstm, splitformer, zipformer
 from ee_ref.families.conformer import Config
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -43,6 +44,16 @@ FULL = Config(
 
 FULL_SPLITFORMER = splitformer.Config(**asdict(FULL), parallel=(1, 0, 0, 0, 0, 1))
 """The published shape: 36,683,264 parameters."""
+
+FULL_LSTM = conformer_lstm.Config(**asdict(FULL), lstm_layers=6, lstm_width=256)
+"""The published shape with the LSTMs of the branch that has them: 8,937,472 parameters a head."""
+
+FULL_ZIPFORMER = zipformer.Config(**{
+    **asdict(FULL), "exits": 10, "layers_per_exit": zipformer.EXITS[10], "max_frames": 1000})
+"""The published shape with ten exits: 49,617,408 parameters."""
+
+ONE_EXIT = replace(SMALL, exits=1, layers_per_exit=(3,))
+ONE_EXIT_ZIPFORMER = replace(SMALL_ZIPFORMER, exits=1, layers_per_exit=zipformer.EXITS[1])
 
 TOY_TOKENS = ("@", "<s>", "</s>", "<unk>", *(f"\u2581{c}" for c in "abcdefghijklmn"),
               *"abcdefghijklmn")
@@ -97,6 +108,15 @@ SMALL_CLIPS = (7, 8, 70)
 SPLITFORMER_CLIPS = (Clip(101, 4, 1), Clip(105, 4, 2), Clip(333, 11, 1), Clip(1001, 31, 1))
 """Clips of the full shape of the Splitformer: 24, 25, 82 and 249 encoder frames, even and odd."""
 
+LSTM_CLIPS = (Clip(101, 4, 1), Clip(105, 4, 2), Clip(333, 11, 1))
+"""Clips of the full shape with LSTMs: 24, 25 and 82 encoder frames."""
+
+ZIPFORMER_FRAMES = (3, 5, 8, 70, 77)
+"""Mel frames of the small Zipformers' goldens: 1, 2, 3, 34 and 38 rows of the stem."""
+
+ZIPFORMER_CLIPS = (Clip(101, 4, 1), Clip(104, 4, 2), Clip(333, 11, 1))
+"""Clips of the full shape of the Zipformer: 50, 51 and 166 rows, 25, 26 and 83 encoder frames."""
+
 PROMISES = {1.0: 3e-5, 2.5: 2e-4}
 """qk_gain -> most that a log-probability may be away from PyTorch's (docs/numerics.md)."""
 
@@ -105,6 +125,16 @@ INT8_FULL = ((2309, 1.0), (2309, 2.5), (2310, 1.0))
 
 INT8_CLIPS = (Clip(101, 1, 1), Clip(333, 1, 2))
 """Clips of those models."""
+
+
+def of_one_exit(state: dict[str, np.ndarray], layers: bool = True) -> dict[str, np.ndarray]:
+    """A checkpoint with one exit as the models that have no more name it. layers: not of a
+    Zipformer, whose layers are numbered."""
+    def named(name: str) -> str:
+        name = re.sub(r"^linears\.0\.", "linear.", name)
+        return re.sub(r"^conformer\.0\.", "conformer.", name) if layers else name
+
+    return {named(name): tensor for name, tensor in state.items()}
 
 
 def make_desk(out: Path, *settings: str) -> None:

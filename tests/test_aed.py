@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import pickle
 import re
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
+import soundfile
 
 import ee_ref
 from ee_ref import decode, exits, families, flash_image, model_file
@@ -36,6 +38,7 @@ from ee_ref.decode.attention import (
 from ee_ref.decode.hypothesis import AttentionHypothesis
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, CheckpointError, EeError, ShapeError, TooLongError
+from ee_ref.evaluation import journal, manifest, run
 from ee_ref.info import describe
 from tests.aed_layouts import AED_CLIPS, FULL_AED, LABELS, authors, small_state
 from tests.conftest import ISAS
@@ -527,6 +530,23 @@ def audio_model(tmp_path, native_library):
     return path
 
 
+def test_what_was_measured_is_read_back_and_decoders_can_be_sent(audio_model, tmp_path):
+    """A journal has the scores of attention decoders; a copy of one is that of its model again."""
+    model = ee_ref.load(audio_model)
+    soundfile.write(tmp_path / "a.wav", SAMPLES, 16000)
+    recordings = [manifest.Recording("a", tmp_path / "a.wav", "a b")]
+    decoder = pickle.loads(pickle.dumps(model.attention_decoder(2, ctc_weight=0.3)))
+    assert decoder.how == model.attention_decoder(2, ctc_weight=0.3).how
+    asked = journal.question(model)
+    first, again = (run.run(model, recordings, decoder=decoder, spread=journal.resumed(
+        tmp_path / "j", asked, run.here(1))) for _ in range(2))
+    assert first == again and len(first[0].attention) == model.config.exits
+    assert first[0].texts == run.run(
+        model, recordings, decoder=model.attention_decoder(2, ctc_weight=0.3))[0].texts
+    with pytest.raises(TypeError, match="expected the decoder of a model"):
+        pickle.dumps(AttentionDecoder(model._encoder, model.tokens.special))
+
+
 def test_transcribe_decodes_by_attention(audio_model):
     model = ee_ref.load(audio_model)
     features = model.features(SAMPLES)
@@ -552,6 +572,17 @@ def test_what_streams_do_not_have(audio_model):
     with pytest.raises(TooLongError, match="for an attention decoder, which streams do not have"):
         model.transcribe(np.zeros(16_000 * 6, np.float32), decoder=decoder)
     assert model.transcribe(np.zeros(16_000 * 6, np.float32)).duration == 6.0  # CTC, in windows
+
+
+def test_long_recordings_are_heard_by_ctc_unless_attention_is_asked_for(
+        audio_model, tmp_path, capsys):
+    from scipy.io import wavfile
+
+    path = tmp_path / "long.wav"
+    wavfile.write(path, 16_000, np.zeros(16_000 * 6, np.int16))
+    assert main(["transcribe", str(path), "--model", str(audio_model)]) == 0
+    assert main(["transcribe", str(path), "--model", str(audio_model), "--beam", "2"]) == 1
+    assert "for an attention decoder, which streams do not have" in capsys.readouterr().err
 
 
 def test_rules_go_by_the_decoder(audio_model):
@@ -727,6 +758,7 @@ def test_a_plain_model_refuses_the_decoder(tmp_path, capsys):
 
 def test_evaluation_and_calibration_measure_the_decoder(audio_model, tmp_path):
     from ee_ref.calibration import fit
+    from ee_ref.evaluation import journal
     from ee_ref.evaluation.manifest import Recording
     from ee_ref.evaluation.run import run, table
 
@@ -741,4 +773,7 @@ def test_evaluation_and_calibration_measure_the_decoder(audio_model, tmp_path):
     found = table(model, measured, "plain")
     assert {*exits.ATTENTION_SCORES} <= {*found.scores}
     assert {*exits.ATTENTION_SCORES} <= {*fit.families(found)}
+    asked = journal.question(model, policy)
+    for one in measured:
+        assert journal._from_plain(one.recording, journal._plain(one), asked) == one
     assert list(fit.choices(policy, found)) == [0, 0]

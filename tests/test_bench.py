@@ -244,10 +244,12 @@ def test_peers_are_those_whose_modules_are_here(monkeypatch):
                                  "native-f32-packed", "numpy", "onnx-int8", "onnx-f32", "torch",
                                  "torch-bf16"]
     here.add("openvino")
-    assert set(peers.KINDS) - set(peers.installed()) == {"openvino-int8"}
+    known = {*peers.installed(), *peers.installed("splitformer")}
+    assert set(peers.KINDS) - known == {"openvino-int8"}
     here.clear()
     assert peers.installed() == [
         "native-int8", "native-int8-packed", "native-f32", "native-f32-packed", "numpy"]
+    assert peers.installed("splitformer") == ["splitformer-native-int8", "splitformer-native-f32"]
     assert peers.split("numpy@2") == ("numpy", 2) and peers.split("torch") == ("torch", 1)
     with pytest.raises(SystemExit, match="expected one of .*, found 'tensorflow'"):
         peers.split("tensorflow")

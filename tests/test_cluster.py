@@ -203,7 +203,7 @@ def scheduler():
                                         stdout=subprocess.DEVNULL))
         return workers[-1]
 
-    with LocalCluster(n_workers=0, dashboard_address=None, silence_logs=50) as alone:
+    with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as alone:
         yield alone, start
         for worker in workers:
             worker.kill()
@@ -330,7 +330,8 @@ def test_errors_are_tried_again(recordings, model_path, tmp_path):
 
 LINE = {"id": "0", "path": "/0.wav", "found": {
     "seconds": 1.0, "texts": ["a", "b", "c"], "times": [0.1, 0.2, 0.3], "costs": [1, 2, 3],
-    "scores": [[0.5] * len(exits.Scores._fields)] * 3, "posteriors": [], "heard": [], "exit": 0,
+    "scores": [[0.5] * len(exits.Scores._fields)] * 3, "posteriors": [], "attention": [],
+    "heard": [], "exit": 0,
     "text": "", "seconds_used": 0.0, "score_seconds": 0.0}}
 
 

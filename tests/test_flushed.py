@@ -18,7 +18,9 @@ from ee_ref.conformance.cases import cases_of, op_names
 from ee_ref.conformance.draw import (
     SMALL,
     SMALL_AED,
+    SMALL_LSTM,
     SMALL_SPLITFORMER,
+    SMALL_ZIPFORMER,
     random_features,
     random_int8_model,
 )
@@ -87,11 +89,11 @@ def test_ops_give_the_same_bytes(op, flushed, isa):
             assert_same_bytes(found, expected, f"{package.__name__}.{op}/{case.name} on {isa}")
 
 
-@pytest.mark.parametrize("config", [SMALL, SMALL_SPLITFORMER, SMALL_AED],
-                         ids=lambda one: one.architecture)
+@pytest.mark.parametrize("config", [SMALL, SMALL_SPLITFORMER, SMALL_ZIPFORMER, SMALL_LSTM,
+                                    SMALL_AED], ids=lambda one: one.architecture)
 def test_a_whole_model_gives_the_same_bytes(config, flushed, isa):
     config, tensors = random_int8_model(config, SMALL_SEED)
-    features = random_features(160, 5, SMALL.mels)
+    features = random_features(80, 5, SMALL.mels)
     for scale in (1.0, 2.0**-35, 2.0**-120):
         judge(config, tensors, features * np.float32(scale), flushed, f"small, {scale:g}, {isa}")
 

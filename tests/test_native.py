@@ -18,7 +18,9 @@ from ee_ref import ops
 from ee_ref.conformance.cases import cases_of, outputs
 from ee_ref.conformance.draw import (
     SMALL,
+    SMALL_LSTM,
     SMALL_SPLITFORMER,
+    SMALL_ZIPFORMER,
     Stream,
     random_features,
     random_int8_model,
@@ -228,6 +230,8 @@ def test_isas_agree_on_a_whole_model(monkeypatch, features):
 PACKABLE = [
     dataclasses.replace(SMALL, dim=48, heads=4, ff=405, vocab=33),
     dataclasses.replace(SMALL_SPLITFORMER, dim=16, heads=4),
+    dataclasses.replace(SMALL_ZIPFORMER, dim=16, heads=4, max_frames=50),
+    dataclasses.replace(SMALL_LSTM, dim=16, heads=4, lstm_width=9),
 ]
 """Models whose matrices are several blocks of `in`, and no whole panels."""
 PACKING_ISAS = {"f32": {"avx2", "avx512", "vnni", "amx"}, "qs8": {"vnni", "amx"}}
@@ -239,7 +243,7 @@ def packable(config, dtype):
 
 
 @pytest.mark.parametrize("dtype", PACKING_ISAS)
-@pytest.mark.parametrize("config", PACKABLE, ids=["conformer", "splitformer"])
+@pytest.mark.parametrize("config", PACKABLE, ids=lambda one: one.architecture)
 def test_packing_changes_no_byte(config, dtype, isa):
     config, tensors = packable(config, dtype)
     features = random_features(163, 5)[:, :config.mels]
@@ -444,7 +448,8 @@ def test_arena_grows_with_the_frames(model):
 # Tensors
 
 
-@pytest.mark.parametrize("family", [SMALL, SMALL_SPLITFORMER], ids=lambda one: one.architecture)
+@pytest.mark.parametrize("family", [SMALL, SMALL_SPLITFORMER, SMALL_ZIPFORMER, SMALL_LSTM],
+                         ids=lambda one: one.architecture)
 @pytest.mark.parametrize("change", [{}, {"dtype": "qs8"}, {"positions": "none", "max_frames": 0}])
 def test_c_takes_the_tensors_of_the_file(family, change):
     """One order, and the names, shapes and types of one table."""

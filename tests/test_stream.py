@@ -360,7 +360,7 @@ def test_windows_do_not_look_back_over_a_pause(commands, demo, monkeypatch):
     assert costs[0] < costs[1]
 
 
-@pytest.mark.parametrize("most, expected", [(0, LONG), (1000, LONG), (100, Windows(12, 75, 12)),
+@pytest.mark.parametrize("most, expected", [(0, LONG), (1000, LONG), (100, Windows(15, 72, 11)),
                                             (3, Windows(0, 2, 0)), (1, Windows(0, 1, 0))])
 def test_windows_within_what_a_model_admits(most, expected):
     assert LONG.within(most) == expected

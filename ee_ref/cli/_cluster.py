@@ -65,7 +65,8 @@ def spread_of(args: argparse.Namespace, threads: int, recordings: Sequence[Recor
         yield spread, threads
 
 
-_COUNT = ("phrases", "filler", "beam", "lm", "lm_weight", "word_score", "lexicon", "hotwords")
+_COUNT = ("phrases", "filler", "decoder", "beam", "lm", "lm_weight", "word_score", "lexicon",
+          "hotwords", "ctc_weight", "length_rule")
 """Options on which it depends what is measured, and that are not in the policy or the model."""
 
 

@@ -107,10 +107,16 @@ def _attends(args: argparse.Namespace, model: Model) -> bool:
     return attends
 
 
-def _attention_of(args: argparse.Namespace, model: Model, n_best: int | None) -> AttentionDecoder:
+def _attention_of(args: argparse.Namespace, model: Model, n_best: int | None
+                  ) -> AttentionDecoder | None:
+    """None where no option says how: `Model.transcribe` then does what it can with long recordings,
+    which an attention decoder that was asked for refuses."""
     for name in ("lm_weight", "word_score"):
         if (value := getattr(args, name)) is not None:
             raise ArgumentError(f"--{name.replace('_', '-')} {value:g} needs --lm F")
+    asked = (args.decoder, args.beam, n_best, args.ctc_weight, args.length_rule)
+    if all(value is None for value in asked):
+        return None
     beam, n_best = args.beam or 1, n_best or 1
     if not 1 <= n_best <= beam:
         raise ArgumentError(f"--beam {beam} --n-best {n_best}: expected 1 <= n-best <= beam")

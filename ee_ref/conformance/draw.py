@@ -16,7 +16,7 @@ import numpy as np
 from .. import families
 from ..config import Config
 from ..convert import convert_state_dict
-from ..families import Kind, Module, aed, conformer, splitformer
+from ..families import Kind, Module, aed, conformer, conformer_lstm, splitformer, zipformer
 from ..quantize import quantize
 
 EDGES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33)
@@ -30,6 +30,13 @@ SMALL = conformer.Config(
 
 SMALL_SPLITFORMER = splitformer.Config(**asdict(SMALL), parallel=(1, 0, 1))
 """The same of the family Splitformer."""
+
+SMALL_LSTM = conformer_lstm.Config(**asdict(SMALL), lstm_layers=2, lstm_width=6)
+"""The same with LSTMs in the heads."""
+
+SMALL_ZIPFORMER = zipformer.Config(**{
+    **asdict(SMALL), "exits": 10, "layers_per_exit": zipformer.EXITS[10], "max_frames": 20})
+"""The same of the family Zipformer, with every exit of the published one."""
 
 SMALL_AED = aed.Config(**asdict(SMALL), decoder_layers=2, max_tokens=30, pad_token=7)
 """The same with attention decoders."""
@@ -124,6 +131,10 @@ def random_state_dict(config: Config, seed: int, qk_gain: float = 1.0) -> dict[s
                 state[source.source] = draw(*shape)
         elif source.module is Module.NORM:
             norm(source.source, size)
+        elif source.module is Module.LSTM:
+            for name, own in source.shapes():
+                gain = 1.5 if "weight_hh" in name else 2.0
+                state[name] = draw.weight(*own, gain) if len(own) == 2 else even(size, 0.06)
         else:
             weight = draw.weight(size, math.prod(shape[1:]), source.gain).reshape(shape)
             if source.module is Module.ATTENTION:

@@ -27,7 +27,15 @@ from ..convert import convert_state_dict
 from ..decode import greedy
 from ..encoder import ReferenceEncoder
 from ..exits import frame_entropy
-from ..families import SCALE_SUFFIX, Kind, splitformer, wav2vec2, wavlm
+from ..families import (
+    SCALE_SUFFIX,
+    Kind,
+    conformer_lstm,
+    splitformer,
+    wav2vec2,
+    wavlm,
+    zipformer,
+)
 from ..frontend import exact
 from ..ops._lines import lines
 from ..ops._names import stem_and_mode
@@ -136,6 +144,10 @@ def _tenths(value: float) -> float:
 INT8_CONFIG = dataclasses.replace(
     SMALL, frontend="logmel", n_fft=512, win_length=400, pad=1600, mels=37, max_frames=80)
 SPLITFORMER_CONFIG = splitformer.Config(**dataclasses.asdict(INT8_CONFIG), parallel=(1, 0, 1))
+ZIPFORMER_CONFIG = zipformer.Config(**{
+    **dataclasses.asdict(INT8_CONFIG), "exits": 10, "layers_per_exit": zipformer.EXITS[10]})
+LSTM_CONFIG = conformer_lstm.Config(
+    **dataclasses.asdict(INT8_CONFIG), lstm_layers=2, lstm_width=9)
 WAV2VEC2_CONFIG = wav2vec2.Config(
     exits=2, layers_per_exit=(2, 1), dim=32, heads=4, ff=37, kernel=8, vocab=11, channels=20,
     convs="10/5 3/2 3/2 2/2", groups=2, head_norm=(0, 0), frontend="samples")
@@ -176,6 +188,8 @@ DECIDED = {
 INT8_FRAMES = {"no_features": 0, "no_frames": 6, "one_frame": 7, "one_frame_still": 10,
                "two_frames": 11, "frames_15": 63, "frames_16": 67, "longest": 323,
                "longest_still": 326}
+"""Mel frames by name, of models whose first encoder frame has 7; of others these are as many more
+or fewer."""
 
 
 ENCODER_FRAMES = {"one_frame": 1, "two_frames": 2, "frames_15": 15, "frames_16": 16,
@@ -290,13 +304,16 @@ class Suite:
         """Name -> model."""
         letters = _letters(INT8_CONFIG.vocab)
         int8 = written(*random_int8_model(INT8_CONFIG, 11), letters)
-        split = written(*random_int8_model(SPLITFORMER_CONFIG, 13), letters)
+        kin = [Reference(name, written(*random_int8_model(config, 13), letters))
+               for name, config in (("splitformer-int8", SPLITFORMER_CONFIG),
+                                    ("zipformer-int8", ZIPFORMER_CONFIG),
+                                    ("lstm-int8", LSTM_CONFIG))]
         f32 = written(*convert_state_dict(f32_state_dict(), heads=F32_CONFIG.heads), letters)
         with resources.as_file(resources.files("ee_ref") / "assets" / "commands.gguf") as path:
             bundled = Reference("commands", model_file.read(path), BUNDLED_SECONDS)
         return {model.name: model for model in (
             Reference("small-int8", int8), Reference("small-f32", f32),
-            Reference("splitformer-int8", split),
+            *kin,
             *(Reference(name, written(*quantize(config, random_tensors(config, 14)), letters))
               for name, config in (("wav2vec2-int8", WAV2VEC2_CONFIG),
                                    ("wavlm-int8", WAVLM_CONFIG))),
@@ -434,23 +451,25 @@ def _exits(model: Reference, name: str, features, log_probs, bound: Bound) -> Ve
 def _utterances(model: Reference) -> dict[str, np.ndarray]:
     """Features of an int8 model: random ones for the small model, of the demo for the bundled."""
     mels = model.config.mels
-    if model.config.takes_samples:
-        counts = {"no_features": 0, "no_frames": model.config.window - 1} | {
-            name: model.config.window + (frames - 1) * model.config.stride + 1
-            for name, frames in ENCODER_FRAMES.items()}
+    if isinstance(model.config, wav2vec2.Config):
+        window, stride = model.config.window, model.config.stride
+        counts = {"no_features": 0, "no_frames": window - 1} | {
+            name: window + (frames - 1) * stride + 1 for name, frames in ENCODER_FRAMES.items()}
         found = {name: Stream(count)(count, 1, low=-0.5, high=0.5)
                  for name, count in counts.items()}
-        longest = counts["frames_80"]
-        return {**found, "zeros": np.zeros((longest, 1), np.float32),
-                "constant": np.ones((longest, 1), np.float32),
-                "huge": Stream(3)(longest, 1, low=-1e6, high=1e6),
-                "subnormal": Stream(4)(longest, 1, low=-1e-39, high=1e-39)}
+        count = counts["frames_80"]
+        return {**found, "zeros": np.zeros((count, 1), np.float32),
+                "constant": np.ones((count, 1), np.float32),
+                "huge": Stream(3)(count, 1, low=-1e6, high=1e6),
+                "subnormal": Stream(4)(count, 1, low=-1e-39, high=1e-39)}
     if model.name != "commands":
         # Log-mel features are normalised: of unit size, and of either sign.
-        found = {name: Stream(frames)(frames, mels, low=-2.0, high=2.0)
+        first = next(n for n in itertools.count() if model.config.encoder_frames(n))
+        less = INT8_FRAMES["one_frame"] - first
+        found = {name: Stream(frames)(max(0, frames - less), mels, low=-2.0, high=2.0)
                  for name, frames in INT8_FRAMES.items()}
         return {**found, "zeros": np.zeros((40, mels), np.float32),
-                "constant": np.ones((INT8_FRAMES["longest"], mels), np.float32),
+                "constant": np.ones_like(found["longest"]),
                 "huge": Stream(3)(40, mels, low=-1e6, high=1e6),
                 "subnormal": Stream(4)(40, mels, low=-1e-39, high=1e-39)}
     clip = demo()

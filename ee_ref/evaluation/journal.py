@@ -20,7 +20,7 @@ from weights_io.text import parse_json
 
 from .. import __version__
 from ..errors import ArgumentError, EeError, FileError, shown
-from ..exits import AnyPolicy, PhraseScores, Scores
+from ..exits import ATTENTION_SCORES, AnyPolicy, PhraseScores, Scores
 from ..model import Model
 from ..phrase_decoder import Heard
 from .manifest import Recording
@@ -43,6 +43,7 @@ def question(model: Model, policy: AnyPolicy | None = None, *, format: str | Non
     return {
         "ee_ref": __version__, "model": f"{model.file.header_checksum:08x}",
         "backend": model.backend, "exits": model.config.exits,
+        "attends": model.config.has_decoder,
         "policy": None if policy is None else repr(policy), "format": format,
         "posteriors": posteriors, **(options or {}),
         "sources": [f"{zlib.crc32(Path(path).read_bytes()):08x}" for path in sources
@@ -157,6 +158,7 @@ def _plain(outcome: Measurement | str) -> Any:
     found = {name: getattr(outcome, name) for name in _PLAIN}
     return json.loads(json.dumps({
         **found, "scores": outcome.scores,
+        "attention": outcome.attention,
         "heard": [{"found": heard.found, "words": heard.words, "scores": heard.scores,
                    "accepted": heard.accepted} for heard in outcome.heard]}, default=_of_numpy))
 
@@ -181,6 +183,8 @@ def _from_plain(recording: Recording, plain: Any, asked: Mapping[str, Any]) -> M
               for scores in _list(plain["scores"], exits)),
         tuple((_number(one), _number(other)) for one, other in _list(
             plain["posteriors"], exits if asked["posteriors"] else 0)),
+        tuple({name: _number(of_exit[name]) for name in ATTENTION_SCORES} for of_exit in _list(
+            plain["attention"], exits if asked["attends"] else 0)),
         tuple(map(_heard, _list(plain["heard"], exits if asked.get("phrases") else 0))),
         _whole(plain["exit"], exits), _string(plain["text"]), _float(plain["seconds_used"]),
         _float(plain["score_seconds"]))

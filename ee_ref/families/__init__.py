@@ -90,14 +90,16 @@ class Family(Protocol):
 
 
 _MODULES = {
-    "ee-conformer": "conformer", "ee-splitformer": "splitformer", "ee-aed": "aed",
+    "ee-conformer": "conformer", "ee-splitformer": "splitformer",
+    "ee-conformer-lstm": "conformer_lstm", "ee-zipformer": "zipformer", "ee-aed": "aed",
     "ee-wav2vec2": "wav2vec2", "ee-wavlm": "wavlm",
 }
 
 if TYPE_CHECKING:
-    from . import aed, conformer, splitformer, wav2vec2, wavlm
+    from . import aed, conformer, conformer_lstm, splitformer, wav2vec2, wavlm, zipformer
 
-    _CHECKED: tuple[Family, ...] = (conformer, splitformer, aed, wav2vec2, wavlm)
+    _CHECKED: tuple[Family, ...] = (conformer, splitformer, conformer_lstm, zipformer, aed,
+                                    wav2vec2, wavlm)
 else:
 
     def __getattr__(name: str) -> Any:

@@ -23,6 +23,7 @@ class Module(Enum):
     NORM = "norm"  # weight and bias of a layer norm
     ATTENTION = "attention"  # weight and bias of queries, keys and values, one below the other
     NORMED_CONV = "normed conv"  # a depthwise convolution and the batch norm that follows it
+    LSTM = "lstm"  # a layer of torch.nn.LSTM, in both directions
     TENSOR = "tensor"  # one tensor, of the name given
 
 
@@ -31,7 +32,8 @@ class Source(NamedTuple):
 
     name: of the model's tensors, NAME.weight and NAME.bias. source: of the checkpoint's, whose
     weight is SOURCE.weight, or SOURCEweight where SOURCE ends with "_". shape: of that weight,
-    axes in the order of PyTorch. norm: the batch norm of a NORMED_CONV.
+    axes in the order of PyTorch. norm: the batch norm of a NORMED_CONV. Of an LSTM the source has
+    a * for what its tensors are called, and the shape is that of weight_ih.
     gain: of random weights, such that the frames of a clip stay apart down to the last exit.
     has_bias: whether there is a bias beside the weight.
     """
@@ -48,10 +50,21 @@ class Source(NamedTuple):
         """Name of the checkpoint's "weight" or "bias"."""
         return self.source + part if self.source.endswith("_") else f"{self.source}.{part}"
 
+    def directions(self) -> tuple[str, str]:
+        """The sources of an LSTM: forward, backward."""
+        return self.source, f"{self.source}_reverse"
+
     def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Names and shapes of all that a checkpoint has of it."""
         if self.module is Module.TENSOR:
             yield self.source, self.shape
+            return
+        if self.module is Module.LSTM:
+            gates = self.shape[0]
+            for part, shape in (("weight_ih", self.shape), ("weight_hh", (gates, gates // 4)),
+                                ("bias_ih", (gates,)), ("bias_hh", (gates,))):
+                for source in self.directions():
+                    yield source.replace("*", part), shape
             return
         yield self.key("weight"), self.shape
         if self.has_bias:

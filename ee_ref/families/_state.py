@@ -82,12 +82,15 @@ class Group(NamedTuple):
     run: (x (rows, dim), past or None at the beginning) -> (y (rows, dim), past).
     head: y -> (rows, columns), `columns` of them.
     reach: chunks before its own on which a row of y depends.
+    read: in a full view, y -> what the head is given, where that is not y itself; x and y may have
+    other rows then than the stem made, of which no encoder frames are counted.
     """
 
     run: Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]
     head: Callable[[np.ndarray], np.ndarray]
     columns: int
     reach: int
+    read: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 class State:
@@ -166,7 +169,7 @@ class State:
                 rows, past = group.run(lag[own], past)
                 ys.append(rows)
             y = np.concatenate(ys)
-            hidden = y[len(y) - self._rows :]
+            hidden = y[len(y) - self._rows :] if group.read is None else group.read(y)
             output = np.concatenate([group.head(hidden[own]) for own in self._chunks(self._rows)])
             # Nothing changes before all is computed: an error leaves the state as it was.
             self._exit += 1
@@ -193,7 +196,10 @@ class State:
         self._rows += sum(map(len, rows))
 
     def _drop(self, number: int, block: int) -> None:
-        """Drop the rows of a lag that influence none after them, except the last `block` rows."""
+        """Drop the rows of a lag that influence none after them, except the last `block` rows; in
+        a full view there is one block."""
+        if not self.config.chunk:
+            return
         lag = self._lags[number]
         self._lags[number] = lag[max(0, len(lag) - self._reaches[number] - block) :].copy()
 

@@ -262,15 +262,21 @@ def stem(config: Config, weights: Mapping[str, np.ndarray], ops: ModuleType) -> 
     def run(x: np.ndarray, first: int) -> np.ndarray:
         for conv in ("conv1", "conv2"):
             x = stem_conv(x, *matrix(weights, f"{conv}."), config.stem_stride)
-        if config.positions == "none":
-            return x
-        rows = slice(first, first + len(x))
-        if config.dtype == "f32":
-            return x + weights["positions"][rows]
-        scale = weights["positions" + SCALE_SUFFIX][rows]
-        return x + weights["positions"][rows].astype(np.float32) * scale[:, None]
+        return placed(config, weights, x, first)
 
     return Stem(config.window, config.stride, run)
+
+
+def placed(config: Config, weights: Mapping[str, np.ndarray], x: np.ndarray, first: int
+           ) -> np.ndarray:
+    """Rows of the stem from `first` on, with their positions added, if there are any."""
+    if config.positions == "none":
+        return x
+    rows = slice(first, first + len(x))
+    if config.dtype == "f32":
+        return x + weights["positions"][rows]
+    scale = weights["positions" + SCALE_SUFFIX][rows]
+    return x + weights["positions"][rows].astype(np.float32) * scale[:, None]
 
 
 def layers(config: Config, weights: Sequence[Mapping[str, np.ndarray]], ops: ModuleType
@@ -384,11 +390,27 @@ def layout(names: Iterable[str]) -> str:
 
 def standard(state: Mapping[str, np.ndarray], settings: Mapping[str, Any]
              ) -> dict[str, np.ndarray]:
-    """The state dict as it is: there is one layout. Its exits cannot be chosen."""
+    """The state dict by the names of models with several exits. Its exits cannot be chosen.
+
+    Raises CheckpointError for exits that were chosen, and for a tensor of either name.
+    """
     if settings.get("exit_layers") is not None:
         raise CheckpointError("exits: expected none for a Conformer, whose checkpoint has groups "
                               f"of layers, found {some(settings['exit_layers'], 20)}")
-    return dict(state)
+    named: dict[str, np.ndarray] = {}
+    for name, tensor in state.items():
+        several = next((name.replace(one, more, 1) for one, more in _ONE_EXIT.items()
+                        if name.startswith(one)), name)
+        if several != name and several in state:
+            raise CheckpointError("expected the names of a model with one exit or of one with "
+                                  f"several, found {some([name, several])}")
+        named[several] = tensor
+    return named
+
+
+_ONE_EXIT = {"linear.": "linears.0.",
+             "conformer.conformer_layers.": "conformer.0.conformer_layers."}
+"""How names of models with one exit begin, and those of models with several."""
 
 
 def is_checkpoint(names: Mapping[str, Any]) -> bool:
@@ -410,7 +432,14 @@ def infer(state: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Confi
         _checkpoint.count(state, rf"conformer\.{group}\.conformer_layers\.([0-9]{{1,4}})\.",
                           f"layers conformer.{group}.conformer_layers.N")
         for group in range(groups))
-    dim, mels, stem_kernel = _checkpoint.shape(state, "conv_subsample.sequential.0.weight", 3)
+    return Config(exits=exits, layers_per_exit=layers_per_exit,
+                  **inferred(state, settings, "conv_subsample.sequential.0"))
+
+
+def inferred(state: Mapping[str, np.ndarray], settings: Mapping[str, Any], stem_conv: str
+             ) -> dict[str, Any]:
+    """The fields that do not depend on how layers make groups; stem_conv: the first convolution."""
+    dim, mels, stem_kernel = _checkpoint.shape(state, f"{stem_conv}.weight", 3)
     max_frames = 0
     if settings.get("positions") != "none":
         max_frames, _, _ = _checkpoint.shape(state, "positional_encoder.pe", 3)
@@ -420,12 +449,9 @@ def infer(state: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Confi
     _, _, kernel = _checkpoint.shape(state, f"{layer}.conv_module.sequential.2.weight", 3)
     frontend = settings.get("frontend") or ("logmel" if "frontend.mean" in state else "mel")
     n_fft, win_length, hop_length = FRONTENDS[frontend]
-    settings = {"heads": DEFAULT_HEADS, "n_fft": n_fft, "win_length": win_length,
-                "hop_length": hop_length, **settings, "frontend": frontend}
-    return Config(
-        exits=exits, layers_per_exit=layers_per_exit, dim=dim, ff=ff, kernel=kernel, vocab=vocab,
-        max_frames=max_frames, mels=mels, stem_kernel=stem_kernel, **settings,
-    )
+    return {"dim": dim, "ff": ff, "kernel": kernel, "vocab": vocab, "max_frames": max_frames,
+            "mels": mels, "stem_kernel": stem_kernel, "heads": DEFAULT_HEADS, "n_fft": n_fft,
+            "win_length": win_length, "hop_length": hop_length, **settings, "frontend": frontend}
 
 
 DEFAULT_HEADS = 8

@@ -58,6 +58,7 @@ class Config(shared.Config):
     architecture: ClassVar[str] = "ee-wav2vec2"
     number: ClassVar[int] = 3
     frontends: ClassVar[tuple[str, ...]] = WAVEFORMS
+    has_streams: ClassVar[bool] = False
     positions: ClassVar[str] = "none"
     own: ClassVar[Mapping[str, str]] = MappingProxyType({
         "channels": "I", "groups": "I", "conv_bias": "I", "conv_norm": "I", "norm": "I",
@@ -175,6 +176,12 @@ class Config(shared.Config):
                 f"kernel/stride of 1 to {MAX_CONVS} convolutions, as in '10/5 3/2'")
         require(max(self.window, self.stride) <= shared.MAX_SIZE, "convs",
                 f"windows and steps of at most {shared.MAX_SIZE} samples")
+        widest = max(kernel for kernel, _ in self.conv_sizes[1:] or [(1, 1)])
+        require(widest * self.channels <= shared.MAX_SIZE, "channels",
+                f"with kernels of {widest} at most {shared.MAX_SIZE} values a window")
+        require(self.kernel * self.dim // self.groups <= shared.MAX_SIZE, "kernel",
+                f"with {self.dim // self.groups} channels a group at most {shared.MAX_SIZE} values "
+                "a window")
         require(self.conv_bias in (0, 1), "conv_bias", "0 or 1")
         require(self.conv_norm in CONV_NORMS, "conv_norm", f"one of {list(CONV_NORMS)}")
         require(self.norm in NORMS, "norm", f"one of {list(NORMS)}")

@@ -221,7 +221,7 @@ def _c_config(config: Config):
     for name, _ in ffi.typeof("ee_config").fields:
         value: Any = getattr(config, name, None)
         if name in _PREFIXES and value is not None:
-            constant = _PREFIXES[name] + value.removeprefix("ee-").upper()
+            constant = _PREFIXES[name] + value.removeprefix("ee-").replace("-", "_").upper()
             if not hasattr(lib, constant):
                 raise ArgumentError(f"the C library: expected a model whose {name} it knows, "
                                     f"found {value!r}; backend='numpy' runs it")

@@ -11,12 +11,13 @@ from .softmax_qs8 import softmax_qs8
 
 def by_head(x: np.ndarray, heads: int) -> np.ndarray:
     """Rows (T, D), the heads side by side in each, as (heads, T, D / heads)."""
-    return x.reshape(len(x), heads, -1).transpose(1, 0, 2)
+    return x.reshape(len(x), heads, x.shape[1] // heads).transpose(1, 0, 2)
 
 
 def side_by_side(x: np.ndarray) -> np.ndarray:
     """`by_head` undone: (heads, T, d) -> (T, heads d)"""
-    return x.transpose(1, 0, 2).reshape(x.shape[1], -1)
+    heads, rows, width = x.shape
+    return x.transpose(1, 0, 2).reshape(rows, heads * width)
 
 
 def context(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:

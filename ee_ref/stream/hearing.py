@@ -82,7 +82,7 @@ docs/streaming.md has what others give."""
 PHRASES = Windows(left=48, hop=40, ahead=16)
 """What a stream takes for phrases: they are searched for when an utterance is over, which it often
 is before so many rows have come."""
-LONG = Windows(left=64, hop=400, ahead=64)
+LONG = Windows(left=64, hop=300, ahead=48)
 """What `Model.transcribe` takes for long recordings: where latency does not count."""
 
 

@@ -14,8 +14,8 @@ export type Source = string | URL | ArrayBuffer | ArrayBufferView;
 export function hasVectors(): boolean;
 
 export interface OpenOptions {
-  /** The kernels; without it those that lie beside this module and that the engine runs. Node has to
-   * be given their bytes. */
+  /** The kernels; without it those that lie beside this module and that the engine runs. Node has
+   * to be given their bytes. */
   kernels?: Source | WebAssembly.Module;
   /** Most bytes that an image may have; 2 GiB by default. */
   limit?: number;
@@ -89,8 +89,8 @@ export interface Stream {
   feed(samples: Float32Array): Found;
   /** What is left; then the stream is over. */
   finish(): Found;
-  /** Computing so far: at 0 of the gate and the words, at k of the layers and the head of exit k, at
-   * 1 of features and stem too. */
+  /** Computing so far: at 0 of the gate and the words, at k of the layers and the head of exit k,
+   * at 1 of features and stem too. */
   readonly milliseconds: number[];
 }
 

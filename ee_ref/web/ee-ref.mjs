@@ -128,12 +128,12 @@ export class Model {
   }
 
   #string(at) {
-    const bytes = new Uint8Array(this.#c.memory.buffer, at);
+    const bytes = new Uint8Array(this.#c.memory.buffer, at >>> 0); // C's addresses have no sign
     return this.#text.decode(bytes.subarray(0, bytes.indexOf(0)));
   }
 
   #heard(text, bytes, final, endpoint, exit, start, end, confidence, accepted, intent) {
-    const all = new Uint8Array(this.#c.memory.buffer, text, bytes);
+    const all = new Uint8Array(this.#c.memory.buffer, text >>> 0, bytes);
     const rate = this.sampleRate;
     const { words, slots, events } = this.#event;
     events.push({
@@ -188,14 +188,14 @@ export class Model {
   }
 
   stream({
-    entropy, exit = entropy === undefined ? this.exits : 0, view = { left: 96, hop: 6, ahead: 10 }, after = 20,
-    longest = 500, phrases = this.hasPhrases,
+    entropy, exit = entropy === undefined ? this.exits : 0,
+    view = { left: 96, hop: 6, ahead: 10 }, after = 20, longest = 500, phrases = this.hasPhrases,
   } = {}) {
     if (phrases && !this.hasPhrases) throw new EeRefError("phrases: expected some, found none");
     this.#close();
     this.#clear();
-    this.#check(this.#c.open_stream(exit, entropy ?? 0, view.left, view.hop, view.ahead, after, longest,
-                                    phrases ? 1 : 0), "stream");
+    this.#check(this.#c.open_stream(exit, entropy ?? 0, view.left, view.hop, view.ahead, after,
+                                    longest, phrases ? 1 : 0), "stream");
     const state = { closed: false };
     this.#stream = state;
     const c = this.#c;
@@ -237,7 +237,8 @@ export class Model {
 // The samples of a WAV file of 16-bit PCM as ee_ref reads them, channels averaged; null for others,
 // which the browser decodes.
 export function readWav(data) {
-  const view = new DataView(bytesOf(data).buffer, bytesOf(data).byteOffset, bytesOf(data).length);
+  const { buffer, byteOffset, length } = bytesOf(data);
+  const view = new DataView(buffer, byteOffset, length);
   const tag = (at) => (at + 4 <= view.byteLength ? view.getUint32(at) : 0);
   if (tag(0) !== 0x52494646 || tag(8) !== 0x57415645) return null;
   let channels = 0, rate = 0;
@@ -254,7 +255,8 @@ export function readWav(data) {
       const samples = new Float32Array(Math.floor(there / (2 * channels)));
       for (let t = 0; t < samples.length; t++) {
         let sum = 0;
-        for (let c = 0; c < channels; c++) sum += view.getInt16(body + 2 * (t * channels + c), true);
+        const at = body + 2 * t * channels;
+        for (let c = 0; c < channels; c++) sum += view.getInt16(at + 2 * c, true);
         samples[t] = sum / channels / 32768;
       }
       return { samples, rate };

@@ -31,6 +31,7 @@ enum {
     EE_TENSOR_ALIGNMENT = 16, /* of the data of every tensor, in bytes */
     EE_MAX_EXITS = 64,
     EE_MAX_LAYERS_PER_EXIT = 64,
+    EE_MAX_LSTM_LAYERS = 8,
     EE_MAX_CONVS = 16,        /* of the feature encoder of a model that takes samples */
     EE_MAX_SIZE = 65536 /* of every dimension in ee_config */
 };
@@ -72,10 +73,13 @@ enum {
 /* What is computed: how layers are made, in which order tensors lie. */
 enum {
     EE_ARCH_CONFORMER = 1,
-    EE_ARCH_SPLITFORMER = 2, /* without chunks */
-    EE_ARCH_WAV2VEC2 = 3,    /* takes samples: mels 1; without chunks and positions */
-    EE_ARCH_WAVLM = 4,       /* likewise */
-    EE_ARCH_AED = 8          /* a Conformer with attention decoders (ee_decoder.h) */
+    EE_ARCH_SPLITFORMER = 2,    /* without chunks */
+    EE_ARCH_WAV2VEC2 = 3,       /* takes samples: mels 1; without chunks and positions */
+    EE_ARCH_WAVLM = 4,          /* likewise */
+    EE_ARCH_ZIPFORMER = 5,      /* at most 19 layers, without chunks; max_frames counts encoder
+                                   frames, and the position table has two rows for each */
+    EE_ARCH_CONFORMER_LSTM = 6, /* bidirectional LSTMs in each head; without chunks */
+    EE_ARCH_AED = 8             /* a Conformer with attention decoders (ee_decoder.h) */
 };
 
 /* Padding of the depthwise convolution. */
@@ -120,6 +124,9 @@ typedef struct {
     uint32_t dtype;                    /* EE_DTYPE_F32 or EE_DTYPE_QS8 */
     uint8_t parallel[EE_MAX_EXITS];    /* of a Splitformer: layers at half rate beside a group,
                                           0 or 1; others do not read it */
+    uint32_t lstm_layers;              /* of a Conformer with LSTMs, as is lstm_width: LSTMs of a
+                                          head, 1..EE_MAX_LSTM_LAYERS; others read neither */
+    uint32_t lstm_width;               /* values of an LSTM in a direction, 1..EE_MAX_SIZE / 8 */
     /* What only wav2vec 2.0 and WavLM read, which do not read the fields of the stem: */
     uint32_t channels;                   /* of the feature encoder */
     uint32_t groups;                     /* of the positional convolution; a divisor of dim */
@@ -234,7 +241,7 @@ ee_status ee_model_packed_size(const ee_model *model, size_t *bytes);
  * results are the same bytes. With 0 bytes needed, nothing is done. */
 ee_status ee_model_pack(ee_model *model, void *memory, size_t bytes);
 
-/* Encoder frames (rows) of `frames` frames of features, 0 when there are too few. */
+/* Encoder frames, rows of an output, of `frames` frames of features: 0 when there are too few. */
 size_t ee_encoder_frames(const ee_config *config, size_t frames);
 
 /* Bytes of arena that a session of this capacity uses on this team (NULL: the calling thread), to

@@ -283,6 +283,19 @@ void ee_exit_head_f32_c(float *out, const float *x, const float *weight, const f
                         size_t rows, size_t dim, size_t vocab, const ee_ops_f32 *ops,
                         const ee_team *team);
 
+/* A bidirectional LSTM. In each direction, from h = c = 0 on, in the order of its frames:
+ *   i, f, g, o = in_weight @ x + in_bias + weight @ h
+ *   c = sigmoid(f) c + sigmoid(i) tanh(g);  h = sigmoid(o) tanh(c)
+ * x (rows, in); in_weight (8*width, in), in_bias (8*width): i, f, g, o of the forward direction,
+ * then of the backward one; forward_weight, backward_weight (4*width, width); out (rows, 2*width):
+ * h of the forward direction, then of the backward one. The directions run at the same time where
+ * the team has two workers. */
+void ee_lstm_f32_c(float *out, const float *x, const float *in_weight, const float *in_bias,
+                   const float *forward_weight, const float *backward_weight, size_t rows,
+                   size_t in, size_t width, float *scratch, const ee_ops_f32 *ops,
+                   const ee_team *team);
+size_t ee_lstm_f32_scratch(size_t rows, size_t in, size_t width, const ee_team *team);
+
 /* Floats from one row to the next of a weight matrix whose rows hold n: n rounded up to 4. */
 size_t ee_row_stride(size_t n);
 /* cdef:end */

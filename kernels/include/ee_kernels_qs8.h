@@ -283,6 +283,17 @@ void ee_exit_head_qs8_c(float *out, const float *x, const int8_t *weight,
                         const ee_ops_qs8 *ops, const ee_team *team);
 size_t ee_exit_head_qs8_scratch(size_t rows, size_t dim, size_t vocab, const ee_team *team);
 
+/* A bidirectional LSTM, as ee_lstm_f32_c; x and h are quantised, a frame at a time.
+ * x (rows, in) float; in_weight (8*width, in), in_bias (8*width); forward_weight, backward_weight
+ * (4*width, width); a scale for each row of a matrix; out (rows, 2*width). */
+void ee_lstm_qs8_c(float *out, const float *x, const int8_t *in_weight,
+                   const float *in_weight_scale, const float *in_bias,
+                   const int8_t *forward_weight, const float *forward_weight_scale,
+                   const int8_t *backward_weight, const float *backward_weight_scale, size_t rows,
+                   size_t in, size_t width, void *scratch, const ee_ops_qs8 *ops,
+                   const ee_team *team);
+size_t ee_lstm_qs8_scratch(size_t rows, size_t in, size_t width, const ee_team *team);
+
 /* Bytes from one row of n int8 values to the next: n rounded up to 16. */
 size_t ee_row_stride_qs8(size_t n);
 /* cdef:end */

@@ -13,7 +13,8 @@ NM := $(CROSS)nm
 # Int8 mode alone, unless the board says F32 := yes, in one thread; square roots without errno, an
 # instruction where there is one.
 OPTIMISE ?= -O2
-CFLAGS := $(CPU) $(OPTIMISE) $(if $(filter yes,$(F32)),,-DEE_NO_F32) -DEE_NO_THREADS -fno-math-errno -ffunction-sections -fdata-sections
+CFLAGS := $(CPU) $(OPTIMISE) $(if $(filter yes,$(F32)),,-DEE_NO_F32) -DEE_NO_THREADS \
+    -fno-math-errno -ffunction-sections -fdata-sections
 FLAGS := $(CFLAGS) -std=c99 -ffp-contract=off -Wall -Wextra -Werror -I../include -Icommon \
     $(if $(filter yes,$(INSTALLED)),-DPORT_IMAGE_INSTALLED)
 

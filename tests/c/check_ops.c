@@ -146,12 +146,12 @@ static void check_primitives(void)
 
 typedef enum {
     FEED_FORWARD, ATTENTION, GATED_ATTENTION, GROUP_NORM, CONV_MODULE, CONFORMER_LAYER, EXIT_HEAD,
-    STEM_CONV, GROUPED_CONV, COMPOSITE_COUNT
+    STEM_CONV, GROUPED_CONV, LSTM, COMPOSITE_COUNT
 } composite;
 
 static const char *const COMPOSITES[] = {
     "feed_forward", "multi_head_attention", "gated_attention", "group_norm", "conv_module",
-    "conformer_layer", "exit_head", "stem_conv", "grouped_conv"};
+    "conformer_layer", "exit_head", "stem_conv", "grouped_conv", "lstm"};
 
 typedef struct {
     size_t rows, dim, heads, ff, kernel;
@@ -165,6 +165,9 @@ static size_t outputs(composite op, const shape *s)
 {
     if (op == STEM_CONV) {
         return ee_stem_conv_f32_frames(s->rows, 3, 2) * s->ff;
+    }
+    if (op == LSTM) {
+        return s->rows * 2 * s->kernel;
     }
     return s->rows * (op == EXIT_HEAD ? s->ff : s->dim);
 }
@@ -185,6 +188,7 @@ static void run_composite(composite op, float *out, const float *x, const shape 
         ee_conv_module_f32_scratch(rows, dim, kernel, view.ahead, past, team),
         ee_conformer_layer_f32_scratch(&view, rows, dim, heads, ff, kernel, team), 0, 0,
         ee_grouped_conv_f32_scratch(rows, dim, kernel * (dim / heads), heads, team),
+        ee_lstm_f32_scratch(rows, dim, kernel, team),
     };
     guarded g = guarded_floats(sizes[op]);
     guarded more = guarded_floats(rows * 2 * dim);
@@ -222,8 +226,11 @@ static void run_composite(composite op, float *out, const float *x, const shape 
     case EXIT_HEAD:
         ee_exit_head_f32_c(out, x, w, w, rows, dim, ff, table, team);
         break;
-    default:
+    case STEM_CONV:
         ee_stem_conv_f32_c(out, x, w, w, rows, dim, ff, 3, 2, table, team);
+        break;
+    default:
+        ee_lstm_f32_c(out, x, w, w, w, w + 1, rows, dim, kernel, g.data, table, team);
     }
     CHECK(sentinels_intact(&g) && sentinels_intact(&more), "%s wrote before scratch",
           COMPOSITES[op]);
@@ -236,8 +243,8 @@ static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, s
                              const viewing *viewing)
 {
     const size_t row = ee_row_stride(dim);
-    const size_t matrix = 3 * dim * row + ff * 3 * row + dim * ee_row_stride(ff) + kernel * row
-                          + 2 * rows * heads;
+    const size_t matrix = 3 * dim * row + ff * 3 * row + dim * ee_row_stride(ff)
+                          + 8 * kernel * row + 1 + 2 * rows * heads;
     guarded weights = random_floats(matrix, 0.3f);
     guarded past = random_floats(viewing->past * 2 * dim, 1.0f);
     shape s = {.rows = rows, .dim = dim, .heads = heads, .ff = ff, .kernel = kernel,

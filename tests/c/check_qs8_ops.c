@@ -249,13 +249,13 @@ static void check_primitives(void)
 
 typedef enum {
     FEED_FORWARD, ATTENTION, CONV_MODULE, CONFORMER_LAYER, GROUP_NORM, GATED_ATTENTION,
-    GROUPED_CONV, LINEAR_DIGITS, STEM_CONV, EXIT_HEAD, COMPOSITE_COUNT
+    GROUPED_CONV, LINEAR_DIGITS, STEM_CONV, EXIT_HEAD, LSTM, COMPOSITE_COUNT
 } composite;
 
 static const char *const COMPOSITES[] = {"feed_forward", "multi_head_attention", "conv_module",
                                          "conformer_layer", "group_norm", "gated_attention",
                                          "grouped_conv", "linear_digits", "stem_conv",
-                                         "exit_head"};
+                                         "exit_head", "lstm"};
 
 typedef struct {
     size_t rows, dim, heads, ff, kernel;
@@ -265,6 +265,14 @@ typedef struct {
     const float *floats;
     ee_conformer_weights_qs8 layer;
 } shape;
+
+static size_t outputs(composite op, const shape *s)
+{
+    if (op == LSTM) {
+        return 2 * s->kernel;
+    }
+    return op >= LINEAR_DIGITS ? s->ff : s->dim;
+}
 
 /* What a frame of the grouped convolution sees: an even number of taps. */
 static size_t positional_window(size_t dim, size_t groups, size_t kernel)
@@ -294,6 +302,7 @@ static void run_composite(composite op, float *out, const float *x, const shape 
         ee_linear_digits_qs8_scratch(rows, dim, ff, team),
         ee_stem_conv_qs8_scratch(rows, dim, ff, 1, 1, team),
         ee_exit_head_qs8_scratch(rows, dim, ff, team),
+        ee_lstm_qs8_scratch(rows, dim, kernel, team),
     };
     guarded g = guarded_floats(sizes[op] / sizeof(float));
     guarded more = guarded_floats(rows * 2 * dim);
@@ -335,8 +344,12 @@ static void run_composite(composite op, float *out, const float *x, const shape 
     case STEM_CONV:
         ee_stem_conv_qs8_c(out, x, m, f, f, rows, dim, ff, 1, 1, g.data, table, team);
         break;
-    default:
+    case EXIT_HEAD:
         ee_exit_head_qs8_c(out, x, m, f, f, rows, dim, ff, g.data, table, team);
+        break;
+    default:
+        ee_lstm_qs8_c(out, x, m, f, f, m, f, m + 16, f + 1, rows, dim, kernel, g.data, table,
+                      team);
     }
     CHECK(sentinels_intact(&g) && sentinels_intact(&more), "%s wrote before scratch",
           COMPOSITES[op]);
@@ -348,7 +361,7 @@ static void run_composite(composite op, float *out, const float *x, const shape 
 static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, size_t kernel,
                              const viewing *viewing)
 {
-    const size_t gates = 8, wide = 3 * dim > ff ? 3 * dim : ff;
+    const size_t gates = 8 * kernel, wide = 3 * dim > ff ? 3 * dim : ff;
     const size_t widest = wide > gates ? wide : gates;
     const size_t positional = positional_window(dim, heads, kernel);
     const size_t matrix_row = dim > ff ? dim : ff;
@@ -369,7 +382,7 @@ static void check_composites(size_t rows, size_t dim, size_t heads, size_t ff, s
     s.layer.attn_out_weight = s.layer.conv_in_weight = s.layer.conv_out_weight = s.matrix;
     s.layer.ff2_up_weight = s.layer.ff2_down_weight = s.matrix;
     for (composite op = 0; op < COMPOSITE_COUNT; op++) {
-        const size_t count = rows * (op >= LINEAR_DIGITS ? ff : dim);
+        const size_t count = rows * outputs(op, &s);
         guarded x = random_floats(rows * dim, 1.0f);
         guarded expected = guarded_floats(count);
 

@@ -166,8 +166,8 @@ static void check_session_open(const ee_model *model)
     CHECK(ee_session_open(&session, model, NULL, arena, 0, FRAMES)
           == EE_ERR_ARENA_TOO_SMALL, "nothing");
 
-    /* 60 positions: 243 mel frames give 60 encoder frames, 247 give 61. */
-    CHECK(ee_encoder_frames(&config, 246) == 60 && ee_encoder_frames(&config, 247) == 61, "limit");
+    CHECK(ee_encoder_frames(&config, 246) == config.max_frames
+          && ee_encoder_frames(&config, 247) == config.max_frames + 1, "limit");
     CHECK(ee_session_open(&session, model, NULL, arena, bytes, 247)
           == EE_ERR_TOO_MANY_FRAMES, "too many frames");
     CHECK(ee_session_open(&session, model, NULL, arena, bytes, SIZE_MAX)
@@ -388,22 +388,57 @@ static void free_tensors(void)
 static const ee_config SMALL = {
     .architecture = EE_ARCH_CONFORMER, .exits = 2, .layers_per_exit = {1, 2}, .dim = 10,
     .heads = 2, .ff = 22, .kernel = 5, .vocab = 7, .mels = MELS, .stem_kernel = 3,
-    .stem_stride = 2, .max_frames = 60, .norm_eps = 1e-5f, .parallel = {1},
+    .stem_stride = 2, .max_frames = 60, .norm_eps = 1e-5f, .parallel = {1}, .lstm_layers = 2,
+    .lstm_width = 3,
 };
 
-static void check_runtime(uint32_t architecture, uint32_t dtype, float *features)
+/* An architecture, and how many tensors the model above has of it, in float32 and in int8 mode. */
+static const struct {
+    uint32_t architecture;
+    size_t tensors[2];
+} MODELS[] = {
+    {EE_ARCH_CONFORMER, {93, 122}},
+    {EE_ARCH_SPLITFORMER, {93 + 28, 122 + 36}},
+    {EE_ARCH_ZIPFORMER, {93 - 2, 122 - 3}},
+    {EE_ARCH_CONFORMER_LSTM, {93 + 4 * 4, 122 + 4 * 7}},
+};
+
+/* What only some architectures refuse. */
+static void check_own(void)
 {
+    const ee_config right = config;
+
+    if (config.architecture == EE_ARCH_ZIPFORMER) {
+        expect_config("layers", &config.layers_per_exit[1], 19);
+    }
+    if (config.architecture == EE_ARCH_CONFORMER_LSTM) {
+        expect_config("lstm_layers", &config.lstm_layers, 0);
+        expect_config("lstm_layers", &config.lstm_layers, EE_MAX_LSTM_LAYERS + 1);
+        expect_config("lstm_width", &config.lstm_width, 0);
+        expect_config("lstm_width", &config.lstm_width, EE_MAX_SIZE / 8 + 1);
+    }
+    if (config.architecture != EE_ARCH_CONFORMER) {
+        config.conv = EE_CONV_CHUNK;
+        expect_config("chunk", &config.chunk, 4);
+    }
+    config = right;
+}
+
+static void check_runtime(size_t number, uint32_t dtype, float *features)
+{
+    const uint32_t architecture = MODELS[number].architecture;
     const size_t all_frames[] = {0, 1, 6, 7, 10, 11, FRAMES, 192, 195, 199, 243};
     ee_config made = SMALL;
 
     made.architecture = architecture;
     made.dtype = dtype;
+    /* Its first window is shorter, so that as many features make one frame more. */
+    made.max_frames += architecture == EE_ARCH_ZIPFORMER;
     ops = ee_ops_for(EE_ISA_C);
     make_model(&made);
-    const size_t plain = dtype == EE_DTYPE_F32 ? 93 : 122, layer = dtype == EE_DTYPE_F32 ? 28 : 36;
-    CHECK(tensor_count == (architecture == EE_ARCH_SPLITFORMER ? plain + layer : plain),
-          "%zu tensors", tensor_count);
+    CHECK(tensor_count == MODELS[number].tensors[dtype], "%zu tensors", tensor_count);
     check_config();
+    check_own();
     if (architecture == EE_ARCH_SPLITFORMER) {
         check_parallel();
     }
@@ -755,10 +790,9 @@ int main(void)
         features[i] = random_float();
     }
     check_names();
-    for (uint32_t architecture = EE_ARCH_CONFORMER; architecture <= EE_ARCH_SPLITFORMER;
-         architecture++) {
-        check_runtime(architecture, EE_DTYPE_F32, features);
-        check_runtime(architecture, EE_DTYPE_QS8, features);
+    for (size_t m = 0; m < sizeof(MODELS) / sizeof(MODELS[0]); m++) {
+        check_runtime(m, EE_DTYPE_F32, features);
+        check_runtime(m, EE_DTYPE_QS8, features);
     }
     for (uint32_t norm = EE_NORM_POST; norm <= EE_NORM_PRE; norm++) {
         check_speech(EE_ARCH_WAV2VEC2, norm, EE_DTYPE_F32, features);

@@ -13,7 +13,9 @@ from ee_ref import ops
 from ee_ref.conformance.cases import cases_of, numpy_only, op_names, outputs
 from ee_ref.conformance.draw import (
     SMALL,
+    SMALL_LSTM,
     SMALL_SPLITFORMER,
+    SMALL_ZIPFORMER,
     random_features,
     random_int8_model,
 )
@@ -23,10 +25,13 @@ from ee_ref.frontend import front_end
 from tests import speech_layouts
 from tests.support import FULL, INT8_CLIPS, INT8_FULL, SMALL_CLIPS, SMALL_SEED, frozen
 
+SMALL_MODELS = {"small": SMALL, "splitformer": SMALL_SPLITFORMER, "zipformer": SMALL_ZIPFORMER,
+                "conformer-lstm": SMALL_LSTM}
+
 
 def generate() -> dict[str, np.ndarray]:
     """`op/case/N` -> output N of the op, and log-probabilities and entropies of whole models:
-    `small/FRAMES/EXIT`, `splitformer/FRAMES/EXIT`, `wav2vec2/MODEL/SAMPLES/EXIT`,
+    `small/FRAMES/EXIT` and so on for each of SMALL_MODELS, `wav2vec2/MODEL/SAMPLES/EXIT`,
     `full/SEED/QK_GAIN/FRAMES/EXIT`, each also with `/entropy`. See `frozen`.
     """
     goldens = {}
@@ -35,7 +40,7 @@ def generate() -> dict[str, np.ndarray]:
             result = getattr(ops, op)(**case.arguments())
             for number, output in enumerate(outputs(op, result)):
                 goldens[f"{op}/{case.name}/{number}"] = frozen(output)
-    for name, config in (("small", SMALL), ("splitformer", SMALL_SPLITFORMER)):
+    for name, config in SMALL_MODELS.items():
         small = ReferenceEncoder(*random_int8_model(config, SMALL_SEED))
         for frames in SMALL_CLIPS:
             features = random_features(frames, SMALL_SEED, config.mels)

@@ -216,6 +216,18 @@ def exit_head(x, weight, bias):
     return F.log_softmax(linear(x, weight, bias), dim=-1)
 
 
+def lstm(x, in_weight, in_bias, forward_weight, backward_weight):
+    width = forward_weight.shape[1]
+    module = nn.LSTM(x.shape[1], width, bidirectional=True)
+    tensors = {}
+    for suffix, weight, bias, recurrent in zip(
+            ("_l0", "_l0_reverse"), in_weight.split(4 * width), in_bias.split(4 * width),
+            (forward_weight, backward_weight)):
+        tensors |= {f"weight_ih{suffix}": weight, f"bias_ih{suffix}": bias / 4,
+                    f"weight_hh{suffix}": recurrent, f"bias_hh{suffix}": bias * 3 / 4}
+    return _fill(module, tensors)(x[:, None])[0][:, 0]
+
+
 def group_norm(x, weight, bias, eps):
     dim = x.shape[1]
     return _fill(nn.GroupNorm(dim, dim, eps), {"weight": weight, "bias": bias})(x.T[None])[0].T
@@ -275,6 +287,7 @@ ORACLES = {
     "layer_norm": layer_norm,
     "linear": linear,
     "log_softmax": lambda x: nn.LogSoftmax(dim=-1)(x),
+    "lstm": lstm,
     "multi_head_attention": multi_head_attention,
     "silu": lambda x: nn.SiLU()(x),
     "softmax": lambda x: nn.Softmax(dim=-1)(x),

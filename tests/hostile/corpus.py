@@ -70,6 +70,7 @@ def made() -> dict[str, bytes]:
     for reader, files in (("gguf", _gguf()), ("checkpoint", _checkpoints()),
                           ("safetensors", _safetensors()), ("tokenizer", _tokenizers()),
                           ("manifest", _manifests()), ("phrases", _phrases()), ("words", _words()),
+                          ("wyoming", _wyoming()),
                           ("audio", AUDIO_FILES.items())):
         for name, content in files:
             found[f"{reader}/{name}"] = content
@@ -224,6 +225,10 @@ def _manifests() -> Iterator[tuple[str, bytes]]:
     yield "name-with-null.trans.txt", b"1\x00 ONE\n"
     yield "recordings.kaldi", b"a /x/a.wav\nb b.flac\n%%\na one\nb two\n"
     yield "command.kaldi", b"a sph2pipe a.sph |\n%%\na one\n"
+    yield "measured.journal", _journal()
+    yield "cut-short.journal", _journal()[:-9]
+    yield "half-a-pair.journal", _journal(text="\ud800")
+    yield "large.journal", _journal(costs=[3, 1 << 70])
     yield "known.waivers", _plain({"version": 1, "waivers": [
         {"cases": "f32/silu/*", "port": "chip-x*", "status": "fail", "reason": "its exp"}]})
     yield "stars.waivers", _plain({"version": 1, "waivers": [
@@ -316,6 +321,39 @@ def _words() -> Iterator[tuple[str, bytes]]:
     yield "white-space-alone.lexicon", "\u0085\n".encode()
     yield "pieces.lexicon", "TURN\tT U R N \u2581\nON\t\u2581 O N\n".encode()
     yield "names.hotwords", b"# names\nada lovelace = 8\nturn = -1e300\n"
+
+
+JOURNAL_ASKED = {"exits": 2, "attends": False, "format": None, "posteriors": True, "phrases": "p"}
+"""What the journals of the corpus answer."""
+
+
+def _journal(**change: Any) -> bytes:
+    found = {"seconds": 1.5, "texts": ["a", ""], "times": [0.1, 0.25], "costs": [3, 5],
+             "scores": [[0.5] * 9 + [2, 7]] * 2, "posteriors": [[0.5, 0.75]] * 2, "attention": [],
+             "heard": [{"found": [[-1.5, 3]], "words": ["a"], "scores": [-float("inf"), 1, 0.5],
+                        "accepted": True}] * 2,
+             "exit": 1, "text": "a", "seconds_used": 0.1, "score_seconds": 0.0, **change}
+    lines = {"journal": 1, "asked": JOURNAL_ASKED}, {"id": "0", "path": "/0.wav", "found": found}
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def _wyoming() -> Iterator[tuple[str, bytes]]:
+    def event(type: str, data: Any = None, payload: bytes = b"") -> bytes:
+        more = b"" if data is None else json.dumps(data).encode()
+        head = {"type": type, "data_length": len(more), "payload_length": len(payload)}
+        return json.dumps(head).encode() + b"\n" + more + payload
+
+    pcm = {"rate": 16000, "width": 2, "channels": 1}
+    utterance = event("audio-start", pcm) + event("audio-chunk", pcm, bytes(64))
+    yield "utterance.events", (event("transcribe", {"language": "en"}) + utterance
+                               + event("audio-chunk", pcm, bytes(6)) + event("audio-stop"))
+    yield "questions.events", event("describe") + event("ping", {"text": "x"})
+    yield "stereo.events", event("audio-chunk", {**pcm, "width": 3, "channels": 2}, bytes(12))
+    yield "cut-short.events", utterance[:-9]
+    yield "payload-that-never-comes.events", b'{"type": "x", "payload_length": 1000000000000}\n'
+    yield "nested.events", b"[" * 900 + b"]" * 900 + b"\n"
+    yield "list-as-event.events", b"[]\n"
+    yield "type-of-a-number.events", b'{"type": 5}\n'
 
 
 def _phrases() -> Iterator[tuple[str, bytes]]:

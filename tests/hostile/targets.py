@@ -6,16 +6,21 @@ success; in time and memory in proportion to the size of the file (docs/security
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
 import os
 import re
 import sys
+import tempfile
 import tracemalloc
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,7 +29,7 @@ import numpy as np
 import scipy.signal  # noqa: F401  (imported late by audio.py: not to be counted with a file)
 
 import ee_ref
-from ee_ref import audio, convert, flash_image, phrases
+from ee_ref import audio, convert, flash_image, phrases, wyoming_server
 from ee_ref.calibration import points_file
 from ee_ref.conformance import manifest as vectors
 from ee_ref.conformance import protocol, report, runner, waivers
@@ -42,8 +47,8 @@ from ee_ref.errors import (
     ModelFileError,
     PhraseError,
 )
+from ee_ref.evaluation import journal, score_table
 from ee_ref.evaluation import manifest as recordings
-from ee_ref.evaluation import score_table
 from ee_ref.phrases import packed
 from ee_ref.tokens import Tokens
 from weights_io import from_torch, tokenizer
@@ -125,6 +130,9 @@ def _manifest(path: Path) -> None:
                     (path.parent / name).write_bytes(content)
             for case in vectors.read(path.parent).cases:
                 protocol.Body(case.op, case.parameters, case.inputs).encode()
+        case ".journal":
+            with open(path, "rb") as file:
+                journal.read(file, path, corpus.JOURNAL_ASKED)
         case ".kaldi":
             scp, _, text = path.read_bytes().partition(b"%%\n")
             (path.parent / "wav.scp").write_bytes(scp)
@@ -218,6 +226,72 @@ def _words(path: Path) -> None:
             assert model.log_prob(["A", "B", "A"]) <= 0 or model.order > 1
 
 
+class _Written:
+    """The end of a connection that is written to, and the text of the error on it."""
+
+    transport = property(lambda self: self)
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        self.data += b"".join(pieces)
+
+    def get_extra_info(self, name: str) -> None:
+        """Nobody knows who it is."""
+
+    async def drain(self) -> None:
+        """All is written."""
+
+    wait_closed = drain
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+    abort = close
+
+    def error(self) -> str | None:
+        for line in self.data.splitlines():
+            if line.startswith(b'{"text": '):
+                found = json.JSONDecoder().raw_decode(line.decode())[0]
+                if "code" in found:
+                    return found["text"]
+        return None
+
+
+class _Service(wyoming_server.Service):
+    """One that takes all audio and hears nothing in it."""
+
+    def hear(self, recording: audio.Recording, say: Callable[[str], None]) -> str:
+        return f"{sum(map(len, recording.pieces()))} samples"
+
+
+def _events(path: Path) -> None:
+    async def answered() -> str | None:
+        reader, writer = asyncio.StreamReader(limit=wyoming_server.MAX_LINE), _Written()
+        reader.feed_data(path.read_bytes())
+        reader.feed_eof()
+        with ThreadPoolExecutor(1) as pool:
+            client = wyoming_server._Client(_service(), reader, writer, pool, lambda line: None)
+            await client.run(False)
+        return writer.error()
+
+    if (error := asyncio.run(answered())) is not None:
+        raise wyoming_server.WyomingError(error)
+
+
+@cache
+def _service() -> wyoming_server.Service:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "m.gguf"
+        path.write_bytes(corpus.smallest_model())
+        model = ee_ref.load(path, backend="numpy")
+    return _Service(model, model.policy())
+
+
 _LETTERS = Tokens(["<blank>", "\u2581", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ'"], [], 0)
 MAX_PHRASE_LINES = 12_000_000  # a short template may say much: the limits of docs/phrases.md
 
@@ -240,7 +314,8 @@ READERS: dict[str, Reader] = {
     "manifest": Reader(_manifest, _MANIFEST_ERRORS, {
         "": (some_bytes,), ".json": (some_bytes, of_json, of_json),
         ".waivers": (some_bytes, of_json, of_json),
-        ".points": (some_bytes, of_json, of_json), ".jsonl": (some_bytes, of_json_lines)}),
+        ".points": (some_bytes, of_json, of_json), ".jsonl": (some_bytes, of_json_lines),
+        ".journal": (some_bytes, of_json_lines)}),
     "frames": Reader(_frames, (runner.PortError,), {
         "": (some_bytes, repair.frame_crcs, repair.frame_crcs)}),
     "phrases": Reader(_phrases, (PhraseError,), {
@@ -250,6 +325,13 @@ READERS: dict[str, Reader] = {
     "audio": Reader(_audio, (AudioError, AudioFileError), {
         "": (some_bytes, some_bytes, repair.riff_sizes)}),
 }
+
+
+if find_spec("wyoming") is not None:  # the extra
+    import wyoming.audio  # noqa: F401  (late there: not to be counted with a file)
+
+    READERS["wyoming"] = Reader(_events, (wyoming_server.WyomingError,), {
+        "": (some_bytes, of_json_lines)})
 
 
 def seeds(reader: str) -> list[tuple[str, bytes]]:

@@ -59,6 +59,25 @@ pub fn exp(x: f32) -> f32 {
     y * power_of_two(n as i32)
 }
 
+pub fn gelu(x: f32) -> f32 {
+    let limit = hex(0x1_571aa, 5, 2);
+    let c = x.max(-limit).min(limit);
+    let z = c * c;
+    let mut p = hex(0x1_8751ba, 6, -26);
+    p = p * z + hex(0x1_b38c92, 6, -18);
+    p = p * z + hex(0x1_719e6a, 6, -13);
+    p = p * z + hex(0x1_357ae2, 6, -8);
+    p = p * z + hex(0x1_1a8b8e, 6, -5);
+    p = p * z + hex(0x1_988446, 6, -2);
+    let mut q = hex(0x1_44734a, 6, -20);
+    q = q * z + hex(0x1_40e18a, 6, -14);
+    q = q * z + hex(0x1_f8bab4, 6, -10);
+    q = q * z + hex(0x1_db93ae, 6, -6);
+    q = q * z + hex(0x1_033194, 6, -2);
+    q = q * z + 1.0;
+    flush(x * (((c * p) / q).max(-0.5).min(0.5) + 0.5))
+}
+
 /// x > 0 and not subnormal.
 pub fn log(x: f32) -> f32 {
     const ROOT_OF_HALF: i32 = 0x3F35_04F3;

@@ -30,16 +30,54 @@ pub struct Model {
     pub layers: Vec<usize>,
     /// Whether each of them has a layer at half rate.
     pub parallel: Vec<bool>,
+    /// Whether it is a Zipformer.
+    pub has_stacks: bool,
+    /// LSTMs of a head.
+    pub lstms: usize,
     pub window: Vec<f32>,
     pub sines: Vec<f32>,
     /// First bin and weights of each mel filter.
     pub filters: Vec<(usize, Vec<f32>)>,
+    /// What only models that take samples have.
+    pub speech: Option<Speech>,
     /// Mean and scale of each mel, or none.
     pub normalisation: Vec<(f32, f32)>,
     /// What each label adds to a text.
     pub labels: Vec<Vec<u8>>,
     /// By the names of the model file, without the padding of rows.
     pub tensors: Tensors,
+}
+
+pub struct Speech {
+    pub channels: usize,
+    pub groups: usize,
+    pub conv_bias: bool,
+    /// A layer norm after each convolution, not a group norm after the first.
+    pub layer_norms: bool,
+    pub is_pre: bool,
+    pub buckets: usize,
+    pub max_distance: usize,
+    /// Kernels and strides.
+    pub convs: Vec<(usize, usize)>,
+    pub head_norm: Vec<bool>,
+}
+
+impl Speech {
+    fn read(bytes: &[u8]) -> Speech {
+        let numbers = words(&bytes[..28]);
+        let (kernels, strides) = (halves(&bytes[28..60]), halves(&bytes[60..92]));
+        Speech {
+            channels: numbers[0],
+            groups: numbers[1],
+            conv_bias: numbers[2] == 1,
+            layer_norms: numbers[3] == 1,
+            is_pre: numbers[4] == 1,
+            buckets: numbers[5],
+            max_distance: numbers[6],
+            convs: kernels.into_iter().zip(strides).filter(|conv| conv.0 > 0).collect(),
+            head_norm: bytes[92..156].iter().map(|&n| n == 1).collect(),
+        }
+    }
 }
 
 fn check(right: bool, status: &'static str) -> Result<(), Failure> {
@@ -117,11 +155,34 @@ impl Model {
             parallel = family.take(64)?[..exits].to_vec();
             family.end()?;
         }
-        check(architecture == 1 || architecture == 2 && chunk == 0, CONFIG)?;
+        let (mut lstms, mut lstm_width) = (0, 0);
+        if architecture == 6 {
+            let mut family = only(5)?;
+            let counts = words(family.take(8)?);
+            family.end()?;
+            (lstms, lstm_width) = (counts[0], counts[1]);
+            check((1..=8).contains(&lstms) && (1..=8192).contains(&lstm_width), CONFIG)?;
+        }
+        check(architecture != 5 || layers[..exits].iter().sum::<usize>() <= 19, CONFIG)?;
+        let mut speech = None;
+        if architecture == 3 || architecture == 4 {
+            let mut family = only(5)?;
+            speech = Some(Speech::read(family.take(156)?));
+            family.end()?;
+        }
+        check(architecture == 1 || matches!(architecture, 2..=6) && chunk == 0, CONFIG)?;
+        let takes_samples = speech.is_some();
+        if let Some(s) = &speech {
+            let divides = |n: usize| (1..=1 << 16).contains(&n) && dim % n == 0;
+            check(divides(s.groups) && (1..=1 << 16).contains(&s.channels) && mels == 1, CONFIG)?;
+            check(!s.convs.is_empty() && s.convs.iter().all(|conv| conv.1 > 0), CONFIG)?;
+            check((architecture == 4) == (s.buckets > 0) && (frontend == 2 || frontend == 3), CONFIG)?;
+        }
         check(parallel.iter().all(|&n| n <= 1), CONFIG)?;
-        let sizes = [dim, heads, ff, kernel, vocab, mels, stem_kernel, stem_stride, hop_length, pad + 1];
+        let stem_sizes = if takes_samples { [1, 1] } else { [stem_kernel, stem_stride] };
+        let sizes = [dim, heads, ff, kernel, vocab, mels, stem_sizes[0], stem_sizes[1], hop_length, pad + 1];
         check(dtype <= 1 && sizes.iter().all(|n| (1..=1 << 16).contains(n)), CONFIG)?;
-        check(dim % heads == 0 && kernel % 2 == 1 && stem_stride <= stem_kernel, CONFIG)?;
+        check(dim % heads == 0 && (takes_samples || kernel % 2 == 1 && stem_stride <= stem_kernel), CONFIG)?;
         check((2f32.powi(-40)..=1.0).contains(&norm_eps), CONFIG)?;
         check(chunk <= 1 << 16 && left <= 1 << 16 && (chunk > 0 || left == 0) && conv <= 2, CONFIG)?;
         check(if chunk > 0 { conv != 0 } else { conv != 2 }, CONFIG)?;
@@ -131,15 +192,17 @@ impl Model {
             0 => log_floor == 0.0,
             _ => log_floor >= LEAST_FLOOR && log_floor.is_finite(),
         };
-        check(frontend <= 1 && right_floor, CONFIG)?;
-        check(n_fft.is_power_of_two() && (4..=1 << 16).contains(&n_fft) && win_length <= n_fft, CONFIG)?;
+        check(takes_samples || frontend <= 1 && right_floor, CONFIG)?;
+        check(takes_samples || n_fft.is_power_of_two() && (4..=1 << 16).contains(&n_fft) && win_length <= n_fft, CONFIG)?;
         check(blank < vocab, LAYOUT)?;
 
-        let (mut tables, mut texts, stem) = (only(1)?, only(2)?, only(3)?);
-        let window = floats(tables.take(4 * win_length)?);
-        let sines = floats(tables.take(4 * n_fft)?);
-        let mel_first = halves(tables.take(2 * mels)?);
-        let mel_count = halves(tables.take(2 * mels)?);
+        let (mut texts, stem) = (only(2)?, only(3)?);
+        let mut tables = if takes_samples { Reader { rest: &[] } } else { only(1)? };
+        let (window, sines, filters) = if takes_samples { (0, 0, 0) } else { (win_length, n_fft, mels) };
+        let window = floats(tables.take(4 * window)?);
+        let sines = floats(tables.take(4 * sines)?);
+        let mel_first = halves(tables.take(2 * filters)?);
+        let mel_count = halves(tables.take(2 * filters)?);
         for (first, count) in mel_first.iter().zip(&mel_count) {
             check(first + count <= n_fft / 2 + 1, CONFIG)?;
         }
@@ -161,10 +224,17 @@ impl Model {
             labels.push(label_text.get(from..end).ok_or_else(|| refused(LAYOUT))?.to_vec());
             from = end;
         }
-        let shapes = Shapes { int8: dtype == 1, dim, ff, kernel, vocab, mels, stem_kernel, max_frames };
+        let has_stacks = architecture == 5;
+        #[rustfmt::skip]
+        let shapes = Shapes { int8: dtype == 1, dim, ff, kernel, vocab, mels, stem_kernel, max_frames, has_stacks,
+            lstms, lstm_width };
         let readers = of_exits[..exits].iter().map(|section| Reader { rest: content(section) });
+        let lists = match &speech {
+            Some(speech) => shapes.speech(speech, heads, &layers[..exits]),
+            None => shapes.list(&layers[..exits], &parallel),
+        };
         let mut tensors = Tensors::new();
-        for (mut reader, list) in once(stem).chain(readers).zip(shapes.list(&layers[..exits], &parallel)) {
+        for (mut reader, list) in once(stem).chain(readers).zip(lists) {
             for (name, shape, dtype) in list {
                 tensors.insert(name, reader.tensor(shape, dtype)?);
             }
@@ -190,9 +260,12 @@ impl Model {
             norm_eps,
             layers: layers[..exits].to_vec(),
             parallel: parallel.iter().map(|&n| n == 1).collect(),
+            has_stacks,
+            lstms,
             window,
             sines,
             filters,
+            speech,
             normalisation: mean.into_iter().zip(scale).collect(),
             labels,
             tensors,
@@ -240,6 +313,9 @@ struct Shapes {
     mels: usize,
     stem_kernel: usize,
     max_frames: usize,
+    has_stacks: bool,
+    lstms: usize,
+    lstm_width: usize,
 }
 
 type Described = (String, Vec<usize>, u8);
@@ -268,10 +344,15 @@ impl Shapes {
         ];
         let mut list = Vec::new();
         if self.max_frames > 0 {
-            self.matrix(&mut list, "stem.positions", self.max_frames, d);
+            let rows = if self.has_stacks { 2 * self.max_frames } else { self.max_frames };
+            self.matrix(&mut list, "stem.positions", rows, d);
         }
-        self.part(&mut list, "stem.conv1", d, self.stem_kernel * self.mels);
-        self.part(&mut list, "stem.conv2", d, self.stem_kernel * d);
+        if self.has_stacks {
+            self.part(&mut list, "stem.conv", d, self.stem_kernel * self.mels);
+        } else {
+            self.part(&mut list, "stem.conv1", d, self.stem_kernel * self.mels);
+            self.part(&mut list, "stem.conv2", d, self.stem_kernel * d);
+        }
         let mut lists = vec![list];
         for (g, &count) in layers.iter().enumerate() {
             let mut list = Vec::new();
@@ -281,7 +362,68 @@ impl Shapes {
                     self.part(&mut list, &format!("group.{}.{}.{}", g + 1, layer, name), rows, cols);
                 }
             }
-            self.part(&mut list, &format!("head.{}", g + 1), self.vocab, d);
+            let (head, w) = (format!("head.{}", g + 1), self.lstm_width);
+            for n in 1..=self.lstms {
+                let lstm = format!("{}.lstm.{}", head, n);
+                self.part(&mut list, &format!("{}.in", lstm), 8 * w, if n == 1 { d } else { 2 * w });
+                self.matrix(&mut list, &format!("{}.forward.weight", lstm), 4 * w, w);
+                self.matrix(&mut list, &format!("{}.backward.weight", lstm), 4 * w, w);
+            }
+            self.part(&mut list, &head, self.vocab, if self.lstms > 0 { 2 * w } else { d });
+            lists.push(list);
+        }
+        lists
+    }
+
+    /// The same of a model that takes samples.
+    fn speech(&self, s: &Speech, heads: usize, layers: &[usize]) -> Vec<Vec<Described>> {
+        let (d, ff, c) = (self.dim, self.ff, s.channels);
+        let mut list = Vec::new();
+        for (n, &(kernel, _)) in s.convs.iter().enumerate() {
+            let name = format!("stem.conv{}", n + 1);
+            self.part(&mut list, &name, c, kernel * if n > 0 { c } else { 1 });
+            if !s.conv_bias {
+                list.pop();
+            }
+            if s.layer_norms || n == 0 {
+                self.part(&mut list, &format!("{}.norm", name), c, 0);
+            }
+        }
+        self.part(&mut list, "stem.proj.norm", c, 0);
+        self.part(&mut list, "stem.proj", d, c);
+        self.part(&mut list, "stem.positional", d, self.kernel * (d / s.groups));
+        if !s.is_pre {
+            self.part(&mut list, "stem.norm", d, 0);
+        }
+        if s.buckets > 0 {
+            list.push(("stem.distances".into(), vec![s.buckets, heads], b'f'));
+        }
+        let parts = [
+            ("attn.in", 3 * d, d),
+            ("attn.out", d, d),
+            ("attn.norm", d, 0),
+            ("ff.up", ff, d),
+            ("ff.down", d, ff),
+            ("ff.norm", d, 0),
+        ];
+        let mut lists = vec![list];
+        for (g, &count) in layers.iter().enumerate() {
+            let mut list = Vec::new();
+            for l in 1..=count {
+                let layer = format!("group.{}.layer.{}", g + 1, l);
+                for (name, rows, cols) in parts {
+                    self.part(&mut list, &format!("{}.{}", layer, name), rows, cols);
+                }
+                if s.buckets > 0 {
+                    self.part(&mut list, &format!("{}.attn.gate", layer), 8, d / heads);
+                    list.push((format!("{}.attn.gate.scale", layer), vec![heads], b'f'));
+                }
+            }
+            let head = format!("head.{}", g + 1);
+            if s.head_norm[g] {
+                self.part(&mut list, &format!("{}.norm", head), d, 0);
+            }
+            self.part(&mut list, &head, self.vocab, d);
             lists.push(list);
         }
         lists

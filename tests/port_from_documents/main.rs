@@ -215,7 +215,14 @@ fn op_case(mut case: Body, result: &mut Body) -> Result<(), Failure> {
         "linear" => mode.linear(&x()?, &w)?,
         "layer_norm" => mode.layer_norm(&x()?, &w, eps()?)?,
         "silu" => mode.silu(&x()?),
+        "gelu" => mode.gelu(&x()?),
         "glu" => mode.glu(&x()?)?,
+        "group_norm" => mode.group_norm(&x()?, &w, eps()?)?,
+        "grouped_conv" => mode.grouped_conv(&x()?, &w, number("groups")?)?,
+        "gated_attention" => {
+            let distances = w.any_matrix("distances")?;
+            mode.gated_attention(&x()?, &w, w.vector("gate_scale", distances.rows)?, &distances)?
+        }
         "depthwise_conv" => {
             let (before, after) = (number("before")?, number("after")?);
             mode.depthwise_conv(&x()?, &w, &Taps { ahead: number("ahead")?, before, after })?
@@ -244,6 +251,7 @@ fn op_case(mut case: Body, result: &mut Body) -> Result<(), Failure> {
             mode.conformer_layer(&x, &w, number("heads")?, eps()?, &view, (&kv, &gated))?
         }
         "exit_head" => mode.exit_head(&x()?, &w)?,
+        "lstm" => mode.lstm(&x()?, &w)?,
         "softmax" if op == case.name => float32::softmax(&x()?),
         "softmax" => return softmax_qs8(&x()?, &w, result),
         "quantize" if op != case.name => return quantize_qs8(&x()?, result),

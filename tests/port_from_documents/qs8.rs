@@ -1,7 +1,7 @@
 //! int8 mode, exact to the bit: numerics.md, "int8 mode", "Ops".
 
-use crate::exact::{exp, flush, log, max, round, sum};
-use crate::ops::{halves, stem_frames, Answer, Mode, Taps};
+use crate::exact::{exp, flush, gelu, log, max, round, sum};
+use crate::ops::{halves, head_size, stem_frames, tap, Answer, Mode, Taps};
 use crate::protocol::{argument, refused};
 use crate::tensors::{Matrix, Quantized, Weights};
 
@@ -27,7 +27,7 @@ fn product(a: &[i8], b: &[i8]) -> i32 {
 pub fn linear(x: &Quantized, w: &Weights) -> Answer {
     let weight = w.quantized("weight")?;
     let outs = weight.scale.len();
-    let bias = w.vector("bias", outs)?;
+    let bias = w.bias_or_zeros(outs)?;
     if weight.cols != x.cols {
         return Err(argument("weight"));
     }
@@ -104,6 +104,57 @@ impl Mode for Qs8 {
         x.map(|x| x / (1.0 + exp(-x)))
     }
 
+    fn gelu(&self, x: &Matrix) -> Matrix {
+        x.map(gelu)
+    }
+
+    fn group_norm(&self, x: &Matrix, w: &Weights, eps: f32) -> Answer {
+        let (weight, bias) = (w.vector("weight", x.cols)?, w.vector("bias", x.cols)?);
+        let (mut means, mut inverses) = (vec![0f32; x.cols], vec![0f32; x.cols]);
+        for d in 0..x.cols {
+            let (mut mean, mut s) = (0f32, 0f32);
+            for n in (0..x.rows).step_by(256) {
+                let b = (x.rows - n).min(256);
+                let frames = || (n..n + b).map(|t| x.at(t, d));
+                let m = frames().fold(0f32, |total, x| total + x) * (1.0 / b as f32);
+                let q = frames().fold(0f32, |q, x| q + flush(x - m) * flush(x - m));
+                let a = flush(m - mean);
+                mean += a * (b as f32 / (n + b) as f32);
+                s = (s + q) + (a * a) * ((n as f32 * b as f32) / (n + b) as f32);
+            }
+            means[d] = mean;
+            inverses[d] = 1.0 / (s * (1.0 / x.rows as f32) + eps).sqrt();
+        }
+        Ok(Matrix::from_fn(x.rows, x.cols, |t, d| {
+            flush((flush(x.at(t, d) - means[d]) * inverses[d]) * weight[d]) + bias[d]
+        }))
+    }
+
+    fn grouped_conv(&self, x: &Matrix, w: &Weights, groups: usize) -> Answer {
+        let weight = w.quantized("weight")?;
+        let bias = w.vector("bias", x.cols)?;
+        let width = head_size(x.cols, groups)?;
+        if weight.scale.len() != x.cols || weight.cols % width != 0 {
+            return Err(argument("weight"));
+        }
+        let taps = weight.cols / width;
+        let digits: Vec<Digits> =
+            (0..groups).map(|g| quantize_digits(&x.columns(g * width..(g + 1) * width).data)).collect();
+        Ok(Matrix::from_fn(x.rows, x.cols, |t, o| {
+            let own = &digits[o / width];
+            let sum = |digit: &[i8]| -> i32 {
+                let seen = (0..taps).filter_map(|j| tap(t, j, taps, x.rows).map(|u| (j, u)));
+                seen.map(|(j, u)| product(&digit[u * width..][..width], &weight.row(o)[j * width..])).sum()
+            };
+            let y = sum(&own.high) as f32 * 128.0 + sum(&own.low) as f32;
+            y * (own.scale * weight.scale[o]) + bias[o]
+        }))
+    }
+
+    fn sigmoid_of_sum(&self, z: &[f32]) -> f32 {
+        1.0 / (1.0 + exp(-(((z[0] + z[1]) + z[2]) + z[3])))
+    }
+
     fn glu(&self, x: &Matrix) -> Answer {
         let half = halves(x)?;
         Ok(Matrix::from_fn(x.rows, half, |t, d| {
@@ -122,7 +173,7 @@ impl Mode for Qs8 {
     /// linear_digits of every window.
     fn stem_conv(&self, x: &Matrix, w: &Weights, stride: usize) -> Answer {
         let weight = w.quantized("weight")?;
-        let bias = w.vector("bias", weight.scale.len())?;
+        let bias = w.bias_or_zeros(weight.scale.len())?;
         let mut y = Matrix::new(0, bias.len());
         for t in 0..stem_frames(x, weight.cols, stride)? {
             let window = quantize_digits(&x.data[t * stride * x.cols..][..weight.cols]);
@@ -143,14 +194,17 @@ impl Mode for Qs8 {
         y
     }
 
-    fn attend(&self, queries: &Matrix, keys: &Matrix, values: &Matrix) -> Matrix {
+    fn attend(&self, queries: &Matrix, keys: &Matrix, values: &Matrix, bias: Option<&Matrix>) -> Matrix {
         let (rows, e, frames) = (queries.rows, queries.cols, keys.rows);
         let (queries, keys, values) = (quantize(queries), quantize(keys), quantize(values));
         let c = 1.0 / (e as f32).sqrt();
         let mut context = Matrix::new(0, e);
         for t in 0..rows {
             let g = queries.scale[t] * c;
-            let score = |u| product(queries.row(t), keys.row(u)) as f32 * (g * keys.scale[u]);
+            let score = |u| {
+                let score = product(queries.row(t), keys.row(u)) as f32 * (g * keys.scale[u]);
+                bias.map_or(score, |bias| score + bias.at(t, u))
+            };
             let p = softmax(&(0..frames).map(score).collect::<Vec<f32>>(), &values.scale);
             context.push((0..e).map(|d| {
                 let column: Vec<i8> = (0..frames).map(|u| values.row(u)[d]).collect();

@@ -58,6 +58,17 @@ impl Matrix {
         Matrix { rows: self.rows + rows.rows, cols: self.cols, data }
     }
 
+    /// Of each row these columns, and then those.
+    pub fn beside(&self, other: &Matrix) -> Matrix {
+        let value = |t, d| if d < self.cols { self.at(t, d) } else { other.at(t, d - self.cols) };
+        Matrix::from_fn(self.rows, self.cols + other.cols, value)
+    }
+
+    /// The last row first.
+    pub fn reversed(&self) -> Matrix {
+        Matrix::from_fn(self.rows, self.cols, |t, d| self.at(self.rows - 1 - t, d))
+    }
+
     /// x + y * factor, two operations a value.
     pub fn plus(&self, y: &Matrix, factor: f32) -> Matrix {
         let sums = self.data.iter().zip(&y.data).map(|(x, y)| x + y * factor);
@@ -109,6 +120,11 @@ impl<'a> Weights<'a> {
             Tensor { shape, data: Data::Float(values) } if shape[..] == [n] => Ok(values),
             _ => Err(argument(name)),
         }
+    }
+
+    /// The bias of n outputs, of a convolution that may have none.
+    pub fn bias_or_zeros(&self, n: usize) -> Result<Vec<f32>, Failure> {
+        if self.has("bias") { Ok(self.vector("bias", n)?.to_vec()) } else { Ok(vec![0.0; n]) }
     }
 
     pub fn any_matrix(&self, name: &str) -> Result<Matrix, Failure> {

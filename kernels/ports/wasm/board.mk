@@ -7,7 +7,8 @@ OPTIMISE := -Os
 HOSTED := yes
 START := wasm/start.c wasm/string.c
 # The stack below everything else: what overflows it traps.
-LIBRARIES := -Wno-unused-command-line-argument -nostdlib -Wl,--no-entry,--stack-first,-z,stack-size=65536
+LIBRARIES := -Wno-unused-command-line-argument -nostdlib \
+    -Wl,--no-entry,--stack-first,-z,stack-size=65536
 TOOLS := wasm-ld $(CROSS)ar
 EMULATOR := node
 PLUGINS := no

@@ -1,6 +1,6 @@
-/* What ee_ref/web/ee-ref.mjs calls: a flash image, phrases beside it, and one stream at a time, each in
- * memory behind the one before. Addresses are numbers there; times in samples are doubles, which hold
- * them exactly. Functions return an ee_status unless they say otherwise. */
+/* What ee_ref/web/ee-ref.mjs calls: a flash image, phrases beside it, and one stream at a time, each
+ * in memory behind the one before. Addresses are numbers there; times in samples are doubles, which
+ * hold them exactly. Functions return an ee_status unless they say otherwise. */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,9 +14,9 @@
  * the event, others with a zero byte at their end; an intent may be NULL. */
 IMPORT(word) void page_word(size_t first, size_t bytes, double start, double end, float confidence);
 IMPORT(slot) void page_slot(const char *name, const char *value);
-IMPORT(heard) void page_heard(const char *text, size_t bytes, int final, int endpoint, uint32_t exit,
-                              double start, double end, float confidence, int accepted,
-                              const char *intent);
+IMPORT(heard) void page_heard(const char *text, size_t bytes, int final, int endpoint,
+                              uint32_t exit, double start, double end, float confidence,
+                              int accepted, const char *intent);
 /* Rows that are final, from where they come: exit 0 is outside of runs. */
 IMPORT(rows) void page_rows(uint32_t exit, size_t count);
 IMPORT(now) double page_now(void); /* milliseconds */
@@ -48,8 +48,8 @@ static void count_time(uint32_t at)
     last = now;
 }
 
-/* What every head ends with, some frames at a time. All heads of a block write to one place, so that
- * a call for its first frames begins an exit. */
+/* What every head ends with, some frames at a time. All heads of a block write to one place, so
+ * that a call for its first frames begins an exit. */
 static void counted_log_softmax(float *out, const float *x, size_t rows, size_t dim)
 {
     log_softmax(out, x, rows, dim);
@@ -276,8 +276,8 @@ EXPORT(finish) int finish(void)
     return timed(ee_stream_finish(stream));
 }
 
-/* Milliseconds of the stream: at 0 the gate and the words, at k the layers and the head of exit k, at 1
- * the features and the stem too. */
+/* Milliseconds of the stream: at 0 the gate and the words, at k the layers and the head of exit k,
+ * at 1 the features and the stem too. */
 EXPORT(milliseconds) double milliseconds(uint32_t at)
 {
     return at <= EE_MAX_EXITS ? spent[at] : 0.0;

@@ -99,7 +99,7 @@ begin_row(__m512i sums[2], const float *out, int32_t excess, int is_high, const 
     if (is_high) {
         sums[0] = sums[1] = _mm512_setzero_si512();
     } else if (plan->is_first) {
-        sums[0] = sums[1] = _mm512_set1_epi32(-excess);
+        sums[0] = sums[1] = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_set1_epi32(excess));
     } else {
         sums[0] = _mm512_maskz_loadu_epi32(plan->exists[0], out);
         sums[1] = _mm512_maskz_loadu_epi32(plan->exists[1], out + 16);

@@ -17,6 +17,8 @@ extern const ee_tensor_table ee_conformer_stem_table, ee_conformer_layer_table,
 ee_status ee_conformer_check(const ee_config *config);
 size_t ee_conformer_size(const ee_config *config, uint8_t letter, uint32_t exit);
 ee_window ee_conformer_window(const ee_config *config);
+/* The tensors of the stem behind the positions, if there are any. */
+const void *const *ee_conformer_behind_positions(const ee_model *model);
 
 /* Of a group: see layers, reach and cache_bytes of a graph. */
 uint32_t ee_conformer_layers(const ee_config *config, uint32_t exit);
@@ -27,8 +29,9 @@ size_t ee_conformer_group_cache_bytes(const ee_config *config, uint32_t exit);
 size_t ee_conformer_layer_reach(const ee_config *config);
 size_t ee_conformer_cache_bytes(const ee_config *config);
 
-/* Bytes: of a layer; of stem, layer or head, whichever needs the most. */
+/* Bytes: of a layer; of a head; of stem, layer or head, whichever needs the most. */
 size_t ee_conformer_layer_scratch(const ee_config *config, size_t rows, const ee_team *team);
+size_t ee_conformer_head_scratch(const ee_config *config, size_t rows, const ee_team *team);
 size_t ee_conformer_scratch(const ee_config *config, size_t rows, const ee_team *team);
 
 void ee_conformer_stem(const ee_model *model, float *x, const float *inputs, size_t frames,

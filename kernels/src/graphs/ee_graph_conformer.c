@@ -175,17 +175,29 @@ size_t ee_conformer_layer_scratch(const ee_config *config, size_t rows, const ee
                                           config->kernel, team);
 }
 
+/* The log-probabilities, and what makes them. */
+size_t ee_conformer_head_scratch(const ee_config *config, size_t rows, const ee_team *team)
+{
+#ifndef EE_NO_F32
+    if (config->dtype == EE_DTYPE_F32) {
+        return ee_size_mul(ee_size_mul(rows, config->vocab), sizeof(float));
+    }
+#endif
+    return ee_size_add(ee_floats_qs8(rows, config->vocab),
+                       ee_exit_head_qs8_scratch(rows, config->dim, config->vocab, team));
+}
+
 /* In turn: the output of the first convolution and what either of them needs; what a layer needs;
- * the log-probabilities and what a head needs. */
+ * what a head needs. */
 size_t ee_conformer_scratch(const ee_config *config, size_t rows, const ee_team *team)
 {
-    const size_t layer = ee_conformer_layer_scratch(config, rows, team);
+    const size_t later = ee_size_max(ee_conformer_layer_scratch(config, rows, team),
+                                     ee_conformer_head_scratch(config, rows, team));
 
 #ifndef EE_NO_F32
     if (config->dtype == EE_DTYPE_F32) {
-        const size_t floats = ee_size_max(ee_size_mul(between(config, rows), config->dim),
-                                          ee_size_mul(rows, config->vocab));
-        return ee_size_max(ee_size_mul(floats, sizeof(float)), layer);
+        const size_t floats = ee_size_mul(between(config, rows), config->dim);
+        return ee_size_max(ee_size_mul(floats, sizeof(float)), later);
     }
 #endif
     const size_t dim = config->dim, kernel = config->stem_kernel, stride = config->stem_stride;
@@ -193,14 +205,19 @@ size_t ee_conformer_scratch(const ee_config *config, size_t rows, const ee_team 
     const size_t conv1 = ee_stem_conv_qs8_scratch(between(config, middle), config->mels, dim,
                                                   kernel, stride, team);
     const size_t conv2 = ee_stem_conv_qs8_scratch(middle, dim, dim, kernel, stride, team);
-    const size_t head = ee_exit_head_qs8_scratch(rows, dim, config->vocab, team);
-
     const size_t stem = ee_size_add(ee_floats_qs8(middle, dim), ee_size_max(conv1, conv2));
-    return ee_size_max(ee_size_max(stem, layer),
-                       ee_size_add(ee_floats_qs8(rows, config->vocab), head));
+
+    return ee_size_max(stem, later);
 }
 
 /* ---- Stem ---- */
+
+const void *const *ee_conformer_behind_positions(const ee_model *model)
+{
+    const size_t tensors = model->config.dtype == EE_DTYPE_F32 ? 1 : 2;
+
+    return model->tensors + (model->config.max_frames > 0 ? tensors : 0);
+}
 
 #ifndef EE_NO_F32
 
@@ -212,7 +229,7 @@ static void stem_f32(const ee_model *model, float *x, const float *inputs, size_
     const ee_ops_f32 *const ops = model->ops->f32;
     affine_f32 conv[2];
 
-    take(conv, sizeof(conv), model->tensors + (c->max_frames > 0 ? 1 : 0));
+    take(conv, sizeof(conv), ee_conformer_behind_positions(model));
     ee_stem_conv_f32_c(scratch, inputs, conv[0].weight, conv[0].bias,
                        between(c, middle), c->mels, c->dim,
                        c->stem_kernel, c->stem_stride, ops, team);
@@ -233,7 +250,7 @@ static void stem_qs8(const ee_model *model, float *x, const float *inputs, size_
     void *const rest = (char *)scratch + ee_floats_qs8(middle, c->dim);
     affine_qs8 conv[2];
 
-    take(conv, sizeof(conv), model->tensors + (c->max_frames > 0 ? 2 : 0));
+    take(conv, sizeof(conv), ee_conformer_behind_positions(model));
     ee_stem_conv_qs8_c(convolved, inputs, conv[0].weight, conv[0].scale, conv[0].bias,
                        between(c, middle), c->mels, c->dim, kernel, stride, rest, ops, team);
     ee_stem_conv_qs8_c(x, convolved, conv[1].weight, conv[1].scale, conv[1].bias, middle, c->dim,
@@ -369,6 +386,8 @@ const ee_graph ee_graph_conformer = {
     .check = ee_conformer_check,
     .size = ee_conformer_size,
     .window = ee_conformer_window,
+    .frames = ee_as_many_rows,
+    .x_rows = ee_as_many_rows,
     .layers = ee_conformer_layers,
     .reach = ee_conformer_reach,
     .cache_bytes = ee_conformer_group_cache_bytes,

@@ -22,13 +22,6 @@ static uint32_t layers(const ee_config *config, uint32_t exit)
     return config->layers_per_exit[exit] + config->parallel[exit];
 }
 
-static size_t nothing(const ee_config *config, uint32_t exit)
-{
-    (void)config;
-    (void)exit;
-    return 0;
-}
-
 /* Frames 0, 2, 4, ... of so many. */
 static size_t half(size_t rows)
 {
@@ -97,9 +90,11 @@ const ee_graph ee_graph_splitformer = {
     .check = check,
     .size = ee_conformer_size,
     .window = ee_conformer_window,
+    .frames = ee_as_many_rows,
+    .x_rows = ee_as_many_rows,
     .layers = layers,
-    .reach = nothing,
-    .cache_bytes = nothing,
+    .reach = ee_conformer_reach,
+    .cache_bytes = ee_conformer_group_cache_bytes,
     .scratch = scratch_bytes,
     .stem = ee_conformer_stem,
     .place = ee_conformer_place,

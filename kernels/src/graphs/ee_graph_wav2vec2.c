@@ -151,7 +151,8 @@ ee_status ee_wav2vec2_check(const ee_config *config)
             span = (span - 1) * stride + kernel;
             hop *= stride;
         }
-        if (span > EE_MAX_SIZE || hop > EE_MAX_SIZE) {
+        /* No sum of int8 products may be longer. */
+        if (span > EE_MAX_SIZE || hop > EE_MAX_SIZE || conv_window(config, n) > EE_MAX_SIZE) {
             return EE_ERR_CONFIG;
         }
     }
@@ -160,13 +161,16 @@ ee_status ee_wav2vec2_check(const ee_config *config)
             return EE_ERR_CONFIG;
         }
     }
+    if (config->dim % config->groups != 0 || positional_window(config) > EE_MAX_SIZE) {
+        return EE_ERR_CONFIG;
+    }
     /* NaN fails too. */
     const int has_eps = config->norm_eps >= 0x1p-40f && config->norm_eps <= 1.0f;
     const int is_whole = config->chunk == 0 && config->positions == EE_POSITIONS_NONE
                          && config->conv == EE_CONV_CENTRED;
 
     return has_eps && is_whole && convs > 0 && config->mels == 1
-                   && config->dim % config->heads == 0 && config->dim % config->groups == 0
+                   && config->dim % config->heads == 0
                    && config->conv_bias <= 1 && config->conv_norm <= EE_CONV_NORM_LAYER
                    && config->norm <= EE_NORM_PRE
                ? EE_OK
@@ -732,6 +736,8 @@ const ee_graph ee_graph_wav2vec2 = {
     .check = check,
     .size = ee_wav2vec2_size,
     .window = ee_wav2vec2_window,
+    .frames = ee_as_many_rows,
+    .x_rows = ee_as_many_rows,
     .layers = ee_wav2vec2_layers,
     .reach = ee_wav2vec2_nothing,
     .cache_bytes = ee_wav2vec2_nothing,

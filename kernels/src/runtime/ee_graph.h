@@ -54,6 +54,12 @@ typedef struct {
     /* What a letter stands for, in the tables of an exit (of the stem 0). */
     size_t (*size)(const ee_config *config, uint8_t letter, uint32_t exit);
     ee_window (*window)(const ee_config *config);
+    /* Encoder frames, which are the rows of an output, of so many rows of the stem; others than
+     * these only in a full view. */
+    size_t (*frames)(const ee_config *config, size_t rows);
+    /* Rows of x of so many of the stem: in a full view a group may leave more to the next one,
+     * behind them. */
+    size_t (*x_rows)(const ee_config *config, size_t rows);
     /* How many layers the group of an exit has, each with the tensors of layer_tensors. */
     uint32_t (*layers)(const ee_config *config, uint32_t exit);
     /* How far back, in rows, the output of a group for a chunk depends on its input, in a limited
@@ -74,13 +80,17 @@ typedef struct {
      * and the cache then has what the rows to come need. */
     void (*group)(const ee_model *model, uint32_t exit, float *x, size_t rows,
                   const ee_cache *cache, void *scratch, const ee_team *team);
-    /* x (rows, dim) -> out->data and out->columns; the data lies in the scratch. */
+    /* x (rows, dim) -> out->data and out->columns; the data lies in the scratch. So does
+     * out->hidden where the frames are others than these rows; else it stays what it is. */
     void (*head)(const ee_model *model, uint32_t exit, ee_output *out, const float *x, size_t rows,
                  void *scratch, const ee_team *team);
 } ee_graph;
 
 extern const ee_graph ee_graph_conformer, ee_graph_splitformer, ee_graph_wav2vec2, ee_graph_wavlm,
-    ee_graph_aed;
+    ee_graph_zipformer, ee_graph_conformer_lstm, ee_graph_aed;
+
+/* As many: `frames` and `x_rows` of most graphs. */
+size_t ee_as_many_rows(const ee_config *config, size_t rows);
 
 /* The graph of an architecture, or NULL. */
 const ee_graph *ee_graph_for(uint32_t architecture);

@@ -52,7 +52,7 @@ const ee_graph *ee_graph_for(uint32_t architecture)
 {
     static const ee_graph *const graphs[] = {
         &ee_graph_conformer, &ee_graph_splitformer, &ee_graph_wav2vec2, &ee_graph_wavlm,
-        &ee_graph_aed,
+        &ee_graph_zipformer, &ee_graph_conformer_lstm, &ee_graph_aed,
     };
 
     for (size_t i = 0; i < sizeof(graphs) / sizeof(graphs[0]); i++) {

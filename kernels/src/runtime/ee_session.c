@@ -48,9 +48,21 @@ static size_t rows_of(ee_window window, size_t frames)
     return frames < window.span ? 0 : (frames - window.span) / window.hop + 1;
 }
 
-size_t ee_encoder_frames(const ee_config *config, size_t frames)
+size_t ee_as_many_rows(const ee_config *config, size_t rows)
+{
+    (void)config;
+    return rows;
+}
+
+/* Rows of the stem. */
+static size_t stem_rows(const ee_config *config, size_t frames)
 {
     return rows_of(ee_graph_for(config->architecture)->window(config), frames);
+}
+
+size_t ee_encoder_frames(const ee_config *config, size_t frames)
+{
+    return ee_graph_for(config->architecture)->frames(config, stem_rows(config, frames));
 }
 
 /* Rows before a block that x may have to keep: what the groups from `exit` on depend on. */
@@ -81,9 +93,9 @@ typedef struct {
 static arena_plan plan_arena(const ee_config *config, size_t capacity, const ee_team *team)
 {
     const ee_graph *const graph = ee_graph_for(config->architecture);
-    const size_t rows = ee_encoder_frames(config, capacity);
+    const size_t rows = stem_rows(config, capacity);
     const size_t join = ee_size_mul(join_frames(config, capacity), config->mels);
-    const size_t x_rows = ee_size_add(rows, reach_from(config, 1));
+    const size_t x_rows = ee_size_add(graph->x_rows(config, rows), reach_from(config, 1));
     arena_plan plan;
 
     plan.join = ee_whole_lines(SESSION_BYTES + config->exits * sizeof(progress));
@@ -98,10 +110,12 @@ static arena_plan plan_arena(const ee_config *config, size_t capacity, const ee_
     return plan;
 }
 
-/* Whether an utterance may have so many rows. */
+/* Whether an utterance may have so many rows of the stem. */
 static int has_positions(const ee_config *config, size_t rows)
 {
-    return config->positions == EE_POSITIONS_NONE || rows <= config->max_frames;
+    const size_t frames = ee_graph_for(config->architecture)->frames(config, rows);
+
+    return config->positions == EE_POSITIONS_NONE || frames <= config->max_frames;
 }
 
 static int is_usable(const ee_team *team)
@@ -121,7 +135,7 @@ ee_status ee_arena_size(const ee_config *config, size_t capacity, const ee_team 
     if (bytes == NULL || !is_usable(team)) {
         return EE_ERR_ARGUMENT;
     }
-    const size_t rows = ee_encoder_frames(config, capacity);
+    const size_t rows = stem_rows(config, capacity);
     if (!has_positions(config, rows)) {
         return EE_ERR_TOO_MANY_FRAMES;
     }
@@ -194,8 +208,7 @@ static const ee_team *team_for(const ee_session *s, size_t rows, shorter_blocks 
     const ee_config *const config = &s->model->config;
     const ee_graph *const graph = s->model->graph;
     const ee_window window = graph->window(config);
-    const size_t planned =
-        graph->scratch(config, ee_encoder_frames(config, s->capacity), s->team);
+    const size_t planned = graph->scratch(config, stem_rows(config, s->capacity), s->team);
     const size_t inputs = window.span + rows * window.hop; /* no block is longer */
     const ee_team *team = s->team;
 
@@ -399,7 +412,7 @@ ee_status ee_session_feed_rows(ee_session *session, const float *rows, size_t co
     if (s->is_over) {
         return EE_ERR_ENDED;
     }
-    if (count > ee_encoder_frames(config, s->capacity) - waiting
+    if (count > stem_rows(config, s->capacity) - waiting
         || !has_positions(config, s->before + s->rows + count)) {
         return EE_ERR_TOO_MANY_FRAMES;
     }
@@ -432,7 +445,7 @@ static void run_group(ee_session *s)
     progress *const group = &s->groups[s->exit];
     const size_t reach = reach_from(config, s->exit);
     const size_t needed = s->first > reach ? s->first - reach : 0;
-    const size_t most = ee_encoder_frames(config, s->capacity);
+    const size_t most = stem_rows(config, s->capacity);
     ee_cache cache = {cache_of(s, s->exit), group->held};
     size_t row = group->seen;
 
@@ -479,7 +492,7 @@ ee_status ee_session_step(ee_session *session)
     }
     out->exit = s->exit + 1;
     out->first = s->before + s->first;
-    out->rows = rows;
+    out->rows = s->model->graph->frames(config, rows);
     out->hidden = s->x + s->first * config->dim;
     s->model->graph->head(s->model, s->exit, out, out->hidden, rows, s->scratch,
                           rows > 0 ? team_for(s, rows, &shorter) : s->team);

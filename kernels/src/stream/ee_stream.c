@@ -48,6 +48,10 @@ static ee_status check(const ee_stream_config *config)
     if (config->labels->ends == NULL) {
         return EE_ERR_ARGUMENT;
     }
+    /* A stream counts rows of the stem, which are its frames. */
+    if (config->model->graph->frames(model, 2) != 2) {
+        return EE_ERR_CONFIG;
+    }
     if (config->frontend->mels != model->mels || config->labels->vocab != model->vocab
         || config->blank >= model->vocab || !in_range(config->after, 1)
         || config->frontend->kind > EE_FRONTEND_LOGMEL || config->model->graph->is_whole

@@ -1,7 +1,8 @@
 /* A model from any configuration: what opens is run, with every tensor in memory of exactly its
  * size. The input is words: exits to max_frames, norm_eps, dtype, the view, the architecture, the
  * layers of four exits, mel frames, how to run, what the tensors hold (its bits also say which
- * exits of a Splitformer have a parallel layer, and what decoders have); then pairs of which tensor has how many bytes
+ * exits of a Splitformer have a parallel layer, what decoders have, and the sizes of LSTMs); then
+ * pairs of which tensor has how many bytes
  * more or fewer. */
 #include "ee_decoder.h"
 #include "fuzz.h"
@@ -20,6 +21,9 @@ typedef struct {
     size_t count, bytes;
     int filled; /* whether the tensors have data of their own */
 } weights;
+
+static const uint8_t ARCHITECTURES[] = {EE_ARCH_CONFORMER, EE_ARCH_SPLITFORMER, EE_ARCH_ZIPFORMER,
+                                        EE_ARCH_CONFORMER_LSTM, EE_ARCH_AED};
 
 /* What a model that is only opened has for data: no byte of it is read. */
 static const unsigned char NOTHING[64] __attribute__((aligned(64)));
@@ -232,6 +236,8 @@ void fuzz_one(const unsigned char *data, size_t size)
     c.start_token = words[VALUES] / 32 % 8;
     c.end_token = words[VALUES] / 256 % 8;
     c.pad_token = words[VALUES] / 2048 % 8;
+    c.lstm_layers = words[VALUES] % 16;
+    c.lstm_width = words[VALUES] / 16 % 64;
     memcpy(&c.norm_eps, &words[NORM_EPS], sizeof(c.norm_eps));
     if (ee_model_size(&c, &bytes) != EE_OK) {
         EXPECT(ee_model_open(&w, sizeof(w), &c, w.tensors, 0, some_ops(0), &model) != EE_OK);
@@ -298,8 +304,7 @@ size_t fuzz_mutate(unsigned char *data, size_t size, size_t capacity, fuzz_rando
         case 6:
             /* A view that a model may have. */
             fuzz_put(data + 4 * ARCHITECTURE,
-                     fuzz_below(random, 3) == 0 ? EE_ARCH_AED
-                                                : EE_ARCH_CONFORMER + fuzz_below(random, 2));
+                     ARCHITECTURES[fuzz_below(random, sizeof(ARCHITECTURES))]);
             fuzz_put(data + 4 * CHUNK, fuzz_below(random, 9));
             fuzz_put(data + 4 * LEFT, fuzz_get(data + 4 * CHUNK) > 0 ? fuzz_below(random, 20) : 0);
             fuzz_put(data + 4 * CONV, fuzz_get(data + 4 * CHUNK) > 0 ? 1 + fuzz_below(random, 2)

@@ -23,7 +23,7 @@ from ee_ref.conformance.draw import Stream, random_state_dict
 from ee_ref.conformance.protocol import Body, Frame, Type
 from ee_ref.conformance.suite import op_vectors
 from ee_ref.convert import convert_state_dict
-from ee_ref.families import aed, splitformer
+from ee_ref.families import aed, conformer_lstm, splitformer, zipformer
 from ee_ref.families.conformer import Config
 from ee_ref.phrases import load
 from ee_ref.phrases.packed import pack
@@ -45,6 +45,10 @@ IMAGES: dict[str, Config] = {
     "qs8-decoder": aed.Config(**asdict(replace(TINY, dtype="qs8", exits=1, layers_per_exit=(1,))),
                               decoder_layers=1, max_tokens=6, pad_token=3),
     "qs8-parallel": splitformer.Config(**asdict(replace(TINY, dtype="qs8")), parallel=(1, 1)),
+    "qs8-zipformer": zipformer.Config(**{
+        **asdict(TINY), "dtype": "qs8", "exits": 1, "layers_per_exit": (19,), "max_frames": 6}),
+    "qs8-lstm": conformer_lstm.Config(
+        **asdict(replace(TINY, dtype="qs8")), lstm_layers=2, lstm_width=5),
 }
 TOKENS = ("@", "\u2581a", "b", "\u2581", "\u00e9", *map(str, range(15)))
 LEAST_BYTES = 200
@@ -141,14 +145,18 @@ def model_seeds() -> Iterator[tuple[str, bytes]]:
             ("causal", causal, (2, 8, 2, 9, 3, 5, 3, 3, 2, 40, 120)),
             ("parallel", full, (3, 8, 2, 9, 3, 5, 3, 3, 2, 40, 150)),
             ("decoder", full, (2, 8, 2, 9, 3, 5, 3, 3, 2, 40, 60)),
+            ("zipformer", full, (4, 8, 2, 9, 3, 5, 3, 3, 2, 40, 150)),
+            ("lstm", full, (2, 8, 2, 9, 3, 5, 3, 3, 2, 40, 150)),
         ):
             exits, *rest, frames = sizes
-            # The last word also says which exits of a Splitformer have a parallel layer, and of
-            # decoders 2 layers, 5 positions, the labels 1, 2 and 3.
+            # The last word also says which exits of a Splitformer have a parallel layer, of
+            # decoders 2 layers, 5 positions, the labels 1, 2 and 3, and of LSTMs 2 of width 5.
             architecture, values = {
                 "parallel": (2, 0b101), "decoder": (8, 2 + 4 * 5 + 32 * 1 + 256 * 2 + 2048 * 3),
+                "zipformer": (5, 0), "lstm": (6, 5 << 4 | 2),
             }.get(name, (1, 0))
-            words = [exits, *rest, 0x3727C5AC, dtype, *view, architecture, *[1] * 4, frames, 0,
+            layers = 4 if name == "zipformer" else 1
+            words = [exits, *rest, 0x3727C5AC, dtype, *view, architecture, *[layers] * 4, frames, 0,
                      values]
             yield f"{'qs8' if dtype else 'f32'}-{name}", struct.pack(f"<{len(words)}I", *words)
 

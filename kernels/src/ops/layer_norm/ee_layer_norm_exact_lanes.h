@@ -1,5 +1,5 @@
-/* ee_layer_norm_exact_lanes.h: over the eight lanes of ee_exact_<isa>.h, which who includes this has
- * included. */
+/* ee_layer_norm_exact_lanes.h: the op over the eight lanes of ee_exact_<isa>.h, which is included
+ * before this. */
 #ifndef EE_LAYER_NORM_EXACT_LANES_H
 #define EE_LAYER_NORM_EXACT_LANES_H
 

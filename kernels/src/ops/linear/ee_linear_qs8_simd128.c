@@ -4,10 +4,10 @@
 
 #include "../../common/ee_exact_simd128.h"
 
-/* i32x4.dot_i16x8_s, which is PMADDWD on x86, multiplies eight int16 and adds pairs: int8 of rows and
- * weights are widened as they are loaded, once for a tile. Sums lie along `in` and are added across
- * lanes at the end. What lies behind the last row or output is computed of the last one that exists,
- * and not written. */
+/* i32x4.dot_i16x8_s, which is PMADDWD on x86, multiplies eight int16 and adds pairs: int8 of rows
+ * and weights are widened as they are loaded, once for a tile. Sums lie along `in` and are added
+ * across lanes at the end. What lies behind the last row or output is computed of the last one that
+ * exists, and not written. A third row does not fit the registers of x86-64 and takes longer. */
 enum { TILE_ROWS = 2, TILE_OUTS = 4 };
 
 static inline ee_ints add_products(ee_ints sum, v128_t x, v128_t w)

@@ -1,5 +1,5 @@
-/* ee_log_softmax_exact_lanes.h: over the eight lanes of ee_exact_<isa>.h, which who includes this has
- * included. */
+/* ee_log_softmax_exact_lanes.h: the op over the eight lanes of ee_exact_<isa>.h, which is included
+ * before this. */
 #ifndef EE_LOG_SOFTMAX_EXACT_LANES_H
 #define EE_LOG_SOFTMAX_EXACT_LANES_H
 
