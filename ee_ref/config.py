@@ -133,6 +133,11 @@ class Config(ABC):
 
     @property
     @abstractmethod
+    def window(self) -> int:
+        """Frames of features that an encoder frame is made of; the next one is `stride` later."""
+
+    @property
+    @abstractmethod
     def stride(self) -> int:
         """Frames of features from one encoder frame to the next."""
 

@@ -291,12 +291,16 @@ def _own_bytes(config: Config) -> bytes:
 
 
 def _own_values(config: type[Config], own: bytes, exits: int) -> dict[str, Any]:
-    """The fields of a configuration from these bytes, which may be of another length."""
+    """The fields of a configuration from these bytes, of which there may be more."""
+    least = sum(struct.calcsize(f"<{form}") for form in config.own.values())
+    if len(own) < least:
+        raise ModelFileError(f"the section family: expected at least {least} bytes for "
+                             f"{config.architecture}, found {len(own)}")
     values: dict[str, Any] = {}
     reader = io.BytesIO(own)
     for name, form in config.own.items():
         size = struct.calcsize(f"<{form}")
-        numbers = struct.unpack(f"<{form}", reader.read(size).ljust(size, b"\0"))
+        numbers = struct.unpack(f"<{form}", reader.read(size))
         count = exits if len(numbers) == MAX_EXITS else len(numbers)
         values[name] = numbers[:count] if len(numbers) > 1 else _value(name, numbers[0])
     return config.of_own(values)

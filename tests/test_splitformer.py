@@ -331,7 +331,7 @@ def test_only_families_that_need_it_have_a_section_of_their_own(path, tmp_path):
     ([bytes([1, 1, 1]) + bytes(61)], "sections of tensors: expected"),
     ([bytes([1, 0, 1]) + bytes(125)], "family: not the tables"),
     ([bytes([1, 0, 1]) + bytes(61)] * 2, "family: not the tables"),
-    ([], "parallel: expected 3 counts in 0..1, found ()"),
+    ([], "the section family: expected at least 64 bytes for ee-splitformer, found 0"),
 ])
 def test_sections_of_the_family_that_lie(own, message, path, native, monkeypatch):
     image = flash_image.build(model_file.read(path))

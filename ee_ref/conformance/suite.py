@@ -473,14 +473,14 @@ def _utterances(model: Reference) -> dict[str, np.ndarray]:
                 "huge": Stream(3)(40, mels, low=-1e6, high=1e6),
                 "subnormal": Stream(4)(40, mels, low=-1e-39, high=1e-39)}
     clip = demo()
-    longest = np.resize(clip, int(model.config.max_seconds * model.config.sample_rate))
+    repeated = np.resize(clip, int(model.config.max_seconds * model.config.sample_rate))
     return {
         "demo": model.features(clip),
         "one_word": model.features(clip[8000:24000]),
         "silence": model.features(np.zeros(8000, np.int16)),
         "noise": model.features((Stream(5)(24000) * np.float32(3000)).astype(np.int16)),
         "one_frame": model.features(clip[:1])[:7],
-        "longest": model.features(longest),
+        "longest": model.features(repeated),
     }
 
 
