@@ -291,13 +291,17 @@ def _own_bytes(config: Config) -> bytes:
 
 
 def _own_values(config: type[Config], own: bytes, exits: int) -> dict[str, Any]:
-    """The fields of a configuration from these bytes, which may be of another length."""
+    """The fields of a configuration from these bytes, which may be of another length: of what is
+    one an exit those that are there, of the others zeros for what is missing."""
     values: dict[str, Any] = {}
     reader = io.BytesIO(own)
     for name, form in config.own.items():
         size = struct.calcsize(f"<{form}")
-        numbers = struct.unpack(f"<{form}", reader.read(size).ljust(size, b"\0"))
-        count = exits if len(numbers) == MAX_EXITS else len(numbers)
+        found = reader.read(size)
+        numbers = struct.unpack(f"<{form}", found.ljust(size, b"\0"))
+        count = len(numbers)
+        if count == MAX_EXITS:
+            count = min(exits, len(found) * MAX_EXITS // size)
         values[name] = numbers[:count] if len(numbers) > 1 else _value(name, numbers[0])
     return config.of_own(values)
 
