@@ -373,10 +373,10 @@ def stored(model: ee_ref.Model, view, path) -> ee_ref.Model:
 
 
 def test_a_model_file_may_say_which_view_its_streams_have(commands, tmp_path):
-    assert commands._view(None, LONG) == LONG
+    assert commands.stream_view(None, LONG) == LONG
     own = stored(commands, {"left": 5, "hop": 4, "ahead": 3}, tmp_path / "w.gguf")
-    assert own._view(None, LIVE) == Windows(5, 4, 3) and own._view(None, LONG) == LONG
-    assert stored(commands, {"chunk": 8, "left": 9}, tmp_path / "c.gguf")._view(
+    assert own.stream_view(None, LIVE) == Windows(5, 4, 3) and own.stream_view(None, LONG) == LONG
+    assert stored(commands, {"chunk": 8, "left": 9}, tmp_path / "c.gguf").stream_view(
         None, LIVE) == Chunks(8, 9)
     for wrong in ({"left": -1, "hop": 4, "ahead": 3}, {"left": 1}, {"chunk": 8, "left": 9, "x": 1},
                   "8,9", 3):

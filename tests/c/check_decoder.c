@@ -69,6 +69,7 @@ static void check_sets(uint32_t dtype, const float *hidden)
 
     made.dtype = dtype;
     ops = ee_ops_for(EE_ISA_C);
+    free_tensors();
     make_model(&made);
     run(expected, hidden);
     if (dtype == EE_DTYPE_QS8) {
@@ -94,7 +95,7 @@ static void check_refusals(float *hidden)
 {
     const size_t bytes = arena_size();
     char *const arena = aligned_memory(bytes);
-    const ee_model *const model = open_model();
+    ee_model *const model = open_model();
     const float *log_probs;
     const uint32_t label = 1, none = VOCAB, parent = 0, stranger = 1;
     ee_decoder *decoder;
@@ -141,6 +142,7 @@ static void check_refusals(float *hidden)
     CHECK(ee_decoder_step(decoder, &none, &parent, 1, &log_probs) == EE_ERR_RANGE, "label");
     CHECK(ee_decoder_step(decoder, &label, &stranger, 1, &log_probs) == EE_ERR_RANGE, "parent");
     CHECK(ee_decoder_step(decoder, &label, &parent, 1, &log_probs) == EE_OK, "after refusals");
+    free(model);
     free(arena);
 }
 

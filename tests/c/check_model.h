@@ -50,6 +50,13 @@ static inline void make_model(const ee_config *made)
     CHECK(ee_tensor_at(NULL, 0, &info) == EE_ERR_ARGUMENT, "no config");
 }
 
+static inline void free_tensors(void)
+{
+    for (size_t i = 0; i < tensor_count; i++) {
+        free((void *)(uintptr_t)tensors[i].data);
+    }
+}
+
 static inline ee_model *open_model(void)
 {
     size_t bytes = 0;

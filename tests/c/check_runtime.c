@@ -377,13 +377,6 @@ static void check_names(void)
     CHECK(ee_abi_version() == EE_ABI_VERSION, "library and header");
 }
 
-static void free_tensors(void)
-{
-    for (size_t i = 0; i < tensor_count; i++) {
-        free((void *)(uintptr_t)tensors[i].data);
-    }
-}
-
 /* 2 exits, of 1 and 2 layers, whose widths are no multiples of 4. */
 static const ee_config SMALL = {
     .architecture = EE_ARCH_CONFORMER, .exits = 2, .layers_per_exit = {1, 2}, .dim = 10,

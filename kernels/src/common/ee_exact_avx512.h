@@ -31,6 +31,9 @@ static inline __mmask16 ee_exact_lanes_at(size_t count, size_t v)
  * cycles alone, 9.9 with one other, 8.6 with three, 8.4 with seven. */
 enum { EE_EXP_VECTORS = 4 };
 
+/* Without optimisation GCC has macros for two of these intrinsics, with masks of the other sign. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
 #define EACH EE_UNROLL for (size_t i = 0; i < count; i++)
 
 /* exp of `count` vectors, a constant. With is_negative, a constant too, x is the negative of the
@@ -83,6 +86,7 @@ ee_exact_gates(__m512 *value, __m512 *gate, size_t count)
 }
 
 #undef EACH
+#pragma GCC diagnostic pop
 
 static inline __m512 ee_exact_exp16(__m512 x)
 {
