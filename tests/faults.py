@@ -222,7 +222,8 @@ FAULTS = (
           "+ (apart * apart) * weight", "+ 0.0f * weight", "int8/group_norm_exact/frames_257"),
     Fault("divides by the frames", f"{OPS}/group_norm/ee_group_norm_exact_c.c",
           "squares[c] * one_over_rows + eps",
-          "squares[c] / (float)moments->rows + 0.0f * one_over_rows + eps",
+          "squares[c] / (float)moments->rows + 0.0f * one_over_rows"
+          " + eps",
           "int8/group_norm_exact/frames_255"),
     Fault("centres an even kernel of int8 a frame late",
           f"{OPS}/grouped_conv/ee_grouped_conv_qs8_c.c",
