@@ -312,6 +312,15 @@ def test_a_run_that_ended_is_resumed(recordings, model_path, tmp_path):
     assert again == resumed and calls[1] == []
 
 
+def test_what_is_asked_has_the_content_of_files(model_path, tmp_path):
+    model, path = ee_ref.load(model_path), tmp_path / "hot.txt"
+    found = []
+    for word in ("a", "b", "a"):
+        path.write_text(word)
+        found.append(journal.question(model, sources=[path, "a b," * 200, "english"])["sources"])
+    assert found[0] == found[2] != found[1] and len(found[0]) == 1
+
+
 def test_errors_are_tried_again(recordings, model_path, tmp_path):
     model, path = ee_ref.load(model_path), tmp_path / "j"
     found = manifest.read(recordings)[:3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,10 +47,12 @@ def manifest_of(args: argparse.Namespace) -> list[Recording]:
 
 @contextlib.contextmanager
 def spread_of(args: argparse.Namespace, threads: int, recordings: Sequence[Recording],
-              asked: Mapping[str, Any]) -> Iterator[tuple[Spread, int]]:
+              model: Model, policy: AnyPolicy | None = None, **what: Any
+              ) -> Iterator[tuple[Spread, int]]:
     """What runs `evaluation.run.each` as the options ask, and how many threads that is.
 
-    asked: `evaluation.journal.question`. Raises as `cluster_of` does.
+    model, policy, what (format, posteriors): as `evaluation.journal.question` takes them, for
+    --journal. Raises as that and `cluster_of` do.
     """
     from ..evaluation import journal
     from ..evaluation.run import here
@@ -58,26 +60,27 @@ def spread_of(args: argparse.Namespace, threads: int, recordings: Sequence[Recor
     with cluster_of(args, threads) as cluster:
         spread = here(threads)
         if cluster is not None:
-            there = [each.path for each in recordings if os.access(each.path, os.R_OK)]
-            spread, threads = partial(cluster.map, files=there[:1]), cluster.threads
+            there = first_readable(each.path for each in recordings)
+            spread, threads = partial(cluster.map, files=there), cluster.threads
         if args.journal is not None:
+            options = {name: str(value) for name in (*_FILES, *_OTHERS)
+                       if (value := getattr(args, name, None)) is not None}
+            asked = journal.question(
+                model, policy, options=options,
+                sources=[options[name] for name in _FILES if name in options], **what)
             spread = journal.resumed(args.journal, asked, spread)
         yield spread, threads
 
 
-_COUNT = ("phrases", "filler", "decoder", "beam", "lm", "lm_weight", "word_score", "lexicon",
-          "hotwords", "ctc_weight", "length_rule")
-"""Options on which it depends what is measured, and that are not in the policy or the model."""
+_FILES = ("phrases", "lm", "lexicon", "hotwords")
+_OTHERS = ("filler", "decoder", "beam", "lm_weight", "word_score", "ctc_weight", "length_rule")
+"""Options on which it depends what is measured, and that are not in the policy or the model:
+those that may name files, and the others."""
 
 
-def question_of(args: argparse.Namespace, model: Model, policy: AnyPolicy | None = None,
-                **what: Any) -> dict[str, Any]:
-    """What the options ask of each recording. what: format and posteriors."""
-    from ..evaluation import journal
-
-    given = {name: value for name in _COUNT if (value := getattr(args, name, None)) is not None}
-    options = {name: str(value) for name, value in given.items()}
-    return journal.question(model, policy, options=options, sources=options.values(), **what)
+def first_readable(paths: Iterable[str | os.PathLike[str]]) -> list[str | os.PathLike[str]]:
+    """The first path that can be read here, if there is one: workers have to be able to, too."""
+    return [path for path in paths if os.access(path, os.R_OK)][:1]
 
 
 @contextlib.contextmanager

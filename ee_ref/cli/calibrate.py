@@ -100,8 +100,8 @@ def run(args: argparse.Namespace) -> int:
         recordings = manifest.where(recordings, args.where)
     model = load(args.model, backend=args.backend)
     left_out = _recordings.LeftOut(len(recordings))
-    asked = _cluster.question_of(args, model, posteriors=args.posterior)
-    with _cluster.spread_of(args, threads, recordings, asked) as (spread, threads):
+    with _cluster.spread_of(args, threads, recordings, model, posteriors=args.posterior
+                            ) as (spread, threads):
         report, points = fit(model, recordings, threads, spread, left_out)
     code = left_out.exit_code()
     report.update({"split": args.manifest.stem, "where": args.where,

@@ -74,8 +74,8 @@ def run(args: argparse.Namespace) -> int:
     how: dict[str, Any] = {"progress": _progress.bar, "failed": left_out, "phrases": phrases,
                            "decoder": _decoder.decoder_of(args, model)}
     transcripts = args.format if args.format in ("trn", "ctm") else None
-    asked = _cluster.question_of(args, model, policy, format=transcripts)
-    with _cluster.spread_of(args, threads, recordings, asked) as (spread, threads):
+    with _cluster.spread_of(args, threads, recordings, model, policy, format=transcripts
+                            ) as (spread, threads):
         begun = time.perf_counter()
         if transcripts is not None:
             texts = runs.rendered(model, recordings, transcripts, policy, spread=spread, **how)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     Results = Generator[tuple[int, Callable[[], Result]], None, None]
 
-
 HELP = "words of audio files"
 DESCRIPTION = "Transcribe audio files (WAV, FLAC, OGG, Opus, MP3; - is stdin)."
 
@@ -125,8 +124,8 @@ def _from_cluster(
     from ..evaluation.run import Tried
 
     paths = [os.path.abspath(name) for name in names]
-    there = [path for path in paths if os.access(path, os.R_OK)]
-    outcomes = cluster.map(Tried(heard), paths, list(map(rough_seconds, paths)), there[:1])
+    outcomes = cluster.map(Tried(heard), paths, list(map(rough_seconds, paths)),
+                           _cluster.first_readable(paths))
     waiting: dict[int, Callable[[], Result]] = {}
     following = 0
     for number, outcome in outcomes:

@@ -30,6 +30,7 @@ MAX_BYTES = 1 << 32
 """Largest size of a journal."""
 
 VERSION = 1
+_PIECE = 1 << 20  # bytes that are read at a time
 
 
 def question(model: Model, policy: AnyPolicy | None = None, *, format: str | None = None,
@@ -38,7 +39,8 @@ def question(model: Model, policy: AnyPolicy | None = None, *, format: str | Non
     """Everything on which depends what is measured of a recording.
 
     policy, posteriors: of `run.run`; format: of `run.rendered`, None for `run.run`. options: others
-    that count, `phrases` among them. sources: files that these name, whose content counts.
+    that count, `phrases` among them. sources: what may be paths; the content of those that are
+    counts. Raises FileError for a file that cannot be read.
     """
     return {
         "ee_ref": __version__, "model": f"{model.file.header_checksum:08x}",
@@ -46,8 +48,19 @@ def question(model: Model, policy: AnyPolicy | None = None, *, format: str | Non
         "attends": model.config.has_decoder,
         "policy": None if policy is None else repr(policy), "format": format,
         "posteriors": posteriors, **(options or {}),
-        "sources": [f"{zlib.crc32(Path(path).read_bytes()):08x}" for path in sources
-                    if Path(path).is_file()]}
+        "sources": [_checksum(path) for path in sources if os.path.isfile(path)]}
+
+
+def _checksum(path: str | os.PathLike[str]) -> str:
+    found = 0
+    file, _ = files.open_regular(path)
+    try:
+        with file:
+            while piece := file.read(_PIECE):
+                found = zlib.crc32(piece, found)
+    except OSError as error:
+        raise files.as_file_error(path, error) from error
+    return f"{found:08x}"
 
 
 def resumed(path: str | os.PathLike[str], asked: Mapping[str, Any], spread: Spread) -> Spread:
