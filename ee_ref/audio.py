@@ -546,7 +546,8 @@ class Resampler:
     def __init__(self, from_rate: int, to_rate: int) -> None:
         from fractions import Fraction
 
-        ratio = Fraction(to_rate, int(from_rate)).limit_denominator(_MAX_DENOMINATOR)
+        from_rate = int(from_rate)  # 8000.0 is a rate too
+        ratio = Fraction(to_rate, from_rate).limit_denominator(_MAX_DENOMINATOR)
         self._up, self._down = ratio.numerator, ratio.denominator
         # Of input samples, in steps that are whole numbers of output ones: what the filter of SciPy
         # reaches to each side, and how many are taken at a time.

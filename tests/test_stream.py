@@ -846,11 +846,12 @@ def test_exits_are_of_one_utterance(commands):
 
 
 @pytest.mark.parametrize("rates", [(48000, RATE), (44100, RATE), (8000, RATE), (22050, RATE),
-                                   (11025, 16000), (16001, 16000)])
+                                   (11025, 16000), (16001, 16000), (8000.0, RATE)])
 def test_a_resampler_gives_what_scipy_gives_of_the_whole(rates):
     samples = noise(0.7)
     made = audio.Resampler(*rates)
     parts = [made.feed(piece) for piece in np.array_split(samples, 50)] + [made.finish()]
-    divisor = np.gcd(*rates)
-    expected = resample_poly(samples, rates[1] // divisor, rates[0] // divisor)
+    down, up = map(int, rates)
+    divisor = np.gcd(down, up)
+    expected = resample_poly(samples, up // divisor, down // divisor)
     np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-6)

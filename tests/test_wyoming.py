@@ -152,6 +152,13 @@ def test_the_transcript_is_that_of_transcribe(service, model, words, rate, dtype
     assert text_of(found) == expected
 
 
+def test_a_rate_may_be_written_as_a_float(service, words):
+    service = replace(service, live=True)
+    found = [served(service, lambda uri: heard(uri, events(words[::2].tobytes(), rate)))
+             for rate in (8000, 8000.0)]
+    assert text_of(found[0]) == text_of(found[1]) != ""
+
+
 def test_samples_of_24_bits(words):
     wide = (words.astype("<i4") << 8).reshape(-1, 1).view("u1")[:, :3].tobytes()
     assert np.array_equal(audio.from_pcm(wide, 3), audio.from_pcm(words.tobytes()))
