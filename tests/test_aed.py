@@ -742,6 +742,8 @@ def test_ctc_can_be_asked_for(audio_model, tmp_path, capsys):
     (["--decoder", "ctc", "--ctc-weight", "0.3"], "--ctc-weight 0.3 needs --decoder attention"),
     (["--decoder", "attention", "--lexicon", "x"], "--decoder attention or --lexicon"),
     (["--beam", "4", "--n-best", "5"], "expected 1 <= n-best <= beam"),
+    (["--beam", "0"], "--beam 0 --n-best 1: expected"),
+    (["--n-best", "0"], "--beam 1 --n-best 0: expected"),
     (["--ctc-weight", "2"], "ctc_weight: expected"),
 ])
 def test_options_that_do_not_go_together(options, message, audio_model, tmp_path, capsys):

@@ -117,7 +117,8 @@ def _attention_of(args: argparse.Namespace, model: Model, n_best: int | None
     asked = (args.decoder, args.beam, n_best, args.ctc_weight, args.length_rule)
     if all(value is None for value in asked):
         return None
-    beam, n_best = args.beam or 1, n_best or 1
+    beam = 1 if args.beam is None else args.beam
+    n_best = 1 if n_best is None else n_best
     if not 1 <= n_best <= beam:
         raise ArgumentError(f"--beam {beam} --n-best {n_best}: expected 1 <= n-best <= beam")
     return model.attention_decoder(
