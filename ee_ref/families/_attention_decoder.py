@@ -14,7 +14,7 @@ the authors' mask.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -22,7 +22,8 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError
 from ..ops._attention import by_head, context, context_qs8, side_by_side
-from ._table import SCALE_SUFFIX, Weights
+from ._arithmetic import Ops, matrix, rows
+from ._table import Weights
 
 Seen = tuple[np.ndarray, ...]
 """Keys and values as attention takes them: in int8 mode each with the scales of its rows."""
@@ -46,7 +47,7 @@ class AttentionDecoder:
     def __init__(self, config: Any, weights: Weights, exit_: int, hidden: np.ndarray,
                  ops: ModuleType) -> None:
         check_hidden(config, exit_, hidden)
-        self._config, self._ops = config, ops
+        self._config, self._ops, self._quantize = config, Ops(config, ops), ops.quantize_qs8
         self._shared, self._head = weights["decoder."], weights[f"decoder.{exit_}.head."]
         self._layers = [weights[f"decoder.{exit_}.layer.{layer}."]
                         for layer in range(1, config.decoder_layers + 1)]
@@ -79,25 +80,19 @@ class AttentionDecoder:
             x = x + self._linear(np.maximum(wide, np.float32(0)), own, "ff.down.")
         self._kept = kept
         self._steps += 1
-        return self._op("exit_head")(self._norm(x, self._shared, "norm."), *_matrix(self._head))
+        return self._ops.exit_head(self._norm(x, self._shared, "norm."), *matrix(self._head))
 
     def _embedded(self, labels: Sequence[int]) -> np.ndarray:
-        return (self._rows("embedding", list(labels))
-                + self._rows("positions", [self._steps] * len(labels)))
-
-    def _rows(self, name: str, rows: list[int]) -> np.ndarray:
-        found = self._shared[name][rows]
-        if self._config.dtype == "f32":
-            return found
-        return found.astype(np.float32) * self._shared[name + SCALE_SUFFIX][rows][:, None]
+        return (rows(self._shared, "embedding", list(labels))
+                + rows(self._shared, "positions", [self._steps]))
 
     def _self_attention(self, x: np.ndarray, own: Mapping[str, np.ndarray], layer: int,
                         labels: Sequence[int], kept: list[list[np.ndarray]]) -> np.ndarray:
         """Adds the rows of the labels to what is kept, too."""
         dim = self._config.dim
-        rows = self._linear(self._norm(x, own, "self.norm."), own, "self.in.")
+        qkv = self._linear(self._norm(x, own, "self.norm."), own, "self.in.")
         taken = []
-        for row, label, of in zip(rows, labels, kept):
+        for row, label, of in zip(qkv, labels, kept):
             if label != self._config.pad_token:
                 of[layer] = np.concatenate([of[layer], row[None, dim:]])
             taken.append(self._context(row[None, :dim], self._seen(of[layer])))
@@ -109,7 +104,7 @@ class AttentionDecoder:
         keys, values = by_head(kv[:, :dim], heads), by_head(kv[:, dim:], heads)
         if self._config.dtype == "f32":
             return keys, values
-        return *self._ops.quantize_qs8(keys), *self._ops.quantize_qs8(values)
+        return *self._quantize(keys), *self._quantize(values)
 
     def _context(self, queries: np.ndarray, seen: Seen) -> np.ndarray:
         config = self._config
@@ -117,28 +112,15 @@ class AttentionDecoder:
         one_over_root = np.float32(1) / np.sqrt(np.float32(config.dim // config.heads))
         if config.dtype == "f32":
             return side_by_side(context(q * one_over_root, *seen))
-        q, scale = self._ops.quantize_qs8(q)
+        q, scale = self._quantize(q)
         return side_by_side(context_qs8(q, scale * one_over_root, *seen))
 
     def _linear(self, x: np.ndarray, own: Mapping[str, np.ndarray], name: str,
                 outs: slice = slice(None)) -> np.ndarray:
-        matrix = [array[outs] for array in _matrix(own, name)]
-        if self._config.dtype == "f32":
-            return self._ops.linear(x, *matrix)
-        return self._ops.linear_qs8(*self._ops.quantize_qs8(x), *matrix)
+        return self._ops.linear(x, *(array[outs] for array in matrix(own, name)))
 
     def _norm(self, x: np.ndarray, own: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-        norm = self._ops.layer_norm if self._config.dtype == "f32" else self._ops.layer_norm_exact
-        return norm(x, own[f"{name}weight"], own[f"{name}bias"], self._config.norm_eps)
-
-    def _op(self, name: str) -> Callable[..., np.ndarray]:
-        return getattr(self._ops, name if self._config.dtype == "f32" else f"{name}_qs8")
-
-
-def _matrix(weights: Mapping[str, np.ndarray], prefix: str = "") -> list[np.ndarray]:
-    """Weight, its scales in an int8 model, and bias."""
-    names = (f"{prefix}weight", f"{prefix}weight{SCALE_SUFFIX}", f"{prefix}bias")
-    return [weights[name] for name in names if name in weights]
+        return self._ops.layer_norm(x, *matrix(own, name), self._config.norm_eps)
 
 
 def check_hidden(config: Any, exit_: int, hidden: np.ndarray) -> None:

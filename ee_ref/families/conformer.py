@@ -22,8 +22,8 @@ from .. import config as shared
 from ..config import FRONTENDS
 from ..errors import CheckpointError, some
 from ..ops import LayerPast, View
-from ..ops._names import SUFFIXES
 from . import _checkpoint, _table
+from ._arithmetic import matrix, op, rows
 from ._checkpoint import Module, Source
 from ._state import Group, Head, State, Stem
 from ._table import SCALE_SUFFIX, Kind, Part, Row, Weights
@@ -272,11 +272,7 @@ def placed(config: Config, weights: Mapping[str, np.ndarray], x: np.ndarray, fir
     """Rows of the stem from `first` on, with their positions added, if there are any."""
     if config.positions == "none":
         return x
-    rows = slice(first, first + len(x))
-    if config.dtype == "f32":
-        return x + weights["positions"][rows]
-    scale = weights["positions" + SCALE_SUFFIX][rows]
-    return x + weights["positions"][rows].astype(np.float32) * scale[:, None]
+    return x + rows(weights, "positions", slice(first, first + len(x)))
 
 
 def layers(config: Config, weights: Sequence[Mapping[str, np.ndarray]], ops: ModuleType
@@ -308,19 +304,6 @@ def reach(config: Config) -> int:
         return 0
     behind = config.kernel - 1 - config.ahead
     return -(-behind // config.chunk) - (-config.left // config.chunk)
-
-
-def op(ops: ModuleType, name: str, dtype: str) -> Callable[..., Any]:
-    """The op of this name for models of a dtype."""
-    names = [name] if dtype == "f32" else [name + suffix for suffix in SUFFIXES]
-    (found,) = (name for name in names if name in ops.__all__)
-    return getattr(ops, found)
-
-
-def matrix(weights: Mapping[str, np.ndarray], prefix: str = "") -> list[np.ndarray]:
-    """Weight, its scale in an int8 model, and bias."""
-    names = (f"{prefix}weight", f"{prefix}weight{SCALE_SUFFIX}", f"{prefix}bias")
-    return [weights[name] for name in names if name in weights]
 
 
 # ---- Checkpoints of the published layout ----

@@ -18,6 +18,7 @@ import numpy as np
 from .. import config as shared
 from ..errors import CheckpointError
 from . import _checkpoint, _table, conformer
+from ._arithmetic import matrix, op
 from ._checkpoint import Module, Source
 from ._state import State
 from ._table import Kind, Part, Row, Weights
@@ -112,10 +113,10 @@ def start(
 def head(config: Config, weights: Mapping[str, np.ndarray], ops: ModuleType
          ) -> Callable[[np.ndarray], np.ndarray]:
     """The head of an exit: the `head` of a `Group`."""
-    lstm = conformer.op(ops, "lstm", config.dtype)
+    lstm = op(ops, "lstm", config.dtype)
     linear = conformer.head(weights, ops)
     own = [[array for part in ("in", "forward", "backward")
-            for array in conformer.matrix(weights, f"lstm.{layer}.{part}.")]
+            for array in matrix(weights, f"lstm.{layer}.{part}.")]
            for layer in range(1, config.lstm_layers + 1)]
 
     def run(x: np.ndarray) -> np.ndarray:

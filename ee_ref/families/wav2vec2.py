@@ -25,11 +25,12 @@ from ..config import WAVEFORMS
 from ..errors import CheckpointError
 from ..ops._view import strided
 from . import _checkpoint, _speech_layouts, _table
+from ._arithmetic import Ops, matrix
 from ._checkpoint import Module, Source
 from ._speech_layouts import layout, standard
 from ._state import Group, Head, State, Stem
 from ._table import Kind, Part, Row, Weights
-from .conformer import MIN_NORM_EPS, matrix, op
+from .conformer import MIN_NORM_EPS
 
 __all__ = ["Config", "OPTIONS", "described", "groups", "heads", "infer", "inferred",
            "is_checkpoint", "layer_prefix", "layout", "parts", "sizes", "sources", "standard",
@@ -264,28 +265,6 @@ Attention = Callable[[np.ndarray, Mapping[str, np.ndarray]], np.ndarray]
 ONE_DIGIT = (2, 3)
 """The convolutions whose input int8 mode quantises to one digit: they have three quarters of the
 products of the feature encoder. The others, and the projection, take two (docs/numerics.md)."""
-
-
-class Ops:
-    """The ops of a model's arithmetic, by their names in float32."""
-
-    def __init__(self, config: Config, ops: ModuleType) -> None:
-        self._ops, self._dtype = ops, config.dtype
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return op(self._ops, name, self._dtype)
-
-    def linear(self, x: np.ndarray, *affine: np.ndarray) -> np.ndarray:
-        """affine: weight, its scale in an int8 model, which takes x in one digit, and bias."""
-        if self._dtype == "f32":
-            return self._ops.linear(x, *affine)
-        return self._ops.linear_qs8(*self._ops.quantize_qs8(x), *affine)
-
-    def linear_digits(self, x: np.ndarray, *affine: np.ndarray) -> np.ndarray:
-        """`linear`, in an int8 model with x in two digits."""
-        if self._dtype == "f32":
-            return self._ops.linear(x, *affine)
-        return self._ops.linear_digits_qs8(x, *affine)
 
 
 def heads(config: Config) -> tuple[Head, ...]:

@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import _checkpoint, _speech_layouts, wav2vec2
+from ._arithmetic import Ops, matrix
 from ._checkpoint import Module, Source
 from ._state import State
 from ._table import Kind, Part, Row, Weights
-from .conformer import matrix
 from .wav2vec2 import heads, layer_prefix, layout, standard
 
 __all__ = ["Config", "OPTIONS", "buckets", "described", "heads", "infer", "is_checkpoint",
@@ -91,7 +91,7 @@ def start(
     config: Config, weights: Weights, ops: ModuleType, capacity: int | None = None
 ) -> State:
     """An utterance at its beginning; see `ee_ref.families.conformer.start`."""
-    own_ops = wav2vec2.Ops(config, ops)
+    own_ops = Ops(config, ops)
     table = weights["stem."]["distances"].T
 
     def attend(x: np.ndarray, own: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..errors import CheckpointError
 from . import _checkpoint, _table, conformer
+from ._arithmetic import matrix, op
 from ._checkpoint import Source
 from ._state import State, Stem
 from ._table import Kind, Part, Row, Weights
@@ -137,10 +138,10 @@ def start(
 
 def stem(config: Config, weights: Mapping[str, np.ndarray], ops: ModuleType) -> Stem:
     """One convolution, then the positions."""
-    stem_conv = conformer.op(ops, "stem_conv", config.dtype)
+    stem_conv = op(ops, "stem_conv", config.dtype)
 
     def run(x: np.ndarray, first: int) -> np.ndarray:
-        x = stem_conv(x, *conformer.matrix(weights, "conv."), config.stem_stride)
+        x = stem_conv(x, *matrix(weights, "conv."), config.stem_stride)
         return conformer.placed(config, weights, x, first)
 
     return Stem(config.stem_kernel, config.stem_stride, run)
