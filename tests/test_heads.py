@@ -310,7 +310,7 @@ def test_an_image_and_its_prefixes_are_models(path, native):
     ([bytes([0, 0, 0, 0, 6, 0, 0, 0]) + bytes(56)], "lstm_layers: expected an integer in 1..8"),
     ([bytes([3, 0, 0, 0, 6, 0, 0, 0]) + bytes(56)], "sections of tensors: expected"),
     ([bytes([2, 0, 0, 0, 6, 0, 0, 0]) + bytes(120)], "family: not the tables"),
-    ([], "lstm_layers: expected an integer in 1..8, found 0"),
+    ([], "section family: expected at least 8 bytes for ee-conformer-lstm, found 0"),
 ])
 def test_sections_of_the_family_that_lie(own, message, path, native, monkeypatch):
     image = flash_image.build(model_file.read(path))
