@@ -61,7 +61,10 @@ def device_plan(
     arena = _size(lib.ee_arena_size, _c_config(config), frames, ffi.NULL)
     search = 0 if phrases is None else arena_size(phrases)
     rows = config.encoder_frames(frames)
-    decoder = _decoder_arena(limited, rows, frames) if config.has_decoder else 0
+    decoder = 0
+    if config.has_decoder:
+        labels = _most_labels(limited, rows, frames)
+        decoder = _size(lib.ee_decoder_size, _c_config(limited), rows, labels, 1)
     working = max(features + frontend.scratch_bytes, max(features, search) + arena + decoder)
     working += lib.EE_STACK_BYTES
     model = []
@@ -78,11 +81,8 @@ def device_plan(
     }
 
 
-def _decoder_arena(config: Any, rows: int, inputs: int) -> int:
-    """Bytes of a decoder for the longest sentence of one hypothesis."""
+def _most_labels(config: Any, rows: int, inputs: int) -> int:
+    """Of the longest sentence of greedy decoding."""
     from .decode.attention import AttentionSearch
-    from .native._lib import lib
-    from .native._session import _c_config, _size
 
-    labels = min(AttentionSearch().limit(rows, inputs), config.max_tokens)
-    return _size(lib.ee_decoder_size, _c_config(config), rows, labels, 1)
+    return min(AttentionSearch().limit(rows, inputs), config.max_tokens)
