@@ -16,6 +16,7 @@ import os
 import statistics
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 os.environ.setdefault("EE_REF_ISA", "avx2")
@@ -40,7 +41,7 @@ OPEN = """
 """
 HEAR = """
     const begun = performance.now();
-    const stream = model.stream({ exit: model.exits, view: { left: 64, hop: 200, ahead: 32 } });
+    const stream = model.stream({ exit: model.exits, view: arguments[0] });
     let first = null;
     const note = ({ events }) => {
       if (events.some((event) => event.text)) first ??= performance.now() - begun;
@@ -70,7 +71,7 @@ def busy(driver) -> float:
 def in_browser(driver) -> float:
     """Milliseconds of CPU time of the stream there."""
     before = busy(driver)
-    driver.execute_script(HEAR)
+    driver.execute_script(HEAR, asdict(LONG))
     return busy(driver) - before
 
 
@@ -96,7 +97,7 @@ def main() -> None:
             for kernels in KERNELS:
                 loaded(driver, address)
                 driver.execute_async_script(OPEN, kernels, list(clip.read_bytes()))
-                first[kernels] = driver.execute_script(HEAR)
+                first[kernels] = driver.execute_script(HEAR, asdict(LONG))
                 in_browser(driver)
                 pairs = [(in_browser(driver), native(model, samples)) for _ in range(args.runs)]
                 clip_ms[kernels] = [statistics.median(times) for times in zip(*pairs)]

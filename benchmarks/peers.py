@@ -138,6 +138,7 @@ KINDS: dict[str, Callable[[float, int], tuple[Run, dict]]] = {
     "splitformer-onnx-f32": lambda seconds, threads: onnx("f32", seconds, threads, SPLITFORMER),
 }
 
+
 def speech_native(dtype: str, threads: int, packed: bool = False) -> tuple[Run, dict]:
     """The C runtime on the base shape of wav2vec 2.0."""
     from speech_model import yardstick as of_speech
