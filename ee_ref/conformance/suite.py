@@ -191,7 +191,6 @@ INT8_FRAMES = {"no_features": 0, "no_frames": 6, "one_frame": 7, "one_frame_stil
 """Mel frames by name, of models whose first encoder frame has 7; of others these are as many more
 or fewer."""
 
-
 ENCODER_FRAMES = {"one_frame": 1, "two_frames": 2, "frames_15": 15, "frames_16": 16,
                   "frames_80": 80}
 """Of int8 models that take samples."""

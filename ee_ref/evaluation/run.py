@@ -37,7 +37,6 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 Failed = Callable[[Recording, EeError], None]
 
-
 Spread = Callable[[Callable[[T], R], Sequence[T], Sequence[float]], Iterable[tuple[int, R]]]
 """(function, items, about how many seconds each is) -> (number of an item, what the function gives
 for it), in any order: `here`, or `cluster.Cluster.map`."""
