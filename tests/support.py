@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 import ee_ref
-from ee_ref.conformance.draw import SMALL, SMALL_ZIPFORMER
+from ee_ref.conformance.draw import SMALL, SMALL_ZIPFORMER, random_features
 from ee_ref.conformance.judge import error
 from ee_ref.conformance.manifest import Vectors
 from ee_ref.conformance.vector import Vector
+from ee_ref.encoder import ReferenceEncoder
 from ee_ref.families import conformer_lstm, splitformer, zipformer
 from ee_ref.families.conformer import Config
 
@@ -125,6 +126,16 @@ INT8_FULL = ((2309, 1.0), (2309, 2.5), (2310, 1.0))
 
 INT8_CLIPS = (Clip(101, 1, 1), Clip(333, 1, 2))
 """Clips of those models."""
+
+
+def small_features(frames: int) -> np.ndarray:
+    """Mel features of the small models, the ones of their goldens."""
+    return random_features(frames, SMALL_SEED, SMALL.mels)
+
+
+def log_probs(config, tensors, features, make_encoder=ReferenceEncoder) -> np.ndarray:
+    """(exits, T', vocab)"""
+    return np.stack([out.log_probs for out in make_encoder(config, tensors).exits(features)])
 
 
 def of_one_exit(state: dict[str, np.ndarray], layers: bool = True) -> dict[str, np.ndarray]:

@@ -18,7 +18,15 @@ from ee_ref.families import padded_shape
 from ee_ref.families import tensors as tensor_specs
 from ee_ref.families.conformer import LAYER, Config, layer_prefix
 from tests.conftest import ISAS
-from tests.support import FULL, FULL_CLIPS, PROMISES, SMALL_CLIPS, SMALL_SEED, assert_close
+from tests.support import (
+    FULL,
+    FULL_CLIPS,
+    PROMISES,
+    SMALL_CLIPS,
+    SMALL_SEED,
+    assert_close,
+    small_features,
+)
 
 SMALL_TOLERANCE = 5e-6
 """Relative to the largest value in a row, for one layer or for all of them up to an exit."""
@@ -37,10 +45,6 @@ def small_tensors() -> dict[str, np.ndarray]:
 @pytest.fixture
 def small(make_encoder, small_tensors):
     return make_encoder(SMALL, small_tensors)
-
-
-def small_features(frames: int) -> np.ndarray:
-    return random_features(frames, SMALL_SEED, SMALL.mels)
 
 
 def all_log_probs(encoder, features: np.ndarray) -> np.ndarray:

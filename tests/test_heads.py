@@ -37,7 +37,9 @@ from tests.support import (
     SMALL_SEED,
     assert_close,
     frozen,
+    log_probs,
     of_one_exit,
+    small_features,
 )
 from tests.test_families import listed, rows_of
 
@@ -61,15 +63,6 @@ def tensors(state) -> dict[str, np.ndarray]:
     config, tensors = convert_state_dict(state, heads=SMALL.heads)
     assert config == SMALL_LSTM
     return tensors
-
-
-def log_probs(config, tensors, features, make_encoder=ReferenceEncoder) -> np.ndarray:
-    """(exits, T', vocab)"""
-    return np.stack([out.log_probs for out in make_encoder(config, tensors).exits(features)])
-
-
-def small_features(frames: int) -> np.ndarray:
-    return random_features(frames, SMALL_SEED, SMALL.mels)
 
 
 # ---- A single exit ----
