@@ -85,7 +85,8 @@ class Service:
     stream hears them; otherwise an utterance is heard as `Model.transcribe` does, when it is over.
     clients: connections at once. longest: seconds of audio in an utterance, and patience: seconds
     without an event, after which it is over and the connection is closed.
-    Raises ArgumentError for numbers out of range.
+    Raises ArgumentError for numbers out of range, and for `live` where model or decoder hear whole
+    utterances alone.
     """
 
     model: Model
@@ -103,6 +104,9 @@ class Service:
         if self.live and attends(self.decoder):
             raise ArgumentError("live: expected a decoder of log-probabilities, found attention "
                                 "decoders, which hear whole utterances")
+        if self.live and not self.model.config.has_streams:
+            raise ArgumentError("live: expected a model of a family that has streams, found "
+                                f"{self.model.config.architecture}, which hears whole utterances")
         for name in ("longest", "patience"):
             check_number(name, getattr(self, name), 0.001)
 

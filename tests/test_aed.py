@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 import ee_ref
-from ee_ref import decode, exits, families, flash_image, model_file
+from ee_ref import decode, exits, families, flash_image, model_file, wyoming_server
 from ee_ref.attention_decoder import AttentionDecoder
 from ee_ref.cli import main
 from ee_ref.conformance.draw import (
@@ -569,6 +569,8 @@ def test_what_streams_do_not_have(audio_model):
     decoder = model.attention_decoder(4)
     with pytest.raises(ArgumentError, match="found an attention decoder"):
         model.stream(decoder=decoder)
+    with pytest.raises(ArgumentError, match="live: expected a decoder of log-probabilities"):
+        wyoming_server.Service(model, model.policy(), decoder, live=True)
     with pytest.raises(TooLongError, match="for an attention decoder, which streams do not have"):
         model.transcribe(np.zeros(16_000 * 6, np.float32), decoder=decoder)
     assert model.transcribe(np.zeros(16_000 * 6, np.float32)).duration == 6.0  # CTC, in windows

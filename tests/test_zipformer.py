@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ee_ref
-from ee_ref import families, flash_image, model_file, ops
+from ee_ref import families, flash_image, model_file, ops, wyoming_server
 from ee_ref.cli import main
 from ee_ref.conformance.draw import (
     SMALL,
@@ -313,6 +313,8 @@ def test_transcribe_stops_early_and_streams_are_refused(name, path, native_libra
         model.transcribe((np.tile(samples, 4), 16_000))
     with pytest.raises(ArgumentError, match="a stream: expected .* found ee-zipformer"):
         model.stream()
+    with pytest.raises(ArgumentError, match="live: expected .* found ee-zipformer"):
+        wyoming_server.Service(model, model.policy(), live=True)
 
 
 # ---- Checkpoints ----

@@ -37,9 +37,10 @@ def write(
     """Write the files; return their names and sizes in bytes.
 
     model: one in int8. exits: only its first ones; None: all. phrases: a file of what may be said
-    (docs/phrases.md). The folder is made where it is missing; other files in it stay. Raises
-    ArgumentError for a model in float32, or one that flash images cannot hold, PhraseError,
-    FileError for files that exist, unless `overwrite`, and for what cannot be written.
+    (docs/phrases.md). The folder is made where it is missing; other files in it stay.
+    Raises ArgumentError for a model in float32, of a family without streams, or that flash images
+    cannot hold; PhraseError; FileError for files that exist, unless `overwrite`, and for what
+    cannot be written.
     """
     if model.config.dtype != "qs8":
         raise ArgumentError(f"{model.file.path}: expected an int8 model, found one in "
