@@ -337,6 +337,24 @@ def test_errors_are_tried_again(recordings, model_path, tmp_path):
     assert calls == [["1"]]
 
 
+def test_a_full_disk(recordings, model_path, tmp_path):
+    """Ends the run with the name of the journal, in which all whole lines are found."""
+    resource = pytest.importorskip("resource")
+    model, path = ee_ref.load(model_path), tmp_path / "j"
+    found, asked = manifest.read(recordings), journal.question(model)
+    _, most = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, most))
+    try:
+        with pytest.raises(FileError, match="j: File too large"):
+            run.run(model, found, spread=journal.resumed(path, asked, run.here(1)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    whole = path.read_bytes().count(b"\n") - 1
+    calls = []
+    run.run(model, found, spread=journal.resumed(path, asked, partial(counted, calls)))
+    assert 0 < whole < 40 and calls == [[str(n) for n in range(whole, 40)]]
+
+
 LINE = {"id": "0", "path": "/0.wav", "found": {
     "seconds": 1.0, "texts": ["a", "b", "c"], "times": [0.1, 0.2, 0.3], "costs": [1, 2, 3],
     "scores": [[0.5] * len(exits.Scores._fields)] * 3, "posteriors": [], "attention": [],

@@ -12,6 +12,7 @@ import math
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import BufferedRandom
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -75,9 +76,12 @@ def resumed(path: str | os.PathLike[str], asked: Mapping[str, Any], spread: Spre
              seconds: Sequence[float]) -> Iterator[tuple[int, Any]]:
         known = {_key(recording): number for number, recording in enumerate(recordings)}
         with _opened(path) as file:
-            done, end = read(file, path, asked)
-            file.seek(end)
-            file.truncate()
+            try:
+                done, end = read(file, path, asked)
+                file.seek(end)
+                file.truncate()
+            except OSError as error:
+                raise files.as_file_error(path, error) from error
             if not end:
                 _write(file, path, {"journal": VERSION, "asked": asked})
             numbers = {known[key]: plain for key, plain in done.items() if key in known}
@@ -99,7 +103,7 @@ def _key(recording: Recording) -> tuple[str, str]:
     return recording.id, os.path.abspath(recording.path)
 
 
-def _opened(path: str | os.PathLike[str]) -> BinaryIO:
+def _opened(path: str | os.PathLike[str]) -> BufferedRandom:
     """For reading and writing; empty where there was none."""
     if os.path.exists(path) and not os.path.isfile(path):
         raise FileError(f"{path}: expected a regular file, found something else")
@@ -109,11 +113,12 @@ def _opened(path: str | os.PathLike[str]) -> BinaryIO:
         raise files.as_file_error(path, error) from error
 
 
-def _write(file: BinaryIO, path: str | os.PathLike[str], plain: Mapping[str, Any]) -> None:
+def _write(file: BufferedRandom, path: str | os.PathLike[str], plain: Mapping[str, Any]) -> None:
     try:
         file.write(json.dumps(plain).encode() + b"\n")
         file.flush()
     except OSError as error:
+        file.raw.close()  # so that closing `file` does not write it, and raise, once more
         raise files.as_file_error(path, error) from error
 
 
