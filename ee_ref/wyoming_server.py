@@ -189,8 +189,9 @@ async def serving(service: Service, uri: str = URI, log: Callable[[str], None] =
         else:
             server = await asyncio.start_server(connected, parts.hostname, port, limit=MAX_LINE)
             port = server.sockets[0].getsockname()[1]
-    except OSError as error:
-        raise FileError(f"{uri}: cannot be served: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: no name of a host, a NUL in the path
+        raise FileError(f"{shown(uri)}: cannot be served: "
+                        f"{getattr(error, 'strerror', None) or error}") from error
     try:
         yield uri if port is None else f"tcp://{parts.netloc.rpartition(':')[0]}:{port}"
     finally:

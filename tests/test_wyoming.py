@@ -450,7 +450,8 @@ def test_uris_that_cannot_be(service, uri):
         asyncio.run(use())
 
 
-@pytest.mark.parametrize("uri", ["tcp://192.0.2.1:10300", "unix:///nowhere/s"])
+@pytest.mark.parametrize("uri", ["tcp://192.0.2.1:10300", "unix:///nowhere/s", "tcp://a..b:10300",
+                                 "unix:///tmp/a\0b"])
 def test_places_that_cannot_be_served(service, uri):
     async def use() -> None:
         async with serving(service, uri):
