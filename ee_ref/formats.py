@@ -75,9 +75,9 @@ def make_folder(folder: str | Path) -> None:
     """Make the folder of `write`, where it is missing. Raises FileError when it cannot be."""
     try:
         os.makedirs(folder, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
         raise FileError(
-            f"{folder}: expected a folder to write to: {error.strerror or error}"
+            f"{folder}: expected a folder to write to: {getattr(error, 'strerror', None) or error}"
         ) from error
 
 

@@ -118,8 +118,9 @@ def test_what_exists_is_kept(commands, tmp_path):
     web.write(folder, commands, overwrite=True)
     assert (folder / "ee-ref.mjs").read_bytes() == (SITE / "ee-ref.mjs").read_bytes()
     assert (folder / "other").read_text() == "too"
-    with pytest.raises(FileError, match="expected a folder"):
-        web.write(folder / "other", commands)
+    for place in (folder / "other", tmp_path / "a\0b"):
+        with pytest.raises(FileError, match="expected a folder"):
+            web.write(place, commands)
 
 
 def test_phrases(commands, lights, tmp_path):

@@ -144,8 +144,9 @@ def read(file: BinaryIO, path: str | os.PathLike[str], asked: Mapping[str, Any]
         except ArgumentError:
             raise
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+            text = line[:60].decode(errors="replace").rstrip("\n")
             raise ArgumentError(f"{where}: expected a line of a journal of ee-ref, found "
-                                f"{shown(line[:60])}") from None
+                                f"{shown(text)!r}") from None
         end += len(line)
     return found, end
 
