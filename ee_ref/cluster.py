@@ -158,7 +158,7 @@ class Cluster:
         shards = iter(sharded(seconds))
         done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         running: dict[Any, list[int]] = {}
-        most, looked = _AHEAD * self.threads, time.monotonic()
+        most, looked = max(_AHEAD, _AHEAD * self.threads), time.monotonic()
         try:
             while True:
                 while len(running) < most and (numbers := next(shards, None)) is not None:
@@ -195,7 +195,12 @@ class Cluster:
                                    f"{self._patience:g} s")
 
     def _check(self, payload: bytes, files: list[str]) -> None:
-        """Raise ClusterError for workers that cannot do the work."""
+        """Raise ClusterError for workers that cannot do the work, or where there are none."""
+        try:
+            self._client.wait_for_workers(1, timeout=self._patience)
+        except TimeoutError:
+            raise ClusterError("the cluster has no workers: expected one within "
+                               f"{self._patience:g} s") from None
         found = self._client.run(_ready, __version__, payload, files, on_error="return")
         wrong = [f"worker {shown(address)}: {shown(answer, 300)}"
                  for address, answer in found.items() if answer is not None]

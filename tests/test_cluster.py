@@ -247,6 +247,13 @@ def test_recordings_that_kill_every_worker(two):
         list(two.map(Dies(doubled, {2}), range(5), [10.0] * 5))
 
 
+def test_workers_that_are_not_there_yet(two):
+    """As just after all of them ended: no item is lost."""
+    two._client.run(os._exit, 3, on_error="ignore")
+    found = dict(two.map(doubled, range(5), [10.0] * 5))
+    assert found == {n: 2 * n for n in range(5)}
+
+
 def test_workers_of_another_version(two, monkeypatch):
     monkeypatch.setattr(cluster, "__version__", "9.9")
     with pytest.raises(cluster.ClusterError, match="expected ee_ref 9.9, found 0.1"):
