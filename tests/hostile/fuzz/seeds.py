@@ -191,9 +191,11 @@ def frontend_seeds() -> Iterator[tuple[str, bytes]]:
     for name, sizes in {
         "mel": (3, 16, 12, 10, 0, 0), "logmel": (5, 64, 50, 16, 7, 0x358637BD),
         "least": (1, 4, 1, 1, 0, 0x358637BD), "long": (20, 512, 400, 160, 80, 0x358637BD),
+        "samples": (1, 1, 1, 1, 0, 0), "waveform": (1, 1, 1, 1, 0, 0),
     }.items():
         for kind, data in enumerate((samples, (samples * np.float32(32767)).astype(np.int16))):
-            words = struct.pack("<10I", *sizes, kind, 0, 1 << 16, 1)
+            tables = 3 if name == "waveform" else 1
+            words = struct.pack("<10I", *sizes, kind, 0, 1 << 16, tables)
             yield f"{name}-{'s16' if kind else 'f32'}", words + data.tobytes()
 
 
