@@ -243,8 +243,10 @@ void fuzz_one(const unsigned char *data, size_t size)
     c.channels = words[VALUES] % 16;
     c.groups = words[VALUES] / 16 % 4;
     for (uint32_t n = 0; n < 3; n++) {
-        c.conv_kernel[n] = words[VALUES] >> (6 + 3 * n) & 7;
-        c.conv_stride[n] = c.conv_kernel[n] > 0 ? 1 + (words[VALUES] >> (15 + n) & 1) : 0;
+        const uint32_t kernel = words[VALUES] >> (6 + 3 * n) & 7;
+
+        c.conv_kernel[n] = (uint16_t)kernel;
+        c.conv_stride[n] = (uint16_t)(kernel > 0 ? 1 + (words[VALUES] >> (15 + n) & 1) : 0);
     }
     c.conv_bias = words[VALUES] >> 18 & 1;
     c.conv_norm = words[VALUES] >> 19 & 1;
