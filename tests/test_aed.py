@@ -179,6 +179,8 @@ def test_what_pads_is_not_seen(tensors, make_encoder):
     (lambda e, h: e.decoder(1, h * np.nan, 1, 5), ArgumentError, "hidden: expected finite"),
     (lambda e, h: e.decoder(1, h.astype(float), 1, 5), ShapeError, "found float64"),
     (lambda e, h: e.decoder(1, h, 1, 5).step([11]), ArgumentError, "label: expected 0..10"),
+    (lambda e, h: e.decoder(1, h, 1, 5).step([7]), ArgumentError,
+     "label: expected one that begins a sentence, found pad_token 7"),
     (lambda e, h: e.decoder(1, h, 1, 5).step([1], [1]), ArgumentError, "parent: expected 0..0"),
     (lambda e, h: e.decoder(1, h, 1, 5).step([]), ArgumentError, "one or more labels, found 0"),
     (lambda e, h: e.decoder(1, h, 2, 5).step([1, 1], [0]), ArgumentError, "1 parents"),

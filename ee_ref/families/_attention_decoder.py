@@ -64,7 +64,7 @@ class AttentionDecoder:
         labels: the newest label of each, at first the start of a sentence. parents: which
         hypothesis of the step before each continues, from 0; at the first step 0.
         Returns (hypotheses, vocab) float32. Raises ArgumentError for labels or parents that there
-        are not, and after `config.max_tokens` steps.
+        are not, for `config.pad_token` at the first step, and after `config.max_tokens` steps.
         """
         config = self._config
         check_step(config, labels, parents, len(self._kept), self._steps)
@@ -150,3 +150,6 @@ def check_step(config: Any, labels: Sequence[int], parents: Sequence[int], befor
         wrong = [number for number in numbers if not 0 <= number < count]
         if wrong:
             raise ArgumentError(f"{name}: expected 0..{count - 1}, found {wrong[0]}")
+    if steps == 0 and config.pad_token in labels:
+        raise ArgumentError("label: expected one that begins a sentence, found pad_token "
+                            f"{config.pad_token}, which no label sees")

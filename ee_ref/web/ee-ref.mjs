@@ -401,9 +401,14 @@ export class Recogniser {
       event.preventDefault();
       recogniser.#fail(new EeRefError(`worker: ${event.message ?? "cannot be started"}`));
     };
-    Object.assign(recogniser, await recogniser.#ask({
-      call: "open", image: isAddress(image) ? new URL(image, location.href).href : image, options,
-    }));
+    try {
+      Object.assign(recogniser, await recogniser.#ask({
+        call: "open", image: isAddress(image) ? new URL(image, location.href).href : image, options,
+      }));
+    } catch (error) {
+      recogniser.close(); // the worker, and the memory of what it has loaded
+      throw error;
+    }
     return recogniser;
   }
 

@@ -165,7 +165,8 @@ static void without(question *q, operands *o, char word[MAX_WORDS][NAME_BYTES])
 }
 
 /* "K odd", "heads divides D", "stride positive", "chunk natural", "ahead below K",
- * "D is W times H", "N spans T", "I taps of D groups", "N of T without before after", "N frames of F K stride" */
+ * "D is W times H", "N spans T", "I taps of D groups", "N of T without before after",
+ * "N frames of F K stride" */
 static void obey(question *q, operands *o, char word[MAX_WORDS][NAME_BYTES])
 {
     if (strcmp(word[1], "odd") == 0) {

@@ -30,9 +30,9 @@ enum {
 
 typedef struct ee_decoder ee_decoder;
 
-/* Bytes of arena of a decoder: for `rows` encoder frames, `labels` steps and `width` hypotheses side
- * by side, each at least 1; it uses all of them. EE_ERR_CONFIG for an architecture without decoders,
- * EE_ERR_RANGE for more labels than max_tokens or a width above EE_MAX_HYPOTHESES. */
+/* Bytes of arena of a decoder: for `rows` encoder frames, `labels` steps and `width` hypotheses
+ * side by side, each at least 1; it uses all of them. EE_ERR_CONFIG for an architecture without
+ * decoders, EE_ERR_RANGE for more labels than max_tokens or a width above EE_MAX_HYPOTHESES. */
 ee_status ee_decoder_size(const ee_config *config, size_t rows, size_t labels, size_t width,
                           size_t *bytes);
 
@@ -48,7 +48,8 @@ ee_status ee_decoder_open(ee_decoder **decoder, const ee_model *model, uint32_t 
  * (count, vocab) lies in the arena until the next step.
  * Keys and values of earlier labels are kept. Those of config.pad_token are not: no later step sees
  * it. EE_DONE after as many steps as there are labels; EE_ERR_RANGE for a label, parent or count
- * that there is not. Either leaves the decoder as it was. */
+ * that there is not, and for config.pad_token at the first step, which would see nothing. Either
+ * leaves the decoder as it was. */
 ee_status ee_decoder_step(ee_decoder *decoder, const uint32_t *labels, const uint32_t *parents,
                           size_t count, const float **log_probs);
 /* cdef:end */

@@ -67,7 +67,8 @@ size_t ee_frontend_scratch(const ee_frontend *frontend, const ee_ops *ops);
  * samples, full scale at 1; all of them at once or a few at a time, the result is the same.
  * EE_ERR_TOO_MANY_FRAMES when the utterance has fewer. EE_ERR_NOT_FINITE, before anything is
  * written, for NaN or infinity among the samples that these frames read, or of normalised samples
- * among all; also, with `out` written in part, when the power of frames overflows. ops: as for ee_model_open; the bytes are the same for all. */
+ * among all; also, with `out` written in part, when the power of frames overflows. ops: as for
+ * ee_model_open; the bytes are the same for all. */
 ee_status ee_features_f32(float *out, const ee_frontend *frontend,
                           const float *samples, size_t count, size_t first, size_t frames,
                           float *scratch, const ee_ops *ops);

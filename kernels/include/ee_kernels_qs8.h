@@ -194,7 +194,8 @@ size_t ee_multi_head_attention_qs8_scratch(size_t rows, size_t dim, size_t heads
 /* As ee_multi_head_attention_qs8_c with all frames seen, and to the score of query t for key s in
  * head h is added gate[h, t] * distances[h, s - t + rows - 1], with x_h the columns h of x[t]:
  *   z = gate_weight @ x_h + gate_bias, by linear_digits;
- *   u = sigmoid(z0 + .. + z3), r = sigmoid(z4 + .. + z7);  gate[h, t] = u * (r * gate_scale[h] - 1) + 2
+ *   u = sigmoid(z0 + .. + z3), r = sigmoid(z4 + .. + z7)
+ *   gate[h, t] = u * (r * gate_scale[h] - 1) + 2
  * gate_weight (8, e), gate_weight_scale, gate_bias (8), gate_scale (heads), distances
  * (heads, 2*rows - 1), contiguous. out may be x. */
 void ee_gated_attention_qs8_c(float *out, const float *x, const int8_t *in_weight,

@@ -83,8 +83,9 @@ typedef struct {
 typedef struct ee_stream ee_stream;
 
 /* Bytes of arena that a stream uses. What does not fit together, or is out of its range, is
- * EE_ERR_CONFIG; besides, the errors of ee_frontend_check, ee_arena_size (a window of more rows than
- * the model has positions) and ee_phrase_search_size. */
+ * EE_ERR_CONFIG, and so is a model that no stream hears: a Zipformer, or one that takes samples;
+ * besides, the errors of ee_frontend_check, ee_arena_size (a window of more rows than the model has
+ * positions) and ee_phrase_search_size. */
 ee_status ee_stream_size(const ee_stream_config *config, size_t *bytes);
 
 /* Begins a stream. The arena is aligned to EE_MEMORY_ALIGNMENT; config may go. Errors as above,

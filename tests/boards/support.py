@@ -51,12 +51,16 @@ def missing_tools(board: str) -> tuple[str, ...]:
     return missing
 
 
-def require_tools(board: str) -> None:
-    """Skip the test, or fail it with EE_REF_REQUIRE_BOARDS=1, when tools of a board are missing."""
-    missing = missing_tools(board)
-    if not missing:
+def require(what: str, is_there: bool) -> None:
+    """Skip the test, or fail it with EE_REF_REQUIRE_BOARDS=1, unless it is there."""
+    if is_there:
         return
-    reason = f"{board} needs {', '.join(missing)}"
     if os.environ.get("EE_REF_REQUIRE_BOARDS") in ("1", "all"):
-        pytest.fail(f"EE_REF_REQUIRE_BOARDS=1, and {reason}", pytrace=False)
-    pytest.skip(reason)
+        pytest.fail(f"EE_REF_REQUIRE_BOARDS=1, and needs {what}", pytrace=False)
+    pytest.skip(f"needs {what}")
+
+
+def require_tools(board: str) -> None:
+    """Skip the test, or fail it, when tools of a board are missing."""
+    missing = missing_tools(board)
+    require(f"{', '.join(missing)} for {board}", not missing)

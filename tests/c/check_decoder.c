@@ -97,7 +97,7 @@ static void check_refusals(float *hidden)
     char *const arena = aligned_memory(bytes);
     ee_model *const model = open_model();
     const float *log_probs;
-    const uint32_t label = 1, none = VOCAB, parent = 0, stranger = 1;
+    const uint32_t label = 1, none = VOCAB, pad = 7, parent = 0, stranger = 1;
     ee_decoder *decoder;
     size_t size;
 
@@ -140,6 +140,7 @@ static void check_refusals(float *hidden)
     CHECK(ee_decoder_step(decoder, SAID[2], PARENTS[0], WIDTH + 1, &log_probs) == EE_ERR_RANGE,
           "too many");
     CHECK(ee_decoder_step(decoder, &none, &parent, 1, &log_probs) == EE_ERR_RANGE, "label");
+    CHECK(ee_decoder_step(decoder, &pad, &parent, 1, &log_probs) == EE_ERR_RANGE, "pads first");
     CHECK(ee_decoder_step(decoder, &label, &stranger, 1, &log_probs) == EE_ERR_RANGE, "parent");
     CHECK(ee_decoder_step(decoder, &label, &parent, 1, &log_probs) == EE_OK, "after refusals");
     free(model);

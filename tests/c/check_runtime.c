@@ -220,12 +220,13 @@ static void check_feed(const ee_model *model, float *features)
     for (size_t i = 0; i < 3; i++) {
         const float right = features[FRAMES * config.mels - 1];
         features[FRAMES * config.mels - 1] = wrong[i];
-        CHECK(ee_session_feed(session, features + 20 * config.mels, FRAMES - 20, 1) == EE_ERR_NOT_FINITE,
-              "%g among the features", (double)wrong[i]);
+        CHECK(ee_session_feed(session, features + 20 * config.mels, FRAMES - 20, 1)
+              == EE_ERR_NOT_FINITE, "%g among the features", (double)wrong[i]);
         features[FRAMES * config.mels - 1] = right;
     }
     CHECK(memcmp(before, session, bytes) == 0, "an error changed the session");
-    CHECK(ee_session_feed(session, features + 20 * config.mels, FRAMES - 20, 1) == EE_OK, "the rest");
+    CHECK(ee_session_feed(session, features + 20 * config.mels, FRAMES - 20, 1) == EE_OK,
+          "the rest");
     CHECK(ee_session_feed(session, features, 0, 1) == EE_ERR_ENDED, "after the end");
     CHECK(step(session, &out) && out.exit == 1 && out.first == 0, "exit 1");
     CHECK(ee_session_feed(session, features, 1, 0) == EE_ERR_ENDED, "after the end");
@@ -236,7 +237,8 @@ static void check_feed(const ee_model *model, float *features)
     free(session);
 }
 
-/* The last byte that a run writes is the last byte of the plan. */
+/* The last byte that a run writes is the last byte of the plan. The feature encoder of int8 mode is
+ * planned for whole pieces, which these models do not fill. */
 static void check_plan(const ee_model *model, const float *features, size_t frames,
                        const ee_team *team)
 {
@@ -280,7 +282,8 @@ static void check_plan(const ee_model *model, const float *features, size_t fram
         }
     }
     CHECK(before == 0, "%zu frames: %zu bytes written before the arena", frames, before);
-    if (ee_encoder_frames(&config, frames) > 0) {
+    const int fills_pieces = config.channels == 0 || config.dtype == EE_DTYPE_F32;
+    if (ee_encoder_frames(&config, frames) > 0 && fills_pieces) {
         CHECK(touched == bytes, "%zu frames: planned %zu bytes, used %zu", frames, bytes, touched);
     } else {
         CHECK(touched <= bytes, "%zu frames: planned %zu bytes, used %zu", frames, bytes, touched);
@@ -339,8 +342,8 @@ static void check_two_sessions(const ee_model *model, const float *features)
 
     for (int i = 0; i < 3; i++) {
         sessions[i] = open_session(model, i == 2 ? NULL : &SEVENS, FRAMES);
-        CHECK(ee_session_feed(sessions[i], i == 1 ? features + config.mels : features, FRAMES - (i == 1),
-                              1) == EE_OK, "session %d", i);
+        CHECK(ee_session_feed(sessions[i], i == 1 ? features + config.mels : features,
+                              FRAMES - (i == 1), 1) == EE_OK, "session %d", i);
     }
     while (step(sessions[0], &first)) {
         CHECK(step(sessions[1], &other), "other session");
@@ -788,8 +791,10 @@ int main(void)
         check_runtime(m, EE_DTYPE_QS8, features);
     }
     for (uint32_t norm = EE_NORM_POST; norm <= EE_NORM_PRE; norm++) {
-        check_speech(EE_ARCH_WAV2VEC2, norm, EE_DTYPE_F32, features);
-        check_speech(EE_ARCH_WAVLM, norm, EE_DTYPE_F32, features);
+        for (uint32_t dtype = EE_DTYPE_F32; dtype <= EE_DTYPE_QS8; dtype++) {
+            check_speech(EE_ARCH_WAV2VEC2, norm, dtype, features);
+            check_speech(EE_ARCH_WAVLM, norm, dtype, features);
+        }
     }
     check_pack(EE_DTYPE_F32, 10, features);
     check_pack(EE_DTYPE_F32, 16, features);

@@ -109,7 +109,7 @@ impl Model {
         let fields = words(&image[..HEADER]);
         #[rustfmt::skip]
         let [_, abi, header_crc32, header_bytes, _, architecture, dtype, all_exits, dim, heads, ff, kernel, vocab,
-            mels, stem_kernel, stem_stride, max_frames, chunk, left, conv, positions, blank, frontend, _, n_fft,
+            mels, stem_kernel, stem_stride, max_frames, chunk, left, conv, positions, blank, frontend, rate, n_fft,
             win_length, hop_length, pad] = <[usize; 28]>::try_from(&fields[..28]).expect("28 fields");
         let (log_floor, norm_eps) = (f32::from_bits(word(image, 112)), f32::from_bits(word(image, 116)));
         let (count, layers) = (fields[30], &fields[31..95]);
@@ -129,6 +129,8 @@ impl Model {
         check(end <= u32::MAX as usize && (1..=64).contains(&all_exits) && all_exits <= count, LAYOUT)?;
         let (before, of_exits) = sections.split_at(count - all_exits);
         check(before.iter().all(|s| s[0] != 4) && of_exits.iter().all(|s| s[0] == 4), LAYOUT)?;
+        check(layers[all_exits..].iter().chain(&fields[95 + 4 * count..]).all(|&n| n == 0), LAYOUT)?;
+        check((1_000..=1_000_000).contains(&rate), CONFIG)?;
 
         // The exits asked for have to be there; if none are, the bytes end where an exit ends.
         let ends: Vec<usize> = of_exits.iter().map(|s| s[1] + s[2]).collect();

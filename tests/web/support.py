@@ -7,7 +7,6 @@ import contextlib
 import functools
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import threading
@@ -16,22 +15,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from ee_ref import web
+from tests.boards.support import require
 
 SITE = Path(web.__file__).parent
 KERNELS = {"c": SITE / "ee-ref-portable.wasm", "simd128": SITE / "ee-ref-simd128.wasm"}
 """By their name in the module."""
-
-
-def require(what: str, is_there: bool) -> None:
-    """Skip the test, or fail it, unless it is there."""
-    if is_there:
-        return
-    if os.environ.get("EE_REF_REQUIRE_BOARDS") in ("1", "all"):
-        pytest.fail(f"EE_REF_REQUIRE_BOARDS=1, and needs {what}", pytrace=False)
-    pytest.skip(f"needs {what}")
 
 
 def require_browser() -> None:

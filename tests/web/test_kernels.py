@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from tests.boards.support import make, require_tools
-from tests.web.support import KERNELS, require
+from tests.boards.support import make, require, require_tools
+from tests.web.support import KERNELS
 
 CLANG = "14"
 """The major version that made them, of which others may choose other instructions."""

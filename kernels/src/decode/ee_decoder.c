@@ -454,14 +454,18 @@ static void take_places(ee_decoder *d, const uint32_t *parents, size_t count)
     memcpy(d->place, d->next_place, count * sizeof(*d->place));
 }
 
+/* A first label that pads would see no label at all, not even itself. */
 static int is_step(const ee_decoder *d, const uint32_t *labels, const uint32_t *parents,
                    size_t count)
 {
+    const ee_config *const c = &d->model->config;
+
     if (count < 1 || count > d->width) {
         return 0;
     }
     for (size_t n = 0; n < count; n++) {
-        if (labels[n] >= d->model->config.vocab || parents[n] >= d->count) {
+        if (labels[n] >= c->vocab || parents[n] >= d->count
+            || (d->steps == 0 && labels[n] == c->pad_token)) {
             return 0;
         }
     }

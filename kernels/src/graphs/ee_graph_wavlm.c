@@ -1,5 +1,5 @@
 /* WavLM (arXiv:2110.13900) with CTC heads at exits: wav2vec 2.0 whose scores of attention have a
- * gated bias by the distance of key and query, in float32. */
+ * gated bias by the distance of key and query. */
 #include "../common/ee_size.h"
 #include "ee_wav2vec2.h"
 

@@ -1,9 +1,9 @@
 /* A model from any configuration: what opens is run, with every tensor in memory of exactly its
  * size. The input is words: exits to max_frames, norm_eps, dtype, the view, the architecture, the
  * layers of four exits, mel frames, how to run, what the tensors hold (its bits also say which
- * exits of a Splitformer have a parallel layer, what decoders have, and the sizes of LSTMs); then
- * pairs of which tensor has how many bytes
- * more or fewer. */
+ * exits of a Splitformer have a parallel layer, what decoders have, the sizes of LSTMs, and what
+ * only models that take samples have); then pairs of which tensor has how many bytes more or
+ * fewer. */
 #include "ee_decoder.h"
 #include "fuzz.h"
 
@@ -23,7 +23,8 @@ typedef struct {
 } weights;
 
 static const uint8_t ARCHITECTURES[] = {EE_ARCH_CONFORMER, EE_ARCH_SPLITFORMER, EE_ARCH_ZIPFORMER,
-                                        EE_ARCH_CONFORMER_LSTM, EE_ARCH_AED};
+                                        EE_ARCH_CONFORMER_LSTM, EE_ARCH_AED, EE_ARCH_WAV2VEC2,
+                                        EE_ARCH_WAVLM};
 
 /* What a model that is only opened has for data: no byte of it is read. */
 static const unsigned char NOTHING[64] __attribute__((aligned(64)));
@@ -114,8 +115,9 @@ static void run_decoder(const ee_model *model, const ee_config *c, const ee_outp
             uint32_t labels[WIDTH], parents[WIDTH];
 
             for (size_t n = 0; n < count; n++) {
-                labels[n] = fuzz_below(random, 3) == 0 ? c->pad_token
-                                                       : fuzz_below(random, c->vocab);
+                labels[n] = step == 0 ? c->start_token
+                            : fuzz_below(random, 3) == 0 ? c->pad_token
+                                                         : fuzz_below(random, c->vocab);
                 parents[n] = fuzz_below(random, before);
             }
             status = ee_decoder_step(decoder, labels, parents, count, &log_probs);
@@ -200,7 +202,7 @@ void fuzz_one(const unsigned char *data, size_t size)
 {
     static weights w;
     uint32_t words[WORDS];
-    ee_config c;
+    ee_config c = {0};
     ee_model *model = NULL;
     size_t bytes = 0;
 
@@ -238,6 +240,20 @@ void fuzz_one(const unsigned char *data, size_t size)
     c.pad_token = words[VALUES] / 2048 % 8;
     c.lstm_layers = words[VALUES] % 16;
     c.lstm_width = words[VALUES] / 16 % 64;
+    c.channels = words[VALUES] % 16;
+    c.groups = words[VALUES] / 16 % 4;
+    for (uint32_t n = 0; n < 3; n++) {
+        const uint32_t kernel = words[VALUES] >> (6 + 3 * n) & 7;
+
+        c.conv_kernel[n] = (uint16_t)kernel;
+        c.conv_stride[n] = (uint16_t)(kernel > 0 ? 1 + (words[VALUES] >> (15 + n) & 1) : 0);
+    }
+    c.conv_bias = words[VALUES] >> 18 & 1;
+    c.conv_norm = words[VALUES] >> 19 & 1;
+    c.norm = words[VALUES] >> 20 & 1;
+    c.head_norm[0] = words[VALUES] >> 21 & 1;
+    c.buckets = c.architecture == EE_ARCH_WAVLM ? 8 : 0;
+    c.max_distance = words[VALUES] >> 22 & 31;
     memcpy(&c.norm_eps, &words[NORM_EPS], sizeof(c.norm_eps));
     if (ee_model_size(&c, &bytes) != EE_OK) {
         EXPECT(ee_model_open(&w, sizeof(w), &c, w.tensors, 0, some_ops(0), &model) != EE_OK);

@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from ee_ref import flash_image, model_file
-from ee_ref.conformance.draw import Stream, random_state_dict
+from ee_ref.config import Config as AnyConfig
+from ee_ref.conformance.draw import Stream, random_state_dict, random_tensors
 from ee_ref.conformance.protocol import Body, Frame, Type
 from ee_ref.conformance.suite import op_vectors
 from ee_ref.convert import convert_state_dict
-from ee_ref.families import aed, conformer_lstm, splitformer, zipformer
+from ee_ref.families import aed, conformer_lstm, splitformer, wav2vec2, wavlm, zipformer
 from ee_ref.families.conformer import Config
 from ee_ref.phrases import load
 from ee_ref.phrases.packed import pack
@@ -37,7 +38,11 @@ TINY = Config(
     exits=2, layers_per_exit=(1, 1), dim=8, heads=2, ff=9, kernel=3, vocab=5, max_frames=12,
     mels=3, n_fft=16, win_length=12, hop_length=10, frontend="logmel",
 )
-IMAGES: dict[str, Config] = {
+SPEECH = wav2vec2.Config(
+    exits=2, layers_per_exit=(1, 1), dim=8, heads=2, ff=9, kernel=4, vocab=5, channels=6,
+    convs="4/2 3/2", groups=2, head_norm=(0, 0), frontend="samples",
+)
+IMAGES: dict[str, AnyConfig] = {
     "f32-mel": replace(TINY, frontend="mel", pad=5),
     "qs8-logmel": replace(TINY, dtype="qs8"),
     "qs8-deep": replace(TINY, dtype="qs8", exits=1, layers_per_exit=(2,), dim=20, heads=5,
@@ -49,6 +54,11 @@ IMAGES: dict[str, Config] = {
         **asdict(TINY), "dtype": "qs8", "exits": 1, "layers_per_exit": (19,), "max_frames": 6}),
     "qs8-lstm": conformer_lstm.Config(
         **asdict(replace(TINY, dtype="qs8")), lstm_layers=2, lstm_width=5),
+    "f32-samples": SPEECH,
+    "qs8-samples": replace(SPEECH, dtype="qs8"),
+    "qs8-waveform": wavlm.Config(
+        **{**asdict(SPEECH), "dtype": "qs8", "frontend": "waveform", "conv_norm": "layer",
+           "conv_bias": 1, "norm": "pre", "head_norm": (0, 1)}, buckets=8, max_distance=20),
 }
 TOKENS = ("@", "\u2581a", "b", "\u2581", "\u00e9", *map(str, range(15)))
 LEAST_BYTES = 200
@@ -57,19 +67,9 @@ LEAST_MEMORY = 4096 + 128
 """What frames.c gives a port beyond its state, whatever the input says."""
 
 
-def image(config: Config, said: str = "") -> bytes:
+def image(config: AnyConfig, said: str = "") -> bytes:
     """The flash image of a random model, with the phrases of a text if there is one."""
-    state = random_state_dict(config, 7)
-    if config.max_frames:
-        # The last bit of a sinusoid is the C library's choice.
-        for name in ("positional_encoder.pe", "decoder_positions.pe"):
-            if name in state:
-                state[name] = Stream(7)(*state[name].shape)
-    front_end = ("frontend", "n_fft", "win_length", "hop_length", "pad", "chunk", "left", "conv",
-                 "positions", *aed.DEFAULT_TOKENS)
-    made, tensors = convert_state_dict(
-        state, heads=config.heads, extras={
-            name: getattr(config, name) for name in front_end if hasattr(config, name)})
+    made, tensors = _random_model(config)
     if config.dtype == "qs8":
         made, tensors = quantize(made, tensors)
     assert made == config
@@ -83,6 +83,24 @@ def image(config: Config, said: str = "") -> bytes:
             tokens = Tokens(TOKENS[: config.vocab], frozenset(), config.blank)
             section = pack(phrases, phrases.compile(tokens), (2.0, 1.0, 0.25, 0.5))
         return flash_image.build(model_file.read(path), phrases=section)
+
+
+def _random_model(config: AnyConfig) -> tuple[AnyConfig, dict[str, np.ndarray]]:
+    """In float32, whatever the config says."""
+    if isinstance(config, wav2vec2.Config):
+        plain = replace(config, dtype="f32")
+        return plain, random_tensors(plain, 7)
+    state = random_state_dict(config, 7)
+    if config.max_frames:
+        # The last bit of a sinusoid is the C library's choice.
+        for name in ("positional_encoder.pe", "decoder_positions.pe"):
+            if name in state:
+                state[name] = Stream(7)(*state[name].shape)
+    front_end = ("frontend", "n_fft", "win_length", "hop_length", "pad", "chunk", "left", "conv",
+                 "positions", *aed.DEFAULT_TOKENS)
+    return convert_state_dict(
+        state, heads=config.heads, extras={
+            name: getattr(config, name) for name in front_end if hasattr(config, name)})
 
 
 def stream(memory: int, frames: Sequence[tuple[Type, Body]]) -> bytes:
@@ -135,6 +153,7 @@ def frame_seeds() -> Iterator[tuple[str, bytes]]:
 def model_seeds() -> Iterator[tuple[str, bytes]]:
     """What model.c takes: words of a configuration, of a session, and lies about tensors."""
     full, chunks, causal = (0, 0, 0, 0), (3, 4, 2, 1), (2, 5, 1, 0)
+    encoder = 6 | 2 << 4 | 4 << 6 | 3 << 9 | 3 << 15
     for dtype in (0, 1):
         for name, view, sizes in (
             ("small", full, (2, 8, 2, 9, 3, 5, 3, 3, 2, 12, 40)),
@@ -147,13 +166,18 @@ def model_seeds() -> Iterator[tuple[str, bytes]]:
             ("decoder", full, (2, 8, 2, 9, 3, 5, 3, 3, 2, 40, 60)),
             ("zipformer", full, (4, 8, 2, 9, 3, 5, 3, 3, 2, 40, 150)),
             ("lstm", full, (2, 8, 2, 9, 3, 5, 3, 3, 2, 40, 150)),
+            ("samples", (0, 0, 0, 1), (2, 8, 2, 9, 4, 5, 1, 3, 2, 0, 100)),
+            ("distances", (0, 0, 0, 1), (2, 8, 2, 9, 4, 5, 1, 3, 2, 0, 100)),
         ):
             exits, *rest, frames = sizes
             # The last word also says which exits of a Splitformer have a parallel layer, of
-            # decoders 2 layers, 5 positions, the labels 1, 2 and 3, and of LSTMs 2 of width 5.
+            # decoders 2 layers, 5 positions, the labels 1, 2 and 3, of LSTMs 2 of width 5, and of
+            # a feature encoder 6 channels, kernels 4 and 3 with strides of 2, and in what follows
+            # 2 groups; that of "distances" has biases and layer norms, and layers are pre-norm.
             architecture, values = {
                 "parallel": (2, 0b101), "decoder": (8, 2 + 4 * 5 + 32 * 1 + 256 * 2 + 2048 * 3),
-                "zipformer": (5, 0), "lstm": (6, 5 << 4 | 2),
+                "zipformer": (5, 0), "lstm": (6, 5 << 4 | 2), "samples": (3, encoder),
+                "distances": (4, encoder | 7 << 18 | 1 << 21 | 20 << 22),
             }.get(name, (1, 0))
             layers = 4 if name == "zipformer" else 1
             words = [exits, *rest, 0x3727C5AC, dtype, *view, architecture, *[layers] * 4, frames, 0,
@@ -167,9 +191,11 @@ def frontend_seeds() -> Iterator[tuple[str, bytes]]:
     for name, sizes in {
         "mel": (3, 16, 12, 10, 0, 0), "logmel": (5, 64, 50, 16, 7, 0x358637BD),
         "least": (1, 4, 1, 1, 0, 0x358637BD), "long": (20, 512, 400, 160, 80, 0x358637BD),
+        "samples": (1, 1, 1, 1, 0, 0), "waveform": (1, 1, 1, 1, 0, 0),
     }.items():
         for kind, data in enumerate((samples, (samples * np.float32(32767)).astype(np.int16))):
-            words = struct.pack("<10I", *sizes, kind, 0, 1 << 16, 1)
+            tables = 3 if name == "waveform" else 1
+            words = struct.pack("<10I", *sizes, kind, 0, 1 << 16, tables)
             yield f"{name}-{'s16' if kind else 'f32'}", words + data.tobytes()
 
 
