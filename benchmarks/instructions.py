@@ -22,8 +22,9 @@ from common import RESULTS, ROOT, Line, cache, commit, emit, parser_of
 RESULT = RESULTS / "instructions.json"
 PORTS = ROOT / "kernels" / "ports"
 RUNS = (("mps2_an386", "Cortex-M4F", 1), ("mps2_an500", "Cortex-M7", 1),
-        ("mps3_an547", "Cortex-M55", 1), ("mps3_an547", "Cortex-M55", 6),
-        ("mps2_an385", "Cortex-M3", 1), ("virt_rv32", "RV32IMAFC", 1))
+        ("mps2_an505", "Cortex-M33", 1), ("mps3_an547", "Cortex-M55", 1),
+        ("mps3_an547", "Cortex-M55", 6), ("mps2_an385", "Cortex-M3", 1),
+        ("virt_rv32", "RV32IMAFC", 1))
 """Board, its core, the last exit that is computed."""
 
 PRODUCTS = "int8 products"

@@ -20,6 +20,7 @@ ISAS = {
     "mps2_an385": ("c",),
     "mps2_an386": ("c", "dsp"),
     "mps2_an500": ("c", "dsp"),
+    "mps2_an505": ("c", "dsp"),
     "mps3_an547": ("c", "mve"),
     "virt_rv32": ("c",),
     "linux_aarch64": ("c", "neon", "dot", "i8mm"),

@@ -94,6 +94,7 @@ def test_part_with_2_mb_of_flash_and_1_mb_of_ram(board, bundled_files, settings)
 @pytest.mark.parametrize("board, exit_, instructions, products", [
     ("mps2_an386", 1, 86e6, 1.0),
     ("mps2_an500", 1, 86e6, 1.0),
+    ("mps2_an505", 1, 86e6, 1.0),
     ("mps3_an547", 1, 30e6, 0.24),
     ("mps3_an547", 6, 66e6, 0.24),
 ])

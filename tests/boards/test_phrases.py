@@ -94,9 +94,10 @@ def test_intent_and_slots(board, bundled, rover, confidence, settings, tmp_path)
     assert expected in transcribe(board, settings, files)
 
 
-def test_part_with_4_mb_of_flash_and_512_kb_of_ram(settings, tmp_path):
+@pytest.mark.parametrize("board", ["mps2_an386", "mps2_an505"])
+def test_part_with_4_mb_of_flash_and_512_kb_of_ram(board, settings, tmp_path):
     """Four seconds through the first exit of the English model, and a house of phrases."""
-    require_tools("mps2_an386")
+    require_tools(board)
     phrases = load(PHRASES / "house.phrases")
     file = bundled_model("english")
     model = Reference("english", file, CLIP_SECONDS)
@@ -111,7 +112,7 @@ room: kitchen
 n: 20
 """)
     files = image_files(tmp_path, image_of(file, model, phrases, CONFIDENCE, exits=1), samples)
-    printed = transcribe("mps2_an386", settings, files, "LAYOUT=part_4m_512k")
+    printed = transcribe(board, settings, files, "LAYOUT=part_4m_512k")
     assert expected in printed
     flash, ram = number(printed, "flash bytes"), number(printed, "RAM bytes")
     print(f"flash {flash:,.0f} bytes, RAM {ram:,.0f} bytes")

@@ -77,7 +77,7 @@ def test_one_wrong_bit_is_noticed(board, op, vectors, settings):
     assert own and statuses(done) == {"fail"}, report.table(done)
 
 
-@pytest.mark.parametrize("board", ["mps2_an386", "mps2_an500", "mps3_an547"])
+@pytest.mark.parametrize("board", ["mps2_an386", "mps2_an500", "mps2_an505", "mps3_an547"])
 def test_one_wrong_bit_of_both_digits_is_noticed(board, vectors, settings):
     """Of a kernel that only some instruction sets have, by ops whose result is its own."""
     require_tools(board)
