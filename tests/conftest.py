@@ -19,7 +19,14 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Before ee_ref is imported: pytest put the source tree first.
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:] = [*(entry for entry in sys.path if Path(entry).resolve() != ROOT), str(ROOT)]
+
+
+def prefer_installed() -> None:
+    """Look for modules in the source tree last."""
+    sys.path[:] = [*(entry for entry in sys.path if Path(entry).resolve() != ROOT), str(ROOT)]
+
+
+prefer_installed()
 
 import numpy as np
 import pytest
@@ -70,6 +77,13 @@ def pytest_configure() -> None:
 def pytest_report_header() -> str:
     kernels = UNAVAILABLE or f"C kernels: {', '.join(ISAS)}"
     return f"ee_ref: {Path(ee_ref.__file__).parent}; {kernels}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def path_of_spawned_processes() -> None:
+    """They are given the path as it is now, and pytest puts the source tree before all else for
+    each package of tests."""
+    prefer_installed()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -33,7 +33,7 @@ enum {
     EE_IMAGE_ALIGNMENT = 64,    /* of an image and of everything in it, in bytes */
     /* Stack that any call into this library uses at most, with the portable kernels and those of
      * microcontrollers: `make stack`; measured in tests/c/check_image.c. */
-    EE_STACK_BYTES = 4096
+    EE_STACK_BYTES = 4608
 };
 
 /* Kinds of sections. A reader skips those that it does not know. */
