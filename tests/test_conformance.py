@@ -47,7 +47,7 @@ from tests.test_conformance_protocol import ENVIRONMENT, FAKE, VECTORS
 
 ROOT = Path(__file__).resolve().parent.parent
 
-LARGEST_ARCHIVE = 20_000_000
+LARGEST_ARCHIVE = 25_000_000
 
 
 @pytest.fixture(scope="session")
