@@ -32,6 +32,9 @@ from .exits.policy import Course, require_phrases
 from .frontend import FrontEnd, front_end
 from .tokens import Tokens, Word
 
+Audio = audio_stage.Source
+Decoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]]
+
 if TYPE_CHECKING:  # phrases, streams and attention decoders are loaded when there are some
     from .attention_decoder import Attended, AttentionDecoder
     from .decode.graph import PhraseGraph
@@ -42,10 +45,7 @@ if TYPE_CHECKING:  # phrases, streams and attention decoders are loaded when the
 
     AnyPhrases = PhraseDecoder | Phrases | str | os.PathLike[str]
     Following = Callable[[Sequence[Event], float, float | None], None]
-    AnyDecoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]] | AttentionDecoder
-
-Audio = audio_stage.Source
-Decoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]]
+    AnyDecoder = Decoder | AttentionDecoder
 
 DEFAULT_POLICY = "balanced"
 """Operating point that `Model.transcribe` uses when it is given neither exit nor policy."""
