@@ -191,11 +191,6 @@ EXPORT(has_phrases) int has_phrases(void)
     return phrases.graph.states > 0;
 }
 
-EXPORT(chunk) uint32_t chunk(void)
-{
-    return image.config.chunk;
-}
-
 EXPORT(isa_name) const char *isa_name(void)
 {
     return ee_isa_name(ee_isa_best());
