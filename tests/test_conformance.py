@@ -41,7 +41,7 @@ from ee_ref.conformance.waivers import Waiver
 from ee_ref.errors import FileError, ModelFileError
 from ee_ref.frontend import exact
 from ee_ref.ops._lines import lines
-from ee_ref.ops._names import NUMPY_ONLY, stem_and_mode
+from ee_ref.ops._names import stem_and_mode
 from tests.support import GOLDEN
 from tests.test_conformance_protocol import ENVIRONMENT, FAKE, VECTORS
 
@@ -710,7 +710,7 @@ def unfit(case) -> Iterator[tuple[str, dict, dict]]:
             yield "even taps", parameters, {**inputs, name: inputs[name][:-1]}
 
 
-@pytest.mark.parametrize("op", sorted({*lines()} - NUMPY_ONLY))
+@pytest.mark.parametrize("op", sorted(lines()))
 def test_the_c_port_refuses_what_does_not_fit_the_line(op, desk, vectors):
     case = next(case for case in vectors.cases
                 if case.op == op and all(array.size > 1 for array in case.inputs.values()))

@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 
 from ee_ref import ops
-from ee_ref.conformance.cases import cases_of, numpy_only, op_names
+from ee_ref.conformance.cases import cases_of, op_names
 from ee_ref.families import SCALE_SUFFIX, Kind
 from ee_ref.families.conformer import LAYER
 from ee_ref.ops._lines import lines, text_of
-from ee_ref.ops._names import NUMPY_ONLY, stem_and_mode
+from ee_ref.ops._names import stem_and_mode
 from tests.faults import FAULTS
 from tests.support import GOLDEN
 
@@ -41,15 +41,7 @@ KERNEL = re.compile(rf"ee_(?P<op>\w+)_(?P<mode>{'|'.join(MODES)})_(?P<isa>{'|'.j
 LOOSEST = 1e-5
 
 OPS = sorted((*op_names(), *op_names("qs8")))
-"""The ops with cases, of both dtypes, that C has."""
-
-NUMBERS = [*op_names(), *numpy_only("f32")]
-"""The ops of float32 models, with a golden for each case."""
-
-
-def in_c() -> set[str]:
-    """The ops that C has."""
-    return modules("ee_ref/ops") - NUMPY_ONLY
+"""The ops with cases, of both dtypes."""
 
 
 def modules(package: str) -> set[str]:
@@ -91,14 +83,14 @@ def kernel_files() -> dict[str, Path]:
       if name in (f"ee_{path.parent.name}_{mode}_c" for mode in MODES)}),
 ], ids=["cases", "prototypes", "kernels"])
 def test_every_op_is_everywhere(place, found):
-    expected = in_c()
+    expected = modules("ee_ref/ops")
     assert not expected - found, f"ops without {place}: {sorted(expected - found)}"
     assert not found - expected, f"not in ee_ref/ops, but with {place}: {sorted(found - expected)}"
 
 
 def test_every_folder_of_kernels_is_of_an_op():
     folders = {path.name for path in KERNELS.iterdir() if path.is_dir()}
-    assert folders == {stem_and_mode(op)[0] for op in in_c()}
+    assert folders == {stem_and_mode(op)[0] for op in modules("ee_ref/ops")}
 
 
 def test_every_op_is_a_function_of_its_module():
@@ -141,14 +133,7 @@ def test_every_variant_is_in_the_table_of_its_instruction_set():
             assert len(re.findall(entry, table)) == 1, name
 
 
-def test_ops_of_numpy_alone_are_ops_with_cases_and_not_in_c():
-    assert modules("ee_ref/ops") >= NUMPY_ONLY and all(map(cases_of, NUMPY_ONLY))
-    for op in NUMPY_ONLY:
-        with pytest.raises(AttributeError, match="expected an op that the C library has"):
-            getattr(importlib.import_module("ee_ref.native"), op)
-
-
-@pytest.mark.parametrize("op", sorted(in_c()))
+@pytest.mark.parametrize("op", sorted(modules("ee_ref/ops")))
 def test_adapters_have_the_signature_of_their_op(op, native_library):
     adapter = getattr(importlib.import_module("ee_ref.native"), op)
     assert inspect.signature(adapter) == inspect.signature(getattr(ops, op)), op
@@ -169,7 +154,7 @@ def test_lines_have_the_parameters_of_their_op(op):
                 assert value.ndim == len(argument.shape) or "softmax" in op
 
 
-@pytest.mark.parametrize("op", sorted(in_c()))
+@pytest.mark.parametrize("op", sorted(modules("ee_ref/ops")))
 def test_lines_fit_the_prototypes(op, native_library):
     """Pointers of outputs, then of inputs, then sizes, as C declares them."""
     library = importlib.import_module("ee_ref.native._lib")
@@ -210,10 +195,10 @@ def test_the_port_in_c_has_the_line_of_every_op():
     assert sent["PAST"] in sys.modules["ee_ref.ops._lines"].__doc__
     assert found == {
         op: text_of(op).replace("weights", layer_tensors("qs8" if "_qs8" in op else "f32"))
-        .replace("view, past?", ", ".join(sent.values())) for op in in_c()}
+        .replace("view, past?", ", ".join(sent.values())) for op in modules("ee_ref/ops")}
 
 
-@pytest.mark.parametrize("op", sorted(in_c()))
+@pytest.mark.parametrize("op", sorted(modules("ee_ref/ops")))
 def test_native_library_has_every_portable_kernel(op, native_library):
     library = importlib.import_module("ee_ref.native._lib").lib
     assert hasattr(library, portable(op)), f"the C library has no {portable(op)}"
@@ -222,7 +207,7 @@ def test_native_library_has_every_portable_kernel(op, native_library):
 # ---- Cases and goldens ----
 
 
-@pytest.mark.parametrize("op", [*OPS, *sorted(NUMPY_ONLY)])
+@pytest.mark.parametrize("op", OPS)
 def test_cases_have_names_tolerances_and_reasons(op):
     cases = cases_of(op)
     names = [case.name for case in cases]
@@ -237,7 +222,7 @@ def test_cases_have_names_tolerances_and_reasons(op):
 
 
 def test_every_case_has_a_golden_and_every_golden_a_case(ops_golden):
-    cases = {f"{op}/{case.name}/{number}" for op in NUMBERS for case in cases_of(op)
+    cases = {f"{op}/{case.name}/{number}" for op in op_names() for case in cases_of(op)
              for number in range(len(lines()[op].outputs))}
     again = "run python -m tests.golden.make"
     assert not cases - set(ops_golden), f"no golden for {sorted(cases - set(ops_golden))}; {again}"
@@ -247,7 +232,7 @@ def test_every_case_has_a_golden_and_every_golden_a_case(ops_golden):
         frozen = {name.rpartition("/")[0] for name in arrays
                   if not name.startswith(("small/", "splitformer/", "zipformer/",
                                           "conformer-lstm/", "wav2vec2/", "full/"))}
-    cases = {f"{op}/{case.name}" for op in (*op_names("qs8"), *numpy_only("qs8"))
+    cases = {f"{op}/{case.name}" for op in op_names("qs8")
              for case in cases_of(op)}
     assert cases == frozen, f"{sorted(cases ^ frozen)}: {again}"
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ee_ref import native, ops
-from ee_ref.conformance.cases import cases_of, numpy_only, op_names, outputs
+from ee_ref.conformance.cases import cases_of, op_names, outputs
 from ee_ref.conformance.draw import Stream
 from ee_ref.ops._lines import lines
 from ee_ref.ops._names import OLD_NAMES
@@ -25,7 +25,7 @@ def params(ops_: Iterable[str]) -> list:
 ALL = params(op_names())
 
 
-@pytest.mark.parametrize("op, case", [*ALL, *params(numpy_only("f32"))])
+@pytest.mark.parametrize("op, case", ALL)
 def test_numpy_gives_pytorch_values(op, case, ops_golden):
     with np.errstate(all="raise", under="ignore"):
         found = outputs(op, getattr(ops, op)(**case.arguments()))

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ee_ref import ops
-from ee_ref.conformance.cases import cases_of, numpy_only, op_names, outputs
+from ee_ref.conformance.cases import cases_of, op_names, outputs
 from ee_ref.conformance.draw import SMALL, Stream, random_features, random_int8_model
 from ee_ref.encoder import ReferenceEncoder
 from ee_ref.errors import ArgumentError, ShapeError
@@ -27,7 +27,7 @@ from tests.golden.gen_int8 import exits
 from tests.support import FULL, GOLDEN, INT8_CLIPS, INT8_FULL, SMALL_CLIPS, SMALL_SEED, frozen
 
 ALL = [pytest.param(op, case, id=f"{op}-{case.name}")
-       for op in (*op_names("qs8"), *numpy_only("qs8")) for case in cases_of(op)]
+       for op in op_names("qs8") for case in cases_of(op)]
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 seeds = st.integers(0, 2**32 - 1)

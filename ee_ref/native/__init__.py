@@ -14,15 +14,12 @@ from functools import cache
 from typing import Any
 
 from .. import ops
-from ..ops._names import NUMPY_ONLY, renamed
+from ..ops._names import renamed
 
-__all__ = [op for op in ops.__all__ if op not in NUMPY_ONLY]
+__all__ = [*ops.__all__]
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
-    if name in NUMPY_ONLY:
-        raise AttributeError(f"{__name__}: expected an op that the C library has, found {name!r}, "
-                             "which ee_ref.ops has")
     op = name if name in __all__ else renamed(__name__, name)
     return _adapters()[op]
 

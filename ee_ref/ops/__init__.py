@@ -2,8 +2,8 @@
 
 Arrays are float32, time-major and of one utterance: x is (T, D), T frames of D values. The C
 kernels behind `ee_ref.native` have the same names and signatures and are judged against these
-functions (docs/numerics.md); `_names.NUMPY_ONLY` lists the ops that have none yet. Ops trust their
-arguments; the adapters of `ee_ref.native` check theirs.
+functions (docs/numerics.md). Ops trust their arguments; the adapters of `ee_ref.native` check
+theirs.
 
 Every module of this folder that does not start with an underscore is an op of the same name, whose
 `LINE` says what it takes and gives (`_lines.py`).

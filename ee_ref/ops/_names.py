@@ -8,9 +8,6 @@ SUFFIXES = ("_qs8", "_exact")
 """How the names of int8 mode's ops end: those with int8 among their arrays, and those of floats
 alone, whose rounding is fixed."""
 
-NUMPY_ONLY: frozenset[str] = frozenset()
-"""Ops that the C library does not have yet."""
-
 OLD_NAMES = {f"{stem}_qs8": f"{stem}_exact"
              for stem in ("depthwise_conv", "glu", "layer_norm", "log_softmax", "silu")}
 """Names that work until version 0.2, in `ee_ref.ops` and `ee_ref.native`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ee_ref import ops
-from ee_ref.conformance.cases import cases_of, numpy_only, op_names, outputs
+from ee_ref.conformance.cases import cases_of, op_names, outputs
 from ee_ref.conformance.draw import (
     SMALL,
     SMALL_LSTM,
@@ -35,7 +35,7 @@ def generate() -> dict[str, np.ndarray]:
     `full/SEED/QK_GAIN/FRAMES/EXIT`, each also with `/entropy`. See `frozen`.
     """
     goldens = {}
-    for op in (*op_names("qs8"), *numpy_only("qs8")):
+    for op in op_names("qs8"):
         for case in cases_of(op):
             result = getattr(ops, op)(**case.arguments())
             for number, output in enumerate(outputs(op, result)):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...ops._lines import lines
-from ...ops._names import NUMPY_ONLY, stem_and_mode
+from ...ops._names import stem_and_mode
 from ...ops.quantize_qs8 import quantize_qs8 as quantized
 from ..draw import Case
 
@@ -25,14 +25,9 @@ BIT_EXACT = "int8 mode is bit-exact"
 
 
 def op_names(dtype: str = "f32") -> list[str]:
-    """The ops of models of a `dtype`, "f32" or "qs8", that have cases and that C has."""
+    """The ops of models of a `dtype`, "f32" or "qs8", that have cases."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__)
-                  if stem_and_mode(module.name)[1] == dtype and module.name not in NUMPY_ONLY)
-
-
-def numpy_only(dtype: str) -> list[str]:
-    """Those that C does not have."""
-    return sorted(op for op in NUMPY_ONLY if stem_and_mode(op)[1] == dtype)
+                  if stem_and_mode(module.name)[1] == dtype)
 
 
 def cases_of(op: str) -> list[Case]:
