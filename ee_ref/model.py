@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,6 +36,8 @@ Audio = audio_stage.Source
 Decoder = Callable[[np.ndarray], Hypothesis | Sequence[Hypothesis]]
 
 if TYPE_CHECKING:  # phrases, streams and attention decoders are loaded when there are some
+    from typing_extensions import TypeIs  # type checkers have it, whatever is installed
+
     from .attention_decoder import Attended, AttentionDecoder
     from .decode.graph import PhraseGraph
     from .phrase_decoder import Heard, PhraseDecoder, Search
@@ -170,15 +172,9 @@ class Run:
     every_attended: tuple[Attended, ...] = ()
 
 
-def attends(decoder: AnyDecoder | None) -> TypeGuard[AttentionDecoder]:
+def attends(decoder: AnyDecoder | None) -> TypeIs[AttentionDecoder]:
     """Whether a decoder is asked with exits, and not with log-probabilities."""
     return hasattr(decoder, "attend")
-
-
-def of_log_probs(decoder: AnyDecoder | None) -> Decoder | None:
-    """A decoder that does not `attend`, for the type checker."""
-    plain: Any = decoder
-    return plain
 
 
 def _encoder(
@@ -298,8 +294,7 @@ class Model:
                     raise TooLongError(
                         f"{recording.name}: expected at most {shown_limit(longest)} s of audio for "
                         "an attention decoder, which streams do not have, found more")
-                return self._long(recording, pieces, policy, of_log_probs(decoder), listener, heard,
-                                  clock)
+                return self._long(recording, pieces, policy, decoder, listener, heard, clock)
             samples = recording.resampled(pieces, self.config.sample_rate)
         clock.lap("audio")
 
@@ -437,7 +432,7 @@ class Model:
         policy, listener = self._asked(exit, policy, decoder, phrases, stream=True)
         usual = LIVE if listener is None else PHRASES
         view = self.stream_view(view, usual)
-        return self._stream(policy, listener, of_log_probs(decoder), endpoint, view, rate)
+        return self._stream(policy, listener, decoder, endpoint, view, rate)
 
     def _stream(
         self, policy: AnyPolicy, phrases: PhraseDecoder | None, decoder: Decoder | None,
@@ -624,7 +619,7 @@ class Model:
             return run.attended.hypotheses
         if decoder is None and run.greedy:
             return [run.greedy.best]
-        return self._decoded(run.out.log_probs, of_log_probs(decoder))
+        return self._decoded(run.out.log_probs, decoder)
 
     def attention_decoder(
         self, beam_width: int = 1, n_best: int = 1, *, rule: str = "end",

@@ -24,7 +24,7 @@ import numpy as np
 from . import __version__, audio
 from .checks import check_count, check_number
 from .errors import ArgumentError, AudioError, EeError, FileError, shown
-from .model import attends, of_log_probs
+from .model import attends
 
 if TYPE_CHECKING:
     from wyoming.event import Event, Eventable
@@ -151,7 +151,7 @@ class Service:
             if text and not said:
                 say(text)
             return text
-        stream = self.model.stream(self.policy, self.phrases, decoder=of_log_probs(self.decoder),
+        stream = self.model.stream(self.policy, self.phrases, decoder=self.decoder,
                                    rate=recording.rate)
         for piece in recording.pieces():
             tell(stream.feed(piece))

@@ -21,7 +21,7 @@ from ..exits.attention import ATTENTION_SCORES
 from ..exits.phrase import PHRASE_SCORES
 from ..exits.scores import POSTERIORS
 from ..loading import thread_count
-from ..model import Model, Result, attends, of_log_probs
+from ..model import Model, Result, attends
 from ..phrase_decoder import Heard, PhraseDecoder
 from . import scoring
 from .manifest import Recording
@@ -186,7 +186,7 @@ def _measured(model: Model, policy: exits.AnyPolicy | None, posteriors: bool,
         texts = tuple(model.tokens.text(attended.hypotheses[0].tokens)
                       for attended in whole.every_attended)
     elif decoder is not None:
-        texts = tuple(model.text(out.log_probs, of_log_probs(decoder)) for out in whole.outputs)
+        texts = tuple(model.text(out.log_probs, decoder) for out in whole.outputs)
     else:
         texts = tuple(model.tokens.text(greedy.best.tokens) for _, greedy in whole.measured)
     chosen: dict[str, Any] = {}
